@@ -1,0 +1,124 @@
+"""Cortical circuits that learn online, with synthetic gradients from a cerebellum-like predictor.
+
+    import bioplaus as bp
+    from bioplaus import ms
+
+    circuit = bp.circuit("recurrent", cell=bp.model("alif", tau_a=2000*ms), inputs=40, units=100, outputs=2)
+
+Nothing is imported until it is used: neither torch, nor Brian2, nor numpy. So the command line answers at once.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Where each name lives; the import of that module waits until the name is used.
+_HOMES = {
+    "bioplaus.content": ("model", "circuit", "experiment"),
+    "bioplaus.cell": ("Cell", "fast_sigmoid", "triangular"),
+    "bioplaus.circuit": ("Circuit", "Network", "Population", "Projection", "Readout"),
+    "bioplaus.simulate": ("simulate",),
+    "bioplaus.rules": ("Rule", "rule"),
+    "bioplaus.schedule": ("Online", "Window"),
+    "bioplaus.cerebellum": ("predictor",),
+    "bioplaus.tasks": ("Batch", "Task", "task"),
+    "bioplaus.train": ("Trainer", "Training", "gradient", "align"),
+    "bioplaus.runs": ("Arm", "Experiment", "train"),
+    "bioplaus.symbolic.units": (
+        ("second", "ms", "us", "Hz", "kHz", "volt", "mV", "amp", "uA", "nA", "pA", "siemens", "uS", "nS")
+        + ("farad", "uF", "nF", "pF", "Mohm", "cm", "mm")
+    ),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_ROOMS = ("brian", "content", "errors", "figures", "rules", "runs", "signal", "symbolic", "tasks")
+
+__all__ = sorted((*_HOME, "brian"))  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from . import brian as brian
+    from .cell import Cell as Cell
+    from .cell import fast_sigmoid as fast_sigmoid
+    from .cell import triangular as triangular
+    from .cerebellum import predictor as predictor
+    from .circuit import Circuit as Circuit
+    from .circuit import Network as Network
+    from .circuit import Population as Population
+    from .circuit import Projection as Projection
+    from .circuit import Readout as Readout
+    from .rules import Rule as Rule
+    from .rules import rule as rule
+    from .runs import Arm as Arm
+    from .runs import Experiment as Experiment
+    from .runs import train as train
+    from .schedule import Online as Online
+    from .schedule import Window as Window
+    from .simulate import simulate as simulate
+    from .tasks import Batch as Batch
+    from .tasks import Task as Task
+    from .tasks import task as task
+    from .train import Trainer as Trainer
+    from .train import Training as Training
+    from .train import align as align
+    from .train import gradient as gradient
+
+    def model(name: str, /, **parameters: Any) -> Cell: ...
+    def circuit(name: str, /, **parameters: Any) -> Circuit: ...
+    def experiment(name: str, /, **parameters: Any) -> Experiment: ...
+
+    # Any, because Brian2 leaves `20*ms` untyped.
+    second: Any
+    ms: Any
+    us: Any
+    Hz: Any
+    kHz: Any
+    volt: Any
+    mV: Any
+    amp: Any
+    uA: Any
+    nA: Any
+    pA: Any
+    siemens: Any
+    uS: Any
+    nS: Any
+    farad: Any
+    uF: Any
+    nF: Any
+    pF: Any
+    Mohm: Any
+    cm: Any
+    mm: Any
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    elif name in _ROOMS:
+        value = importlib.import_module(f"bioplaus.{name}")
+    else:
+        from bioplaus.errors import unknown
+
+        raise AttributeError(unknown("name in bioplaus", name, __all__))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps `bioplaus.circuit`, `simulate` and `train` the functions that people call.
+
+    Python binds a submodule as an attribute of its package when it is first imported, which would replace the
+    functions by the modules of the same name. Those stay importable: ``from bioplaus.circuit import Circuit``.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

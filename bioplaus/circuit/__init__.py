@@ -1,0 +1,6 @@
+"""Circuits: populations joined by projections; one step of the whole, and its transpose."""
+
+from bioplaus.circuit.description import Circuit, Population, Projection, Readout
+from bioplaus.circuit.network import Network
+
+__all__ = ["Circuit", "Network", "Population", "Projection", "Readout"]

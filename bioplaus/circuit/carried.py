@@ -1,0 +1,74 @@
+"""h_t as one vector, for predictors: live states, outputs (and those in flight), filtered outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bioplaus.circuit.linear import Credit, Linear, Window, silent, to_h, to_u
+from bioplaus.circuit.network import Network, State
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which quantity lies where in the carried vector."""
+
+    network: Network
+
+    @property
+    def blocks(self) -> list[tuple[str, int, int, int]]:
+        """(kind, population, index, size) in order."""
+        out = []
+        for i, p in enumerate(self.network.populations):
+            out += [("s", i, j, p.size) for j, live in enumerate(p.live) if live]
+            out += [("y", i, a, p.size) for a in range(p.ages)]
+        if self.network.kappa:
+            out += [("f", i, i, self.network.populations[s].size) for i, s in enumerate(self.network.sources)]
+        return out
+
+    @property
+    def size(self) -> int:
+        return sum(block[3] for block in self.blocks)
+
+    def vector(self, state: State) -> Tensor:
+        """h of a state, (batch, size)."""
+        populations, filtered = state
+        pick = {"s": lambda i, j: populations[i].s[j], "y": lambda i, a: populations[i].y[a], "f": lambda i, _: filtered[i]}
+        return torch.cat([pick[kind](i, j) for kind, i, j, _ in self.blocks], -1)
+
+    def vectors(self, window: Window) -> Tensor:
+        """h_{t0} … h_{t1}: before the first step and after each, (time + 1, batch, size)."""
+        return torch.stack([self.vector(window.steps[0].before), *(self.vector(step.after) for step in window.steps)])
+
+    def credit(self, vector: Tensor) -> Credit:
+        """A row vector over h as a credit."""
+        empty = silent(self.network)
+        s, y, f = [list(p) for p in empty.s], [list(p) for p in empty.y], list(empty.filtered)
+        for (kind, i, j, _), part in zip(self.blocks, vector.split([b[3] for b in self.blocks], -1), strict=True):
+            if kind == "f":
+                f[i] = part
+            else:
+                (s if kind == "s" else y)[i][j] = part
+        return Credit(tuple(map(tuple, s)), tuple(map(tuple, y)), tuple(f))
+
+    def flat(self, credit: Credit, like: Tensor) -> Tensor:
+        """A credit as a row vector over h, shaped like ``like`` (…, size)."""
+        pick = {"s": lambda i, j: credit.s[i][j], "y": lambda i, a: credit.y[i][a], "f": lambda i, _: credit.filtered[i]}
+        parts = []
+        for kind, i, j, n in self.blocks:
+            part = pick[kind](i, j)
+            parts.append(like.new_zeros(*like.shape[:-1], n) if part is None else part.expand(*like.shape[:-1], n))
+        return torch.cat(parts, -1)
+
+    def back(self, linear: Linear, v: Tensor) -> Tensor:
+        """v J_t for every step of the window at once: v (time, batch, size) at h_t → (time, batch, size) at h_{t−1}."""
+        a_u, passed = to_u(self.network, linear.partials, self.credit(v))
+        return self.flat(to_h(self.network, linear.partials, a_u, passed)[1], v)
+
+    def jacobian(self, linear: Linear) -> Tensor:
+        """J of a one-step window, (batch, size at t, size at t − 1)."""
+        batch = linear.window.x.shape[1]
+        basis = torch.eye(self.size, dtype=self.network.dtype, device=self.network.device)[:, None, :].expand(-1, batch, -1)
+        return self.back(linear, basis).transpose(0, 1)

@@ -1,0 +1,284 @@
+"""A circuit with numbers: compiled cells, weights, masks, and one step of the whole.
+
+One step, in Brian2's order (MATHS §1)::
+
+    I_t = Σ_p W_p y_{t−d_p} + U x_t + b
+    u_t = f(s_{t−1}, I_t);   y_t = φ(u_t);   s_t = r(u_t, y_t)
+    ȳ_t = κ ȳ_{t−1} + (1 − κ) y_t;   o_t = C ȳ_t + c
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bioplaus.circuit.description import INPUT, Circuit, Projection
+from bioplaus.errors import CircuitError
+from bioplaus.streams import stream
+from bioplaus.symbolic.torch_source import Kernel, hard_spike, surrogate_spike, uncut
+
+
+class PopulationState(NamedTuple):
+    """State variables, recent outputs (newest first) and steps left in the refractory period, each (batch, unit)."""
+
+    s: tuple[Tensor, ...]
+    y: tuple[Tensor, ...]
+    wait: Tensor | None
+
+
+class State(NamedTuple):
+    """Everything that crosses from one step to the next."""
+
+    populations: tuple[PopulationState, ...]
+    filtered: tuple[Tensor, ...]
+
+
+class Step(NamedTuple):
+    """What happened in one step; per population."""
+
+    before: State
+    I: tuple[Tensor, ...]  # (batch, channels · unit)
+    u: tuple[tuple[Tensor, ...], ...]
+    active: tuple[Tensor | None, ...]
+    after: State
+
+
+@dataclass(frozen=True)
+class Wired:
+    """A projection resolved to indices."""
+
+    spec: Projection
+    source: int  # population index; −1 external input, −2 constant 1 (bias)
+    target: int
+    channels: tuple[int, ...]
+    whole: bool  # covers all channels of the target in order
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """A population resolved: its kernel and what arrives."""
+
+    name: str
+    size: int
+    kernel: Kernel
+    refractory: int
+    ages: int  # outputs kept
+    start: tuple[float, ...]
+    live: tuple[bool, ...]
+    incoming: tuple[Wired, ...]
+
+
+class Network:
+    """A built circuit.
+
+    Attributes
+    ----------
+    weights : dict of str to Tensor
+        ``W[post, pre]`` by projection name, biases ``b`` (``b_<population>`` if there are several), readout ``W_out`` (output,
+        units of all sources) and ``b_out``. Replace values in place or with `load`.
+    masks : dict of str to Tensor
+        1 where a weight may be nonzero; absent where all may.
+    """
+
+    def __init__(self, circuit: Circuit, seed: int = 0, dtype: torch.dtype | None = None, device: Any = "cpu") -> None:
+        self.circuit, self.seed = circuit, seed
+        self.dtype, self.device = dtype or torch.float32, torch.device(device)
+        self.kappa = circuit.kappa
+        names = list(circuit.populations)
+        self.weights: dict[str, Tensor] = {}
+        self.masks: dict[str, Tensor] = {}
+        self.wired: list[Wired] = []
+        generator = stream(seed, "weights")
+        for p in circuit.projections:
+            cell = circuit.populations[p.target].cell
+            assert p.channels is not None
+            channels = tuple(tuple(cell.inputs).index(c) for c in p.channels)
+            source = -1 if p.source == INPUT else names.index(p.source)
+            self.wired.append(Wired(p, source, names.index(p.target), channels, channels == tuple(range(len(cell.inputs)))))
+            self._draw(p, circuit.inputs if source < 0 else circuit.populations[p.source].size, generator)
+        for i, (name, population) in enumerate(circuit.populations.items()):
+            if population.bias is not None:
+                label = "b" if len(names) == 1 else f"b_{name}"
+                channels = tuple(range(len(population.cell.inputs)))
+                spec = Projection(name=label, source="1", target=name, channels=tuple(population.cell.inputs), delay=0)
+                self.wired.append(Wired(spec, -2, i, channels, True))
+                values = [population.bias.get(c, 0.0) for c in population.cell.inputs]
+                self.weights[label] = self._tensor(torch.tensor(values, dtype=torch.float64)).repeat_interleave(population.size)
+        assert circuit.readout.sources is not None
+        self.sources = tuple(names.index(s) for s in circuit.readout.sources)
+        read = sum(circuit.populations[names[s]].size for s in self.sources)
+        out = circuit.readout
+        self.weights["W_out"] = self._tensor(_initial((out.size, read), read, out.init, out.gain, generator))
+        if out.bias:
+            self.weights["b_out"] = self._tensor(torch.zeros(out.size))
+        self.populations = tuple(self._wire(i, n) for i, n in enumerate(names))
+        self.recurrent = tuple(w for w in self.wired if w.source >= 0)
+        self.learned = tuple(w for w in self.wired if w.spec.learned)
+
+    def _tensor(self, value: Tensor) -> Tensor:
+        return value.to(device=self.device, dtype=self.dtype)
+
+    def _wire(self, index: int, name: str) -> Wiring:
+        from bioplaus.symbolic.compile import refractory_steps
+        from bioplaus.symbolic.units import plain
+
+        population = self.circuit.populations[name]
+        cell = population.cell
+        kernel = cell.kernel(population.size, self.circuit.dt, self.dtype, self.device)
+        ages = max([w.spec.delay or 1 for w in self.wired if w.source == index], default=1)
+        return Wiring(
+            name=name, size=population.size, kernel=kernel, refractory=refractory_steps(cell, self.circuit.dt), ages=ages,
+            start=tuple(plain(cell.start.get(s, 0.0)) for s in cell.states),
+            live=tuple(s in kernel.derived.live for s in cell.states),
+            incoming=tuple(w for w in self.wired if w.target == index),
+        )  # fmt: skip
+
+    def _draw(self, p: Projection, pre: int, generator: torch.Generator) -> None:
+        post = self.circuit.populations[p.target].size
+        assert p.channels is not None
+        mask = torch.ones(post, pre)
+        if not p.autapses and p.source == p.target:
+            mask.fill_diagonal_(0)
+        if p.fan_in is not None:
+            order = torch.rand(post, pre, generator=generator).masked_fill(mask == 0, 2.0).argsort(1).argsort(1)
+            mask = (order < p.fan_in).to(mask.dtype)
+        fan_in = p.fan_in or pre
+        W = _initial((len(p.channels) * post, pre), fan_in, p.init, p.gain, generator)
+        mask = mask.repeat(len(p.channels), 1)
+        self.weights[p.name] = self._tensor((W.abs() * p.sign if p.sign else W) * mask)
+        if not bool(mask.all()):
+            self.masks[p.name] = self._tensor(mask)
+
+    # -- weights --------------------------------------------------------------------------------------------------------
+
+    def load(self, weights: dict[str, Any]) -> None:
+        """Set weights by name from tensors or arrays.
+
+        Raises
+        ------
+        CircuitError
+            For an unknown name, a shape that does not fit or a value that is not finite; nothing is changed then.
+        """
+        ready = {}
+        for name, value in weights.items():
+            if name not in self.weights:
+                raise CircuitError(f"There is no weight '{name}'. This network has {', '.join(self.weights)}.")
+            tensor = torch.as_tensor(value).to(device=self.device, dtype=self.dtype)
+            if tensor.shape != self.weights[name].shape:
+                raise CircuitError(f"Weight {name} has shape {tuple(tensor.shape)}, expected {tuple(self.weights[name].shape)} ([post, pre]).")
+            if not bool(torch.isfinite(tensor).all()):
+                raise CircuitError(f"Weight {name} contains values that are not finite.")
+            ready[name] = tensor
+        for name, tensor in ready.items():
+            self.weights[name].copy_(tensor)
+        self.constrain()
+
+    def constrain(self) -> None:
+        """Hold masks and signs (Dale's law) after an update, in place."""
+        for w in self.wired:
+            W = self.weights[w.spec.name]
+            if w.spec.sign:
+                W.copy_((W * w.spec.sign).clamp_min(0) * w.spec.sign)
+            if w.spec.name in self.masks:
+                W.mul_(self.masks[w.spec.name])
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The weights that rules learn: learned projections, biases, readout."""
+        fixed = {w.spec.name for w in self.wired if not w.spec.learned}
+        return {n: w for n, w in self.weights.items() if n not in fixed}
+
+    # -- one step -------------------------------------------------------------------------------------------------------
+
+    def start(self, batch: int) -> State:
+        """The state before the first step."""
+
+        def full(value: float, n: int) -> Tensor:
+            return torch.as_tensor(value, dtype=self.dtype, device=self.device).expand(batch, n).clone()
+
+        populations = tuple(
+            PopulationState(
+                s=tuple(full(v, p.size) for v in p.start),
+                y=tuple(full(0.0, p.size) for _ in range(p.ages)),
+                wait=full(0.0, p.size) if p.refractory else None,
+            )
+            for p in self.populations
+        )
+        filtered = tuple(full(0.0, self.populations[s].size) for s in self.sources) if self.kappa else ()
+        return State(populations, filtered)
+
+    def drive(self, x: Tensor) -> tuple[Tensor, ...]:
+        """External input and bias of every population, (…, batch, channels · unit), for one step or many at once."""
+        total = []
+        for p in self.populations:
+            I: Tensor | None = None
+            for w in p.incoming:
+                if w.source == -1:
+                    I = self._add(I, x @ self.weights[w.spec.name].T, w, p)
+                elif w.source == -2:
+                    I = self._add(I, self.weights[w.spec.name].expand(*x.shape[:-1], -1), w, p)
+            K = len(p.kernel.derived.inputs)
+            total.append(I if I is not None else x.new_zeros(*x.shape[:-1], K * p.size))
+        return tuple(total)
+
+    @staticmethod
+    def _add(I: Tensor | None, part: Tensor, w: Wired, p: Wiring) -> Tensor:
+        K = len(p.kernel.derived.inputs)
+        if w.whole:
+            return part if I is None else I + part
+        spread = part.new_zeros(*part.shape[:-1], K, p.size)
+        spread[..., list(w.channels), :] = part.unflatten(-1, (len(w.channels), p.size))
+        return spread.flatten(-2) if I is None else I + spread.flatten(-2)
+
+    def advance(self, state: State, drive: tuple[Tensor, ...], differentiable: bool = False) -> Step:
+        """One step from ``state`` under ``drive`` (from `drive`, one step of it)."""
+        currents, us, actives, after = [], [], [], []
+        for p, before, I in zip(self.populations, state.populations, drive, strict=True):
+            for w in p.incoming:
+                if w.source >= 0:
+                    y = state.populations[w.source].y[(w.spec.delay or 1) - 1]
+                    W = self.weights[w.spec.name]
+                    I = torch.addmm(I, y, W.T) if w.whole else self._add(I, y @ W.T, w, p)
+            K = len(p.kernel.derived.inputs)
+            channels = (I,) if K == 1 else I.unflatten(-1, (K, p.size)).unbind(-2)
+            wait, active = before.wait, None
+            if wait is not None:
+                wait = (wait - 1).clamp_min(0)
+                active = (wait == 0).to(self.dtype)
+            spike, cut = (_differentiable(p.kernel)) if differentiable else (hard_spike, uncut)
+            u, y, s = p.kernel.step(before.s, channels, before.y[0], active, spike, cut)
+            if wait is not None:
+                wait = wait + p.refractory * y.detach()
+            currents.append(I)
+            us.append(u)
+            actives.append(active)
+            after.append(PopulationState(s, (y, *before.y[:-1]), wait))
+        filtered = tuple(torch.lerp(after[s].y[0], f, self.kappa) for s, f in zip(self.sources, state.filtered, strict=False))
+        return Step(state, tuple(currents), tuple(us), tuple(actives), State(tuple(after), filtered))
+
+    def read(self, state: State) -> tuple[Tensor, ...]:
+        """What the readout sees: ȳ of each source (y itself if κ = 0)."""
+        return state.filtered if self.kappa else tuple(state.populations[s].y[0] for s in self.sources)
+
+    def output(self, seen: Tensor) -> Tensor:
+        """o = C ȳ + c, for ȳ of all sources side by side."""
+        o = seen @ self.weights["W_out"].T
+        return o + self.weights["b_out"] if "b_out" in self.weights else o
+
+
+def _differentiable(kernel: Kernel) -> tuple[Any, Any]:
+    return (surrogate_spike(kernel.surrogate) if kernel.surrogate else hard_spike), Tensor.detach
+
+
+def _initial(shape: tuple[int, int], fan_in: int, init: str, gain: float, generator: torch.Generator) -> Tensor:
+    if init == "zeros" or fan_in == 0:
+        return torch.zeros(shape, dtype=torch.float64)
+    if init == "normal":
+        return torch.randn(shape, generator=generator, dtype=torch.float64) * gain / fan_in**0.5
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+    if init == "uniform":
+        return (2 * uniform - 1) * gain / fan_in**0.5
+    other = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return -(uniform.clamp_min(1e-300).log() + other.clamp_min(1e-300).log()) / 2 * gain / fan_in  # gamma, shape 2

@@ -1,0 +1,89 @@
+"""The command line. Each verb imports what it needs; ``--help`` neither torch nor Brian2 nor matplotlib."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from bioplaus.errors import BioplausError, DataError, NumericalError, RunError, unknown
+
+VERBS = {
+    "list": "what there is: models, circuits, rules, predictors, tasks, experiments",
+    "show": "one of them, or a run's folder, in full",
+    "run": "run an experiment; options change its configuration",
+    "compare": "several rules on one task, without writing an experiment",
+    "check": "test what every rule claims against BPTT, on every model it accepts",
+    "figure": "draw again from what a run or an experiment has saved",
+    "new": "make a folder for models, circuits and experiments of your own",
+}
+
+HELP = """\
+usage: bioplaus VERB …
+
+Cortical circuits that learn online, with synthetic gradients from a cerebellum-like predictor.
+
+{verbs}
+
+Examples:
+  bioplaus list rules
+  bioplaus show alif
+  bioplaus run sequential_digits --seeds 0:3 --workers 2
+  bioplaus compare target_reaching --rules bptt,eprop,bp_lambda --seeds 0:5
+  bioplaus figure runs/sequential_digits
+
+`bioplaus VERB --help` tells the options of a verb, `bioplaus run EXPERIMENT --help` those of an experiment.
+"""
+
+
+class UsageError(BioplausError):
+    """What was typed is not a command: an unknown verb, name or option, or a value of the wrong kind."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows ``bioplaus``; by default, what was typed.
+
+    Returns
+    -------
+    int
+        Exit status: 0; 1 if something failed while running or a claim is wrong; 2 if the command was wrong;
+        130 if it was interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except BioplausError as error:
+        print(f"bioplaus: {error}", file=sys.stderr)
+        return 1 if isinstance(error, RunError | NumericalError | DataError) else 2
+    except KeyboardInterrupt:
+        print(
+            "bioplaus: Interrupted. What was computed is saved; give the same command to go on.",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        width = max(map(len, VERBS))
+        print(
+            HELP.format(verbs="\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items())), end=""
+        )
+        return 0
+    if words[0] in ("-V", "--version"):
+        from bioplaus import __version__
+
+        print(f"bioplaus {__version__}")
+        return 0
+    verb, *rest = words
+    if verb not in VERBS:
+        raise UsageError(f"{unknown('verb', verb, VERBS)} `bioplaus --help` tells what each does.")
+    return import_module(f"{__name__}.verbs.{verb}").main(rest)

@@ -1,0 +1,104 @@
+"""Everything that has a name, told in one line each; content files are read, not imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+KINDS = ("models", "circuits", "rules", "predictors", "tasks", "experiments")
+SINGULAR = {kind: kind.removesuffix("s") for kind in KINDS}
+
+_CONTENT = ("models", "circuits", "experiments")
+
+
+def names(kind: str) -> list[str]:
+    """The names of one kind; those of rules and predictors import torch."""
+    if kind in _CONTENT:
+        from bioplaus import content
+
+        return list(content.names(SINGULAR[kind]))
+    if kind == "tasks":
+        from bioplaus.tasks import TASKS
+
+        return list(TASKS)
+    if kind == "rules":
+        from bioplaus.rules import TABLE
+
+        return list(TABLE)
+    from bioplaus.cerebellum.predictors import PREDICTORS
+
+    return list(PREDICTORS)
+
+
+def columns(kind: str) -> tuple[str, ...]:
+    """Heads of the table of one kind."""
+    if kind == "rules":
+        return ("rule", "class", "of the past", "of the future", "online", "local", "memory", "what it is")
+    return (SINGULAR[kind], "what it is", *(("from",) if kind in _CONTENT else ()))
+
+
+def rows(kind: str) -> list[tuple[str, ...]]:
+    """The table of one kind."""
+    if kind in _CONTENT:
+        return [(name, summary(file, name), origin(file)) for name, file in _files(kind).items()]
+    if kind == "tasks":
+        from bioplaus.tasks import TASKS
+
+        return [(name, entry.summary) for name, entry in TASKS.items()]
+    if kind == "rules":
+        return _rules()
+    from bioplaus.cerebellum.predictors import PREDICTORS
+
+    return [(name, first_line(make)) for name, make in PREDICTORS.items()]
+
+
+def _rules() -> list[tuple[str, ...]]:
+    from bioplaus.rules import TABLE
+
+    found = []
+    for name, make in TABLE.items():
+        rule = make()
+        past, future = rule.past, rule.future
+        memory = " + ".join(each for each in (past.memory, future.memory) if each != "–")
+        marks = (_mark(past.causal and future.causal), _mark(past.local and future.local))
+        found.append((name, rule.claim, past.keeps, future.keeps, *marks, memory or "–", first_line(make)))
+    return found
+
+
+def _mark(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _files(kind: str) -> dict[str, Path]:
+    from bioplaus import content
+
+    return content.names(SINGULAR[kind])
+
+
+def origin(file: Path) -> str:
+    """``shipped``, or ``study`` for a file of the user's own; with a remark if it shadows a shipped one."""
+    from bioplaus import content
+
+    shipped = content.shipped()
+    if file.is_relative_to(shipped):
+        return "shipped"
+    return (
+        "study, in place of a shipped one" if (shipped / file.parent.name / file.name).exists() else "study"
+    )
+
+
+def summary(file: Path, name: str) -> str:
+    """First line of the docstring of the file, or of the function of its name."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        return f"can't be read: {error}"
+    own = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    texts = (ast.get_docstring(node) for node in (tree, *own))
+    return next((text.splitlines()[0] for text in texts if text), "")
+
+
+def first_line(thing: Callable[..., object]) -> str:
+    """First line of a docstring."""
+    return (thing.__doc__ or "").strip().partition("\n")[0]

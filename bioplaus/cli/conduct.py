@@ -1,0 +1,114 @@
+"""Running an experiment before the user's eyes: header, progress, footer."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioplaus.cli.options import choose
+from bioplaus.cli.terminal import duration, frame, heading, pairs, say, table
+from bioplaus.cli.watch import Watch
+from bioplaus.runs import run_experiment
+from bioplaus.runs.experiment import MissingArm, check_seeds
+from bioplaus.runs.report import make_table
+
+if TYPE_CHECKING:
+    from bioplaus.runs.experiment import Arm, Experiment, Results
+
+
+def conduct(
+    experiment: Experiment,
+    name: str,
+    config: Any,
+    seeds: Sequence[int] | None,
+    only: Sequence[str] | None,
+    workers: int,
+    root: str,
+) -> int:
+    """Run it and return the exit status."""
+    for label in only or ():
+        choose(f"arm of {name!r}", label, list(experiment.arms))
+    arms = experiment.only(only)
+    seeds = tuple(experiment.seeds if seeds is None else seeds)
+    check_seeds(seeds)
+    folder = Path(root, name)
+    header(experiment, arms, seeds, workers, folder)
+    watch = Watch({label: int(arm.training.updates) for label, arm in arms.items()}, len(seeds), workers)
+    with watch:
+        results = run_experiment(
+            experiment,
+            name,
+            root=root,
+            seeds=seeds,
+            only=only,
+            workers=workers,
+            config=config,
+            progress=watch,
+        )
+    footer(experiment, results, folder)
+    return 0
+
+
+def header(
+    experiment: Experiment, arms: dict[str, Arm], seeds: Sequence[int], workers: int, folder: Path
+) -> None:
+    """What is going to run."""
+    heading(experiment.title)
+    # What all arms share is said once, what differs is said in the table.
+    circuits = {label: arm.circuit.counts() for label, arm in arms.items()}
+    tasks = {label: in_words(arm.task) for label, arm in arms.items()}
+    devices = {label: arm.training.device for label, arm in arms.items()}
+    shared = {"circuit": circuits, "task": tasks, "device": devices}
+    same = {key: next(iter(each.values())) for key, each in shared.items() if len(set(each.values())) == 1}
+    at_once = f", {workers} runs at a time" if workers > 1 else ""
+    pairs(
+        [
+            *((key, text) for key, text in same.items()),
+            ("seeds", f"{', '.join(map(str, seeds))}{at_once}"),
+            ("folder", str(folder)),
+        ]
+    )
+    differing = {key: each for key, each in shared.items() if key not in same}
+    rows = [
+        (label, *rule_in_words(arm.rule), arm.training.updates, *(each[label] for each in differing.values()))
+        for label, arm in arms.items()
+    ]
+    table(("arm", "rule", "class", "schedule", "updates", *differing), rows, right=("updates",))
+    say()
+
+
+def in_words(task: Any) -> str:
+    """``sequential_digits, 8 steps, accuracy``."""
+    clock = f" of {1e3 * task.dt:g} ms" if task.dt else ""
+    return f"{task.name}, {task.steps} steps{clock}, scored by {task.score_name}"
+
+
+def rule_in_words(rule: Any) -> tuple[str, str, str]:
+    """Name, class and schedule of a rule."""
+    schedule = rule.describe()["schedule"]
+    steps = schedule.get("steps")
+    window = f"window of {steps}" if steps else "whole sequence"
+    return rule.name, rule.claim, "online" if schedule["kind"] == "Online" else window
+
+
+def footer(experiment: Experiment, results: Results, folder: Path) -> None:
+    """What came of it, what one should see, and what to do next."""
+    say()
+    try:
+        frame(make_table(experiment, results))
+    except MissingArm:
+        frame(results.table())
+    say()
+    spent = sum(run.record["timing"]["seconds"] for runs in results.values() for run in runs)
+    figures = sorted(path.as_posix() for path in (folder / "figures").glob("*.pdf"))
+    pairs(
+        [
+            ("expected", experiment.expected),
+            ("computed in", f"{duration(spent)}, summed over {sum(map(len, results.values()))} runs"),
+            ("folder", str(folder)),
+            ("figures", ", ".join(figures)),
+            ("next", f"bioplaus figure {shlex.quote(str(next(iter(results.values()))[0].folder))} weights"),
+        ]
+    )

@@ -1,0 +1,175 @@
+"""Typed, dotted options made from dataclasses; every mistake is one paragraph."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import re
+import typing
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import Any, TypeVar
+
+from bioplaus.cli import UsageError
+from bioplaus.errors import unknown
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], words: Sequence[str], command: str) -> T:
+    """Fill a (nested) dataclass from ``--circuit.units 256``; ``--help`` prints its options and exits.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass; the comment or docstring of each field becomes its help.
+    words : sequence of str
+        What was typed.
+    command : str
+        ``"bioplaus run sequential_digits"``, for messages.
+
+    Raises
+    ------
+    UsageError
+        For an unknown option, with the nearest valid ones; for a missing value or one of the wrong kind.
+    """
+    check_names(words, list(option_names(kind)), command)
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, args=list(words), prog=command)
+    except SystemExit as exit_:
+        if not exit_.code:
+            raise
+        raise UsageError(
+            _paragraph(said.getvalue()) or f"`{command}` was given a value it can't use."
+        ) from None
+
+
+def check_names(words: Sequence[str], allowed: Sequence[str], command: str) -> None:
+    """Refuse a word that looks like an option and is none.
+
+    Raises
+    ------
+    UsageError
+        Naming the nearest valid ones.
+    """
+    known = {*allowed, "--help", "-h"}
+    for word in words:
+        given = word.partition("=")[0]
+        if re.match(r"--?[A-Za-z]", given) and given.replace("_", "-") not in known:
+            raise UsageError(
+                f"`{command}` has no option {given}. The nearest: {' or '.join(nearest(given, allowed))}. "
+                f"All of them: {' '.join(allowed)}. `{command} --help` explains them."
+            )
+
+
+def nearest(given: str, allowed: Sequence[str]) -> list[str]:
+    """The names most like `given`, as whole or in their last part: ``--units`` is near ``--circuit.units``."""
+
+    def likeness(name: str) -> float:
+        whole = SequenceMatcher(None, given, name).ratio()
+        last = SequenceMatcher(None, given.lstrip("-"), name.lstrip("-").rpartition(".")[2]).ratio()
+        return max(whole, last)
+
+    best = max(map(likeness, allowed), default=0.0)
+    return [name for name in sorted(allowed, key=likeness, reverse=True) if likeness(name) >= best - 0.1][
+        :3
+    ] or ["--help"]
+
+
+def option_names(kind: Any, prefix: str = "") -> Iterator[str]:
+    """Every option that a dataclass makes: ``--circuit.units``, ``--verbose``, ``--no-verbose``."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        hint, name = hints[field.name], field.name
+        if typing.get_origin(hint) is typing.Annotated:
+            hint, *notes = typing.get_args(hint)
+            name = next((note.name for note in notes if getattr(note, "name", None) is not None), name)
+        path = f"{prefix}.{name}".strip(".").replace("_", "-")
+        if dataclasses.is_dataclass(hint):
+            yield from option_names(hint, path)
+        else:
+            yield f"--{path}"
+            if hint is bool:
+                parent, _, last = path.rpartition(".")
+                yield f"--{parent}.no-{last}" if parent else f"--no-{last}"
+
+
+def _paragraph(boxed: str) -> str:
+    """What tyro draws in a box, as one paragraph."""
+    lines = (line.strip("│╭╮╰╯─ ").strip() for line in boxed.splitlines())
+    text = " ".join(line for line in lines if line)
+    text = re.sub(r" Argument helptext:.*(?= For full helptext)", ".", text)
+    return re.sub(
+        r"^(Parsing error|Missing argument|Unrecognized options|Value error|Invalid \w+)\s*[─ ]*", "", text
+    ).strip()
+
+
+def names_first(
+    words: Sequence[str], what: str, command: str, number: int = 1
+) -> tuple[list[str], list[str]]:
+    """Split off the words before the first option, of which there may be up to `number`.
+
+    Raises
+    ------
+    UsageError
+        If there are more, or the first is missing.
+    """
+    words = list(words)
+    end = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    first, rest = words[:end], words[end:]
+    if len(first) > number:
+        raise UsageError(f"`{command}` takes {what}; {' '.join(map(repr, first[number:]))} is too much. "
+                         f"Options begin with --.")  # fmt: skip
+    return first, rest
+
+
+def wants_help(words: Sequence[str]) -> bool:
+    """Whether help was asked for."""
+    return "-h" in words or "--help" in words
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``"0:5"`` → 0, 1, 2, 3, 4; ``"0,2,4"`` → these; ``"3"`` → this one; ``"0:3,7"`` → 0, 1, 2, 7.
+
+    Raises
+    ------
+    UsageError
+        If it is none of these, or names a seed twice.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?::(\d+))?\s*", part)
+        if not match:
+            seeds = []
+            break
+        start, end = int(match[1]), match[2]
+        seeds += range(start, int(end)) if end is not None else [start]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise UsageError(
+            f"{text!r} are not seeds. Give 0:5 for 0 to 4 (the end is not included), 0,2,4 for these three, "
+            "or 3 for one; each once."
+        )
+    return tuple(seeds)
+
+
+def split(text: str) -> list[str]:
+    """``"a,b"`` → ``["a", "b"]``."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def choose(kind: str, given: str, allowed: Sequence[str]) -> str:
+    """`given`, if it is allowed.
+
+    Raises
+    ------
+    UsageError
+        Naming the nearest allowed ones.
+    """
+    if given not in allowed:
+        raise UsageError(unknown(kind, given, allowed))
+    return given

@@ -1,0 +1,94 @@
+"""What is shown: colours, tables and moving progress on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console() -> Console:
+    """The console of standard output; outside a terminal it neither colours nor folds lines."""
+    from rich.console import Console
+
+    # `width`: a line that goes into a file or a pipe is left as long as it is.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 10_000)
+
+
+def say(text: str = "") -> None:
+    """One line or paragraph, as it is."""
+    print(text, flush=True)
+
+
+def heading(text: str) -> None:
+    """A title, bold on a terminal."""
+    if sys.stdout.isatty():
+        console().print(text, style="bold", markup=False)
+    else:
+        say(text)
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> None:
+    """Names and what they are, in two columns."""
+    rows = [(name, text) for name, text in rows if text]
+    width = max((len(name) for name, _ in rows), default=0)
+    if not sys.stdout.isatty():
+        for name, text in rows:
+            say(f"  {name:<{width}}  {text}")
+        return
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="cyan", no_wrap=True)
+    grid.add_column()
+    for name, text in rows:
+        grid.add_row(f"  {_plain(name)}", _plain(text))
+    console().print(grid)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
+    """A table; the columns named in `right` are flush right."""
+    texts = [[str(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
+        for row in [list(columns), *texts]:
+            cells = (text.rjust(width) if name in right else text.ljust(width)
+                     for text, width, name in zip(row, widths, columns, strict=True))  # fmt: skip
+            say(("  " + "  ".join(cells)).rstrip())
+        return
+    from rich import box
+    from rich.table import Table
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        drawn.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in texts:
+        drawn.add_row(*map(_plain, row))
+    console().print(drawn)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def frame(data: Any) -> None:
+    """A pandas table."""
+    from bioplaus.runs.report import cell
+
+    numbers = [str(name) for name, kind in data.dtypes.items() if kind.kind in "if"]
+    rows = [[cell(value) for value in row] for row in data.itertuples(index=False)]
+    table([str(name) for name in data.columns], rows, right=numbers)
+
+
+def duration(seconds: float) -> str:
+    """``8 s``, ``1:05``, ``2:03:00``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"

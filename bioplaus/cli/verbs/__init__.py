@@ -1,0 +1,1 @@
+"""One file a verb, each with ``main(words) -> exit status``."""

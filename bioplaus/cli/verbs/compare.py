@@ -1,0 +1,65 @@
+"""``bioplaus compare TASK --rules a,b,c``: several rules on one task and circuit, no experiment written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from bioplaus.cli import UsageError
+from bioplaus.cli.options import choose, names_first, parse, parse_seeds, wants_help
+from bioplaus.runs.compare import Comparison, Setting, comparison, parse_rule, split_rules
+
+
+def main(words: Sequence[str]) -> int:
+    """Parse, run, report."""
+    from bioplaus import content
+    from bioplaus.tasks import TASKS
+
+    names, rest = names_first(words, "one task", "bioplaus compare")
+    if not names and not wants_help(rest):
+        raise UsageError(
+            f"`bioplaus compare` needs the name of a task, before any option: {', '.join(TASKS)}."
+        )
+    task = choose("task", names[0], list(TASKS)) if names else ""
+    given = parse(_options(), rest, f"bioplaus compare {task or 'TASK'}")
+    rules = split_rules(given.rules)
+    if not rules:
+        raise UsageError(
+            "`bioplaus compare` needs --rules with one or more names, such as --rules bptt,eprop,bp_lambda."
+        )
+    seeds = parse_seeds(given.seeds)
+    if given.workers < 1:
+        raise UsageError(f"`--workers {given.workers}`: give 1 or more processes.")
+    choose("circuit", given.setting.circuit, list(content.names("circuit")))
+    choose("model", given.setting.cell, list(content.names("model")))
+    for rule in rules:
+        parse_rule(rule)
+
+    config = Comparison(task, rules, given.setting)
+    from bioplaus.cli.conduct import conduct
+
+    return conduct(comparison(config), config.name, config, seeds, None, given.workers, given.root)
+
+
+def _options() -> Any:
+    import tyro
+
+    @dataclass
+    class Options:
+        """Compare learning rules on one task and circuit: same weights, same trials, mean ± s.e.m."""
+
+        # An empty name puts the setting's fields on the top level: --units, not --setting.units.
+        setting: Annotated[Setting, tyro.conf.arg(name="")] = Setting()
+        rules: str = ""
+        """rules, with options in brackets where wanted: bptt,eprop,'bp_lambda(lmbda=0.5)'"""
+        seeds: str = "0:3"
+        """0:5 for 0 to 4; 0,2,4 for these; 3 for one"""
+        workers: int = 1
+        """runs at a time, each in a process with one thread"""
+        root: str = "runs"
+        """folder in which the comparison's folder lies"""
+
+    # The annotation is a string here; tyro would look Setting's alias up among the module's names.
+    Options.__annotations__["setting"] = Annotated[Setting, tyro.conf.arg(name="")]
+    return Options

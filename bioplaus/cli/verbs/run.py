@@ -1,0 +1,98 @@
+"""``bioplaus run EXPERIMENT``: run an experiment of a content folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from bioplaus.cli import UsageError
+from bioplaus.cli.options import choose, names_first, parse, parse_seeds, split, wants_help
+
+HELP = """\
+usage: bioplaus run EXPERIMENT [options]
+
+Run every arm of an experiment with every seed, then write a table and figures. What was done
+before is not done again; what was interrupted goes on from where it was.
+
+`bioplaus run EXPERIMENT --help` tells the options of an experiment. There are: {names}
+"""
+
+_OWN = {
+    "seeds": (str | None, None, "seeds in place of the experiment's own: 0:5, 0,2,4 or 3"),
+    "only": (str | None, None, "arms to run, by their labels: bp_lambda,bptt"),
+    "workers": (int, 1, "runs at a time, each in a process with one thread"),
+    "root": (str, "runs", "folder in which the experiment's folder lies"),
+}
+
+
+def main(words: Sequence[str]) -> int:
+    """Parse, run, report."""
+    from bioplaus import content
+
+    names, rest = names_first(words, "one experiment", "bioplaus run")
+    known = list(content.names("experiment"))
+    listed = ", ".join(known) or "none"
+    if not names:
+        if wants_help(rest):
+            print(HELP.format(names=listed), end="")
+            return 0
+        raise UsageError(f"`bioplaus run` needs the name of an experiment, before any option: {listed}.")
+    name = choose("experiment", names[0], known)
+    config, own = options(name, rest)
+    if own["workers"] < 1:
+        raise UsageError(f"`--workers {own['workers']}`: give 1 or more processes.")
+    only = split(own["only"]) if own["only"] is not None else None
+    make = content.factory("experiment", name)
+    from bioplaus.cli.conduct import conduct
+
+    experiment = make() if config is None else make(config)
+    return conduct(experiment, name, config, own["seeds"], only, own["workers"], own["root"])
+
+
+def options(name: str, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    """An experiment's configuration (``None`` if it has none) and the options of `run` itself, as typed."""
+    import tyro
+
+    from bioplaus import content
+
+    kind = getattr(content.load("experiment", name), "Config", None)
+    taken = {field.name for field in dataclasses.fields(kind)} if kind else set()
+    if clash := taken & (_OWN.keys() - {"seeds"}):
+        raise UsageError(
+            f"The experiment {name!r} can't be run from the command line: its Config has a field "
+            f"{sorted(clash)[0]!r}, which is an option of `bioplaus run` itself. Rename the field."
+        )
+    words, seeds = take_seeds(words) if "seeds" in taken else (words, None)
+    fields: list[Any] = [
+        (key, Annotated[hint, tyro.conf.arg(help=text)], dataclasses.field(default=default))
+        for key, (hint, default, text) in _OWN.items()
+        if key not in taken
+    ]
+    if kind:
+        # An empty name puts the configuration's fields on top: --circuit.units, not --config.circuit.units.
+        hint = Annotated[kind, tyro.conf.arg(name="")]
+        fields.insert(0, ("config", hint, dataclasses.field(default_factory=kind)))
+    given = parse(dataclasses.make_dataclass("Options", fields), words, f"bioplaus run {name}")
+    config = getattr(given, "config", None)
+    own = {key: getattr(given, key, None) for key in _OWN}
+    if own["seeds"] is not None:
+        seeds = parse_seeds(own["seeds"])
+    elif seeds is not None:
+        config = dataclasses.replace(config, seeds=seeds)
+    return config, own | {"seeds": seeds}
+
+
+def take_seeds(words: Sequence[str]) -> tuple[list[str], tuple[int, ...] | None]:
+    """Where a Config has seeds of its own, ``--seeds 0:5`` means them, written as everywhere else."""
+    words, seeds = [part for word in words for part in _parted(word)], None
+    while "--seeds" in words:
+        start = words.index("--seeds")
+        end = next((i for i in range(start + 1, len(words)) if words[i].startswith("-")), len(words))
+        seeds = parse_seeds(",".join(words[start + 1 : end]))
+        del words[start:end]
+    return words, seeds
+
+
+def _parted(word: str) -> list[str]:
+    return ["--seeds", word.partition("=")[2]] if word.startswith("--seeds=") else [word]

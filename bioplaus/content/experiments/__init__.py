@@ -1,0 +1,5 @@
+"""The package that experiments/ of the user's study and of bioplaus are loaded into, file by file."""
+
+from bioplaus.content.path import SearchPath
+
+__path__ = SearchPath("experiments")  # type: ignore[assignment]  # any sequence of folders will do

@@ -1,0 +1,20 @@
+"""The past half of a rule: what the weights did to the state. One file each.
+
+An eligibility is a frozen description with
+
+* ``declaration`` — what it claims and which credit it needs;
+* ``refuse(network)`` — a reason why it cannot serve a network, or None;
+* ``init(network, batch)`` → state;
+* ``step(state, linear)`` → state, forward in time, one step (``linear`` spans one step);
+* ``gradient(network, state, linear, credit)`` → {weight: Σ over batch}, for the step just taken;
+* ``window(network, state, linear, credit, last)`` → ({weight: Σ}, state): the same gradient over many steps at once; ``last`` says that
+  no step follows, so that no trace need be carried on;
+* ``summed(network, state, credit)`` → {weight: Σ}: for credit that is constant over the sequence and known at its end (regularisers).
+"""
+
+from bioplaus.eligibility.eprop import EProp
+from bioplaus.eligibility.immediate import Immediate
+from bioplaus.eligibility.rflo import RFLO
+from bioplaus.eligibility.rtrl import RTRL
+
+__all__ = ["EProp", "Immediate", "RFLO", "RTRL"]

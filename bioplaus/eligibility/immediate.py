@@ -1,0 +1,37 @@
+"""No trace: only what a weight does in its own step, M_t = ∂u_t/∂W = G_t ⊗ pre_t."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from bioplaus.circuit.linear import Linear, weight_gradients
+from bioplaus.circuit.network import Network
+from bioplaus.declaration import Declaration
+
+
+@dataclass(frozen=True)
+class Immediate:
+    """dL/dW = Σ_t a_t M_t. Needs credit for the state, all of the future included (BPTT, synthetic gradients)."""
+
+    declaration: ClassVar[Declaration] = Declaration(
+        half="past", credit="state", bias="exact", exact_when="always, given the true credit", causal=True, local=True,
+        memory="–", time="n·m", keeps="one step", reference="doi:10.1109/5.58337",
+    )  # fmt: skip
+
+    def refuse(self, network: Network) -> str | None:
+        return None
+
+    def init(self, network: Network, batch: int) -> None:
+        return None
+
+    def step(self, state: None, linear: Linear) -> None:
+        return None
+
+    def gradient(self, network: Network, state: None, linear: Linear, credit: tuple[Tensor | None, ...]) -> dict[str, Tensor]:
+        return weight_gradients(network, linear.window, credit)
+
+    def window(self, network: Network, state: None, linear: Linear, credit: Any, last: bool) -> tuple[dict[str, Tensor], None]:
+        return weight_gradients(network, linear.window, credit), None

@@ -1,0 +1,74 @@
+"""The errors bioplaus raises: one base, one class per stage, each message one clear paragraph.
+
+A message names what was given, what is allowed, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BioplausError(Exception):
+    """Base of every error that bioplaus raises on purpose."""
+
+
+class CellError(BioplausError):
+    """A cell's equations, units, parameters, spike, reset or output do not make a model."""
+
+
+class CircuitError(BioplausError):
+    """Populations, projections, inputs and readout do not fit together."""
+
+
+class RuleError(BioplausError):
+    """A learning rule is unknown, put together impossibly, or can't serve the circuit it was given."""
+
+
+class TaskError(BioplausError):
+    """A task is unknown, given parameters it doesn't take, or makes data of the wrong kind."""
+
+
+class ContentError(BioplausError):
+    """A file in ``models/``, ``circuits/`` or ``experiments/`` is missing, broken or called wrongly."""
+
+
+class DataError(BioplausError):
+    """A data set is missing, can't be fetched, or is not the one whose hash is known."""
+
+
+class RunError(BioplausError):
+    """A run's folder, configuration or checkpoint can't be used."""
+
+
+class NumericalError(BioplausError):
+    """A simulation produced a NaN or an infinity; names the step, the variable and the population."""
+
+
+def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
+    """Say that `given` is not one of the `allowed` names, and which it may have been meant to be.
+
+    Parameters
+    ----------
+    kind : str
+        What the name is a name of, in the singular: ``"rule"``, ``"parameter of the model 'lif'"``.
+    given : str
+        The name that was not found.
+    allowed : iterable of str
+        Every name that would have been.
+
+    Returns
+    -------
+    str
+        One paragraph for an error message.
+
+    Examples
+    --------
+    >>> unknown("rule", "epropp", ["bptt", "eprop"])
+    "There is no rule 'epropp'. Did you mean 'eprop'? Known: bptt, eprop."
+    """
+    names = sorted(map(str, allowed))
+    folded = {name.lower(): name for name in names}
+    close = [folded[name] for name in get_close_matches(str(given).lower(), folded, n=2, cutoff=0.6)]
+    meant = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    return f"There is no {kind} {given!r}.{meant} Known: {', '.join(names) or 'none'}."

@@ -1,0 +1,50 @@
+"""Figures for print: one style, one colour per rule, panels to put on any axes, and composed figures.
+
+The only part of bioplaus that imports matplotlib. Figures are made without pyplot and without touching the
+global ``rcParams``. Curves are a dict from label to ``(updates, values)``, values of shape (seed, update),
+NaN where nothing was measured.
+
+>>> from bioplaus import figures
+>>> figure = figures.learning({"bptt": ([0, 50], [[10.0, 90.0], [12.0, 94.0]])}, unit="%")
+>>> round(figure.get_figwidth() * 25.4)
+89
+"""
+
+from . import panels
+from .colours import OKABE_ITO, RULES, Pen, colour, pens, rule_of
+from .compose import alignment, final_scores, learning, summary, trajectories, weights
+from .data import Curves, curves, final, mean_sem, table
+from .recordings import activity, raster
+from .save import load_data, save
+from .style import DOUBLE, SINGLE, Sheet, axis_label, sheet, style
+
+__all__ = [
+    "DOUBLE",
+    "OKABE_ITO",
+    "RULES",
+    "SINGLE",
+    "Curves",
+    "Pen",
+    "Sheet",
+    "activity",
+    "alignment",
+    "axis_label",
+    "colour",
+    "curves",
+    "final",
+    "final_scores",
+    "learning",
+    "load_data",
+    "mean_sem",
+    "panels",
+    "pens",
+    "raster",
+    "rule_of",
+    "save",
+    "sheet",
+    "style",
+    "summary",
+    "table",
+    "trajectories",
+    "weights",
+]

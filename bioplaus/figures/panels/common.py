@@ -1,0 +1,60 @@
+"""What several panels share: colours of series, guide lines, the time axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from ...errors import RunError
+from ..colours import LEFTOVER, OKABE_ITO
+from ..data import finite
+from ..style import axis_label
+
+SECONDS = {"ms": 1e-3, "s": 1.0, "second": 1.0, "us": 1e-6}
+# For units, outputs and targets, which have no colour of their own.
+_FIRST = ("blue", "vermillion", "bluish green", "orange", "reddish purple")
+SERIES = (*(OKABE_ITO[name] for name in _FIRST), *LEFTOVER)
+TARGET = "#777777"
+GUIDE: dict[str, Any] = {"color": "#777777", "linewidth": 0.6, "linestyle": (0, (1, 1.5)), "zorder": 0.5}
+
+
+def ticks(most: int, *, whole: bool = False, symmetric: bool = False) -> MaxNLocator:
+    """At most about `most` ticks, at multiples of 1, 2, 2.5 or 5; `whole` at whole numbers only."""
+    return MaxNLocator(
+        most,
+        integer=whole,
+        symmetric=symmetric,
+        steps=[1, 2, 5, 10] if whole else [1, 2, 2.5, 5, 10],
+        min_n_ticks=1 if whole else 2,
+    )
+
+
+def short(value: float, _: float = 0.0) -> str:
+    """A tick's number without trailing zeros, for narrow axes: −0.25, 0, 0.25."""
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
+
+
+def clock(time: Any, steps: int) -> np.ndarray:
+    """`time` as a rising array of as many steps as the data have, or a RunError."""
+    times = finite(time, "times", ("time",))
+    if times.size != steps or (np.diff(times) <= 0).any():
+        raise RunError(
+            f"There are {times.size} times for {steps} steps, or they do not rise. Give one time for every "
+            "step."
+        )
+    return times
+
+
+def step_length(times: np.ndarray) -> float:
+    """Length of a step; a single step counts as 1."""
+    return float(np.median(np.diff(times))) if times.size > 1 else 1.0
+
+
+def time_axis(ax: Axes, times: np.ndarray, unit: str) -> None:
+    """Limits, ticks and label of the horizontal axis."""
+    ax.set_xlim(times[0], times[-1] + step_length(times))
+    ax.xaxis.set_major_locator(ticks(6))
+    ax.set_xlabel(axis_label("Time", unit))

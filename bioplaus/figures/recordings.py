@@ -1,0 +1,182 @@
+"""Figures of a recorded trial: raster and rate of every population; with states and output beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ..errors import RunError
+from . import panels
+from .compose import done, letters, only_last
+from .panels.common import SERIES
+from .style import SINGLE, sheet, style
+
+
+def raster(dataset: xr.Dataset, *, batch: int = 0, window: float = 10.0) -> Figure:
+    """Raster of every spiking population, and their rates below.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A recording with ``spikes`` (time, batch, unit), or ``<population>.spikes`` (time, batch,
+        unit_<population>), and the coordinate ``time``, in ms unless its attributes say otherwise.
+    batch : int
+        Which trial.
+    window : float
+        Of the rate, in units of time.
+
+    Raises
+    ------
+    RunError
+        No spikes were recorded, or there is no such trial.
+    """
+    return activity(dataset, batch=batch, window=window, states=(), target=None, output=False)
+
+
+def activity(
+    dataset: xr.Dataset,
+    *,
+    batch: int = 0,
+    window: float = 10.0,
+    states: Sequence[str] = ("v",),
+    units: Sequence[int] = (0, 1, 2),
+    target: Any = None,
+    output: bool = True,
+) -> Figure:
+    """A trial from spikes to output: rasters, rates, states of a few units, outputs against their targets.
+
+    Parameters
+    ----------
+    dataset, batch, window
+        As for `raster`.
+    states : sequence of str
+        State variables to draw where they were recorded.
+    units : sequence of int
+        Units whose states are drawn, those that exist.
+    target : array, optional
+        (time, output) or (time, batch, output).
+    output : bool
+        Draw the readout, if recorded.
+
+    Raises
+    ------
+    RunError
+        Nothing to draw was recorded, or there is no such trial.
+    """
+    if not isinstance(dataset, xr.Dataset) or "time" not in dataset.sizes:
+        raise RunError(
+            f"A recording must be an xarray Dataset with a dimension 'time'; a {type(dataset).__name__} was "
+            "given. Take run.recordings or what bioplaus.simulate returns."
+        )
+    time, unit = _time(dataset)
+    spikes = populations(dataset, "spikes", batch)
+    traced = {name: values for state in states for name, values in populations(dataset, state, batch).items()}
+    readout = trial(dataset, "output", batch).values if output and "output" in dataset else np.empty((0, 0))
+    wanted = None if target is None else _target(target, batch, readout)
+    if not (spikes or traced or readout.size):
+        recorded = ", ".join(map(str, dataset.data_vars)) or "nothing"
+        raise RunError(
+            f"There is nothing to draw in this recording: spikes are needed, and it holds {recorded}. "
+            "Record them with record=('spikes', 'v'); for cells without spikes draw their states with "
+            "activity(dataset, states=(…))."
+        )
+
+    tall = [1.6] * len(spikes) + [0.8] * bool(spikes) + [1.0] * (len(traced) + readout.shape[1])
+    with style():
+        figure = sheet(SINGLE, min(12 + 17 * sum(tall), 235) + 2 * len(tall))
+        axes = figure.subplots(len(tall), 1, sharex=True, squeeze=False, height_ratios=tall)[:, 0]
+        rows = iter(axes)
+        for name, values in spikes.items():
+            panels.raster(next(rows), values, time, time_unit=unit, name=_population(name))
+        if spikes:
+            ax = next(rows)
+            for (name, values), colour in zip(spikes.items(), SERIES, strict=False):
+                colour = colour if len(spikes) > 1 else "black"
+                panels.rate(
+                    ax, values, time, time_unit=unit, window=window, name=_population(name), colour=colour
+                )
+            if len(spikes) > 1:
+                ax.legend(ncols=len(spikes), loc="lower right", bbox_to_anchor=(1.0, 0.95))
+        for name, values in traced.items():
+            ax, fired = next(rows), spikes.get(name.rpartition(".")[0] + "." * ("." in name) + "spikes")
+            panels.traces(
+                ax,
+                values,
+                time,
+                name="\n".join([_population(name).capitalize(), name.rpartition(".")[2]]).strip(),
+                unit=str(values.attrs.get("units", "")),
+                time_unit=unit,
+                units=[k for k in units if k < values.shape[1]],
+                spikes=fired,
+            )
+            ax.legend(ncols=len(units), loc="lower right", bbox_to_anchor=(1.0, 0.95))
+        for k in range(readout.shape[1]):
+            name = f"Output {k}" if readout.shape[1] > 1 else "Output"
+            asked = None if wanted is None else wanted[:, k]
+            panels.over_time(
+                next(rows),
+                readout[:, k],
+                asked,
+                time,
+                name=name,
+                time_unit=unit,
+                legend=wanted is not None and k == 0,
+            )
+        only_last(axes)
+        letters(axes)
+        figure.align_ylabels(axes)
+        drawn = {name: values.values for name, values in (spikes | traced).items()}
+        drawn |= {"output": readout} if readout.size else {}
+        drawn |= {} if wanted is None else {"target": wanted}
+        return done(figure, {**drawn, "time": time})
+
+
+def populations(dataset: xr.Dataset, variable: str, batch: int) -> dict[str, xr.DataArray]:
+    """The trial's (time, unit) arrays of a variable, under their names in the dataset, population by
+    population."""
+    names = [str(name) for name in dataset.data_vars if str(name).rpartition(".")[2] == variable]
+    return {name: trial(dataset, name, batch) for name in names}
+
+
+def trial(dataset: xr.Dataset, name: str, batch: int) -> xr.DataArray:
+    """One trial of a recorded variable as (time, unit)."""
+    values = dataset[name]
+    if "batch" in values.dims:
+        if not -values.sizes["batch"] <= batch < values.sizes["batch"]:
+            raise RunError(
+                f"There is no trial {batch} in the recording of {name!r}: give batch= a number from 0 to "
+                f"{values.sizes['batch'] - 1}."
+            )
+        values = values.isel(batch=batch)
+    if values.ndim != 2 or "time" not in values.dims:
+        raise RunError(
+            f"The recorded {name!r} has dimensions {values.dims}, but a trial is (time, unit). Select one "
+            "first."
+        )
+    return values.transpose("time", ...)
+
+
+def _time(dataset: xr.Dataset) -> tuple[np.ndarray, str]:
+    if "time" not in dataset.coords:
+        return np.arange(dataset.sizes["time"], dtype=float), "step"
+    unit = str(dataset["time"].attrs.get("units", "ms"))
+    return dataset["time"].values, "step" if unit in ("", "1") else unit
+
+
+def _population(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _target(target: Any, batch: int, readout: np.ndarray) -> np.ndarray:
+    values = np.asarray(target, dtype=float)
+    values = values[:, batch] if values.ndim == 3 else values
+    if values.shape != readout.shape:
+        raise RunError(
+            f"The target has shape {np.shape(target)}, but the recorded output of a trial has "
+            f"{readout.shape}: give (time, output) or (time, batch, output)."
+        )
+    return values

@@ -1,0 +1,172 @@
+"""Named rules: pairs of a past and a future half, and what each pair claims."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from bioplaus.cerebellum import predictor as make_predictor
+from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.circuit.network import Network
+from bioplaus.declaration import Declaration
+from bioplaus.eligibility import RFLO, RTRL, EProp, Immediate
+from bioplaus.errors import RuleError, unknown
+from bioplaus.schedule import Online, Schedule, Window
+from bioplaus.signal import BPTT, DNI, BPLambda, Instant
+
+#: which signals may meet an eligibility so that no path from weight to loss is counted twice (MATHS §2); a signal that
+#: gives less than is needed makes a biased rule, one that gives more counts paths twice and is refused
+MEETS = {"state": {"state"}, "output": {"output", "direct"}, "direct": {"direct"}}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A learning rule: eligibility (past), signal (future), schedule (how it is computed).
+
+    Raises
+    ------
+    RuleError
+        If the two halves would count a path from weight to loss twice, or the schedule shows the signal too little.
+    """
+
+    eligibility: Any
+    signal: Any
+    schedule: Schedule = Online()  # noqa: RUF009
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        need, gives = self.past.credit, self.future.credit
+        if gives not in MEETS[need]:
+            possible = [n for n, c in SIGNALS.items() if c.declaration.credit in MEETS[need]]
+            raise RuleError(
+                f"{type(self.eligibility).__name__} (keeps {self.past.keeps}) needs {need} credit, but {type(self.signal).__name__} gives {gives} credit: "
+                f"paths from weight to loss would be {'missed' if gives == 'direct' else 'counted twice'}. Signals that fit: {', '.join(possible)}."
+            )
+        if not self.future.causal and isinstance(self.schedule, Online):
+            raise RuleError(
+                f"{type(self.signal).__name__} looks into the future, so schedule=Online() would leave it nothing to see. "
+                "Use schedule=Window() for whole sequences or Window(steps) for truncation."
+            )
+
+    @property
+    def past(self) -> Declaration:
+        return self.eligibility.declaration
+
+    @property
+    def future(self) -> Declaration:
+        return self.signal.declaration
+
+    @property
+    def claim(self) -> str:
+        """``exact``, ``unbiased`` or ``biased``, as a whole, in general circuits."""
+        direct = self.past.credit == "direct" and getattr(self.signal, "feedback", "symmetric") == "symmetric"
+        whole = isinstance(self.signal, BPTT) and self.schedule.steps is None
+        return "exact" if self.past.bias == "exact" and (direct or whole or getattr(self.signal, "gives", None)) else "biased"
+
+    def refuse(self, network: Network) -> None:
+        """Raise RuleError, with the reason and what would work, if a network cannot be learned by this rule."""
+        for half in (self.eligibility.refuse(network), self.signal.refuse(network, self.schedule.steps)):
+            if half is not None:
+                raise RuleError(f"The rule '{self.name or type(self.eligibility).__name__}' cannot serve this circuit: {half}. Rules that serve every shipped cell: bptt, tbptt, rtrl, eprop, dni, bp_lambda.")
+
+    def describe(self) -> dict[str, Any]:
+        """The whole rule as plain data."""
+        return {
+            "name": self.name,
+            "claim": self.claim,
+            "eligibility": _plain(self.eligibility),
+            "signal": _plain(self.signal),
+            "schedule": _plain(self.schedule),
+        }
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    values = {}
+    for f in fields(part) if is_dataclass(part) else ():
+        value = getattr(part, f.name)
+        values[f.name] = value.describe() if hasattr(value, "describe") else value
+    return {"kind": type(part).__name__, **values}
+
+
+ELIGIBILITIES = {"immediate": Immediate, "eprop": EProp, "rflo": RFLO, "rtrl": RTRL}
+SIGNALS = {"instant": Instant, "bptt": BPTT, "dni": DNI, "bp_lambda": BPLambda}
+
+
+def _schedule(name: str, default: Schedule, steps: int | None = None) -> Schedule:
+    if name == "":
+        return default
+    if name not in ("online", "window"):
+        raise RuleError(unknown("schedule", name, ("online", "window")))
+    return Online() if name == "online" else Window(steps)
+
+
+def bptt() -> Rule:
+    """Backpropagation through time over whole sequences; the reference (Werbos 1990, doi:10.1109/5.58337)."""
+    return Rule(Immediate(), BPTT(), Window(), "bptt")
+
+
+def tbptt(steps: int = 5) -> Rule:
+    """Backpropagation through time, cut into windows of ``steps`` (Williams & Peng 1990, doi:10.1162/neco.1990.2.4.490)."""
+    return Rule(Immediate(), BPTT(), Window(steps), "tbptt")
+
+
+def rtrl(schedule: str = "", steps: int | None = None) -> Rule:
+    """Real-time recurrent learning: exact and online, n⁴ a step (Williams & Zipser 1989, doi:10.1162/neco.1989.1.2.270)."""
+    return Rule(RTRL(), Instant(), _schedule(schedule, Online(), steps), "rtrl")
+
+
+def eprop(feedback: str = "symmetric", gain: float = 1.0, decay: float = 1e-3, schedule: str = "", steps: int | None = None) -> Rule:
+    """e-prop with symmetric, random or adaptive feedback (Bellec et al. 2020, doi:10.1038/s41467-020-17236-y)."""
+    return Rule(EProp(), Instant(feedback, gain, decay), _schedule(schedule, Window(), steps), "eprop")  # type: ignore[arg-type]
+
+
+def rflo(feedback: str = "random", gain: float = 1.0, decay: float = 1e-3, schedule: str = "", steps: int | None = None) -> Rule:
+    """Random feedback local online learning (Murray 2019, doi:10.7554/eLife.43299)."""
+    return Rule(RFLO(), Instant(feedback, gain, decay), _schedule(schedule, Window(), steps), "rflo")  # type: ignore[arg-type]
+
+
+def dni(
+    steps: int = 1, predictor: str | Predictor | None = None, hidden: tuple[int, ...] | None = None, discount: float = 1.0, injection: float = 1.0,
+    context: bool = False,
+) -> Rule:  # fmt: skip
+    """n-step synthetic gradients (Jaderberg et al. 2017, arXiv 1608.05343)."""
+    return Rule(Immediate(), DNI(_predictor(predictor, hidden), discount, injection, context), Window(steps), "dni")
+
+
+def bp_lambda(
+    lmbda: float = 1.0, predictor: str | Predictor | None = None, hidden: tuple[int, ...] | None = None, discount: float = 1.0, injection: float = 1.0,
+    context: bool = False, schedule: str = "", steps: int | None = None,
+) -> Rule:  # fmt: skip
+    """Synthetic gradients learned by TD errors and eligibility traces (Pemberton & Costa 2024, arXiv 2401.07044)."""
+    signal = BPLambda(_predictor(predictor, hidden), lmbda, discount, injection, context)
+    return Rule(Immediate(), signal, _schedule(schedule, Window(), steps), "bp_lambda")
+
+
+def _predictor(given: str | Predictor | None, hidden: tuple[int, ...] | None) -> Predictor | None:
+    if given is None and hidden is not None:
+        given = "mlp"
+    if not isinstance(given, str):
+        return given
+    return make_predictor(given, **({"hidden": tuple(hidden)} if hidden is not None else {}))
+
+
+TABLE: dict[str, Callable[..., Rule]] = {f.__name__: f for f in (bptt, tbptt, rtrl, eprop, rflo, dni, bp_lambda)}
+
+
+def rule(name: str, **options: Any) -> Rule:
+    """A rule by name: ``bp.rule("eprop", feedback="random")``.
+
+    Raises
+    ------
+    RuleError
+        For an unknown rule or option.
+    """
+    if name not in TABLE:
+        raise RuleError(unknown("rule", name, TABLE))
+    allowed = inspect.signature(TABLE[name]).parameters
+    for option in options:
+        if option not in allowed:
+            raise RuleError(unknown(f"option of the rule '{name}'", option, allowed))
+    return TABLE[name](**options)

@@ -1,0 +1,138 @@
+"""The standard figures of runs, drawn from what their folders hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioplaus.errors import RunError, unknown
+from bioplaus.runs.experiment import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bioplaus.runs.run import Run
+
+OF_RESULTS = ("learning", "alignment")
+OF_RUN = ("learning", "alignment", "raster", "trajectories", "weights")
+
+_ROWS = 7  # as many as a page holds
+_POINTS = 100  # chosen: as many as can be told apart across half a page
+
+
+def draw(results: Results, name: str) -> Figure:
+    """One of `OF_RESULTS`, with every arm and seed.
+
+    Raises
+    ------
+    RunError
+        If there is no such figure, or nothing was measured that it could show.
+    """
+    from bioplaus import figures
+
+    if name == "learning":
+        return _learning(results)
+    if name == "alignment":
+        return figures.alignment(curves_of(results, "alignment"))
+    raise RunError(unknown("figure of an experiment", name, OF_RESULTS))
+
+
+def draw_run(run: Run, name: str) -> Figure:
+    """One of `OF_RUN`.
+
+    Raises
+    ------
+    RunError
+        If there is no such figure, or the run does not hold what it shows.
+    """
+    from bioplaus import figures
+
+    if name not in OF_RUN:
+        raise RunError(unknown("figure of a run", name, OF_RUN))
+    if name in OF_RESULTS:
+        return draw(Results({run.label: [run]}), name)
+    if name == "weights":
+        matrices = {key: weight.cpu().numpy() for key, weight in run.weights.items() if weight.ndim == 2}
+        return figures.weights(dict(list(matrices.items())[:_ROWS]))
+    recordings = run.recordings
+    if name == "raster":
+        return figures.activity(
+            recordings, states=_states(recordings), target=_target(recordings), output=True
+        )
+    if "target" not in recordings or recordings["target"].ndim < 3:
+        raise RunError(
+            f"The run in {run.folder} has no trajectories to draw: its task asks for classes, not for values "
+            "over time. Draw its learning, raster or weights instead."
+        )
+    weight = recordings["weight"].values if "weight" in recordings else None
+    return figures.trajectories(
+        recordings["output"].values, recordings["target"].values, weight=weight,
+        time=recordings["time"].values, time_unit=str(recordings["time"].attrs.get("units", "ms")),
+    )  # fmt: skip
+
+
+def _states(recordings: Any) -> tuple[str, ...]:
+    last = {str(name).rpartition(".")[2] for name in recordings.data_vars}
+    return tuple(name for name in ("v", "rate") if name in last)
+
+
+def _target(recordings: Any) -> Any:
+    if "target" not in recordings or recordings["target"].ndim < 3:
+        return None  # class labels are no path
+    return recordings["target"].values
+
+
+def curves_of(results: Results, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Curves of a column, or a RunError that says how to have it measured."""
+    found = (
+        results.curves(column)
+        if any(column in run.metrics for runs in results.values() for run in runs)
+        else {}
+    )
+    if not found:
+        remedy = {"alignment": "Set align_every in the training to measure it.",
+                  "test_score": "Set evaluate_every in the training to measure it."}.get(column, "")  # fmt: skip
+        raise RunError(f"Nothing was measured under {column!r} in these runs. {remedy}".rstrip())
+    return found
+
+
+def _learning(results: Results) -> Figure:
+    """Training loss and score side by side; the score on test trials where it was taken on the way."""
+    from bioplaus.figures import DOUBLE, pens, sheet, style, table
+    from bioplaus.figures.compose import above, done, letters
+    from bioplaus.figures.panels import learning
+    from bioplaus.figures.panels.curves import key
+
+    loss = {label: windowed(*curve) for label, curve in curves_of(results, "loss").items()}
+    tests = results.curves("test_score")
+    tested = bool(tests) and all(len(updates) > 1 for updates, _ in tests.values())
+    score = tests
+    if not tested:
+        score = {label: windowed(*curve) for label, curve in curves_of(results, "score").items()}
+    measure = next(iter(results.values()))[0].config["task"].get("score", "score")
+    with style():
+        figure = sheet(DOUBLE, 66)
+        strokes = pens([*loss, *score])
+        axes = figure.subplots(1, 2)
+        learning(axes[0], loss, quantity="Training loss", legend=False, strokes=strokes)
+        learning(
+            axes[1],
+            score,
+            quantity=f"{'Test' if tested else 'Training'} {measure}",
+            legend=False,
+            strokes=strokes,
+        )
+        letters(axes)
+        above(figure, *key(loss, score, strokes=strokes))
+        return done(figure, table(loss=loss, score=score))
+
+
+def windowed(updates: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means over windows of equal length, at most `_POINTS` of them, each at the middle of its window."""
+    width = -(-len(updates) // _POINTS)
+    if width <= 1:
+        return updates, values
+    starts = np.arange(0, len(updates), width)
+    counts = np.diff(np.append(starts, len(updates)))
+    return np.add.reduceat(updates, starts) / counts, np.add.reduceat(values, starts, axis=1) / counts

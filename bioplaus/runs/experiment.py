@@ -1,0 +1,201 @@
+"""What an experiment is: named learners, seeds, and what is made of their results. Light to import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bioplaus.errors import RunError, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas
+    from matplotlib.figure import Figure
+
+    from bioplaus.circuit import Circuit
+    from bioplaus.rules import Rule
+    from bioplaus.runs.run import Run
+    from bioplaus.tasks import Task
+    from bioplaus.train import Training
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One learner of an experiment.
+
+    Attributes
+    ----------
+    circuit : Circuit
+        What learns.
+    task : Task
+        What it learns.
+    rule : Rule
+        How it learns.
+    training : Training
+        For how long, with which batch size, learning rates and optimiser.
+    """
+
+    circuit: Circuit
+    task: Task
+    rule: Rule
+    training: Training
+
+
+class Results(Mapping[str, "list[Run]"]):
+    """The finished runs of an experiment: arm → its runs, one a seed.
+
+    Parameters
+    ----------
+    runs : mapping of str to list of Run
+        In the order of the experiment's arms.
+    """
+
+    def __init__(self, runs: Mapping[str, list[Run]]):
+        self._runs = {label: list(some) for label, some in runs.items() if some}
+
+    def __getitem__(self, label: str) -> list[Run]:
+        try:
+            return self._runs[label]
+        except KeyError:
+            raise MissingArm(unknown("finished arm", label, self._runs)) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __contains__(self, label: object) -> bool:
+        return label in self._runs
+
+    def curves(self, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """One measurement over training, as the panels of `bioplaus.figures` take it.
+
+        Parameters
+        ----------
+        column : str
+            A column of ``metrics.csv``.
+
+        Returns
+        -------
+        dict of str to (updates, values)
+            ``updates`` (update,): those at which it was measured; ``values`` (seed, update). Arms in which it
+            never was are left out.
+
+        Raises
+        ------
+        RunError
+            If no arm has such a column.
+        """
+        import numpy as np
+
+        found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        columns: set[str] = set()
+        for label, runs in self.items():
+            columns |= {name for run in runs for name in run.metrics.columns}
+            series = [
+                run.metrics.set_index("update")[column].dropna() for run in runs if column in run.metrics
+            ]
+            updates = sorted(set().union(*(one.index for one in series)))
+            if updates:
+                values = np.stack([one.reindex(updates).to_numpy(float) for one in series])
+                found[label] = (np.array(updates), values)
+        if column not in columns:
+            raise RunError(unknown("column of metrics.csv", column, columns))
+        return found
+
+    def final(self, column: str = "test_score") -> dict[str, np.ndarray]:
+        """The last measured value of a column, arm → (seed,)."""
+        import numpy as np
+
+        return {label: np.array([run.final(column) for run in runs]) for label, runs in self.items()}
+
+    def table(self, columns: Sequence[str] = ("test_score", "test_loss")) -> pandas.DataFrame:
+        """One row an arm: n, mean ± s.e.m. of each column at the end (ddof 1), milliseconds an update."""
+        import pandas
+
+        rows = []
+        for label, runs in self.items():
+            row: dict[str, Any] = {"arm": label, "n": len(runs)}
+            for column in columns:
+                row |= _spread(column, [run.final(column) for run in runs])
+            row["ms per update"] = 1e3 * _mean([run.final("seconds") / run.final("update") for run in runs])
+            rows.append(row)
+        return pandas.DataFrame(rows)
+
+
+class MissingArm(RunError):
+    """A table or figure wants an arm that was left out of this run of the experiment."""
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _spread(column: str, values: Sequence[float]) -> dict[str, float]:
+    mean, n = _mean(values), len(values)
+    error = (sum((value - mean) ** 2 for value in values) / (n - 1) / n) ** 0.5 if n > 1 else float("nan")
+    return {column.replace("_", " "): mean, f"{column.replace('_', ' ')} s.e.m.": error}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Several learners, several seeds, and the table and figures made of them.
+
+    A file ``experiments/<name>.py`` holds ``@dataclass(frozen=True) class Config`` and
+    ``def <name>(config: Config = Config()) -> Experiment``.
+
+    Attributes
+    ----------
+    title : str
+        One line.
+    arms : mapping of str to Arm
+        Label → learner, in the order in which they are listed.
+    seeds : tuple of int
+        Every arm runs once with each.
+    table : callable, optional
+        Makes a pandas table of the results; `Results.table` by default.
+    figures : mapping of str to callable
+        File name → what draws it from the results. One that asks for an arm that was left out is skipped.
+    expected : str
+        The band in which the results should lie; printed last.
+    references : tuple of str
+        DOIs or citations of what is reproduced.
+    """
+
+    title: str
+    arms: Mapping[str, Arm]
+    seeds: Sequence[int] = (0,)
+    table: Callable[[Results], pandas.DataFrame] | None = None
+    figures: Mapping[str, Callable[[Results], Figure]] = field(default_factory=dict)
+    expected: str = ""
+    references: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not self.arms:
+            raise RunError(f"The experiment {self.title!r} has no arms: give at least one, label → Arm(…).")
+        check_seeds(self.seeds)
+
+    def only(self, labels: Sequence[str] | None) -> dict[str, Arm]:
+        """The arms of these labels, or all of them.
+
+        Raises
+        ------
+        RunError
+            If a label is none of the experiment's.
+        """
+        for label in labels or ():
+            if label not in self.arms:
+                raise RunError(unknown(f"arm of {self.title!r}", label, self.arms))
+        return {label: arm for label, arm in self.arms.items() if not labels or label in labels}
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse what can't seed a run: nothing, a negative or fractional number, the same one twice."""
+    good = all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 for seed in seeds)
+    if not seeds or not good or len(set(seeds)) < len(seeds):
+        raise RunError(
+            f"The seeds {tuple(seeds)!r} can't be used: give one or more different whole numbers from 0 "
+            "upwards."
+        )

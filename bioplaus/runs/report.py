@@ -1,0 +1,138 @@
+"""What an experiment leaves beside its runs: table.csv, table.md, experiment.json and figures/."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioplaus.errors import RunError
+from bioplaus.runs import provenance
+from bioplaus.runs.experiment import Experiment, MissingArm, Results
+from bioplaus.runs.folder import FORMAT, write_text
+from bioplaus.runs.loop import Event
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def write_report(
+    experiment: Experiment,
+    results: Results,
+    folder: Path,
+    origin: dict[str, Any],
+    report: Callable[[Event], None] = lambda event: None,
+    names: list[str] | None = None,
+) -> list[Path]:
+    """Write the table and draw the figures of what is finished.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Says how.
+    results : Results
+        The finished runs.
+    folder : Path
+        The experiment's folder.
+    origin : dict
+        What `bioplaus.runs.sweep.origin_of` gave.
+    report : callable
+        Told, as an `Event` of kind ``"note"``, what could not be made because an arm was left out.
+    names : list of str, optional
+        Only these figures.
+
+    Returns
+    -------
+    list of Path
+        The figures' PDF files.
+    """
+    record = {
+        "format": FORMAT,
+        "title": experiment.title,
+        **origin,
+        "runs": {label: [run.folder.name for run in runs] for label, runs in results.items()},
+        "expected": experiment.expected,
+        "references": list(experiment.references),
+        "versions": provenance.versions(),
+        "command": provenance.command(),
+    }
+    write_text(folder / "experiment.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    try:
+        table = make_table(experiment, results)
+        write_text(folder / "table.csv", table.to_csv(index=False))
+        write_text(folder / "table.md", markdown(table))
+    except MissingArm as error:
+        report(Event("note", message=f"The table was not made: {error}"))
+    return draw_figures(experiment, results, folder, report, names)
+
+
+def draw_figures(
+    experiment: Experiment,
+    results: Results,
+    folder: Path,
+    report: Callable[[Event], None] = lambda event: None,
+    names: list[str] | None = None,
+) -> list[Path]:
+    """Draw and save the experiment's own figures; those that want an arm left out are skipped with a note."""
+    from bioplaus.figures import save
+
+    drawn = []
+    for name, draw in experiment.figures.items():
+        if names and name not in names:
+            continue
+        try:
+            figure = draw(results)
+        except MissingArm as error:
+            report(Event("note", message=f"The figure {name!r} was not drawn: {error}"))
+            continue
+        drawn.append(save(figure, folder / "figures" / name, command=provenance.command())[".pdf"])
+    return drawn
+
+
+def make_table(experiment: Experiment, results: Results) -> pandas.DataFrame:
+    """The experiment's own table, or the common one."""
+    return experiment.table(results) if experiment.table else results.table()
+
+
+def markdown(table: pandas.DataFrame) -> str:
+    """A table as Markdown; numbers with four digits."""
+    rows = [
+        list(map(str, table.columns)),
+        *([cell(value) for value in row] for row in table.itertuples(index=False)),
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines) + "\n"
+
+
+def cell(value: Any) -> str:
+    """One entry of a table as text."""
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """``experiment.json`` of an experiment's folder.
+
+    Raises
+    ------
+    RunError
+        If there is none or it is damaged.
+    """
+    file = Path(folder, "experiment.json")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{folder} is neither the folder of a run nor that of an experiment: it holds no "
+                       f"run.json and no experiment.json.") from None  # fmt: skip
+    except ValueError as error:
+        raise RunError(
+            f"{file} can't be read: {error}. Run the experiment again: its finished runs are kept."
+        ) from error

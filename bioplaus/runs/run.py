@@ -1,0 +1,309 @@
+"""One finished or interrupted run, read from its folder; and `train`, which makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bioplaus.errors import RunError, unknown
+from bioplaus.runs.config import folder_name, resolve
+from bioplaus.runs.folder import RunFolder
+from bioplaus.runs.metrics import read_metrics
+
+if TYPE_CHECKING:
+    import pandas
+    import torch
+    import xarray
+    from matplotlib.figure import Figure
+
+    from bioplaus.circuit import Circuit, Network
+    from bioplaus.rules import Rule
+    from bioplaus.runs.loop import Event
+    from bioplaus.tasks import Task
+
+
+class Run:
+    """What one run left behind.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's own folder.
+    circuit : Circuit, optional
+        The circuit that ran, for `network`; where it is missing, that of the experiment named in ``run.json``
+        is made anew.
+
+    Attributes
+    ----------
+    folder : Path
+    record : dict
+        All of ``run.json``: status, versions, machine, timing, content files, …
+    """
+
+    def __init__(self, folder: Path | str, circuit: Circuit | None = None):
+        self.folder = Path(folder)
+        self._files = RunFolder(self.folder)
+        record = self._files.record() if self.folder.is_dir() else None
+        if record is None:
+            raise RunError(
+                f"{self.folder} is not the folder of a run: it holds no run.json. Runs lie in "
+                f"runs/<experiment>/<arm>-s<seed>-<hash>; a run in the middle of being started has none yet."
+            )
+        self.record: dict[str, Any] = record
+        self._circuit = circuit
+
+    @classmethod
+    def load(cls, folder: Path | str, circuit: Circuit | None = None) -> Run:
+        """Read a run's folder.
+
+        Parameters
+        ----------
+        folder : Path
+            The run's own folder.
+        circuit : Circuit, optional
+            The circuit that ran; needed only for `network`, and only for a run that no experiment made.
+
+        Returns
+        -------
+        Run
+
+        Raises
+        ------
+        RunError
+            If the folder is not that of a run, or its ``run.json`` is damaged.
+        """
+        return cls(folder, circuit)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {self.record.get('status', 'unknown')})"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Circuit, task, rule, training and seed, resolved, with units."""
+        return self.record["config"]
+
+    @property
+    def label(self) -> str:
+        """The arm's name."""
+        return self.record.get("label", "run")
+
+    @property
+    def seed(self) -> int:
+        """The seed of all its random streams."""
+        return self.config["seed"]
+
+    @property
+    def done(self) -> bool:
+        """Whether all updates were made and the recordings written."""
+        return self.record.get("status") == "done"
+
+    @cached_property
+    def metrics(self) -> pandas.DataFrame:
+        """One row an update: update, loss, score, rate, seconds, test_loss, …; NaN where not measured."""
+        return read_metrics(self._files.metrics)
+
+    def final(self, column: str = "test_score") -> float:
+        """The last measured value of a column; NaN if there is none.
+
+        Raises
+        ------
+        RunError
+            If the column does not exist.
+        """
+        if column not in self.metrics:
+            raise RunError(unknown(f"column of {self._files.metrics}", column, self.metrics.columns))
+        values = self.metrics[column].dropna()
+        return float(values.iloc[-1]) if len(values) else float("nan")
+
+    @cached_property
+    def recordings(self) -> xarray.Dataset:
+        """One test batch as the trained circuit saw it; dims time, batch, unit; units in attributes.
+
+        Raises
+        ------
+        RunError
+            If the run has not come to its end, or the file is damaged.
+        """
+        import xarray
+
+        if not self._files.recordings.exists():
+            raise RunError(
+                f"The run in {self.folder} has no recordings: it is {self.record.get('status')}, and they "
+                f"are made at its end. Give its command again to let it go on: {self.record.get('command')}"
+            )
+        try:
+            return xarray.load_dataset(self._files.recordings, engine="h5netcdf")
+        except Exception as error:  # h5py raises several kinds for damaged files
+            raise RunError(f"{self._files.recordings} can't be read: {error}. Restore the file.") from error
+
+    @cached_property
+    def checkpoint(self) -> dict[str, Any]:
+        """The last saved state: update, seconds, and the trainer's own.
+
+        Raises
+        ------
+        RunError
+            If there is none, or it is damaged.
+        """
+        state = self._files.load_checkpoint()
+        if state is None:
+            raise RunError(
+                f"The run in {self.folder} has no checkpoint yet: it was stopped before its first."
+            )
+        return state
+
+    @cached_property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The weights of the last checkpoint, ``W[post, pre]``."""
+        return dict(self.checkpoint["trainer"]["weights"])
+
+    @cached_property
+    def network(self) -> Network:
+        """The circuit, built, with the weights of the last checkpoint.
+
+        Raises
+        ------
+        RunError
+            If the circuit is not known: give it to `Run.load`.
+        """
+        import torch
+
+        circuit = self._circuit or self._circuit_of_experiment()
+        training = self.config["training"]
+        dtype = getattr(torch, training.get("dtype", "float32"))
+        network = circuit.build(seed=self.seed, dtype=dtype, device="cpu")
+        with torch.no_grad():
+            for name, weight in network.weights.items():
+                weight.copy_(self.weights[name])
+            for name, mask in network.masks.items():
+                mask.copy_(self.checkpoint["trainer"]["masks"][name])
+        return network
+
+    def _circuit_of_experiment(self) -> Circuit:
+        from bioplaus.runs.sweep import remake
+
+        experiment = remake(self.record.get("experiment"))
+        arm = experiment.arms.get(self.label) if experiment else None
+        if arm is None or resolve(arm, self.seed)["circuit"] != self.config["circuit"]:
+            raise RunError(
+                f"The circuit of the run in {self.folder} can't be made again: no experiment file says how, "
+                "or it was changed since. Hand the circuit over: Run.load(folder, circuit=…)."
+            )
+        return arm.circuit
+
+    def figure(self, name: str = "learning") -> Figure:
+        """Draw one of the standard figures from what is saved.
+
+        Parameters
+        ----------
+        name : str
+            ``"learning"``, ``"alignment"``, ``"raster"``, ``"trajectories"`` or ``"weights"``.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        RunError
+            If there is no such figure, or this run does not hold what it shows.
+        """
+        from bioplaus.runs.draw import draw_run
+
+        return draw_run(self, name)
+
+
+def train(
+    circuit: Circuit,
+    task: Task,
+    rule: Rule,
+    *,
+    seed: int = 0,
+    folder: Path | str | None = None,
+    label: str | None = None,
+    checkpoint_every: float | None = None,
+    threads: int | None = 1,
+    progress: Callable[[Event], None] | None = None,
+    **training: Any,
+) -> Run:
+    """Train a circuit on a task with a rule, and record it.
+
+    A run that was finished before is returned at once; one that was interrupted goes on from its checkpoint,
+    and ends bit for bit as if it had never stopped.
+
+    Parameters
+    ----------
+    circuit : Circuit
+        What learns.
+    task : Task
+        What it learns.
+    rule : Rule
+        How it learns.
+    seed : int
+        Seed of all random streams.
+    folder : Path, optional
+        The run's own folder; ``runs/<task>/<rule>-s<seed>-<hash>`` below the working directory by default.
+    label : str, optional
+        The name under which the run is listed; the rule's by default.
+    checkpoint_every : float, optional
+        Seconds between checkpoints; 15 by default, 0 for one after every update.
+    threads : int or None
+        torch threads; ``None`` leaves torch's own setting.
+    progress : callable, optional
+        Receives a `bioplaus.runs.loop.Event` at the start, after every update, and at the end.
+    **training
+        Fields of `bioplaus.train.Training`: ``updates``, ``batch``, ``lr``, …
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    RunError
+        An unknown field; a folder of another configuration or in use; a damaged checkpoint.
+    NumericalError
+        The simulation broke down; the folder keeps its last good checkpoint.
+
+    Examples
+    --------
+    >>> import bioplaus as bp                                                              # doctest: +SKIP
+    >>> run = bp.train(circuit, task, bp.rule("eprop", feedback="random"), updates=500)    # doctest: +SKIP
+    >>> run.metrics.tail()                                                                 # doctest: +SKIP
+    """
+    from dataclasses import fields
+
+    from bioplaus.runs.experiment import Arm, check_seeds
+    from bioplaus.runs.loop import CHECKPOINT_EVERY, execute
+    from bioplaus.train import Training
+
+    known = [field.name for field in fields(Training)]
+    for name in training:
+        if name not in known:
+            raise RunError(unknown("training option", name, known))
+    check_seeds((seed,))
+    arm = Arm(circuit, task, rule, Training(**training))
+    label = label or rule.name
+    if folder is None:
+        folder = Path("runs", task.name, folder_name(label, seed, resolve(arm, seed)))
+    every = CHECKPOINT_EVERY if checkpoint_every is None else checkpoint_every
+    execute(
+        arm,
+        seed,
+        Path(folder),
+        label=label,
+        origin=origin_of_script(),
+        checkpoint_every=every,
+        threads=threads,
+        progress=progress,
+    )
+    return Run(folder, circuit)
+
+
+def origin_of_script() -> dict[str, Any]:
+    """The content files in use, for the record of a run that no experiment made."""
+    from bioplaus import content
+
+    return {"experiment": None, "content": content.loaded()}

@@ -1,0 +1,165 @@
+"""Runs in spawned processes, each with one torch thread."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+from bioplaus.errors import BioplausError, NumericalError, RunError
+from bioplaus.runs.loop import Event, execute
+
+if TYPE_CHECKING:
+    from bioplaus.runs.sweep import Job
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_SHOWN_EVERY = 0.2  # s between the updates that a worker tells of  # chosen: smooth to the eye, cheap
+_GRACE = 30.0  # s that a worker gets to save once whoever started it is gone
+
+_stop: Any = None  # in a worker: the event by which all are asked to stop
+_events: Any = None  # in a worker: where its Event objects go
+
+
+def in_workers(
+    jobs: list[Job], origin: dict[str, Any], every: float, report: Callable[[Event], None], workers: int
+) -> dict[str, BioplausError]:
+    """Run all jobs; what broke down numerically is returned, folder name → error.
+
+    Raises
+    ------
+    RunError
+        A job could not be run, or a worker died.
+    KeyboardInterrupt
+        SIGINT or SIGTERM came; the workers have saved.
+    """
+    context = multiprocessing.get_context("spawn")
+    stop, events = context.Event(), context.Queue()
+    failures: dict[str, BioplausError] = {}
+    with _single_threaded(), _signals_to(stop) as asked:
+        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(stop, events))
+        waiting: dict[Future[None], Job] = {}
+        try:
+            waiting = {pool.submit(_work, job, origin, every): job for job in jobs}
+            while waiting:
+                _pass_on(events, report, timeout=0.1)
+                for future in [future for future in waiting if future.done()]:
+                    job = waiting.pop(future)
+                    error = future.exception()
+                    if isinstance(error, NumericalError):
+                        failures[job[3].name] = error
+                    elif error is not None and not isinstance(error, KeyboardInterrupt):
+                        raise _explained(error, job)
+        finally:
+            stop.set()
+            for future in waiting:
+                future.cancel()
+            pool.shutdown(wait=True)
+            _pass_on(events, report, timeout=0.05)
+            events.close()
+        if asked():
+            raise KeyboardInterrupt("interrupted")
+    return failures
+
+
+def _explained(error: BaseException, job: Job) -> BaseException:
+    if isinstance(error, BrokenProcessPool):
+        return RunError(
+            f"A worker process died, most likely killed for want of memory, while runs like {job[3].name} "
+            "were going. Finished runs and checkpoints are saved; give the same command again, perhaps with "
+            "fewer workers."
+        )
+    return error
+
+
+def _pass_on(events: Any, report: Callable[[Event], None], timeout: float) -> None:
+    try:
+        while True:
+            report(events.get(timeout=timeout))
+            timeout = 0.0
+    except Empty:
+        pass
+
+
+def _begin(stop: Any, events: Any) -> None:
+    """In a new worker: leave Ctrl-C to the parent, and don't outlive it."""
+    global _stop, _events
+    _stop, _events = stop, events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    threading.Thread(target=_follow_parent, args=(stop,), daemon=True).start()
+
+
+def _follow_parent(stop: Any) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        stop.set()
+        time.sleep(_GRACE)
+        os._exit(1)
+
+
+def _work(job: Job, origin: dict[str, Any], every: float) -> None:
+    label, arm, seed, place = job
+    last = 0.0
+
+    def report(event: Event) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if event.kind != "update" or now - last >= _SHOWN_EVERY or event.update == event.updates:
+            last = now
+            _events.put(event)
+
+    if not _stop.is_set():
+        execute(
+            arm,
+            seed,
+            place,
+            label=label,
+            origin=origin,
+            checkpoint_every=every,
+            progress=report,
+            stop=_stop.is_set,
+        )
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Numerical libraries read these once, while they are imported: in the workers, not here any more."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _signals_to(stop: Any) -> Iterator[Callable[[], bool]]:
+    """SIGINT and SIGTERM ask the workers to save and stop; this process waits for them."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def handler(number: int, frame: object) -> None:
+        asked.append(number)
+        stop.set()
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous if previous is not None else signal.SIG_DFL)

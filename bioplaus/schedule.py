@@ -1,0 +1,215 @@
+"""How a rule is computed, never what it computes.
+
+``Online()`` carries traces forward and asks for a gradient after every step: memory does not grow with time, weights may
+move each step. ``Window(K)`` holds the weights for K steps and computes the same gradient backwards in matrix products,
+carrying traces across window borders; ``Window()`` takes the whole sequence as one window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bioplaus.circuit.linear import Credit, Linear, roll, silent
+from bioplaus.circuit.network import Network, State
+from bioplaus.errors import NumericalError, RuleError
+from bioplaus.signal import Observed
+
+
+@dataclass(frozen=True)
+class Online:
+    """One step at a time, traces carried forward."""
+
+    @property
+    def steps(self) -> int | None:
+        return 1
+
+
+@dataclass(frozen=True)
+class Window:
+    """``steps`` at a time (None: the whole sequence), computed backwards."""
+
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and (isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1):
+            raise RuleError(f"Window(steps={self.steps!r}): give a number of steps ≥ 1, or None for whole sequences.")
+
+
+Schedule = Online | Window
+
+
+@dataclass(frozen=True)
+class RateRegulariser:
+    """½ · strength · Σ_j (f_j − f₀)², f_j the mean output of neuron j over steps and batch (Bellec et al. 2020, eq. 54).
+
+    Its credit for every output is strength · (f_j − f₀)/T, on the unfiltered eligibility. ``target`` is in outputs per step.
+    """
+
+    target: float
+    strength: float
+
+    def credit(self, mean: Tensor, steps: int) -> Tensor:
+        return self.strength * (mean - self.target) / steps
+
+
+class Halves(Protocol):
+    """A rule, as far as its schedule is concerned."""
+
+    @property
+    def eligibility(self) -> Any: ...
+    @property
+    def signal(self) -> Any: ...
+    @property
+    def schedule(self) -> Any: ...
+
+
+@dataclass
+class Outcome:
+    """What a sequence gave.
+
+    Attributes
+    ----------
+    gradients : of the circuit's weights, mean over the batch.
+    own : of the signal's own tensors (predictor, feedback), mean over the batch.
+    loss : mean over the batch of Σ_t weight·loss.
+    outputs : (time, batch, output).
+    rates : mean output of every population, per step.
+    info : means of what the signal reported.
+    """
+
+    gradients: dict[str, Tensor]
+    own: dict[str, Tensor]
+    loss: float
+    outputs: Tensor
+    rates: dict[str, float]
+    info: dict[str, float]
+    state: State
+    windows: list[Any] = field(default_factory=list)
+
+
+def sequence(
+    network: Network,
+    rule: Halves,
+    theta: dict[str, Tensor],
+    batch: Any,
+    loss: Any,
+    regulariser: RateRegulariser | None = None,
+    apply: Callable[[dict[str, Tensor], dict[str, Tensor]], None] | None = None,
+    keep_windows: bool = False,
+) -> Outcome:
+    """Run a circuit through one batch of sequences and compute the rule's gradient, step by step or window by window.
+
+    Parameters
+    ----------
+    theta : the signal's own tensors.
+    batch : has inputs (time, batch, input), targets, weight (time, batch) and context.
+    loss : has value(outputs, targets) and error(outputs, targets).
+    regulariser : on the outputs' mean; exact for rules whose past half takes output credit, and for whole windows.
+    apply : called with the gradients of each window as it ends; they are then not summed up.
+    keep_windows : return the trajectory too.
+
+    Raises
+    ------
+    RuleError
+        If the rule and the regulariser cannot go together under this schedule.
+    NumericalError
+        At the first output that is not finite, naming step, variable and population.
+    """
+    T, B = batch.inputs.shape[:2]
+    K = T if rule.schedule.steps is None else min(rule.schedule.steps, T)
+    online = isinstance(rule.schedule, Online)
+    past, future = rule.eligibility, rule.signal
+    summing = regulariser is not None and (K < T or online)
+    if summing and not hasattr(past, "summed"):
+        raise RuleError(
+            f"A rate regulariser needs the mean over the whole sequence, which {type(past).__name__.lower()} cannot wait for under "
+            f"{rule.schedule}. Use schedule=Window(), or a rule whose past half keeps a trace (eprop, rflo, rtrl)."
+        )
+    with torch.no_grad():
+        state = network.start(B)
+        trace = past.init(network, B)
+        if summing:
+            trace.keep_sum = True
+        memory = future.init(network, B)
+        totals: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+        sums = [torch.zeros(p.size, dtype=network.dtype, device=network.device) for p in network.populations]
+        outputs, value, infos, windows = [], 0.0, [], []
+        for start in range(0, T, K):
+            x, targets, weight = (a[start : start + K] for a in (batch.inputs, batch.targets, batch.weight))
+            window, state = roll(network, state, x)
+            final = start + K >= T
+            linear = Linear(network, window)
+            o = network.output(window.seen())
+            value += float((loss.value(o, targets) * weight).sum()) / B
+            error = loss.error(o, targets) * weight[..., None]
+            outputs.append(o)
+            for i, total in enumerate(sums):
+                total += window.spikes(i).sum((0, 1))
+            _finite(network, window, o, start)
+            means = [total / (T * B) for total in sums]
+            extra = tuple(regulariser.credit(m, T) for m in means) if regulariser is not None and not summing else None
+            observed = Observed(network, linear, error, final, batch.context, extra)
+            credit, own, memory, info = future.credit(theta, memory, observed)
+            infos.append(info)
+            if online:
+                trace = past.step(trace, linear)
+                gradients = past.gradient(network, trace, linear, credit)
+            else:
+                gradients, trace = past.window(network, trace, linear, credit, final)
+            if summing and final:
+                assert regulariser is not None
+                for name, g in past.summed(network, trace, _constant(network, [regulariser.credit(m, T) for m in means])).items():
+                    gradients[name] = gradients[name] + g if name in gradients else g
+            errors = error.flatten(0, -2)
+            gradients["W_out"] = errors.T @ window.seen().flatten(0, -2)
+            if "b_out" in network.weights:
+                gradients["b_out"] = errors.sum(0)
+            for name, mask in network.masks.items():
+                if name in gradients:
+                    gradients[name] = gradients[name] * mask
+            if apply is not None:
+                apply({n: g / B for n, g in gradients.items()}, {n: g / B for n, g in own.items()})
+            else:
+                for total, new in zip(totals, (gradients, own), strict=True):
+                    for name, g in new.items():
+                        total[name] = total[name] + g if name in total else g
+            if keep_windows:
+                windows.append(window)
+    names = [p.name for p in network.populations]
+    return Outcome(
+        gradients={n: g / B for n, g in totals[0].items()},
+        own={n: g / B for n, g in totals[1].items()},
+        loss=value,
+        outputs=torch.cat(outputs),
+        rates={n: float(total.mean()) / (T * B) for n, total in zip(names, sums, strict=True)},
+        info={k: sum(i[k] for i in infos) / len(infos) for k in (infos[0] if infos else {})},
+        state=state,
+        windows=windows,
+    )
+
+
+def _constant(network: Network, credit: list[Tensor]) -> Credit:
+    empty = silent(network)
+    return empty._replace(y=tuple((c, *ages[1:]) for c, ages in zip(credit, empty.y, strict=True)))
+
+
+def _finite(network: Network, window: Any, o: Tensor, start: int) -> None:
+    """Look for trouble where it would show: if an output is not finite, find the first state that was not."""
+    if bool(torch.isfinite(o).all()) and bool(torch.isfinite(window.steps[-1].u[0][0]).all()):
+        return
+    for t, step in enumerate(window.steps):
+        for p, us in zip(network.populations, step.u, strict=True):
+            for name, u in zip(p.kernel.derived.states, us, strict=True):
+                bad = (~torch.isfinite(u)).nonzero()
+                if len(bad):
+                    b, j = bad[0].tolist()
+                    raise NumericalError(
+                        f"The simulation went wrong at step {start + t}: variable '{name}' of population '{p.name}' is {float(u[b, j])} in neuron {j} "
+                        f"(sample {b} of the batch). Lower the learning rate, clip gradients, or use a smaller dt or another integration method."
+                    )
+    raise NumericalError(f"The readout's output is not finite within steps {start} to {start + len(window.steps) - 1}: lower the readout's learning rate.")

@@ -1,0 +1,56 @@
+"""What a signal sees of a window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bioplaus.circuit.linear import Credit, Linear, silent
+from bioplaus.circuit.network import Network
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One window of a trajectory.
+
+    Attributes
+    ----------
+    network, linear : the circuit and its linearisation along the window.
+    error : δ_t = ∂L_t/∂o_t, (time, batch, output); per sample, not divided by the batch size.
+    output : extra direct credit for outputs by population (a rate regulariser's), (unit,) each, or None.
+    final : whether the sequence ends with this window, so that its last state has no future.
+    context : (batch, c) or None: what the predictor is told besides the state, such as the label.
+    """
+
+    network: Network
+    linear: Linear
+    error: Tensor
+    final: bool
+    context: Tensor | None = None
+    output: tuple[Tensor | None, ...] | None = None
+
+    def direct(self, feedback: Tensor | None = None) -> Credit:
+        """Direct credit at h_t: the error through the readout's weights, or through feedback weights in their place.
+
+        Behind a leaky readout it stands at ȳ_t; what ȳ_t owes to earlier outputs is the past half's business.
+        """
+        network = self.network
+        C = feedback if feedback is not None else network.weights["W_out"]
+        parts = (self.error @ C).split([network.populations[s].size for s in network.sources], -1)
+        credit = silent(network)
+        y = [list(ages) for ages in credit.y]
+        if self.output is not None:
+            for i, c in enumerate(self.output):
+                if c is not None:
+                    y[i][0] = c.expand(*self.error.shape[:-1], -1)
+        if network.kappa:
+            return credit._replace(filtered=tuple(parts), y=tuple(map(tuple, y)))
+        for s, part in zip(network.sources, parts, strict=True):
+            y[s][0] = part if y[s][0] is None else y[s][0] + part
+        return credit._replace(y=tuple(map(tuple, y)))
+
+    def with_context(self, h: Tensor) -> Tensor:
+        """The predictor's input: the carried state, and the context beside it."""
+        return h if self.context is None else torch.cat([h, self.context.expand(*h.shape[:-1], -1)], -1)

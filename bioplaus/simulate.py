@@ -1,0 +1,120 @@
+"""Run a circuit and record it: labelled arrays with units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bioplaus.circuit import Circuit, Network
+from bioplaus.circuit.linear import roll
+from bioplaus.errors import CircuitError, unknown
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def simulate(
+    circuit: Circuit | Network,
+    inputs: Any,
+    record: Sequence[str] = ("spikes",),
+    *,
+    seed: int = 0,
+    dtype: str = "float64",
+    targets: Any = None,
+    lenient: bool = False,
+) -> xarray.Dataset:
+    """Simulate a circuit under external input; nothing learns.
+
+    Parameters
+    ----------
+    circuit : a circuit, built here with ``seed`` and ``dtype``, or a built network (for example ``run.network``).
+    inputs : (time, batch, input) or (time, input), array or tensor.
+    record : any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``.
+    targets : recorded beside the output, if given.
+    lenient : pass over names that no population has, instead of refusing.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims time (ms), batch, unit; one variable per recorded name, plus ``input`` and ``output``. With several populations
+        the variables are ``population.name`` and the unit dims ``unit_population``. Units in the attributes.
+
+    Raises
+    ------
+    CircuitError
+        For an unknown name or inputs of the wrong shape.
+    """
+    network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
+    x = checked_inputs(network, inputs)
+    wanted = resolve(network, record, lenient)
+    with torch.no_grad():
+        window, _ = roll(network, network.start(x.shape[1]), x)
+        values = {}
+        for label, (p, kind, i) in wanted.items():
+            values[label] = window.get(p, kind, i).cpu().numpy()
+        output = network.output(window.seen()).cpu().numpy()
+    return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, x.cpu().numpy(), output, targets)
+
+
+def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
+    """Inputs as a (time, batch, input) tensor that fits the network."""
+    x = torch.as_tensor(np.asarray(inputs) if not isinstance(inputs, torch.Tensor) else inputs).to(device=network.device, dtype=network.dtype)
+    x = x.unsqueeze(1) if x.dim() == 2 else x
+    if x.dim() != 3 or x.shape[2] != network.circuit.inputs or 0 in x.shape[:2]:
+        raise CircuitError(f"inputs have shape {tuple(np.shape(inputs))}; expected (time, batch, {network.circuit.inputs}) or (time, {network.circuit.inputs}).")
+    if not bool(torch.isfinite(x).all()):
+        raise CircuitError("inputs contain values that are not finite (NaN or infinity).")
+    return x
+
+
+def resolve(network: Network, record: Sequence[str], lenient: bool = False) -> dict[str, tuple[int, str, int]]:
+    """Recorded names → (population, kind, index)."""
+    if isinstance(record, str):
+        record = (record,)
+    found: dict[str, tuple[int, str, int]] = {}
+    several = len(network.populations) > 1
+    for name in record:
+        here = {}
+        for i, p in enumerate(network.populations):
+            label = f"{p.name}.{name}" if several else name
+            derived = p.kernel.derived
+            if name in derived.states:
+                here[label] = (i, "after", derived.states.index(name))
+            elif name == ("spikes" if derived.spiking else "rate"):
+                here[label] = (i, "y_now", 0)
+        if not here and not lenient:
+            known = sorted({n for p in network.populations for n in (*p.kernel.derived.states, "spikes" if p.kernel.derived.spiking else "rate")})
+            raise CircuitError(unknown("recordable variable", name, known))
+        found |= here
+    return found
+
+
+def dataset(network: Network, values: dict[str, Any], population: dict[str, int], inputs: Any, output: Any, targets: Any = None) -> xarray.Dataset:
+    """Label recordings."""
+    import xarray as xr
+
+    several = len(network.populations) > 1
+    variables: dict[str, Any] = {}
+    for label, value in values.items():
+        p = network.populations[population[label]]
+        unit = f"unit_{p.name}" if several else "unit"
+        variables[label] = (("time", "batch", unit), value, {"units": _unit(network, p.name, label.rpartition(".")[2]), "population": p.name})
+    variables["input"] = (("time", "batch", "input_line"), inputs, {"units": "1"})
+    variables["output"] = (("time", "batch", "output_line"), output, {"units": "1"})
+    if targets is not None:
+        t = np.asarray(targets)
+        dims = ("time", "batch", "output_line") if t.ndim == 3 else ("time", "batch")
+        variables["target"] = (dims, t, {"units": "1"})
+    dt = network.circuit.dt * 1e3
+    time = xr.DataArray(np.arange(len(inputs)) * dt, dims="time", attrs={"units": "ms"})
+    return xr.Dataset(variables, coords={"time": time}, attrs={"dt_ms": dt, "circuit": network.circuit.name})
+
+
+def _unit(network: Network, population: str, name: str) -> str:
+    if name in ("spikes", "rate"):
+        return "1 per step" if name == "spikes" else "1"
+    cell = network.circuit.populations[population].cell
+    return cell.units.get(name, "1")

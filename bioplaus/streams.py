@@ -1,0 +1,16 @@
+"""Named random streams from one seed: weights, feedback, predictor, task, noise. No global seeding anywhere."""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+
+
+def stream(seed: int, name: str) -> torch.Generator:
+    """A CPU generator that depends on the seed and the stream's name only."""
+    generator = torch.Generator(device="cpu")
+    # splitmix-style mixing keeps streams of neighbouring seeds apart
+    mixed = (seed * 0x9E3779B97F4A7C15 + zlib.crc32(name.encode()) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    generator.manual_seed((mixed ^ (mixed >> 31)) & 0x7FFFFFFFFFFFFFFF)
+    return generator

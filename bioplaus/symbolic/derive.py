@@ -1,0 +1,131 @@
+"""A cell's step and its local partial derivatives, as sympy expressions.
+
+One step of a neuron (MATHS: state update → threshold → synapses → reset)::
+
+    u = f(s, I, y₋)      the integrator; y₋ is the neuron's own last output, which a discrete map may use
+    y = φ(u)             a spike, 1 where the margin is positive, or a rate
+    s = r(u, y)          reset and spike-triggered jumps
+
+and what every learning rule needs of it, all inside one neuron::
+
+    F = ∂f/∂s   E = ∂f/∂y₋   G = ∂f/∂I   ψ = ∂φ/∂u   Ru = ∂r/∂u   ry = ∂r/∂y
+
+ψ of a spike is the surrogate derivative. ry is zero for a statement through which the spike is not differentiated
+(by default the reset, Bellec et al. 2020, doi:10.1038/s41467-020-17236-y). The within-neuron derivative of MATHS is
+D = F (Ru + ry ψ) + E ψ, with r and φ taken one step earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sympy as sp
+
+from bioplaus.symbolic.text import apply, expression, names, statements, symbol
+
+LAST = symbol("y")  # in equations and f: the neuron's own last output
+NOW = symbol("y_now")  # in r: its output at this step
+MARGIN = symbol("x")  # in the surrogate: the spike margin over its width
+ACTIVE = symbol("not_refractory")  # 1, or 0 while the neuron is refractory
+HEIGHT = symbol("surrogate_height")  # the surrogate derivative at this step's margin
+
+Entries = tuple[sp.Expr, ...]
+Matrix = tuple[Entries, ...]
+
+
+def after(name: str) -> sp.Symbol:
+    """u: a state variable after the integrator, before the reset."""
+    return symbol(f"u_{name}")
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Step expressions and partials; matrices are [row][column] over states (and input channels for G)."""
+
+    states: tuple[str, ...]
+    inputs: tuple[str, ...]
+    f: Entries
+    output: sp.Expr  # the rate, or the margin in units of the surrogate's width
+    spiking: bool
+    surrogate: sp.Expr | None  # pseudo-derivative as a function of MARGIN
+    r: Entries
+    F: Matrix
+    E: Entries
+    G: Matrix
+    psi: Entries
+    Ru: Matrix
+    ry: Entries
+    kept: frozenset[str]  # states whose spike-triggered change is differentiated
+    live: tuple[str, ...]  # states that cross into the next step other than through the output
+
+
+def reset_targets(condition: sp.Expr) -> frozenset[str]:
+    """Variables on the greater side of the spike condition: assigning to them at a spike is a reset, to others a jump."""
+    return frozenset(names(condition))
+
+
+def derive(
+    *,
+    f: Mapping[str, sp.Expr],
+    inputs: tuple[str, ...],
+    output: sp.Expr,
+    spiking: bool,
+    surrogate: sp.Expr | None = None,
+    width: sp.Expr | None = None,
+    reset: str = "",
+    reset_variables: frozenset[str] = frozenset(),
+    differentiate: frozenset[str] = frozenset({"jumps"}),
+    clamped: frozenset[str] = frozenset(),
+) -> Derived:
+    """Assemble a cell's step and differentiate it.
+
+    Parameters
+    ----------
+    f : state → new value, in old states, inputs, parameters (and ``y``).
+    output : the rate in new states, or a spiking cell's margin (positive: spike).
+    width : scale of the margin, the same unit; the surrogate sees margin/width.
+    reset : statements run at a spike, reading and writing the new states.
+    reset_variables : states whose assignment counts as a reset; the others' as a jump.
+    differentiate : which of ``"reset"`` and ``"jumps"`` the spike is differentiated through.
+    clamped : states frozen while the neuron is refractory.
+    """
+    states = tuple(f)
+    to_u = {symbol(s): after(s) for s in states}
+    stepped = tuple(ACTIVE * f[s] + (1 - ACTIVE) * symbol(s) if s in clamped else f[s] for s in states)
+    phi = output.xreplace(to_u)
+    if spiking:
+        phi = phi / (width if width is not None else 1)
+        psi = tuple(ACTIVE * HEIGHT * sp.diff(phi, after(s)) for s in states)
+    else:
+        psi = tuple(sp.diff(phi, after(s)) for s in states)
+
+    new: dict[str, sp.Expr] = {s: after(s) for s in states}
+    kept: set[str] = set()
+    for name, operator, right in statements(reset):
+        at_spike = apply(name, operator, expression(right)).xreplace({symbol(s): e for s, e in new.items()})
+        # (1 − y) u + y at_spike, written so that a subtractive reset is the subtraction Brian2 does
+        new[name] = new[name] + NOW * (at_spike - new[name]) if operator in ("+=", "-=") else (1 - NOW) * new[name] + NOW * at_spike
+        if ("reset" if name in reset_variables else "jumps") in differentiate:
+            kept.add(name)
+    r = tuple(new[s] for s in states)
+    old = [symbol(s) for s in states]
+    F = tuple(tuple(sp.diff(e, s) for s in old) for e in stepped)
+    return Derived(
+        states=states,
+        inputs=inputs,
+        f=stepped,
+        output=phi,
+        spiking=spiking,
+        surrogate=surrogate,
+        r=r,
+        F=F,
+        E=tuple(sp.diff(e, LAST) for e in stepped),
+        G=tuple(tuple(sp.diff(e, symbol(k)) for k in inputs) for e in stepped),
+        psi=psi,
+        Ru=tuple(tuple(sp.diff(e, after(s)) for s in states) for e in r),
+        ry=tuple(sp.diff(e, NOW) if s in kept else sp.Integer(0) for s, e in zip(states, r, strict=True)),
+        kept=frozenset(kept),
+        live=tuple(s for j, s in enumerate(states) if any(row[j] != 0 for row in F)),
+    )
+

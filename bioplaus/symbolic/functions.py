@@ -1,0 +1,74 @@
+"""Functions an equation may use besides Brian2's own, with their derivatives and their torch spelling."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+
+class step(sp.Function):
+    """1 where x > 0, else 0."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sp.Integer(0)
+
+
+class relu(sp.Function):
+    """max(0, x)."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return step(self.args[0])
+
+
+class sigmoid(sp.Function):
+    """1 / (1 + exp(−x))."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return self * (1 - self)
+
+
+class softplus(sp.Function):
+    """log(1 + exp(x))."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sigmoid(self.args[0])
+
+
+class magnitude(sp.Function):
+    """|x| with derivative sign(x), 0 at 0 (sympy's Abs differentiates into complex parts)."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return direction(self.args[0])
+
+
+class direction(sp.Function):
+    """sign(x)."""
+
+    def fdiff(self, argindex: int = 1) -> sp.Expr:
+        return sp.Integer(0)
+
+
+OURS = {f.__name__: f for f in (step, relu, sigmoid, softplus)} | {"abs": magnitude, "sign": direction}
+
+#: how each function is called in generated torch source
+TORCH = {
+    "exp": "torch.exp", "log": "torch.log", "sqrt": "torch.sqrt", "sin": "torch.sin", "cos": "torch.cos",
+    "tan": "torch.tan", "sinh": "torch.sinh", "cosh": "torch.cosh", "tanh": "torch.tanh", "expm1": "torch.expm1",
+    "log1p": "torch.log1p", "relu": "torch.relu", "sigmoid": "torch.sigmoid",
+    "softplus": "softplus", "magnitude": "torch.abs", "direction": "torch.sign",
+    "step": "heaviside",
+}  # fmt: skip
+
+#: the same in Brian2's language, which lacks ours
+BRIAN = {
+    relu: lambda x: sp.Function("clip")(x, 0, sp.Symbol("inf")),
+    sigmoid: lambda x: 1 / (1 + sp.exp(-x)),
+    softplus: lambda x: sp.log(1 + sp.exp(x)),
+    magnitude: lambda x: sp.Function("abs")(x),
+}
+
+
+def for_brian(expression: sp.Expr) -> sp.Expr:
+    """The expression with our functions spelled out in those Brian2 knows."""
+    for function, spelled in BRIAN.items():
+        expression = expression.replace(function, spelled)  # type: ignore[no-untyped-call]
+    return expression

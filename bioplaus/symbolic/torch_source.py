@@ -1,0 +1,241 @@
+"""Torch source of a cell: its step and its partials, constants folded in float64.
+
+Everything that depends on parameters and dt alone is computed once, in float64, and enters the source as ``k0, k1, …``
+(a float, or one value per neuron). The source works on tensors of any leading shape: ``(batch, unit)`` for one step,
+``(time, batch, unit)`` for a whole window at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import sympy as sp
+import torch
+from sympy.printing.str import StrPrinter
+
+from bioplaus.errors import CellError
+from bioplaus.symbolic.derive import ACTIVE, HEIGHT, LAST, MARGIN, NOW, Derived, after
+from bioplaus.symbolic.functions import TORCH
+from bioplaus.symbolic.text import symbol
+
+#: one partial derivative: structurally zero, constant, or a tensor that broadcasts to (…, batch, unit)
+Entry = float | torch.Tensor | None
+
+
+class _Torch(StrPrinter):
+    """Prints sympy as torch expressions."""
+
+    def _print_Float(self, expr: Any) -> str:
+        return repr(float(expr))
+
+    def _print_Rational(self, expr: Any) -> str:
+        return repr(expr.p / expr.q)
+
+    def _print_Function(self, expr: Any) -> str:
+        name = expr.func.__name__
+        if name not in TORCH:
+            raise CellError(f"The function '{name}' has no torch form. Known functions: {', '.join(sorted(TORCH))}.")
+        return f"{TORCH[name]}({', '.join(self._print(a) for a in expr.args)})"
+
+    _print_exp = _print_log = _print_sin = _print_cos = _print_tan = _print_Function
+    _print_sinh = _print_cosh = _print_tanh = _print_Function
+
+    def _print_Pow(self, expr: Any, rational: bool = False) -> str:
+        base, power = self.parenthesize(expr.base, 100), expr.exp
+        if power == 2 and expr.base.is_Symbol:
+            return f"{base}*{base}"
+        if power == sp.Rational(1, 2):
+            return f"torch.sqrt({self._print(expr.base)})"
+        return f"{base}**{self.parenthesize(power, 100)}"
+
+
+_print = _Torch().doprint
+
+
+@dataclass
+class _Constants:
+    """Folds parameter-only subexpressions into named constants."""
+
+    dynamic: frozenset[sp.Symbol]
+    values: Mapping[str, Any]
+    found: dict[sp.Expr, sp.Symbol] = field(default_factory=dict)
+
+    def tidy(self, e: sp.Expr) -> sp.Expr:
+        """A linear expression as Σ coefficient·variable + rest, so that each coefficient folds into one constant."""
+        variables = sorted(e.free_symbols & self.dynamic, key=str)
+        coefficients = [sp.diff(e, v) for v in variables]
+        if variables and not any(c.free_symbols & self.dynamic for c in coefficients):
+            rest = e.xreplace({v: sp.Integer(0) for v in variables})
+            return sp.Add(*(sp.Mul(self.name(c), v) for c, v in zip(coefficients, variables, strict=True)), self.name(rest))
+        return e
+
+    def name(self, e: sp.Expr) -> sp.Expr:
+        """The constant's symbol; a plain number where it is simple enough to stay visible."""
+        if e.is_Integer or e in self.found.values() or (not e.free_symbols and e.is_Rational):
+            return e
+        if e not in self.found:
+            self.found[e] = symbol(f"k{len(self.found)}")
+        return self.found[e]
+
+    def fold(self, e: sp.Expr) -> sp.Expr:
+        if not e.free_symbols & self.dynamic:
+            return self.name(e)
+        if e.is_Mul or e.is_Add:
+            fixed = [a for a in e.args if not a.free_symbols & self.dynamic]
+            moving = [self.fold(a) for a in e.args if a.free_symbols & self.dynamic]
+            return e.func(self.name(e.func(*fixed)), *moving) if fixed else e.func(*moving)
+        return e.func(*(self.fold(a) for a in e.args)) if e.args else e
+
+    def numbers(self) -> dict[str, Any]:
+        out, values = {}, dict(self.values)
+        for e, name in self.found.items():
+            symbols = sorted(e.free_symbols, key=str)
+            unknown = [s.name for s in symbols if s.name not in values]
+            if unknown:
+                raise CellError(f"Unknown name {', '.join(unknown)} in a cell's equations. Known parameters: {', '.join(sorted(self.values))}.")
+            out[name.name] = values[name.name] = sp.lambdify(symbols, e, "numpy")(*(values[s.name] for s in symbols))
+        return out
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A cell's generated functions, bound to a dtype and a device.
+
+    ``step(s, I, y, active, spike, cut) → (u, y, s)`` on tuples of tensors; ``partials(get) → (F, E, G, psi, Ru, ry)``, nested
+    tuples of entries, where ``get(kind, index)`` hands out ``s`` (old states), ``I``, ``y_last``, ``u``, ``y_now``, ``active``.
+    """
+
+    derived: Derived
+    source: str
+    step: Callable[..., tuple[tuple[torch.Tensor, ...], torch.Tensor, tuple[torch.Tensor, ...]]]
+    partials: Callable[[Callable[[str, int], torch.Tensor]], tuple[Any, ...]]
+    #: pseudo-derivative of the spike at a margin; None for rate cells
+    surrogate: Callable[[torch.Tensor], torch.Tensor] | None
+
+
+def hard_spike(x: torch.Tensor) -> torch.Tensor:
+    """1 where the margin is positive."""
+    return (x > 0).to(x.dtype)
+
+
+def uncut(y: torch.Tensor) -> torch.Tensor:
+    """No gradient is being recorded: nothing to cut."""
+    return y
+
+
+def surrogate_spike(surrogate: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A spike whose derivative under autograd and torch.func is the surrogate's: x − x adds nothing but a slope."""
+
+    def spike(x: torch.Tensor) -> torch.Tensor:
+        return hard_spike(x.detach()) + surrogate(x.detach()) * (x - x.detach())
+
+    return spike
+
+
+def generate(derived: Derived, parameters: Mapping[str, Any], dt: float, refractory: bool, dtype: torch.dtype, device: torch.device | str) -> Kernel:
+    """Write and bind the torch source of a cell.
+
+    Parameters
+    ----------
+    derived : the cell's expressions.
+    parameters : name → float or float64 array (one value per neuron), SI base units.
+    dt : step in seconds.
+    refractory : whether the cell is ever refractory; if not, that factor disappears from the source.
+    """
+    d = derived
+    last = symbol("y_last")
+    plainly = {} if refractory else {ACTIVE: sp.Integer(1)}
+    in_f = {LAST: last, **plainly}
+    height = d.surrogate.xreplace({MARGIN: d.output.xreplace(plainly)}) if d.surrogate is not None else None
+    in_u = {HEIGHT: height, **plainly} if height is not None else plainly
+    old, new, inputs = [symbol(s) for s in d.states], [after(s) for s in d.states], [symbol(k) for k in d.inputs]
+    dynamic = frozenset([*old, *new, *inputs, last, NOW, ACTIVE, MARGIN])
+    constants = _Constants(dynamic, {**parameters, "dt": dt})
+
+    def ready(e: sp.Expr, swap: Mapping[Any, Any]) -> sp.Expr:
+        return constants.fold(constants.tidy(e.xreplace(dict(swap))))
+
+    f, output = [ready(e, in_f) for e in d.f], ready(d.output, plainly)
+    r = [ready(e, plainly) for e in d.r]
+    lines = ["def step(s, I, y_last, not_refractory, spike, cut):", *_unpack("s", old), *_unpack("I", inputs)]
+    lines += _assign(f, [str(u) for u in new], "f")
+    if d.spiking:
+        lines += _assign([output], ["margin"], "m")
+        lines += ["    y_now = spike(margin)" + (" * not_refractory" if refractory else ""), "    y_cut = cut(y_now)"]
+    else:
+        lines += _assign([output], ["y_now"], "m")
+    r_cut = [e if s in d.kept or not d.spiking else e.xreplace({NOW: symbol("y_cut")}) for s, e in zip(d.states, r, strict=True)]
+    lines += _assign(r_cut, [f"new_{s}" for s in d.states], "r")
+    lines.append(f"    return ({_tuple(map(str, new))}), y_now, ({_tuple(f'new_{s}' for s in d.states)})")
+
+    flat = {
+        "F": [e for row in d.F for e in row], "E": list(d.E), "G": [e for row in d.G for e in row], "psi": list(d.psi),
+        "Ru": [e for row in d.Ru for e in row], "ry": list(d.ry),
+    }  # fmt: skip
+    entries = {
+        f"{name}_{i}": ready(e, in_f if name in ("F", "E", "G") else in_u) for name, group in flat.items() for i, e in enumerate(group)
+    }
+    wanted = set().union(*(e.free_symbols for e in entries.values())) if entries else set()
+    handed = [*((s, "s", i) for i, s in enumerate(old)), *((k, "I", i) for i, k in enumerate(inputs)), (last, "y_last", 0),
+              *((u, "u", i) for i, u in enumerate(new)), (NOW, "y_now", 0), (ACTIVE, "active", 0)]  # fmt: skip
+    lines += ["", "", "def partials(get):"]
+    lines += [f"    {s} = get({kind!r}, {i})" for s, kind, i in handed if s in wanted]
+    moving = {n: e for n, e in entries.items() if e.free_symbols & dynamic}
+    lines += _assign(list(moving.values()), list(moving), "p")
+    S, K = len(d.states), len(d.inputs)
+    shapes = {"F": (S, S), "E": (S,), "G": (S, K), "psi": (S,), "Ru": (S, S), "ry": (S,)}
+    lines.append("    return " + ", ".join(_nested(name, shapes[name], entries, moving) for name in shapes))
+    if d.surrogate is not None:
+        lines += ["", "", "def surrogate(x):", *_assign([ready(d.surrogate, {})], ["height"], "h"), "    return height"]
+    source = "\n".join(lines) + "\n"
+    namespace: dict[str, Any] = {"torch": torch, "heaviside": hard_spike, "softplus": _softplus}
+    for name, value in constants.numbers().items():
+        array = np.asarray(value, dtype=float)
+        namespace[name] = float(array) if array.ndim == 0 else torch.as_tensor(array, dtype=dtype, device=device)
+        if not np.isfinite(array).all():
+            raise CellError(f"A constant of the cell is not finite at dt = {dt:g} s with these parameters: check for zero time constants or capacitances.")
+    namespace["constant"] = _constant
+    exec(compile(source, "<generated torch source of a bioplaus cell>", "exec"), namespace)
+    return Kernel(d, source, namespace["step"], namespace["partials"], namespace.get("surrogate"))
+
+
+def _softplus(x: torch.Tensor) -> torch.Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+def _constant(value: Any) -> Entry:
+    """A constant entry: nothing at all where it is zero."""
+    if isinstance(value, torch.Tensor):
+        return value
+    return None if value == 0 or math.isnan(value) else float(value)
+
+
+def _tuple(parts: Any) -> str:
+    return "".join(f"{p}, " for p in parts)
+
+
+def _unpack(name: str, symbols: Sequence[sp.Symbol]) -> list[str]:
+    return [f"    {_tuple(map(str, symbols))}= {name}"] if symbols else []
+
+
+def _assign(expressions: Sequence[sp.Expr], targets: Sequence[str], prefix: str) -> list[str]:
+    shared, reduced = sp.cse(list(expressions), symbols=(symbol(f"{prefix}{i}_") for i in range(10_000)), order="none")
+    lines = [f"    {name} = {_print(e)}" for name, e in shared]
+    return lines + [f"    {target} = {_print(e)}" for target, e in zip(targets, reduced, strict=True)]
+
+
+def _nested(name: str, shape: tuple[int, ...], entries: Mapping[str, sp.Expr], moving: Mapping[str, sp.Expr]) -> str:
+    def one(i: int) -> str:
+        key = f"{name}_{i}"
+        if key in moving:
+            return key
+        return "None" if entries[key] == 0 else f"constant({_print(entries[key])})"
+
+    if len(shape) == 1:
+        return f"({_tuple(one(i) for i in range(shape[0]))})"
+    rows, columns = shape
+    return "(" + _tuple(f"({_tuple(one(i * columns + j) for j in range(columns))})" for i in range(rows)) + ")"

@@ -1,0 +1,61 @@
+"""Physical units for scripts: Brian2's quantities under their usual names.
+
+Quantities live at the border only: a cell converts its parameters once, and everything inside computes with plain
+floats in SI base units (seconds, volts, amperes), the numbers Brian2 itself computes with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from brian2.units import (  # noqa: F401  (re-exported)
+    Hz,
+    Mohm,
+    Quantity,
+    amp,
+    cm,
+    farad,
+    get_dimensions,
+    kHz,
+    mm,
+    ms,
+    mV,
+    nA,
+    nF,
+    nS,
+    pA,
+    pF,
+    second,
+    siemens,
+    uA,
+    uF,
+    uS,
+    us,
+    volt,
+)
+from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, get_unit
+
+
+def plain(value: Any) -> Any:
+    """The bare number (or array) of a quantity, in SI base units; anything else comes back as a float or array."""
+    array = np.asarray(value, dtype=float)
+    return float(array) if array.ndim == 0 else array
+
+
+def dimensions(value: Any) -> Dimension:
+    """Physical dimensions of a quantity; numbers and arrays have none."""
+    return get_dimensions(value)
+
+
+def show(value: Any) -> str:
+    """A parameter as people write it: ``20 ms``, ``0.6``, ``array of 100 (s)``."""
+    if np.ndim(value):
+        return f"{np.size(value)} values, {np.min(plain(value)):g} to {np.max(plain(value)):g} ({unit_name(value)})"
+    return value.in_best_unit() if isinstance(value, Quantity) else f"{float(value):g}"
+
+
+def unit_name(value: Any) -> str:
+    """Name of the SI unit of a quantity; ``1`` if it has none."""
+    dims = get_dimensions(value)
+    return "1" if dims is DIMENSIONLESS else repr(get_unit(dims))

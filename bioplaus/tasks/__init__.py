@@ -1,0 +1,109 @@
+"""Tasks: batched generators of trials with a loss, a weight on each step and a score, one file each.
+
+`task` makes a shipped one by name. A task of one's own needs no registration: subclass `Task` in any script,
+give it `inputs`, `outputs`, `steps`, `loss` and a method `batch`, and hand the object to whatever takes a
+task.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bioplaus.errors import TaskError, unknown
+
+if TYPE_CHECKING:
+    from bioplaus.tasks.base import Batch, Task, check_batch, check_task
+    from bioplaus.tasks.losses import Loss, binary_cross_entropy, cross_entropy, squared
+
+__all__ = [
+    "Batch",
+    "Loss",
+    "TASKS",
+    "Task",
+    "binary_cross_entropy",
+    "check_batch",
+    "check_task",
+    "cross_entropy",
+    "squared",
+    "task",
+]
+
+
+class Entry(NamedTuple):
+    """Where a shipped task lives, and what it is in one line."""
+
+    module: str
+    factory: str
+    summary: str
+
+
+TASKS = {
+    "pattern_generation": Entry(
+        "bioplaus.tasks.pattern_generation",
+        "PatternGeneration",
+        "a frozen Poisson input in, a sum of sines out",
+    ),
+    "sequential_digits": Entry(
+        "bioplaus.tasks.sequential_digits",
+        "SequentialDigits",
+        "handwritten digits, read row by row",
+    ),
+    "target_reaching": Entry(
+        "bioplaus.tasks.target_reaching",
+        "TargetReaching",
+        "a cue at the first step, a point on the circle at the last",
+    ),
+}
+
+_HOMES = {
+    "bioplaus.tasks.base": ("Batch", "Task", "check_batch", "check_task"),
+    "bioplaus.tasks.losses": ("Loss", "binary_cross_entropy", "cross_entropy", "squared"),
+}
+
+
+def task(name: str, **options: Any) -> Task:
+    """Make the shipped task called `name`.
+
+    Parameters
+    ----------
+    name : str
+        One of `TASKS`.
+    **options
+        Fields of that task; the class's docstring lists them with their units.
+
+    Returns
+    -------
+    Task
+
+    Raises
+    ------
+    TaskError
+        For an unknown name or option, with the nearest known one; for a value that makes no sense.
+    DataError
+        If the task's data set is missing and can't be downloaded.
+
+    Examples
+    --------
+    >>> reaching = task("target_reaching", targets=6)
+    >>> reaching.steps, reaching.inputs, reaching.outputs
+    (10, 10, 2)
+    """
+    if not isinstance(name, str) or name not in TASKS:
+        remedy = " A task of your own is not named but handed over as the object itself."
+        raise TaskError(unknown("task", str(name), TASKS) + remedy)
+    from dataclasses import fields
+
+    factory = getattr(import_module(TASKS[name].module), TASKS[name].factory)
+    allowed = [field.name for field in fields(factory) if field.init]
+    for option in options:
+        if option not in allowed:
+            raise TaskError(unknown(f"option of the task '{name}'", option, allowed))
+    return factory(**options)
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'bioplaus.tasks' has no attribute {name!r}")

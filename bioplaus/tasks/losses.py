@@ -1,0 +1,146 @@
+"""Losses of one step, each with its derivative written out: a rule that runs forward needs no autograd.
+
+| loss                   | value (outputs o, targets y) | error ∂value/∂o  | targets          | score        |
+|------------------------|------------------------------|------------------|------------------|--------------|
+| `squared`              | ½ Σ (o − y)²                 | o − y            | real             | r.m.s. error |
+| `cross_entropy`        | log Σ exp o − o_y            | softmax(o) − 1_y | one class, int64 | accuracy     |
+| `binary_cross_entropy` | Σ log(1 + exp o) − y o       | σ(o) − y         | from 0 to 1      | bits         |
+
+Sums run over the outputs, the last dimension. All other dimensions are kept, so one step (batch, output) and
+many steps (time, batch, output) are the same call. The loss of a batch is mean_batch Σ_t weight·value.
+"""
+
+from __future__ import annotations
+
+from math import log
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bioplaus.errors import TaskError
+
+
+class Loss:
+    """A loss of one step.
+
+    A loss of one's own gives `name`, `kind` (what targets it takes), `value` and `error`; its score is then
+    its own weighted mean, lower being better. `kind` is ``"real"`` (any finite numbers), ``"binary"``
+    (numbers in [0, 1]) or ``"index"`` (int64, one class per step and sample).
+    """
+
+    name: ClassVar[str] = "loss"
+    kind: ClassVar[Literal["real", "binary", "index"]] = "real"
+    score_name: ClassVar[str] = "loss"
+    higher_is_better: ClassVar[bool] = False
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Loss per step and sample: (…, output) → (…)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say its value")
+
+    def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Derivative of `value` with respect to the outputs: (…, output) → (…, output)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say its error")
+
+    def total(self, outputs: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+        """Loss of a batch, mean_batch Σ_t weight·value: one number."""
+        return (weight * self.value(outputs, targets)).sum(0).mean()
+
+    def score(self, outputs: Tensor, targets: Tensor, weight: Tensor) -> float:
+        """Mean of the value over all asked steps; outputs (time, batch, output), weight (time, batch)."""
+        return float((weight * self.value(outputs, targets)).sum() / weight.sum())
+
+    def __eq__(self, other: object) -> bool:  # a loss that came back from another process is still the same
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Squared(Loss):
+    """½ Σ (o − y)²; its score is the r.m.s. error of one output at the asked steps."""
+
+    name = "squared"
+    score_name = "r.m.s. error"
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return 0.5 * self.error(outputs, targets).square().sum(-1)
+
+    def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        _same_shape(self.name, outputs, targets)
+        return outputs - targets
+
+    def score(self, outputs: Tensor, targets: Tensor, weight: Tensor) -> float:
+        return (2.0 * super().score(outputs, targets, weight) / outputs.shape[-1]) ** 0.5
+
+
+class CrossEntropy(Loss):
+    """log Σ exp o − o_y; its score is the fraction of asked steps whose largest output is the right one."""
+
+    name = "cross_entropy"
+    kind = "index"
+    score_name = "accuracy"
+    higher_is_better = True
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        _one_class_each(self.name, outputs, targets)
+        return -functional.log_softmax(outputs, -1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+
+    def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        _one_class_each(self.name, outputs, targets)
+        index = targets.unsqueeze(-1)
+        # p_y − 1 is written as −Σ of the other probabilities: exact also where p_y rounds to 1.
+        others = functional.softmax(outputs, -1).scatter(-1, index, 0.0)
+        return others.scatter(-1, index, -others.sum(-1, keepdim=True))
+
+    def score(self, outputs: Tensor, targets: Tensor, weight: Tensor) -> float:
+        right = (outputs.argmax(-1) == targets).to(weight.dtype)
+        return float((weight * right).sum() / weight.sum())
+
+
+class BinaryCrossEntropy(Loss):
+    """Σ log(1 + exp o) − y o; its score is that in bits per output and asked step, 1 at chance."""
+
+    name = "binary_cross_entropy"
+    kind = "binary"
+    score_name = "bits"
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        _same_shape(self.name, outputs, targets)
+        # log(1 + exp o) − y o without the overflow of exp at large o or the cancellation at y = 1.
+        return (outputs.clamp(min=0) - outputs * targets + torch.log1p(torch.exp(-outputs.abs()))).sum(-1)
+
+    def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        _same_shape(self.name, outputs, targets)
+        # σ(o) − y = (1 − y) σ(o) − y σ(−o): keeps its relative precision where σ(o) rounds to 1.
+        return (1 - targets) * torch.sigmoid(outputs) - targets * torch.sigmoid(-outputs)
+
+    def score(self, outputs: Tensor, targets: Tensor, weight: Tensor) -> float:
+        return super().score(outputs, targets, weight) / (log(2) * outputs.shape[-1])
+
+
+squared = Squared()
+cross_entropy = CrossEntropy()
+binary_cross_entropy = BinaryCrossEntropy()
+
+
+def _same_shape(name: str, outputs: Tensor, targets: Tensor) -> None:
+    """Refuse shapes that would otherwise be broadcast into a wrong loss."""
+    if outputs.shape != targets.shape:
+        raise TaskError(
+            f"The loss '{name}' compares outputs and targets of the same shape, but was given outputs of "
+            f"shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)}."
+        )
+
+
+def _one_class_each(name: str, outputs: Tensor, targets: Tensor) -> None:
+    if outputs.shape[:-1] != targets.shape or targets.dtype != torch.int64:
+        raise TaskError(
+            f"The loss '{name}' takes one class index (int64) per step and sample: for outputs of shape "
+            f"{tuple(outputs.shape)} that is targets of shape {tuple(outputs.shape[:-1])}, but it was given "
+            f"{tuple(targets.shape)} of type {targets.dtype}."
+        )

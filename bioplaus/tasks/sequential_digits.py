@@ -1,0 +1,159 @@
+"""Read a handwritten digit row by row, and name it at the last row."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from bioplaus.errors import DataError
+from bioplaus.tasks import checks, data
+from bioplaus.tasks.base import Batch, Split, Task
+from bioplaus.tasks.losses import cross_entropy
+
+SPLIT_SEED = 0
+_SIDE = {"digits": 8, "mnist": 28}
+_SPLITS = {"digits": ("standard",), "mnist": ("standard", "t10k")}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one split: pixels (image, row, column), whole numbers up to `brightest`; labels (image,)."""
+
+    pixels: Tensor
+    labels: Tensor
+    brightest: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SequentialDigits(Task):
+    """Rows of a real digit image, one a step, pixels in [0, 1]; cross-entropy of ten classes at the last row.
+
+    Training trials are drawn with replacement; the test set is every test image once, in a fixed order. The
+    context of a trial is its label, one-hot.
+
+    =========  ==========  =============================================================  ======  =======
+    data       split       images                                                         train   test
+    =========  ==========  =============================================================  ======  =======
+    digits     standard    scikit-learn's 8×8 digits, stratified with a fixed seed        1,437   360
+    mnist      standard    MNIST, 28×28, as published                                     60,000  10,000
+    mnist      t10k        the 10,000 test images of MNIST, stratified with a fixed seed  8,000   2,000
+    =========  ==========  =============================================================  ======  =======
+
+    The writers of the 8×8 digits are not known, so the same hand may be in both of its parts.
+
+    Parameters
+    ----------
+    data : ``"digits"`` or ``"mnist"``
+        MNIST is read from ``$BIOPLAUS_DATA`` (the four idx files, there or in ``mnist/``), or else
+        downloaded and its hash checked.
+    split : ``"standard"`` or ``"t10k"``
+        See the table.
+
+    Raises
+    ------
+    TaskError
+        For any other value.
+    DataError
+        If the data set is missing and can't be downloaded, or is not what it should be.
+
+    References
+    ----------
+    Alpaydin, Kaynak 1998, doi:10.24432/C50P49 (8×8). LeCun et al. 1998, doi:10.1109/5.726791 (MNIST).
+
+    Examples
+    --------
+    >>> import torch
+    >>> digits = SequentialDigits()
+    >>> batch = digits.batch(torch.Generator().manual_seed(0), size=5)
+    >>> batch.inputs.shape, batch.targets.shape, batch.weight[:, 0].tolist()
+    (torch.Size([8, 5, 8]), torch.Size([8, 5]), [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+    """
+
+    data: str = "digits"
+    split: str = "standard"
+    inputs: int = field(init=False)
+    steps: int = field(init=False)
+
+    outputs: ClassVar[int] = 10
+    loss: ClassVar = cross_entropy
+
+    def __post_init__(self) -> None:
+        checks.choice(self.name, "data", self.data, _SIDE)
+        checks.choice(self.name, "split", self.split, _SPLITS[self.data])
+        for name in ("inputs", "steps"):
+            object.__setattr__(self, name, _SIDE[self.data])
+        super().__post_init__()
+        self.images("train")  # a missing data set is refused now, not at the first update
+
+    def images(self, split: Split) -> Images:
+        """All images of a split."""
+        checks.choice(self.name, "split", split, ("train", "test"))
+        train, test = _load(self.data, self.split, os.environ.get("BIOPLAUS_DATA"))
+        return train if split == "train" else test
+
+    def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
+        checks.whole(self.name, "size", size, 1)
+        images = self.images(split)
+        return self._trials(images, torch.randint(len(images.labels), (size,), generator=generator))
+
+    def test_batches(self, size: int) -> Iterator[Batch]:
+        checks.whole(self.name, "size", size, 1)
+        images = self.images("test")
+        for which in torch.arange(len(images.labels)).split(size):
+            yield self._trials(images, which)
+
+    def _trials(self, images: Images, which: Tensor) -> Batch:
+        rows = images.pixels[which].transpose(0, 1).contiguous().float() / images.brightest
+        labels = images.labels[which]
+        weight = torch.zeros(self.steps, len(which))
+        weight[-1] = 1.0
+        return Batch(rows, labels.repeat(self.steps, 1), weight, one_hot(labels, self.outputs).float())
+
+    def describe(self) -> dict[str, Any]:
+        described = super().describe()
+        for split in ("train", "test"):
+            images = self.images(split)
+            described |= {f"{split}_images": len(images.labels), f"{split}_sha256": images.sha256}
+        return described
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, split: str, folder: str | None) -> tuple[Images, Images]:
+    """Train and test images; the folder of the data is a key because it decides which files are read."""
+    if name == "mnist" and split == "standard":
+        return _images(*data.mnist("train"), brightest=255), _images(*data.mnist("t10k"), brightest=255)
+    if name == "mnist":
+        pixels, labels = data.mnist("t10k")
+        held_out, brightest = 2000, 255
+    else:
+        from sklearn.datasets import load_digits
+
+        bunch: Any = load_digits()
+        pixels, labels = bunch.images, bunch.target
+        held_out, brightest = 360, 16
+    train, test = data.stratified_split(labels, held_out, SPLIT_SEED)
+    return _images(pixels[train], labels[train], brightest), _images(pixels[test], labels[test], brightest)
+
+
+def _images(pixels: np.ndarray, labels: np.ndarray, brightest: int) -> Images:
+    wrong = ~((pixels >= 0) & (pixels <= brightest))  # true for NaN too
+    if wrong.any():
+        image, row, column = np.argwhere(wrong)[0]
+        raise DataError(
+            f"Image {image} of the digit images holds {pixels[image, row, column]} at row {row}, column "
+            f"{column}, where a number from 0 to {brightest} is expected; the data set is damaged, install "
+            f"or fetch it anew."
+        )
+    pixels, labels = pixels.astype(np.uint8), labels.astype(np.int64)
+    sha256 = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
+    return Images(torch.tensor(pixels), torch.tensor(labels), brightest, sha256)

@@ -1,0 +1,387 @@
+"""Learning: one update after another, and many rules along one trajectory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bioplaus.circuit import Circuit, Network
+from bioplaus.circuit.carried import Layout
+from bioplaus.circuit.linear import Linear, Window, add, at, roll, silent, to_h, to_u
+from bioplaus.errors import BioplausError, NumericalError, RuleError, RunError, TaskError, unknown
+from bioplaus.rules import Rule, bptt
+from bioplaus.schedule import Outcome, RateRegulariser, sequence
+from bioplaus.signal import Observed
+from bioplaus.signal.dni import which
+from bioplaus.simulate import simulate
+from bioplaus.streams import stream
+from bioplaus.tasks import check_batch, cross_entropy, squared
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a circuit is trained.
+
+    Parameters
+    ----------
+    updates, batch : number of updates; sequences per update.
+    lr : learning rate of the circuit's weights; 0 keeps them fixed.
+    readout_lr, predictor_lr : of the readout (and adaptive feedback) and of the predictor; None: as ``lr``.
+    optimiser : ``"adam"`` or ``"sgd"``.
+    betas, eps : of Adam.
+    clip : largest norm of the circuit's gradient (circuit and readout together); the predictor's has its own, the same.
+    rate_target, rate_strength : ½·strength·Σ(f − target)², f in outputs per step, target in Hz; strength 0: none.
+    apply : ``"sequence"``: one update a batch; ``"window"``: one after every window of the rule's schedule.
+    evaluate_every, align_every : updates between tests, and between comparisons with BPTT; 0: tests at the end only, no comparison.
+    device, dtype : ``"cpu"``, ``"cuda"``; ``"float32"``, ``"float64"``.
+    """
+
+    updates: int = 500
+    batch: int = 64
+    lr: float = 1e-3
+    readout_lr: float | None = None
+    predictor_lr: float | None = None
+    optimiser: str = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    clip: float | None = None
+    rate_target: float = 10.0
+    rate_strength: float = 0.0
+    apply: str = "sequence"
+    evaluate_every: int = 0
+    align_every: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name, least in (("updates", 0), ("batch", 1), ("evaluate_every", 0), ("align_every", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise RunError(f"{name} is {value!r}; give a whole number ≥ {least}.")
+        for name in ("lr", "readout_lr", "predictor_lr", "clip", "rate_strength"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
+                raise RunError(f"{name} is {value!r}; give a number ≥ 0.")
+        for name, known in (("optimiser", ("adam", "sgd")), ("apply", ("sequence", "window")), ("dtype", ("float32", "float64"))):
+            if getattr(self, name) not in known:
+                raise RunError(unknown(name, str(getattr(self, name)), known))
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise RunError(f"device is {self.device!r}, which torch cannot use here ({str(error).splitlines()[0]}). Use device='cpu'.") from error
+
+    def describe(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+class Trainer:
+    """One learner: a built circuit, a task, a rule, optimisers and random streams; advances one update at a time.
+
+    ``state_dict`` holds everything that later updates depend on, so that a run continued from it is bit-equal.
+
+    Raises
+    ------
+    BioplausError
+        Before any work: if task, circuit and rule do not fit, or the task's first batch is malformed.
+    """
+
+    def __init__(self, circuit: Circuit, task: Any, rule: Rule, training: Training | None = None, seed: int = 0) -> None:
+        self.circuit, self.task, self.rule, self.seed = circuit, task, rule, seed
+        self.training = t = training or Training()
+        fit(circuit, task)
+        self.dtype = getattr(torch, t.dtype)
+        self.network: Network = circuit.build(seed=seed, dtype=self.dtype, device=t.device)
+        rule.refuse(self.network)
+        self.generator = stream(seed, "task")
+        first = task.batch(stream(seed, "check"), t.batch)
+        check_batch(task, first)
+        self.theta = own_tensors(rule, self.network, first, seed)
+        self.update_index, self.seconds = 0, 0.0
+        spiking = [p.cell.spiking for p in circuit.populations.values()]
+        self._per_second = 1 / circuit.dt if all(spiking) else 1.0
+        self.regulariser = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength) if t.rate_strength else None
+        weights = self.network.parameters()
+        readout = [w for n, w in weights.items() if n in ("W_out", "b_out")] + [v for n, v in self.theta.items() if n == "B"]
+        cortex = [w for n, w in weights.items() if n not in ("W_out", "b_out")]
+        self._mine = [(n, v) for n, v in self.theta.items() if not n.startswith("fixed_") and n != "B"]
+        rate = lambda value: t.lr if value is None else value  # noqa: E731
+        self.optimiser = self._make([{"params": cortex, "lr": t.lr}, {"params": readout, "lr": rate(t.readout_lr)}])
+        self.predictor_optimiser = self._make([{"params": [v for _, v in self._mine], "lr": rate(t.predictor_lr)}]) if self._mine else None
+
+    def _make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        t = self.training
+        groups = [g for g in groups if g["params"]]
+        return torch.optim.SGD(groups, lr=t.lr) if t.optimiser == "sgd" else torch.optim.Adam(groups, lr=t.lr, betas=t.betas, eps=t.eps)
+
+    @property
+    def predictor(self) -> dict[str, Tensor]:
+        """The signal's own tensors: predictor weights, feedback matrices."""
+        return self.theta
+
+    def update(self) -> dict[str, float]:
+        """One update: a batch, the rule's gradient, an optimiser step. Returns a row of metrics."""
+        began = time.perf_counter()
+        t = self.training
+        batch = self.task.batch(self.generator, t.batch).to(t.device, self.dtype)
+        row: dict[str, float] = {"update": self.update_index + 1}
+        if t.align_every and self.update_index % t.align_every == 0:
+            row |= self.alignment(batch)
+        apply = self.apply if t.apply == "window" else None
+        outcome = sequence(self.network, self.rule, self.theta, batch, self.task.loss, self.regulariser, apply)
+        if apply is None:
+            self.apply(outcome.gradients, outcome.own)
+        self.update_index += 1
+        self.seconds += time.perf_counter() - began
+        row |= self._measures(outcome, batch) | {"seconds": self.seconds}
+        return row
+
+    def apply(self, gradients: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+        """Hand gradients to the optimisers, circuit and predictor apart, and hold the constraints."""
+        with torch.no_grad():
+            for name, w in self.network.parameters().items():
+                w.grad = gradients.get(name)
+            for name, v in self.theta.items():
+                v.grad = own.get(name)
+            for optimiser in (self.optimiser, self.predictor_optimiser):
+                if optimiser is None:
+                    continue
+                held = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+                norm = torch.nn.utils.clip_grad_norm_(held, self.training.clip if self.training.clip is not None else float("inf"))
+                if not bool(torch.isfinite(norm)):
+                    raise NumericalError(
+                        f"The gradient of update {self.update_index + 1} is not finite ({self._worst(gradients | own)}): lower the learning rate or set clip=1.0."
+                    )
+                optimiser.step()
+                optimiser.zero_grad(set_to_none=True)
+            self.network.constrain()
+            after = getattr(self.rule.signal, "after_update", None)
+            if after is not None:
+                after(self.theta, self.network)
+
+    @staticmethod
+    def _worst(gradients: dict[str, Tensor]) -> str:
+        bad = [n for n, g in gradients.items() if not bool(torch.isfinite(g).all())]
+        return f"first in {bad[0]}" if bad else "its norm overflows"
+
+    def _measures(self, outcome: Outcome, batch: Any) -> dict[str, float]:
+        rates = list(outcome.rates.values())
+        return {
+            "loss": outcome.loss,
+            "score": float(self.task.score(outcome.outputs, batch)),
+            "rate": sum(rates) / len(rates) * self._per_second,
+            **outcome.info,
+        }
+
+    def evaluate(self) -> dict[str, float]:
+        """Loss and score on the task's test set."""
+        began = time.perf_counter()
+        t = self.training
+        parts, outputs, total, count = [], [], 0.0, 0
+        with torch.no_grad():
+            for batch in self.task.test_batches(max(t.batch, 256)):
+                batch = batch.to(t.device, self.dtype)
+                window, _ = roll(self.network, self.network.start(batch.size), batch.inputs)
+                o = self.network.output(window.seen())
+                total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
+                count += batch.size
+                parts.append(batch)
+                outputs.append(o)
+        score = self.task.score(torch.cat(outputs, 1), joined(parts))
+        self.seconds += time.perf_counter() - began
+        return {"test_loss": total / count, "test_score": float(score)}
+
+    def alignment(self, batch: Any) -> dict[str, float]:
+        """Cosine between the rule's gradient of the circuit's weights and BPTT's; with a predictor, also between its predictions and the truth."""
+        true = sequence(self.network, bptt(), {}, batch, self.task.loss, keep_windows=True)
+        mine = sequence(self.network, self.rule, self.theta, batch, self.task.loss)
+        names = [n for n in true.gradients if n not in ("W_out", "b_out") and n in mine.gradients]
+        a, b = (torch.cat([g[n].flatten() for n in names]) for g in (mine.gradients, true.gradients))
+        row = {"alignment": float(torch.nn.functional.cosine_similarity(a, b, dim=0))}
+        if hasattr(self.rule.signal, "predictor"):
+            row["prediction"] = prediction_alignment(self.network, self.rule, self.theta, batch, self.task.loss, true.windows[0])
+        return row
+
+    def record(self, names: Sequence[str] = ("spikes", "rate")) -> xarray.Dataset:
+        """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists."""
+        batch = next(iter(self.task.test_batches(min(self.training.batch, 16))))
+        return simulate(self.network, batch.inputs, record=names, targets=batch.targets, lenient=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""
+        return {
+            "weights": {n: w.clone() for n, w in self.network.weights.items()},
+            "masks": {n: m.clone() for n, m in self.network.masks.items()},
+            "own": {n: v.clone() for n, v in self.theta.items()},
+            "optimiser": self.optimiser.state_dict(),
+            "predictor_optimiser": self.predictor_optimiser.state_dict() if self.predictor_optimiser else None,
+            "streams": {"task": self.generator.get_state()},
+            "update": self.update_index,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict` of the same circuit, task and rule.
+
+        Raises
+        ------
+        RunError
+            If it belongs to another configuration.
+        """
+        try:
+            for mine, saved in ((self.network.weights, state["weights"]), (self.theta, state["own"]), (self.network.masks, state["masks"])):
+                if set(mine) != set(saved) or any(mine[n].shape != saved[n].shape for n in mine):
+                    raise RunError(f"The checkpoint holds {sorted(saved)}, this run needs {sorted(mine)} (or the shapes differ): it belongs to another configuration.")
+                for name in mine:
+                    mine[name].copy_(saved[name])
+            self.optimiser.load_state_dict(state["optimiser"])
+            if self.predictor_optimiser is not None:
+                self.predictor_optimiser.load_state_dict(state["predictor_optimiser"])
+            self.generator.set_state(state["streams"]["task"])
+            self.update_index, self.seconds = state["update"], state["seconds"]
+        except BioplausError:
+            raise
+        except Exception as error:
+            raise RunError(f"The checkpoint cannot be used: {error}") from error
+
+
+def fit(circuit: Circuit, task: Any) -> None:
+    """Refuse a circuit and a task whose shapes or time steps differ.
+
+    Raises
+    ------
+    TaskError
+    """
+    if task.inputs != circuit.inputs or task.outputs != circuit.readout.size:
+        raise TaskError(
+            f"The task '{task.name}' has {task.inputs} inputs and {task.outputs} outputs, but the circuit was built for {circuit.inputs} and "
+            f"{circuit.readout.size}. Build it with inputs=task.inputs, outputs=task.outputs."
+        )
+    continuous = any(p.cell.continuous for p in circuit.populations.values())
+    if task.dt and continuous and abs(task.dt - circuit.dt) > 1e-9 * task.dt:
+        raise TaskError(f"The task '{task.name}' runs at dt = {task.dt * 1e3:g} ms, the circuit at {circuit.dt * 1e3:g} ms. Give both the same dt.")
+
+
+def own_tensors(rule: Rule, network: Network, batch: Any, seed: int) -> dict[str, Tensor]:
+    """A rule's predictor and feedback weights, drawn from their own stream."""
+    wants = getattr(rule.signal, "context", False)
+    if wants and batch.context is None:
+        raise RuleError(f"The rule '{rule.name}' wants context=True, but this task gives none (no labels). Use context=False.")
+    size = batch.context.shape[-1] if wants else 0
+    return rule.signal.parameters(network, stream(seed, "feedback"), size)
+
+
+def joined(batches: Sequence[Any]) -> Any:
+    """Batches side by side."""
+    if len(batches) == 1:
+        return batches[0]
+    context = torch.cat([b.context for b in batches]) if batches[0].context is not None else None
+    first, *_ = batches
+    return type(first)(*(torch.cat([getattr(b, n) for b in batches], 1) for n in ("inputs", "targets", "weight")), context)
+
+
+def future_credit(network: Network, linear: Linear, observed: Observed) -> Tensor:
+    """The true dL_{>t}/dh_t at every step of a whole sequence, (time, batch, size of h); zero at the last."""
+    layout = Layout(network)
+    direct, credit = observed.direct(), silent(network)
+    like = layout.vectors(linear.window)[0]
+    out = []
+    for t, parts in reversed(list(enumerate(linear.steps()))):
+        out.append(layout.flat(credit, like))
+        a_u, passed = to_u(network, parts, add(credit, at(direct, t)))
+        credit = to_h(network, parts, a_u, passed)[1]
+    return torch.stack(out[::-1])
+
+
+def prediction_alignment(network: Network, rule: Rule, theta: dict[str, Tensor], batch: Any, loss: Any, window: Window) -> float:
+    """Mean cosine, over samples and steps 1 … T − 1, between g(h_t) and the true gradient of the future loss."""
+    with torch.no_grad():
+        linear = Linear(network, window)
+        error = loss.error(network.output(window.seen()), batch.targets) * batch.weight[..., None]
+        observed = Observed(network, linear, error, True, batch.context)
+        h = Layout(network).vectors(window)[1:-1]
+        seen = observed.with_context(h) if rule.signal.context else h
+        g = which(rule.signal.predictor, network).predict(theta, seen)
+        true = future_credit(network, linear, observed)[:-1]
+        return float(torch.nn.functional.cosine_similarity(g, true, dim=-1, eps=1e-30).mean())
+
+
+def gradient(circuit: Circuit | Network, rule: Rule, batch: Any, loss: Any = None, *, seed: int = 0, dtype: str = "float64") -> dict[str, Tensor]:
+    """The gradient a rule computes for one batch; nothing is updated.
+
+    Parameters
+    ----------
+    circuit : a circuit (built here with ``seed``) or a built network.
+    batch : inputs (time, batch, input), targets, weight; see `bioplaus.tasks.Batch`.
+    loss : default: squared error for real targets, cross-entropy for integer ones.
+
+    Returns
+    -------
+    {weight name: gradient of the mean loss over the batch}
+    """
+    network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
+    rule.refuse(network)
+    batch = batch.to(network.device, network.dtype)
+    chosen = loss if loss is not None else (squared if batch.targets.is_floating_point() else cross_entropy)
+    return sequence(network, rule, own_tensors(rule, network, batch, seed), batch, chosen).gradients
+
+
+def align(
+    circuit: Circuit, task: Any, rules: Sequence[Rule], updates: int = 200, training: Training | None = None, seed: int = 0, every: int = 1
+) -> xarray.Dataset:
+    """Many rules along one trajectory: the first drives, the others ride along, all are compared with BPTT.
+
+    Riders with a predictor or adaptive feedback learn theirs as they ride.
+
+    Returns
+    -------
+    xarray.Dataset with dims (rule, weight, update) and variables ``cosine``, ``norm_ratio`` (rule over BPTT), ``relative_error`` (largest elementwise
+    difference over BPTT's largest entry).
+    """
+    import numpy as np
+    import xarray as xr
+
+    if not rules:
+        raise RuleError("align needs at least one rule; the first drives.")
+    trainers = [Trainer(circuit, task, r, training, seed) for r in rules]
+    driver = trainers[0]
+    labels = [r.name or f"rule {i}" for i, r in enumerate(rules)]
+    labels = [f"{n}#{i}" if labels.count(n) > 1 else n for i, n in enumerate(labels)]
+    names = list(driver.network.parameters())
+    rows: list[list[list[tuple[float, float, float]]]] = []
+    for u in range(updates):
+        batch = task.batch(driver.generator, driver.training.batch).to(driver.training.device, driver.dtype)
+        true = sequence(driver.network, bptt(), {}, batch, task.loss, driver.regulariser).gradients if u % every == 0 else None
+        row, step = [], None
+        for trainer in trainers:
+            outcome = sequence(driver.network, trainer.rule, trainer.theta, batch, task.loss, driver.regulariser)
+            if true is not None:
+                row.append([_compare(outcome.gradients.get(n), true[n]) for n in names])
+            if trainer is driver:
+                step = outcome
+            else:
+                trainer.apply({}, outcome.own)
+        assert step is not None
+        driver.apply(step.gradients, step.own)
+        if true is not None:
+            rows.append(row)
+    values = np.asarray(rows, dtype=float).transpose(3, 1, 2, 0)
+    dims, at_updates = ("rule", "weight", "update"), np.arange(0, updates, every) + 1
+    kinds = ("cosine", "norm_ratio", "relative_error")
+    return xr.Dataset(
+        {k: (dims, v) for k, v in zip(kinds, values, strict=True)}, coords={"rule": labels, "weight": names, "update": at_updates}, attrs={"driver": labels[0]}
+    )
+
+
+def _compare(mine: Tensor | None, true: Tensor) -> tuple[float, float, float]:
+    if mine is None:
+        return float("nan"), 0.0, 1.0
+    cosine = torch.nn.functional.cosine_similarity(mine.flatten(), true.flatten(), dim=0, eps=1e-30)
+    return float(cosine), float(mine.norm() / true.norm()), float((mine - true).abs().max() / true.abs().max())

@@ -1,0 +1,29 @@
+"""A recurrent cortex with a cerebellum that predicts its future learning signals."""
+
+from typing import Any
+
+from bioplaus.cerebellum import predictor
+from bioplaus.content.circuits.recurrent import recurrent
+from bioplaus.circuit import Circuit
+
+
+def cortico_cerebellar(*, cerebellum: Any = "linear", hidden: tuple[int, ...] | None = None, **cortex: Any) -> Circuit:
+    """A recurrent cortex (all options of ``recurrent``) beside a cerebellar predictor.
+
+    The cortex sends a copy of its state to the cerebellum, which answers with a prediction of how that state will matter
+    for the loss still to come. Rules that use a synthetic gradient (``bp_lambda``, ``dni``) learn and read this predictor;
+    other rules leave it silent.
+
+    Parameters
+    ----------
+    cerebellum : ``"linear"`` (parallel fibres straight onto the output), ``"mlp"``, or a predictor object.
+    hidden : layer sizes of an mlp.
+    cortex : cell, inputs, units, outputs, … as for ``recurrent``.
+
+    References
+    ----------
+    Boven, Pemberton, Chadderton, Apps & Costa 2023, doi:10.1038/s41467-022-35658-8.
+    """
+    options = {"hidden": tuple(hidden)} if hidden is not None else {}
+    g = predictor(cerebellum, **options) if isinstance(cerebellum, str) else cerebellum
+    return recurrent(cerebellum=g, **{"name": "cortico_cerebellar", **cortex})

@@ -1,0 +1,65 @@
+"""Excitatory and inhibitory neurons under Dale's law."""
+
+from typing import Any
+
+from bioplaus import ms
+from bioplaus.cell import Cell
+from bioplaus.circuit import Circuit, Population, Projection, Readout
+from bioplaus.errors import CircuitError
+
+
+def excitatory_inhibitory(
+    *,
+    cell: Cell,
+    inhibitory: Cell | None = None,
+    inputs: int,
+    units: int,
+    outputs: int,
+    fraction: float = 0.8,
+    fan_in: float = 1.0,
+    gain: float = 1.0,
+    balance: float = 1.0,
+    input_gain: float = 1.0,
+    delay: int = 1,
+    tau_out: Any = None,
+    dt: Any = 1 * ms,
+) -> Circuit:
+    """80 % excitatory, 20 % inhibitory; every weight keeps its presynaptic neuron's sign; the readout sees excitatory cells.
+
+    Weights are gamma-distributed (shape 2) with mean gain/fan-in; inhibitory ones are stronger by E/I · balance, so that at
+    balance 1 the mean recurrent input cancels. Signs hold after every update.
+
+    Parameters
+    ----------
+    cell, inhibitory : cell types of the two populations; one for both if ``inhibitory`` is None.
+    inputs, units, outputs : sizes; ``units`` in total.
+    fraction : of excitatory neurons.
+    fan_in : fraction of each population a neuron receives from (exact, without autapses).
+    gain, balance, input_gain : strength of recurrent weights, of inhibition against excitation, of input weights.
+    delay, tau_out, dt : as in ``recurrent``.
+
+    References
+    ----------
+    Song, Yang & Wang 2016, doi:10.1371/journal.pcbi.1004792.
+    """
+    E = round(units * fraction)
+    sizes = {"E": E, "I": units - E}
+    if min(sizes.values()) < 2 or not 0 < fan_in <= 1:
+        raise CircuitError(f"units={units} with fraction={fraction} gives {sizes}, fan_in={fan_in}: need at least 2 of each kind and 0 < fan_in ≤ 1.")
+    cells = {"E": cell, "I": inhibitory if inhibitory is not None else cell}
+    strength = {"E": gain, "I": gain * balance}
+    projections = []
+    for post in sizes:
+        projections.append(Projection(name=f"W_in_{post}", source="input", target=post, gain=input_gain))
+        for pre, sign in (("E", 1), ("I", -1)):
+            count = min(sizes[pre] - (pre == post), max(1, round(fan_in * sizes[pre])))
+            projections.append(
+                Projection(
+                    name=f"W_{post}{pre}", source=pre, target=post, sign=sign, fan_in=count, autapses=False, init="gamma", gain=strength[pre], delay=delay
+                )
+            )
+    populations = {n: Population(c, sizes[n], None if c.spiking else {}) for n, c in cells.items()}
+    return Circuit(
+        populations=populations, projections=tuple(projections), inputs=inputs, dt=dt, name="excitatory_inhibitory",
+        readout=Readout(size=outputs, tau=tau_out, sources=("E",)),
+    )  # fmt: skip

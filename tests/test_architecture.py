@@ -1,0 +1,218 @@
+"""Which room may know which: the imports of every file, held against the one-way order."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bioplaus
+from bioplaus import content
+
+ENGINE = Path(bioplaus.__file__).parent
+
+# Later rooms may import earlier ones, never the reverse.
+ORDER = [
+    *("errors", "content", "streams", "declaration", "symbolic", "cell", "circuit", "simulate"),
+    *(
+        "eligibility",
+        "cerebellum",
+        "signal",
+        "schedule",
+        "rules",
+        "tasks",
+        "train",
+        "brian",
+        "figures",
+        "runs",
+        "cli",
+    ),
+]
+
+# What only some rooms may import. Content asks for all of these by way of the engine.
+ONLY = {"brian2": {"symbolic", "brian"}, "matplotlib": {"figures"}}
+
+
+def files(root: Path = ENGINE) -> list[Path]:
+    found = [file for file in sorted(root.rglob("*.py")) if "template" not in file.parts]
+    assert found
+    return found
+
+
+def room(file: Path) -> str:
+    """The room of a file under bioplaus/: symbolic for ``symbolic/text.py``, cli for ``cli_run.py``."""
+    name = file.relative_to(ENGINE).parts[0].removesuffix(".py")
+    return "cli" if name.startswith("cli") else name
+
+
+def running(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those under ``if TYPE_CHECKING:``: annotations may name what is not used."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and _name(child.test) == "TYPE_CHECKING"):
+            yield from running(child)
+
+
+def imports(source: str, package: str) -> Iterator[str]:
+    """Each dotted name that a source imports, at the top or in a function, or uses of `import bioplaus`."""
+    parents = package.split(".")
+    nodes = list(running(ast.parse(source)))
+    aliases = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    yield from (alias.name for alias in aliases if alias.name != "bioplaus")
+    doors = {alias.asname or alias.name for alias in aliases if alias.name == "bioplaus"}
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and _name(node.value) in doors:
+            yield home(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            above = parents[: len(parents) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield home(alias.name) if origin == "bioplaus" else f"{origin}.{alias.name}"
+        elif isinstance(node, ast.Call) and _name(node.func) in ("import_module", "__import__") and node.args:
+            if isinstance(node.args[0], ast.Constant):
+                yield str(node.args[0].value)
+
+
+def home(name: str) -> str:
+    """Where a name that bioplaus itself offers comes from: bioplaus.symbolic.units.ms for ms."""
+    return f"{bioplaus._HOME.get(name, 'bioplaus')}.{name}"
+
+
+def _name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def offences(source: str, own: str, package: str = "bioplaus.room") -> list[str]:
+    """What a file of the room `own` does that it must not."""
+    tree = ast.parse(source)
+    found = []
+    for target in imports(source, package):
+        top, *rest = target.split(".")
+        if top in ONLY and own not in ONLY[top]:
+            found.append(f"imports {top}, which only {sorted(ONLY[top])} may")
+        if top in content.KINDS.values() or target.startswith(
+            tuple(f"bioplaus.content.{folder}." for folder in content.KINDS.values())
+        ):
+            found.append(f"imports the content {target}")
+        if top == "bioplaus" and rest[0] not in ("__version__", "__file__"):
+            if rest[0] not in ORDER:
+                found.append(f"imports {target}, which has no place in the order")
+            elif ORDER.index(rest[0]) > ORDER.index(own):
+                found.append(f"imports {target}, a later room")
+    shipped = {name for kind in content.KINDS for name in content.names(kind)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = _name(node.func)
+        if called == "print" and isinstance(node.func, ast.Name) and own != "cli":
+            found.append("prints")
+        if called in {"call", "load", "factory", "describe", *content.KINDS}:
+            asked = {arg.value for arg in node.args if isinstance(arg, ast.Constant)} & shipped
+            found += [f"asks for the content {name!r} by name" for name in asked]
+    return found
+
+
+@pytest.mark.parametrize("file", files(), ids=lambda file: file.relative_to(ENGINE).as_posix())
+def test_imports_run_one_way(file):
+    if (
+        file == ENGINE / "__init__.py"
+    ):  # the front door knows every room, and opens none before it is asked to
+        return
+    assert room(file) in ORDER, f"{room(file)} has no place in the order"
+    package = ".".join(file.relative_to(ENGINE.parent).parent.parts)
+    assert offences(file.read_text(), room(file), package) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "source"),
+    [
+        ("cell", "from bioplaus.circuit import Circuit"),
+        ("cell", "def f():\n    from ..train import Trainer"),
+        ("cell", "import importlib\nimportlib.import_module('bioplaus.train')"),
+        ("cell", "from bioplaus import simulate"),
+        ("cell", "import bioplaus as bp\nbp.simulate()"),
+        ("errors", "from bioplaus import ms"),
+        ("cell", "import brian2.units"),
+        ("train", "from brian2 import ms"),
+        ("runs", "import matplotlib.pyplot as plt"),
+        ("rules", "from bioplaus.nowhere import x"),
+        ("runs", "from bioplaus.content.models.lif import lif"),
+        ("runs", "from models.lif import lif"),
+        ("runs", "from bioplaus import content\ncontent.factory('model', 'lif')"),
+        ("train", "print('loss')"),
+    ],
+)  # fmt: skip
+def test_each_offence_is_seen(own, source):
+    assert len(offences(source, own)) == 1
+
+
+def test_what_is_allowed_is_not_an_offence():
+    assert offences("from bioplaus.errors import CellError\nimport numpy as np", "cell") == []
+    assert offences("import brian2\nfrom . import text", "symbolic", "bioplaus.symbolic") == []
+    assert offences("from ..cell import Cell", "figures", "bioplaus.figures") == []
+    assert offences("if TYPE_CHECKING:\n    import bioplaus.rules", "cell") == []
+    assert offences("print('done')\nfrom bioplaus import __version__", "cli") == []
+    assert offences("import bioplaus as bp\nbp.task\nbp.circuit\nfrom bioplaus import ms", "runs") == []
+    assert offences("from bioplaus.content import names, load\nload('model', name)", "runs") == []
+
+
+def content_files() -> list[Path]:
+    folders = [content.shipped() / folder for folder in content.KINDS.values()]
+    return [file for folder in folders for file in sorted(folder.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("file", content_files(), ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_content_uses_the_engine_and_earlier_content(file):
+    kinds = list(content.KINDS.values())
+    kind = next(part for part in file.parts[::-1] if part in kinds)
+    for target in imports(file.read_text(), f"bioplaus.content.{kind}"):
+        top, *rest = target.split(".")
+        assert top not in ("brian2", *kinds), f"{target}: units and equations come by way of bioplaus"
+        if rest[:1] == ["content"] and len(rest) > 1 and rest[1] in kinds:
+            assert kinds.index(rest[1]) <= kinds.index(kind), f"{target}: models ← circuits ← experiments"
+
+
+def test_importing_bioplaus_imports_nothing_heavy():
+    ask = (
+        "import sys, bioplaus; print({'torch', 'brian2', 'numpy', 'matplotlib', 'pandas'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_the_front_door_offers_what_it_says():
+    for name in bioplaus.__all__:
+        assert getattr(bioplaus, name) is not None, name
+    with pytest.raises(AttributeError, match="Did you mean 'model'"):
+        _ = bioplaus.modle  # type: ignore[attr-defined]
+    with pytest.raises(ImportError):
+        from bioplaus import no_such_unit  # type: ignore[attr-defined]  # noqa: F401
+
+
+def test_the_front_door_declares_to_type_checkers_what_it_offers():
+    """The block that type checkers and editors read is written by hand; it may not drift from the table."""
+    tree = ast.parse((ENGINE / "__init__.py").read_text())
+    block = next(n for n in tree.body if isinstance(n, ast.If) and _name(n.test) == "TYPE_CHECKING")
+    declared = set()
+    for node in block.body:
+        if isinstance(node, ast.ImportFrom):
+            declared |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.FunctionDef):
+            declared.add(node.name)
+        elif isinstance(node, ast.AnnAssign):
+            declared.add(_name(node.target))
+    assert declared == set(bioplaus.__all__)
+
+
+def test_submodules_do_not_replace_the_functions_of_their_name():
+    import bioplaus.circuit
+    import bioplaus.train
+    from bioplaus import circuit, train
+
+    assert bioplaus.circuit is circuit and bioplaus.train is train
+    assert circuit.__module__ == "bioplaus.content" and callable(train)
+    assert sys.modules["bioplaus.circuit"].Circuit is bioplaus.Circuit
