@@ -5,7 +5,7 @@
 
     circuit = bp.circuit("recurrent", cell=bp.model("alif", tau_a=2000*ms), inputs=40, units=100, outputs=2)
 
-Nothing is imported until it is used: neither torch, nor Brian2, nor numpy. So the command line answers at once.
+Nothing is imported until it is used, neither torch nor Brian2 nor numpy: the command line answers at once.
 """
 
 import importlib
@@ -35,10 +35,12 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = ("brian", "content", "errors", "figures", "rules", "runs", "signal", "symbolic", "tasks")
 
-__all__ = sorted((*_HOME, "brian"))  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted((*_HOME, "brian", "errors", "figures"))  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from . import brian as brian
+    from . import errors as errors
+    from . import figures as figures
     from .cell import Cell as Cell
     from .cell import fast_sigmoid as fast_sigmoid
     from .cell import triangular as triangular
@@ -113,7 +115,7 @@ class _Package(ModuleType):
     """Keeps `bioplaus.circuit`, `simulate` and `train` the functions that people call.
 
     Python binds a submodule as an attribute of its package when it is first imported, which would replace the
-    functions by the modules of the same name. Those stay importable: ``from bioplaus.circuit import Circuit``.
+    functions by the modules of that name. Those stay importable: ``from bioplaus.circuit import Circuit``.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -27,12 +27,20 @@ class Surrogate:
 
 def triangular(dampening: float = 0.3, width: str = "threshold") -> Surrogate:
     """dampening · max(0, 1 − |x|), with x the margin over ``width`` (an expression in the cell's parameters)."""
-    return Surrogate("surrogate_dampening*relu(1 - abs(x))", width, {"surrogate_dampening": dampening})
+    return Surrogate("surrogate_dampening*relu(1 - abs(x))", width, {"surrogate_dampening": _height(dampening)})
 
 
 def fast_sigmoid(slope: float = 10.0, dampening: float = 1.0, width: str = "threshold") -> Surrogate:
     """dampening / (1 + slope |x|)² (Zenke & Ganguli 2018, doi:10.1162/neco_a_01086)."""
-    return Surrogate("surrogate_dampening/(1 + surrogate_slope*abs(x))**2", width, {"surrogate_dampening": dampening, "surrogate_slope": slope})
+    parameters = {"surrogate_dampening": _height(dampening), "surrogate_slope": _height(slope)}
+    return Surrogate("surrogate_dampening/(1 + surrogate_slope*abs(x))**2", width, parameters)
+
+
+def _height(value: Any) -> Any:
+    """A surrogate derivative of the wrong sign would climb the loss."""
+    if isinstance(value, (int, float)) and value < 0:
+        raise CellError(f"A surrogate's dampening and slope can't be negative; got {value}.")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +59,8 @@ class Cell:
         ``"c = sigmoid(I_f)*c + …; o = sigmoid(I_o)"``. Variables that are read before they are assigned, or that the output
         reads, are state; the others are shorthand.
     inputs : tuple of str, or mapping of str to quantity
-        Input channels; a mapping gives the current that one unit of weight stands for, e.g. ``{"I": 100*pA}``.
+        Input channels; a mapping gives the current that one unit of weight stands for, e.g. ``{"I": 100*pA}``. Afterwards
+        a mapping in either case.
     external, recurrent : tuple of str, optional
         The channels that external input and other neurons reach; all of them by default.
     output : str
@@ -99,52 +108,51 @@ class Cell:
     name: str = ""
 
     def __post_init__(self) -> None:
+        from bioplaus.symbolic import validate
+
+        validate.texts(self)
         if bool(self.equations) == bool(self.update):
             raise CellError("A cell has either equations= (differential equations) or update= (a discrete map); give exactly one of them.")
         if bool(self.output) == bool(self.spike):
             raise CellError("A cell has either output= (a rate) or spike= (a condition such as 'v > threshold'); give exactly one of them.")
-        if self.spike and self.surrogate is None:
-            raise CellError("A spiking cell needs a surrogate derivative, e.g. surrogate=triangular(dampening=0.3, width='threshold').")
-        if not self.spike and (self.reset or self.surrogate or np.any(_plain(self.refractory))):
-            raise CellError("reset=, surrogate= and refractory= belong to spiking cells; this one has output= and no spike=.")
-        wrong = set(self.differentiate) - {"reset", "jumps"}
-        if wrong:
-            raise CellError(f"differentiate={self.differentiate!r} contains {sorted(wrong)}; allowed are 'reset' and 'jumps'.")
-        scales = dict(self.inputs) if isinstance(self.inputs, Mapping) else dict.fromkeys(self.inputs, 1.0)
-        if not scales:
-            raise CellError("A cell needs at least one input channel: inputs=('I',).")
-        for which in ("external", "recurrent"):
-            unknown = set(getattr(self, which) or ()) - set(scales)
-            if unknown:
-                raise CellError(f"{which}={getattr(self, which)!r} names {sorted(unknown)}, but the input channels are {', '.join(scales)}.")
-        object.__setattr__(self, "inputs", tuple(scales))
-        object.__setattr__(self, "scales", {k: _plain(v) for k, v in scales.items()})
-        object.__setattr__(self, "_input_units", scales)
-        numeric = {k: v for k, v in self.parameters.items() if _is_number(v)}
-        if self.surrogate is not None:
-            numeric.update(self.surrogate.parameters)
-        object.__setattr__(self, "parameters", numeric)
-        for name, value in numeric.items():
-            if not np.all(np.isfinite(_plain(value))):
-                raise CellError(f"Parameter {name} of the cell is {value}; it must be finite.")
+        if self.update and self.method != "exact":
+            raise CellError(f"method='{self.method}' integrates equations=; this cell has update=, a discrete map, which is taken as it is.")
+        if self.spike and not isinstance(self.surrogate, Surrogate):
+            raise CellError(
+                f"A spiking cell needs a surrogate derivative, not {self.surrogate!r}. Give for example "
+                "surrogate=triangular(dampening=0.3, width='threshold')."
+            )
+        validate.refractory(self)
+        differentiated = validate.words("differentiate", self.differentiate, ("reset", "jumps"))
+        if not self.spike and (self.reset or self.surrogate or _plain(self.refractory) or "reset" in differentiated):
+            raise CellError("reset=, surrogate=, refractory= and differentiate= belong to spiking cells; this one has output= and no spike=.")
+        channels, numbers = validate.channels(self), validate.parameters(self)
+        given = {k: repr(v)[:60] for k, v in self.parameters.items() if k not in numbers}
+        for name, value in {"inputs": channels, "parameters": numbers, "_set_aside": given}.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "scales", {k: _plain(v) for k, v in channels.items()})
         derived, units = self._derive()
         object.__setattr__(self, "derived", derived)
         object.__setattr__(self, "units", units)
-        stray = set(self.start) - set(self.derived.states)
-        if stray:
-            raise CellError(f"start= names {sorted(stray)}, but the states are {', '.join(self.derived.states)}.")
+        object.__setattr__(self, "start", validate.start(self, units))
 
     # set in __post_init__; declared for readers and type checkers
     scales: Mapping[str, Any] = field(init=False, repr=False, default_factory=dict)
     derived: Any = field(init=False, repr=False, compare=False, default=None)
     #: SI unit of every state variable
     units: Mapping[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
-    _input_units: Mapping[str, Any] = field(init=False, repr=False, default_factory=dict)
+    #: what parameters= held besides numbers (``locals()`` may), as text, for error messages
+    _set_aside: Mapping[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
     def states(self) -> tuple[str, ...]:
         """Names of the state variables."""
         return self.derived.states
+
+    @property
+    def channels(self) -> Mapping[str, Any]:
+        """Input channels, each with the current that one unit of weight gives."""
+        return self.inputs  # type: ignore[return-value]
 
     @property
     def spiking(self) -> bool:
@@ -172,7 +180,7 @@ class Cell:
         from bioplaus.symbolic.units import show
 
         shown = {k: getattr(self, k) for k in ("name", "equations", "update", "output", "spike", "reset", "method", "source") if getattr(self, k)}
-        shown |= {"inputs": {k: show(v) for k, v in self._input_units.items()}, "differentiate": list(self.differentiate)}
+        shown |= {"inputs": {k: show(v) for k, v in self.channels.items()}, "differentiate": list(self.differentiate)}
         shown["parameters"] = {k: show(v) if np.ndim(v) == 0 else [float(x) for x in np.asarray(_plain(v))] for k, v in self.parameters.items()}
         if self.spiking:
             assert self.surrogate is not None
@@ -180,10 +188,6 @@ class Cell:
         if self.start:
             shown["start"] = {k: show(v) for k, v in self.start.items()}
         return shown
-
-
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, (str, bool)) and np.issubdtype(np.asarray(value).dtype, np.number) and value is not None
 
 
 def _plain(value: Any) -> Any:

@@ -102,14 +102,17 @@ def dataset(network: Network, values: dict[str, Any], population: dict[str, int]
         p = network.populations[population[label]]
         unit = f"unit_{p.name}" if several else "unit"
         variables[label] = (("time", "batch", unit), value, {"units": _unit(network, p.name, label.rpartition(".")[2]), "population": p.name})
-    variables["input"] = (("time", "batch", "input_line"), inputs, {"units": "1"})
-    variables["output"] = (("time", "batch", "output_line"), output, {"units": "1"})
+    variables["input"] = (("time", "batch", "unit_input"), inputs, {"units": "1"})
+    variables["output"] = (("time", "batch", "unit_output"), output, {"units": "1"})
     if targets is not None:
         t = np.asarray(targets)
-        dims = ("time", "batch", "output_line") if t.ndim == 3 else ("time", "batch")
+        dims = ("time", "batch", "unit_output") if t.ndim == 3 else ("time", "batch")
         variables["target"] = (dims, t, {"units": "1"})
     dt = network.circuit.dt * 1e3
-    time = xr.DataArray(np.arange(len(inputs)) * dt, dims="time", attrs={"units": "ms"})
+    # discrete maps have steps, not milliseconds, unless a differential equation beside them gives time a scale
+    scaled = any(p.cell.continuous or p.cell.spiking for p in network.circuit.populations.values())
+    steps = np.arange(len(inputs))
+    time = xr.DataArray(steps * dt if scaled else steps, dims="time", attrs={"units": "ms" if scaled else "1"})
     return xr.Dataset(variables, coords={"time": time}, attrs={"dt_ms": dt, "circuit": network.circuit.name})
 
 

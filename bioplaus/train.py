@@ -293,10 +293,10 @@ def future_credit(network: Network, linear: Linear, observed: Observed) -> Tenso
     direct, credit = observed.direct(), silent(network)
     like = layout.vectors(linear.window)[0]
     out = []
-    for t, parts in reversed(list(enumerate(linear.steps()))):
+    for t, P in reversed(list(enumerate(linear.at_steps()))):
         out.append(layout.flat(credit, like))
-        a_u, passed = to_u(network, parts, add(credit, at(direct, t)))
-        credit = to_h(network, parts, a_u, passed)[1]
+        u, passed = to_u(network, linear.transposes, P, add(credit, at(direct, t)))
+        credit = to_h(network, linear.transposes, P, u, passed)[1]
     return torch.stack(out[::-1])
 
 

@@ -18,19 +18,8 @@ ENGINE = Path(bioplaus.__file__).parent
 # Later rooms may import earlier ones, never the reverse.
 ORDER = [
     *("errors", "content", "streams", "declaration", "symbolic", "cell", "circuit", "simulate"),
-    *(
-        "eligibility",
-        "cerebellum",
-        "signal",
-        "schedule",
-        "rules",
-        "tasks",
-        "train",
-        "brian",
-        "figures",
-        "runs",
-        "cli",
-    ),
+    *("eligibility", "cerebellum", "signal", "schedule", "rules", "tasks", "train", "brian", "check"),
+    *("figures", "runs", "cli"),
 ]
 
 # What only some rooms may import. Content asks for all of these by way of the engine.

@@ -174,13 +174,10 @@ def test_values_of_the_wrong_kind_are_refused(study, capsys, words, names):
 def test_options_are_dotted_and_typed(study):
     from bioplaus.cli.verbs.run import options as parse
 
-    words = "--circuit.units 256 --circuit.lambdas 0.5 1 --no-gated --circuit.cell_type gru --seeds 0:3 --only a,b"
-    config, own = parse("light", words.split())
-    assert (config.circuit.units, config.circuit.lambdas, config.circuit.cell_type) == (
-        256,
-        (0.5, 1.0),
-        "gru",
-    )
+    words = "--circuit.units 256 --circuit.lambdas 0.5 1 --no-gated --circuit.cell_type gru"
+    config, own = parse("light", f"{words} --seeds 0:3 --only a,b".split())
+    sizes = config.circuit
+    assert (sizes.units, sizes.lambdas, sizes.cell_type) == (256, (0.5, 1.0), "gru")
     assert config.gated is False and config.updates == 10
     assert own == {"seeds": (0, 1, 2), "only": "a,b", "workers": 1, "root": "runs"}
     config, own = parse("light", ["--circuit.units=7"])
@@ -320,6 +317,48 @@ def test_without_a_terminal_there_are_plain_lines(capsys):
         "The figure was not drawn.",
     ]
     assert look.seconds_left() == 0.0
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+def test_on_a_terminal_lines_move():
+    code = """if True:
+        import time
+        from bioplaus.cli import main
+        from bioplaus.cli.watch import Watch
+        from bioplaus.runs.loop import Event
+        with Watch({"bptt": 3, "eprop": 3}, seeds=1) as look:
+            look(Event("start", "bptt", 0, "runs/x", 0, 3))
+            row = {"loss": 0.5, "score": 90.0, "test_loss": 0.25, "test_score": 91.0}
+            look(Event("update", "bptt", 0, "runs/x", 3, 3, row))
+            time.sleep(0.5)  # it is drawn ten times a second
+            look(Event("done", "bptt", 0, "runs/x", 3, 3))
+            look(Event("found", "eprop", 0, "runs/y", 3, 3))
+        main(["list", "tasks"])
+    """
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += (part := os.read(ours, 65536))
+        except OSError:  # how Linux says that the other end was closed
+            break
+        if not part:
+            break
+    assert process.wait() == 0, shown.decode()
+    text = shown.decode()
+    for part in (
+        "all 2 runs",
+        "3/6",
+        "left",
+        "test score 91  runs/x",
+        "was done before",
+        "sequential_digits",
+    ):
+        assert part in text
+    assert "\x1b[" in text, "no colours, no moving lines"
 
 
 def test_durations():

@@ -85,12 +85,13 @@ def test_every_colour_shows_on_white():
 def test_colours_do_not_depend_on_company_or_process():
     alone = figures.pens(["eprop"])["eprop"]
     assert figures.pens(["bptt", "my rule", "eprop"])["eprop"] == alone
-    shade = figures.colour("my rule")
-    assert shade not in figures.RULES.values()
-    code = "from bioplaus import figures; print(figures.colour('my rule'))"
+    names = [f"my rule {k}" for k in range(12)]
+    shades = [figures.colour(name) for name in names]
+    assert not set(shades) & set(figures.RULES.values()) and len(set(shades)) > 3
+    code = f"from bioplaus import figures; print(*map(figures.colour, {names}))"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert told.stdout.strip() == shade
+    assert told.stdout.split() == shades, told.stderr
 
 
 def test_pens_are_all_different():

@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import StepPatch
 
 from bioplaus import figures
+from bioplaus.errors import RunError
 from bioplaus.figures import panels
 from bioplaus.figures.data import averaged
 from bioplaus.figures.panels.activity import population_rate
@@ -272,7 +273,7 @@ def test_target_over_time_only_where_asked():
 
 
 def test_weights_are_rows_of_postsynaptic_units_and_zero_is_white():
-    weight = np.array([[0.0, -2.0, 1.0], [0.5, 0.0, 0.0]])
+    weight = np.array([[0.0, 2.0, -1.0], [0.5, 0.0, 0.0]])
     figure = figures.weights({"W": weight})
     heat = next(ax for ax in figure.axes if ax.images)
     image = heat.images[0]
@@ -298,3 +299,18 @@ def test_panels_of_a_summary_share_their_colours():
         assert {to_hex(line(ax, label).get_color()) for ax in (left, middle)} == {wanted}
     dots = [to_hex(each.get_color()) for each in right.lines if each.get_label() == "_seed"]
     assert dots == [figures.colour(label).lower() for label in LABELS]
+
+
+def test_many_outputs_without_target_share_a_panel():
+    data = recording().drop_vars(["output", "v"])
+    scores = np.random.default_rng(0).normal(size=(400, 2, 10))
+    data["output"] = (("time", "batch", "unit_output"), scores)
+    *_, last = figures.activity(data, batch=1).axes
+    assert len(last.lines) == 10 and last.get_ylabel() == "Output (a.u.)"
+    assert np.array_equal(xy(line(last, "output 7"))[:, 1], scores[:, 1, 7])
+    assert len(figures.activity(data, target=scores[:, 0]).axes) == 12
+    with pytest.raises(RunError, match="mm high"):
+        panels_on_no_page = xr.concat([data["output"]] * 2, "unit_output")
+        figures.activity(
+            data.drop_vars("output").assign(output=panels_on_no_page), target=np.zeros((400, 20))
+        )

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 from bioplaus import figures
@@ -57,6 +58,7 @@ BAD = {
     ),
     "falling": (lambda: figures.learning({"a": ([1, 0], [[1.0, 2.0]])}), "do not rise"),
     "infinite": (lambda: figures.learning({"a": ([0, 7], [[1.0, np.inf]])}), "row 0 at update 7"),
+    "gradient": (lambda: figures.weights({"W": torch.ones(2, 2, requires_grad=True)}), "without gradient"),
     "words": (lambda: figures.learning({"a": ([0, 1], [["x", "y"]])}), "real numbers"),
     "log": (lambda: figures.learning({"a": ([0, 1], [[0.0, 1.0]])}, log=True), "log=False"),
     "most": (lambda: figures.learning({"a": GOOD}, most=0), "at most 0 points"),

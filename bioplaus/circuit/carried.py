@@ -64,8 +64,8 @@ class Layout:
 
     def back(self, linear: Linear, v: Tensor) -> Tensor:
         """v J_t for every step of the window at once: v (time, batch, size) at h_t → (time, batch, size) at h_{t−1}."""
-        a_u, passed = to_u(self.network, linear.partials, self.credit(v))
-        return self.flat(to_h(self.network, linear.partials, a_u, passed)[1], v)
+        u, passed = to_u(self.network, linear.transposes, linear.varying, self.credit(v))
+        return self.flat(to_h(self.network, linear.transposes, linear.varying, u, passed)[1], v)
 
     def jacobian(self, linear: Linear) -> Tensor:
         """J of a one-step window, (batch, size at t, size at t − 1)."""

@@ -21,7 +21,10 @@ import torch
 from torch import Tensor
 
 from bioplaus.circuit.network import Network, State, Step, Wired
-from bioplaus.symbolic.torch_source import Entry
+from bioplaus.circuit.transpose import Partials, Transpose, transpose, varying
+
+#: credit for u of every population: [population][state]
+Inner = list[tuple[Tensor | None, ...]]
 
 
 class Credit(NamedTuple):
@@ -32,31 +35,9 @@ class Credit(NamedTuple):
     filtered: tuple[Tensor | None, ...]  # [source]
 
 
-class Partials(NamedTuple):
-    """F, E, G, ψ, Ru, ry of one population: nested tuples of entries (None zero, float, or tensor)."""
-
-    F: Any
-    E: Any
-    G: Any
-    psi: Any
-    Ru: Any
-    ry: Any
-
-
-def times(a: Tensor | None, e: Entry) -> Tensor | None:
-    """a·e, where None is zero."""
-    if a is None or e is None:
-        return None
-    return a if isinstance(e, float) and e == 1.0 else a * e
-
-
-def plus(total: Tensor | None, a: Tensor | None, e: Entry = 1.0) -> Tensor | None:
-    """total + a·e, where None is zero."""
-    if a is None or e is None:
-        return total
-    if total is None:
-        return times(a, e)
-    return torch.add(total, a, alpha=e) if isinstance(e, float) else torch.addcmul(total, a, e)
+def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """a + b, where None is zero."""
+    return b if a is None else a if b is None else a + b
 
 
 class Window:
@@ -101,6 +82,8 @@ class Window:
 
     def seen(self) -> Tensor:
         """ȳ of all readout sources side by side, (time, batch, unit)."""
+        if len(self.network.sources) == 1:
+            return self._stack("seen", lambda step: self.network.read(step.after)[0])
         return self._stack("seen", lambda step: torch.cat(self.network.read(step.after), -1))
 
     def spikes(self, p: int) -> Tensor:
@@ -134,19 +117,39 @@ class Linear:
             out.append(Partials(*p.kernel.partials(lambda kind, j, i=i: self.window.get(i, kind, j))))
         return tuple(out)
 
-    def steps(self) -> list[tuple[Partials, ...]]:
-        """The partials of each step by itself."""
+    @cached_property
+    def transposes(self) -> tuple[Transpose, ...]:
+        """Per population, the transpose of its step."""
+        return tuple(transpose(part, p.live) for part, p in zip(self.partials, self.network.populations, strict=True))
+
+    @cached_property
+    def varying(self) -> tuple[tuple[Tensor, ...], ...]:
+        """Per population, what the transposes take as P, for the whole window."""
+        return tuple(tuple(varying(part)) for part in self.partials)
+
+    def at_steps(self) -> list[tuple[tuple[Tensor, ...], ...]]:
+        """The same for each step: [time][population]."""
         T = len(self.window)
-        return [tuple(p) for p in zip(*(split(p, T) for p in self.partials), strict=True)]
+        by_population = [[t.unbind(0) if t.dim() == 3 else [t] * T for t in P] for P in self.varying]
+        return list(zip(*(zip(*P, strict=True) if P else [()] * T for P in by_population), strict=True))
 
     def each(self) -> list[Linear]:
         """The linearisation of every step by itself; its entries are (batch, unit)."""
         singles = []
-        for t, parts in enumerate(self.steps()):
+        parts = [split(part, len(self.window)) for part in self.partials]
+        for t, P in enumerate(self.at_steps()):
             single = Linear(self.network, Window(self.network, [self.window.steps[t]], self.window.x[t : t + 1]))
-            single.__dict__["partials"] = parts
+            single.__dict__.update(partials=tuple(part[t] for part in parts), transposes=self.transposes, varying=P)
             singles.append(single)
         return singles
+
+    def pieces(self, steps: int) -> list[tuple[slice, Linear]]:
+        """The window in pieces of at most ``steps``, so that what is stacked stays in the cache."""
+        T = len(self.window)
+        if T <= steps:
+            return [(slice(0, T), self)]
+        cuts = [slice(a, min(a + steps, T)) for a in range(0, T, steps)]
+        return [(c, Linear(self.network, Window(self.network, self.window.steps[c], self.window.x[c]))) for c in cuts]
 
 
 def split(e: Any, T: int) -> Any:
@@ -160,73 +163,55 @@ def split(e: Any, T: int) -> Any:
     return e.unbind(0) if isinstance(e, Tensor) and e.dim() == 3 else [e] * T
 
 
-def to_u(network: Network, partials: Sequence[Partials], credit: Credit) -> tuple[tuple[tuple[Tensor | None, ...], ...], Credit]:
-    """From credit for h_t to credit for u_t; what does not pass through u_t (older outputs, ȳ_{t−1}) comes back aged."""
-    a_u = []
-    arrived: dict[int, Tensor] = {}
-    for s, f in zip(network.sources, credit.filtered, strict=False):
-        if f is not None:
-            arrived[s] = f * (1 - network.kappa)
-    for i, part in enumerate(partials):
-        a_s, a_y = credit.s[i], plus(credit.y[i][0], arrived.get(i))
-        for a, e in zip(a_s, part.ry, strict=True):
-            a_y = plus(a_y, a, e)
-        S = range(len(a_s))
-        row: list[Tensor | None] = []
-        for j in S:
-            total: Tensor | None = None
-            for k in S:
-                total = plus(total, a_s[k], part.Ru[k][j])
-            row.append(plus(total, a_y, part.psi[j]))
-        a_u.append(tuple(row))
-    none = tuple(tuple(None for _ in s) for s in credit.s)
-    aged = tuple((*ages[1:], None) for ages in credit.y)
-    kept = tuple(None if f is None else f * network.kappa for f in credit.filtered)
-    return tuple(a_u), Credit(none, aged, kept)
+def to_u(network: Network, steps: Sequence[Transpose], P: Sequence[Any], credit: Credit) -> tuple[Inner, Credit]:
+    """From credit for h_t to credit for u_t; what does not pass through u_t (older outputs, ȳ_{t−1}) comes back aged.
+
+    ``P`` is one entry of `Linear.at_steps`, or `Linear.varying` to treat all steps of a window at once, each by itself.
+    """
+    y = [ages[0] for ages in credit.y]
+    filtered = credit.filtered
+    if filtered:
+        for m, s in enumerate(network.sources):
+            f = filtered[m]
+            if f is not None:
+                now = y[s]
+                y[s] = f * (1 - network.kappa) if now is None else torch.add(now, f, alpha=1 - network.kappa)
+        filtered = tuple(None if f is None else f * network.kappa for f in filtered)
+    u = []
+    for step, p, s, now in zip(steps, P, credit.s, y, strict=True):
+        some = next((a for a in (now, *s) if a is not None), None)
+        if some is None:
+            u.append((None,) * len(s))
+            continue
+        zero = torch.zeros_like(some) if now is None or None in s else some
+        u.append(step.to_u(p, [zero if a is None else a for a in s], zero if now is None else now))
+    return u, Credit(tuple((None,) * len(s) for s in credit.s), tuple((*ages[1:], None) for ages in credit.y), filtered)
 
 
 def to_h(
-    network: Network, partials: Sequence[Partials], a_u: Sequence[tuple[Tensor | None, ...]], passed: Credit, recurrent: bool = True
-) -> tuple[tuple[Tensor | None, ...], Credit]:
+    network: Network, steps: Sequence[Transpose], P: Sequence[Any], u: Inner, passed: Credit, recurrent: bool = True
+) -> tuple[list[Tensor | None], Credit]:
     """From credit for u_t to credit for the currents I_t (batch, channels · unit; None unless recurrent) and for h_{t−1}."""
-    a_I: list[Tensor | None] = []
+    I: list[Tensor | None] = [None] * len(u)
     s: list[tuple[Tensor | None, ...]] = []
     y = [list(ages) for ages in passed.y]
-    for i, (part, row) in enumerate(zip(partials, a_u, strict=True)):
-        S = range(len(row))
-        old: list[Tensor | None] = []
-        for j in S:
-            total: Tensor | None = None
-            for k in S:
-                total = plus(total, row[k], part.F[k][j])
-            old.append(total)
-        s.append(tuple(old))
-        for a, e in zip(row, part.E, strict=True):
-            y[i][0] = plus(y[i][0], a, e)
-        a_I.append(currents(part, row) if recurrent else None)
+    for i, (step, p, a_u) in enumerate(zip(steps, P, u, strict=True)):
+        if all(a is None for a in a_u):
+            s.append(a_u)
+            continue
+        old, own = step.to_h(p, a_u)
+        s.append(old)
+        y[i][0] = plus(y[i][0], own)
+        if recurrent:
+            I[i] = step.currents(p, a_u)
     if recurrent:
         for w in network.recurrent:
-            a = channels(network, a_I[w.target], w)
+            a = channels(network, I[w.target], w)
             if a is not None:
                 age = (w.spec.delay or 1) - 1
                 W, old_y = network.weights[w.spec.name], y[w.source][age]
-                y[w.source][age] = torch.addmm(old_y, a, W) if old_y is not None and a.dim() == 2 and old_y.dim() == 2 else plus(old_y, a @ W)
-    return tuple(a_I), Credit(tuple(s), tuple(map(tuple, y)), passed.filtered)
-
-
-def currents(part: Partials, row: Sequence[Tensor | None]) -> Tensor | None:
-    """a_I = Gᵀ a_u, channels side by side."""
-    K = range(len(part.G[0]))
-    columns: list[Tensor | None] = []
-    for k in K:
-        total: Tensor | None = None
-        for a, g in zip(row, part.G, strict=True):
-            total = plus(total, a, g[k])
-        columns.append(total)
-    some = next((c for c in columns if c is not None), None)
-    if some is None:
-        return None
-    return some if len(columns) == 1 else torch.cat([torch.zeros_like(some) if c is None else c for c in columns], -1)
+                y[w.source][age] = torch.addmm(old_y, a, W) if old_y is not None and a.dim() == 2 == old_y.dim() else plus(old_y, a @ W)
+    return I, Credit(tuple(s), tuple(map(tuple, y)), passed.filtered)
 
 
 def channels(network: Network, a_I: Tensor | None, w: Wired) -> Tensor | None:
@@ -245,22 +230,23 @@ def silent(network: Network) -> Credit:
     )
 
 
-def add(a: Credit, b: Credit) -> Credit:
-    """Sum of two credits."""
+def mapped(change: Callable[..., Any], *credits: Credit) -> Credit:
+    """A function applied to every part of one or several credits."""
     return Credit(
-        tuple(tuple(plus(x, y) for x, y in zip(p, q, strict=True)) for p, q in zip(a.s, b.s, strict=True)),
-        tuple(tuple(plus(x, y) for x, y in zip(p, q, strict=True)) for p, q in zip(a.y, b.y, strict=True)),
-        tuple(plus(x, y) for x, y in zip(a.filtered, b.filtered, strict=True)),
+        tuple(tuple(map(change, *parts)) for parts in zip(*(c.s for c in credits), strict=True)),
+        tuple(tuple(map(change, *parts)) for parts in zip(*(c.y for c in credits), strict=True)),
+        tuple(map(change, *(c.filtered for c in credits))),
     )
 
 
-def at(credit: Credit, t: int) -> Credit:
-    """One step of a credit over time."""
+def add(a: Credit, b: Credit) -> Credit:
+    """Sum of two credits."""
+    return mapped(plus, a, b)
 
-    def pick(a: Tensor | None) -> Tensor | None:
-        return None if a is None else a[t]
 
-    return Credit(tuple(tuple(map(pick, p)) for p in credit.s), tuple(tuple(map(pick, p)) for p in credit.y), tuple(map(pick, credit.filtered)))
+def at(credit: Credit, t: int | slice) -> Credit:
+    """One step, or a stretch, of a credit over time."""
+    return mapped(lambda a: None if a is None else a[t], credit)
 
 
 @dataclass
@@ -269,7 +255,7 @@ class Sweep:
 
     a_I: tuple[Tensor | None, ...]  # [population] (time, batch, channels · unit)
     start: Credit
-    a_y: tuple[Tensor | None, ...]  # [population] total credit that reached y_t from outside the neuron; if asked for
+    a_y: tuple[Tensor | None, ...]  # [population] credit that reached y_t from outside the neuron; if asked for
 
 
 def sweep(linear: Linear, direct: Credit, end: Credit | None = None, recurrent: bool = True, outputs: bool = False) -> Sweep:
@@ -282,49 +268,74 @@ def sweep(linear: Linear, direct: Credit, end: Credit | None = None, recurrent: 
     recurrent : whether credit crosses from neuron to neuron.
     outputs : also record a_y, the credit for each output that did not come through the neuron's own state.
     """
-    network = linear.network
-    T = len(linear.window)
+    network, steps = linear.network, linear.transposes
+    T, populations = len(linear.window), range(len(network.populations))
     credit = end if end is not None else silent(network)
-    recorded: list[list[tuple[Tensor | None, ...]]] = [[] for _ in network.populations]
-    reached: list[list[Tensor | None]] = [[] for _ in network.populations]
-    parts = linear.steps()
-    arriving = _over_time(direct, T)
+    us: list[Inner] = []
+    Is: list[list[Tensor | None]] = []
+    reached: list[list[Tensor | None]] = [[] for _ in populations]
+    own: list[Tensor | None] = [None for _ in populations]
+    arriving = _arrivals(direct, T)
+    P = linear.at_steps()
     for t in reversed(range(T)):
-        credit = add(credit, arriving[t])
+        credit = arriving(credit, t)
         if outputs:
-            for i in range(len(parts[t])):
-                reached[i].append(plus(credit.y[i][0], _filtered(network, credit, i)))
-        a_u, passed = to_u(network, parts[t], credit)
-        for i, row in enumerate(a_u):
-            recorded[i].append(row)
-        _, credit = to_h(network, parts[t], a_u, passed, recurrent)
-    a_I = tuple(
-        currents(part, [_stack(column) for column in zip(*reversed(rows), strict=True)])
-        for part, rows in zip(linear.partials, recorded, strict=True)
-    )
+            for i in populations:
+                f = [f for s, f in zip(network.sources, credit.filtered, strict=False) if s == i]
+                total = plus(credit.y[i][0], f[0] * (1 - network.kappa) if f and f[0] is not None else None)
+                mine = own[i]
+                reached[i].append(total if mine is None or total is None else total - mine)
+        u, passed = to_u(network, steps, P[t], credit)
+        I, credit = to_h(network, steps, P[t], u, passed, recurrent)
+        if outputs:
+            own = [step.to_h(p, a)[1] if any(x is not None for x in a) else None for step, p, a in zip(steps, P[t], u, strict=True)]
+        us.append(u)
+        Is.append(I)
+    us.reverse()
+    Is.reverse()
+    if recurrent:
+        a_I = tuple(_stack([I[i] for I in Is]) for i in populations)
+    else:
+        a_I = tuple(_inner_currents(linear, i, [u[i] for u in us]) for i in populations)
     return Sweep(a_I, credit, tuple(_stack(r[::-1]) for r in reached) if outputs else ())
 
 
-def _filtered(network: Network, credit: Credit, population: int) -> Tensor | None:
-    for s, f in zip(network.sources, credit.filtered, strict=False):
-        if s == population and f is not None:
-            return f * (1 - network.kappa)
-    return None
+def _inner_currents(linear: Linear, i: int, us: list[tuple[Tensor | None, ...]]) -> Tensor | None:
+    """Gᵀ a_u over a whole window at once."""
+    S = range(len(us[0]))
+    needed = [any(g is not None for g in row) for row in linear.partials[i].G]
+    stacked = [_stack([u[j] for u in us]) if needed[j] else None for j in S]
+    return linear.transposes[i].currents(linear.varying[i], stacked) if any(a is not None for a in stacked) else None
 
 
-def _over_time(credit: Credit, T: int) -> list[Credit]:
-    def cut(a: Tensor | None) -> Any:
-        return [None] * T if a is None else a.unbind(0)
+def _arrivals(direct: Credit, T: int) -> Callable[[Credit, int], Credit]:
+    """A function that adds the direct credit of step t, touching only the parts that have any."""
 
-    s = [[cut(a) for a in p] for p in credit.s]
-    y = [[cut(a) for a in p] for p in credit.y]
-    f = [cut(a) for a in credit.filtered]
-    return [Credit(tuple(tuple(a[t] for a in p) for p in s), tuple(tuple(a[t] for a in p) for p in y), tuple(a[t] for a in f)) for t in range(T)]
+    def cut(part: Sequence[Sequence[Tensor | None]]) -> list[tuple[int, int, Sequence[Tensor]]]:
+        return [(i, j, a.unbind(0)) for i, inner in enumerate(part) for j, a in enumerate(inner) if a is not None]
+
+    s, y, f = cut(direct.s), cut(direct.y), cut([direct.filtered])
+
+    def put(part: Sequence[Sequence[Tensor | None]], found: list[tuple[int, int, Sequence[Tensor]]], t: int) -> Any:
+        if not found:
+            return part
+        changed = [list(inner) for inner in part]
+        for i, j, over_time in found:
+            changed[i][j] = plus(changed[i][j], over_time[t])
+        return changed
+
+    def arrive(credit: Credit, t: int) -> Credit:
+        return Credit(put(credit.s, s, t), put(credit.y, y, t), put([credit.filtered], f, t)[0] if f else credit.filtered)
+
+    return arrive
 
 
 def _stack(column: Sequence[Tensor | None]) -> Tensor | None:
     some = next((c for c in column if c is not None), None)
-    return None if some is None else torch.stack([torch.zeros_like(some) if c is None else c for c in column])
+    if some is None:
+        return None
+    zero = torch.zeros_like(some)
+    return torch.stack([zero if c is None else c for c in column])
 
 
 def weight_gradients(network: Network, window: Window, a_I: Sequence[Tensor | None]) -> dict[str, Tensor]:

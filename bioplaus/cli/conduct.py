@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from bioplaus.cli.options import choose
 from bioplaus.cli.terminal import duration, frame, heading, pairs, say, table
 from bioplaus.cli.watch import Watch
+from bioplaus.errors import RunError
 from bioplaus.runs import run_experiment
-from bioplaus.runs.experiment import MissingArm, check_seeds
+from bioplaus.runs.experiment import check_seeds
 from bioplaus.runs.report import make_table
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def footer(experiment: Experiment, results: Results, folder: Path) -> None:
     say()
     try:
         frame(make_table(experiment, results))
-    except MissingArm:
+    except RunError:
         frame(results.table())
     say()
     spent = sum(run.record["timing"]["seconds"] for runs in results.values() for run in runs)

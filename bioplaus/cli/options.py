@@ -68,7 +68,7 @@ def check_names(words: Sequence[str], allowed: Sequence[str], command: str) -> N
 
 
 def nearest(given: str, allowed: Sequence[str]) -> list[str]:
-    """The names most like `given`, as whole or in their last part: ``--units`` is near ``--circuit.units``."""
+    """The names most like `given`, whole or in their last part: ``--units`` is near ``--circuit.units``."""
 
     def likeness(name: str) -> float:
         whole = SequenceMatcher(None, given, name).ratio()

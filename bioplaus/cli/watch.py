@@ -53,7 +53,9 @@ class Watch:
         if self.bars:
             self.bars.start()
             if self.runs > 1:
-                self.all = self.bars.add_task(f"all {self.runs} runs", total=self.total, said="", left="")
+                self.all = self.bars.add_task(
+                    f"all {self.runs} runs", total=self.total, said="starting", left=""
+                )
         return self
 
     def __exit__(self, *_: object) -> None:

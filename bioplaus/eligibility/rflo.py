@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bioplaus.circuit.linear import Linear, Partials
+from bioplaus.circuit.linear import Linear
+from bioplaus.circuit.transpose import Partials
 from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.eprop import EProp

@@ -17,16 +17,25 @@ J        ``J``         (batch, size of z, size of z)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import Credit, Linear, Partials, silent, split, to_h, to_u
+from bioplaus.circuit.linear import Credit, Linear, Window, at, silent, split, to_h, to_u
+from bioplaus.circuit.transpose import Partials, Transpose
 from bioplaus.circuit.network import Network, Wired
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
 from bioplaus.symbolic.torch_source import Entry
+
+
+class Half(NamedTuple):
+    """One step's partials, and its transpose with what that takes."""
+
+    parts: tuple[Partials, ...]
+    steps: tuple[Transpose, ...]
+    P: tuple[tuple[Tensor, ...], ...]
 
 
 @dataclass
@@ -34,8 +43,7 @@ class Influence:
     """P, and what the next step needs of this one."""
 
     P: Tensor
-    before: tuple[Partials, ...] | None = None
-    parts: tuple[Partials, ...] | None = None
+    last: Half | None = None
     filtered: Tensor | None = None
     total: Tensor | None = None
     keep_sum: bool = False
@@ -62,7 +70,7 @@ class Basis:
             at += n
         self.width = at
 
-    def jacobian(self, parts: tuple[Partials, ...], before: tuple[Partials, ...], batch: int) -> Tensor:
+    def jacobian(self, now: Half, before: Half, batch: int) -> Tensor:
         """J from z_{t−1} to z_t, (batch, z, z): the transpose of the step applied to every unit vector."""
         network = self.network
         eye = torch.eye(self.size, dtype=network.dtype, device=network.device)[:, None, :].expand(-1, batch, -1)
@@ -74,8 +82,8 @@ class Basis:
             else:
                 ages[i][j] = eye[..., where]  # y_{t−1−j} stands at age j of h_{t−1}
         empty = silent(network)._replace(filtered=())
-        h = to_h(network, parts, [tuple(a) for a in a_u], empty._replace(y=tuple(map(tuple, ages))))[1]
-        u, passed = to_u(network, before, h)
+        h = to_h(network, now.steps, now.P, [tuple(a) for a in a_u], empty._replace(y=tuple(map(tuple, ages))))[1]
+        u, passed = to_u(network, before.steps, before.P, h)
         out = torch.zeros(self.size, batch, self.size, dtype=network.dtype, device=network.device)
         for kind, i, j, where in self.rows:
             part = u[i][j] if kind == "u" else passed.y[i][j]
@@ -142,29 +150,29 @@ class RTRL:
         network = linear.network
         basis = Basis(network)
         parts = tuple(split(p, 1)[0] for p in linear.partials)
-        before = state.parts
-        P = torch.bmm(basis.jacobian(parts, before, state.P.shape[0]), state.P) if before is not None else torch.zeros_like(state.P)
+        now, before = Half(parts, linear.transposes, linear.at_steps()[0]), state.last
+        P = torch.bmm(basis.jacobian(now, before, state.P.shape[0]), state.P) if before is not None else torch.zeros_like(state.P)
         basis.add_immediate(P, parts, linear)
         filtered = state.filtered
         if filtered is not None:
-            now = torch.cat([basis.outputs(P, parts, s) for s in network.sources], 1)
-            filtered = torch.lerp(now, filtered, network.kappa)
+            seen = torch.cat([basis.outputs(P, parts, s) for s in network.sources], 1)
+            filtered = torch.lerp(seen, filtered, network.kappa)
         total = state.total
         if state.keep_sum:
-            now = torch.cat([basis.outputs(P, parts, i) for i in range(len(network.populations))], 1).sum(0)
-            total = now if total is None else total + now
-        return Influence(P, before, parts, filtered, total, state.keep_sum)
+            outputs = torch.cat([basis.outputs(P, parts, i) for i in range(len(network.populations))], 1).sum(0)
+            total = outputs if total is None else total + outputs
+        return Influence(P, now, filtered, total, state.keep_sum)
 
     def gradient(self, network: Network, state: Influence, linear: Linear, credit: Credit) -> dict[str, Tensor]:
         basis = Basis(network)
-        assert state.parts is not None
+        assert state.last is not None
         flat = state.P.new_zeros(basis.width)
         for i, ages in enumerate(credit.y):
             c = ages[0]
             if c is None:
                 continue
             for kind, p, j, rows in basis.rows:
-                psi = state.parts[i].psi[j] if kind == "u" and p == i else None
+                psi = state.last.parts[i].psi[j] if kind == "u" and p == i else None
                 if psi is not None:
                     flat = flat + torch.einsum("bn,bnw->w", c[0] * psi, state.P[:, rows])
         if state.filtered is not None and any(f is not None for f in credit.filtered):
@@ -179,24 +187,13 @@ class RTRL:
 
     def window(self, network: Network, state: Influence, linear: Linear, credit: Credit, last: bool) -> tuple[dict[str, Tensor], Influence]:
         """The influence has no cheaper carrier across steps than itself: the window is walked step by step."""
-        from bioplaus.circuit.linear import Window
-
         total: dict[str, Tensor] = {}
         for t, step in enumerate(linear.window.steps):
             one = Linear(network, Window(network, [step], linear.window.x[t : t + 1]))
             state = self.step(state, one)
-            for name, g in self.gradient(network, state, one, _one(credit, t)).items():
+            for name, g in self.gradient(network, state, one, at(credit, slice(t, t + 1))).items():
                 total[name] = total[name] + g if name in total else g
         return total, state
-
-
-def _one(credit: Credit, t: int) -> Credit:
-    def cut(a: Any) -> Any:
-        return None if a is None else a[t : t + 1]
-
-    return Credit(
-        tuple(tuple(map(cut, p)) for p in credit.s), tuple(tuple(map(cut, p)) for p in credit.y), tuple(map(cut, credit.filtered))
-    )
 
 
 def _memory() -> float:

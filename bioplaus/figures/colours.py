@@ -39,8 +39,7 @@ RULES = {
     "label-conditioned": OKABE_ITO["reddish purple"],
 }
 
-# For labels that name no rule. chosen: the part of Tol's "muted" set that is farthest from the rules'
-# colours.
+# For labels that name no rule. chosen: the part of Tol's "muted" set farthest from the rules' colours.
 LEFTOVER = ("#882255", "#332288", "#117733", "#DDAA88", "#44AA99", "#661100", "#AA4499", "#999933")
 
 LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)), (0, (6, 1, 1, 1, 1, 1)))
@@ -75,8 +74,7 @@ def rule_of(label: str) -> str | None:
 
 
 def colour(label: str) -> str:
-    """Colour of a label by itself: a rule's own, a shade of blue for BP(λ), or a leftover one kept for that
-    word.
+    """Colour of a label by itself: a rule's own, a shade of blue for BP(λ), or a leftover one.
 
     Examples
     --------

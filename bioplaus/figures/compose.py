@@ -276,7 +276,6 @@ def above(figure: Figure, handles: list, names: list[str], title: str) -> None:
 
 
 def done(figure: Sheet, data: Any) -> Figure:
-    """Remember the data; lay out once now, so that ticks made later do not take the global ``rcParams``."""
+    """The figure, remembering the data drawn on it."""
     figure.drawn = data
-    figure.draw_without_rendering()
     return figure

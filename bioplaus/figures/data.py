@@ -72,7 +72,7 @@ def numbers(values: Any, what: str) -> np.ndarray:
     """`values` as a float array, or a RunError that names `what`."""
     try:
         return np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, RuntimeError) as problem:
         raise RunError(
             f"The {what} can't be drawn: they are not an array of real numbers ({problem}). Give a numpy "
             "array, a pandas column or an xarray DataArray, on the CPU and without gradient."
@@ -80,8 +80,7 @@ def numbers(values: Any, what: str) -> np.ndarray:
 
 
 def finite(values: Any, what: str, dims: tuple[str, ...]) -> np.ndarray:
-    """`values` as a non-empty float array with one axis for each of `dims` and neither NaN nor infinity in
-    it."""
+    """`values` as a non-empty, finite float array with one axis for each of `dims`, or a RunError."""
     array = numbers(values, what)
     if array.ndim != len(dims) or 0 in array.shape:
         raise RunError(
@@ -201,8 +200,7 @@ def table(**panels: Curves) -> pd.DataFrame:
 
 
 def curves(frame: pd.DataFrame, panel: str) -> Checked:
-    """Curves of one panel of a long table: the inverse of `table`, up to updates and seeds without any
-    value."""
+    """Curves of one panel of a long table: the inverse of `table`, less what held no value."""
     chosen = frame[frame["panel"] == panel]
     if chosen.empty:
         known = ", ".join(map(str, frame["panel"].unique()))

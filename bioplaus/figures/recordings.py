@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from ..errors import RunError
 from . import panels
 from .compose import done, letters, only_last
+from .data import numbers
 from .panels.common import SERIES
 from .style import SINGLE, sheet, style
 
@@ -85,9 +86,12 @@ def activity(
             "activity(dataset, states=(…))."
         )
 
-    tall = [1.6] * len(spikes) + [0.8] * bool(spikes) + [1.0] * (len(traced) + readout.shape[1])
+    # The outputs of a classifier share one panel; outputs that have a target get one each.
+    shared = readout.shape[1] > 4 and wanted is None
+    outputs = 1 if shared else readout.shape[1]
+    tall = [1.6] * len(spikes) + [0.8] * bool(spikes) + [1.0] * (len(traced) + outputs)
     with style():
-        figure = sheet(SINGLE, min(12 + 17 * sum(tall), 235) + 2 * len(tall))
+        figure = sheet(SINGLE, 12 + 17 * sum(tall) + 2 * len(tall))
         axes = figure.subplots(len(tall), 1, sharex=True, squeeze=False, height_ratios=tall)[:, 0]
         rows = iter(axes)
         for name, values in spikes.items():
@@ -114,7 +118,28 @@ def activity(
                 spikes=fired,
             )
             ax.legend(ncols=len(units), loc="lower right", bbox_to_anchor=(1.0, 0.95))
-        for k in range(readout.shape[1]):
+        if shared:
+            ax = next(rows)
+            panels.traces(
+                ax,
+                readout,
+                time,
+                name="Output",
+                time_unit=unit,
+                units=range(readout.shape[1]),
+                series="output",
+            )
+            if readout.shape[1] <= 10:  # as many numbers as stand in one row
+                ax.legend(
+                    ax.lines,
+                    [str(k) for k in range(readout.shape[1])],
+                    ncols=10,
+                    loc="lower right",
+                    bbox_to_anchor=(1.0, 0.95),
+                    handlelength=0.8,
+                    columnspacing=0.8,
+                )
+        for k in range(0 if shared else readout.shape[1]):
             name = f"Output {k}" if readout.shape[1] > 1 else "Output"
             asked = None if wanted is None else wanted[:, k]
             panels.over_time(
@@ -136,8 +161,7 @@ def activity(
 
 
 def populations(dataset: xr.Dataset, variable: str, batch: int) -> dict[str, xr.DataArray]:
-    """The trial's (time, unit) arrays of a variable, under their names in the dataset, population by
-    population."""
+    """The trial's (time, unit) arrays of a variable in each population, by their names in the dataset."""
     names = [str(name) for name in dataset.data_vars if str(name).rpartition(".")[2] == variable]
     return {name: trial(dataset, name, batch) for name in names}
 
@@ -172,7 +196,7 @@ def _population(name: str) -> str:
 
 
 def _target(target: Any, batch: int, readout: np.ndarray) -> np.ndarray:
-    values = np.asarray(target, dtype=float)
+    values = numbers(target, "targets")
     values = values[:, batch] if values.ndim == 3 else values
     if values.shape != readout.shape:
         raise RunError(

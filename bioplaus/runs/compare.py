@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bioplaus import content
 from bioplaus.errors import RuleError, RunError
 
 if TYPE_CHECKING:
     from bioplaus.runs.experiment import Experiment
+    from bioplaus.tasks import Task
 
 
 PREFIX = "compare-"
@@ -25,6 +28,10 @@ class Setting:
     """the model of its cells, by name"""
     units: int = 64
     """number of neurons"""
+    input_gain: float = 1.0
+    """strength of the input weights; choose it so that spiking circuits fire"""
+    tau_out: float | None = None
+    """time constant of a leaky readout, ms; none by default"""
     updates: int = 300
     """number of weight updates"""
     batch: int = 50
@@ -90,11 +97,8 @@ def comparison(options: Comparison) -> Experiment:
     if len(set(options.rules)) < len(options.rules):
         raise RunError(f"A rule is named twice in {', '.join(options.rules)}: name each once.")
     task = bp.task(options.task)
-    cell = bp.model(options.setting.cell)
     setting = options.setting
-    circuit = bp.circuit(
-        setting.circuit, cell=cell, inputs=task.inputs, units=setting.units, outputs=task.outputs
-    )
+    circuit = bp.circuit(setting.circuit, cell=bp.model(setting.cell), **_circuit_options(setting, task))
     training = Training(**{name: getattr(setting, name) for name in _TRAINING})
     rules = {
         text: bp.rule(name, **keywords) for text, (name, keywords) in zip(options.rules, parsed, strict=True)
@@ -104,6 +108,19 @@ def comparison(options: Comparison) -> Experiment:
         arms={label: Arm(circuit, task, rule, training) for label, rule in rules.items()},
         figures={"learning": draw_learning} | ({"alignment": draw_alignment} if setting.align_every else {}),
     )
+
+
+def _circuit_options(setting: Setting, task: Task) -> dict[str, Any]:
+    """What the circuit's factory is asked for; the rest is left to its own defaults."""
+    given: dict[str, Any] = {"inputs": task.inputs, "units": setting.units, "outputs": task.outputs}
+    if setting.input_gain is not None:
+        given["input_gain"] = setting.input_gain
+    if setting.tau_out is not None:
+        given["tau_out"] = 1e-3 * setting.tau_out  # s
+    takes = inspect.signature(content.factory("circuit", setting.circuit)).parameters.values()
+    if task.dt and any(each.name == "dt" or each.kind is each.VAR_KEYWORD for each in takes):
+        given["dt"] = task.dt
+    return given
 
 
 def draw_learning(results):

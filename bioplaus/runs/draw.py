@@ -85,15 +85,12 @@ def _target(recordings: Any) -> Any:
 
 def curves_of(results: Results, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Curves of a column, or a RunError that says how to have it measured."""
-    found = (
-        results.curves(column)
-        if any(column in run.metrics for runs in results.values() for run in runs)
-        else {}
-    )
+    measured = any(column in run.metrics for runs in results.values() for run in runs)
+    found = results.curves(column) if measured else {}
     if not found:
-        remedy = {"alignment": "Set align_every in the training to measure it.",
-                  "test_score": "Set evaluate_every in the training to measure it."}.get(column, "")  # fmt: skip
-        raise RunError(f"Nothing was measured under {column!r} in these runs. {remedy}".rstrip())
+        option = {"alignment": "align_every", "test_score": "evaluate_every"}.get(column)
+        remedy = f" Set {option} in the training to measure it." if option else ""
+        raise RunError(f"Nothing was measured under {column!r} in these runs.{remedy}")
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import RunError
 from bioplaus.runs import provenance
-from bioplaus.runs.experiment import Experiment, MissingArm, Results
+from bioplaus.runs.experiment import Experiment, Results
 from bioplaus.runs.folder import FORMAT, write_text
 from bioplaus.runs.loop import Event
 
@@ -63,7 +63,7 @@ def write_report(
         table = make_table(experiment, results)
         write_text(folder / "table.csv", table.to_csv(index=False))
         write_text(folder / "table.md", markdown(table))
-    except MissingArm as error:
+    except RunError as error:
         report(Event("note", message=f"The table was not made: {error}"))
     return draw_figures(experiment, results, folder, report, names)
 
@@ -75,7 +75,7 @@ def draw_figures(
     report: Callable[[Event], None] = lambda event: None,
     names: list[str] | None = None,
 ) -> list[Path]:
-    """Draw and save the experiment's own figures; those that want an arm left out are skipped with a note."""
+    """Draw and save the experiment's own figures; those that lack what they show are skipped with a note."""
     from bioplaus.figures import save
 
     drawn = []
@@ -84,7 +84,7 @@ def draw_figures(
             continue
         try:
             figure = draw(results)
-        except MissingArm as error:
+        except RunError as error:
             report(Event("note", message=f"The figure {name!r} was not drawn: {error}"))
             continue
         drawn.append(save(figure, folder / "figures" / name, command=provenance.command())[".pdf"])

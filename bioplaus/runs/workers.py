@@ -26,6 +26,8 @@ _GRACE = 30.0  # s that a worker gets to save once whoever started it is gone
 
 _stop: Any = None  # in a worker: the event by which all are asked to stop
 _events: Any = None  # in a worker: where its Event objects go
+_busy = threading.Event()  # in a worker: set while a run is going
+_last = False  # in a worker: whether this run is its last
 
 
 def in_workers(
@@ -93,8 +95,17 @@ def _begin(stop: Any, events: Any) -> None:
     global _stop, _events
     _stop, _events = stop, events
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    signal.signal(signal.SIGTERM, _terminated)
     threading.Thread(target=_follow_parent, args=(stop,), daemon=True).start()
+
+
+def _terminated(number: int, frame: object) -> None:
+    """The pool ends its processes so when one of them has died; a run that is going is saved first."""
+    global _last
+    _last = True
+    _stop.set()
+    if not _busy.is_set():
+        os._exit(1)
 
 
 def _follow_parent(stop: Any) -> None:
@@ -102,7 +113,9 @@ def _follow_parent(stop: Any) -> None:
     if parent is not None:
         parent.join()
         stop.set()
-        time.sleep(_GRACE)
+        end = time.monotonic() + _GRACE
+        while _busy.is_set() and time.monotonic() < end:
+            time.sleep(0.1)
         os._exit(1)
 
 
@@ -117,7 +130,10 @@ def _work(job: Job, origin: dict[str, Any], every: float) -> None:
             last = now
             _events.put(event)
 
-    if not _stop.is_set():
+    if _stop.is_set():
+        return
+    _busy.set()
+    try:
         execute(
             arm,
             seed,
@@ -128,6 +144,10 @@ def _work(job: Job, origin: dict[str, Any], every: float) -> None:
             progress=report,
             stop=_stop.is_set,
         )
+    finally:
+        _busy.clear()
+        if _last:
+            os._exit(1)
 
 
 @contextmanager

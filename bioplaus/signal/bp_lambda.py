@@ -34,7 +34,7 @@ from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Linear, currents, to_u
+from bioplaus.circuit.linear import Linear, to_u
 from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
 from bioplaus.signal.dni import check_finite, check_unit, which
@@ -109,8 +109,8 @@ class BPLambda:
         trace = None if observed.final else self._carry(g_of, theta, state.trace, layout, steps, seen)
 
         used = layout.credit(q + self.injection * g[1:])  # (4)
-        a_u, _ = to_u(observed.network, linear.partials, used)
-        a_I = tuple(currents(part, row) for part, row in zip(linear.partials, a_u, strict=True))
+        steps_u, _ = to_u(observed.network, linear.transposes, linear.varying, used)
+        a_I = tuple(step.currents(P, u) for step, P, u in zip(linear.transposes, linear.varying, steps_u, strict=True))
         return a_I, own, Carried(trace), {"td_error": float(delta.square().mean())}
 
     def _carry(self, g_of: Predictor, theta: dict[str, Tensor], trace: dict[str, Tensor] | None, layout: Layout, steps: list[Linear], seen: Tensor) -> dict[str, Tensor]:

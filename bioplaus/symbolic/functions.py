@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import sympy as sp
 
 
@@ -58,12 +59,20 @@ TORCH = {
     "step": "heaviside",
 }  # fmt: skip
 
+#: ours in numpy, for constants
+NUMPY = {
+    "relu": lambda x: np.maximum(x, 0.0), "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "softplus": lambda x: np.logaddexp(x, 0.0),
+    "magnitude": np.abs, "direction": np.sign, "step": lambda x: np.heaviside(x, 0.0),
+}  # fmt: skip
+
 #: the same in Brian2's language, which lacks ours
 BRIAN = {
     relu: lambda x: sp.Function("clip")(x, 0, sp.Symbol("inf")),
     sigmoid: lambda x: 1 / (1 + sp.exp(-x)),
-    softplus: lambda x: sp.log(1 + sp.exp(x)),
+    softplus: lambda x: sp.Function("clip")(x, 0, sp.Symbol("inf")) + sp.Function("log1p")(sp.exp(-sp.Function("abs")(x))),
     magnitude: lambda x: sp.Function("abs")(x),
+    direction: lambda x: sp.Function("sign")(x),
+    step: lambda x: sp.Function("int")(sp.Gt(x, 0)),
 }
 
 

@@ -7,21 +7,20 @@ expression by construction.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
-from brian2 import NeuronGroup, prefs, second
+from brian2 import NeuronGroup, second
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, Equations
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units.fundamentalunits import Dimension, get_dimensions
 from brian2.utils.stringtools import get_identifiers
 
-from bioplaus.errors import CellError
-from bioplaus.symbolic.text import expression, statements
+from bioplaus.errors import CellError, unknown
+from bioplaus.symbolic.runtime import runtime
+from bioplaus.symbolic.text import expression, statements, symbol, unit_text
 from bioplaus.symbolic.units import unit_name
 
 
@@ -29,32 +28,43 @@ from bioplaus.symbolic.units import unit_name
 class Integrated:
     """The step of a set of equations: ``step[x]`` is the new x in terms of old variables, inputs, parameters and dt."""
 
-    states: tuple[str, ...]
     step: dict[str, sp.Expr]
     dimensions: dict[str, Dimension]
     clamped: frozenset[str]
-    variables: Mapping[str, Any]
 
 
-@contextmanager
-def quiet():
-    """Brian2 warns about groups that join no network; ours are built to be asked, not run."""
-    logger = logging.getLogger("brian2")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+class _Asked(NeuronGroup):
+    """A group that is asked for its step and never run; Brian2 would warn that it was forgotten."""
+
+    def __del__(self) -> None:
+        pass
+
+
+def read(text: str) -> Equations:
+    """Brian2 equations as written."""
     try:
-        yield
-    finally:
-        logger.setLevel(level)
+        return Equations(text)  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise CellError(
+            f"The equations can't be read: {_reason(error)}. Each line is a differential equation with its unit, such as "
+            "'dv/dt = (-v + I)/tau : 1', or a shorthand, such as 'drive = R*I : volt'."
+        ) from error
+
+
+def states(written: Equations) -> tuple[str, ...]:
+    """Variables with a differential equation."""
+    return tuple(n for n, e in written.items() if e.type == DIFFERENTIAL_EQUATION)
+
+
+def identifiers(written: Equations) -> set[str]:
+    """Every name on a right-hand side."""
+    return {i for e in written.values() if e.expr is not None for i in get_identifiers(e.expr.code)}
 
 
 def equations(text: str, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Equations:
     """Brian2 equations with the inputs and every used parameter declared, one value per neuron."""
-    try:
-        written = Equations(text)  # type: ignore[no-untyped-call]
-    except Exception as error:
-        raise CellError(f"The equations cannot be read: {error}") from error
-    used = {i for e in written.values() if e.expr is not None for i in get_identifiers(e.expr.code)}
+    written = read(text)
+    used = identifiers(written)
     lines = [f"{n} : {unit_name(v)}" for n, v in inputs.items() if n not in written]
     lines += [f"{n} : {unit_name(v)} (constant)" for n, v in parameters.items() if n in used and n not in written]
     return written + Equations("\n".join(lines)) if lines else written  # type: ignore[no-untyped-call]
@@ -74,53 +84,50 @@ def integrate(text: str, inputs: Mapping[str, Any], parameters: Mapping[str, Any
     Raises
     ------
     CellError
-        Units that do not fit, an unknown name, or a method that cannot integrate these equations.
+        Units that do not fit, a variable without value, or a method that cannot integrate these equations.
     """
+    methods = [m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl")]  # those call a C library
+    if method not in methods:
+        raise CellError(unknown("integration method", method, methods))
     full = equations(text, inputs, parameters)
-    for name, scale in inputs.items():
-        if full[name].dim is not get_dimensions(scale):
+    for name, value in {**inputs, **parameters}.items():
+        if name in full and full[name].dim is not get_dimensions(value):
             raise CellError(
-                f"Input {name} is declared in the equations as '{full[name].unit}', but one unit of weight gives {scale}. "
-                f"Write inputs={{'{name}': value}} with a value of the declared unit, e.g. 100*pA."
+                f"{name} is declared in the equations with unit {unit_text(full[name].dim)}, but its value has unit {unit_name(value)}. "
+                "A channel's unit is that of one unit of weight: write inputs={'I': 100*pA}."
             )
-    states = tuple(n for n, e in full.items() if e.type == DIFFERENTIAL_EQUATION)
-    with quiet():
+    valueless = [n for n, e in full.items() if e.type == PARAMETER and n not in inputs and n not in parameters]
+    if valueless:
+        raise CellError(f"{', '.join(valueless)} is declared in the equations but has no value. Add it to parameters=, or to inputs=(…).")
+    with runtime():
         try:
-            target, prefs.codegen.target = prefs.codegen.target, "numpy"
-            group = NeuronGroup(1, full, method=method, dt=1e-3 * second)
-            group._network = "asked, never run"  # or Brian2 warns that it was forgotten
+            group = _Asked(1, full, method=method, dt=1e-3 * second)
             group.equations.check_units(group, run_namespace={})
             code = StateUpdateMethod.apply_stateupdater(group.equations, group.variables, method)  # type: ignore[no-untyped-call]
         except Exception as error:
-            reason = " ".join(str(e) for e in (error, error.__cause__) if e is not None)
             raise CellError(
-                f"Brian2 refuses these equations with method '{method}': {reason} Known parameters: "
+                f"Brian2 refuses these equations with method '{method}': {_reason(error)}. Known parameters: "
                 f"{', '.join(f'{n} ({unit_name(v)})' for n, v in parameters.items()) or 'none'}. "
-                "Check units and names; if the method is the trouble, try method='exponential_euler' or 'euler'."
+                "Check the units; if the method is the trouble, try method='exponential_euler' or 'euler'."
             ) from error
-        finally:
-            prefs.codegen.target = target
     values: dict[sp.Symbol, sp.Expr] = {}
     for name, operator, right in statements(code):
         if operator != "=":
             raise CellError(f"Method '{method}' uses '{operator}', which a deterministic step cannot contain.")
-        values[sp.Symbol(name, real=True)] = expression(right).xreplace(values)
-    step = {s: values[sp.Symbol(s, real=True)] for s in states}
-    flags = {n: e.flags for n, e in full.items()}
-    extra = [n for n, e in full.items() if e.type == PARAMETER and n not in inputs and n not in parameters]
-    if extra:
-        raise CellError(f"{', '.join(extra)} is declared in the equations but has no value. Add it to the parameters, or to inputs=(…).")
+        values[symbol(name)] = expression(right).xreplace(values)
     return Integrated(
-        states=states,
-        step=step,
-        dimensions={n: full[n].dim for n in (*states, *inputs)},
-        clamped=frozenset(s for s in states if "unless refractory" in flags[s]),
-        variables=dict(group.variables),
+        step={s: values[symbol(s)] for s in states(full)},
+        dimensions={n: full[n].dim for n in (*states(full), *inputs)},
+        clamped=frozenset(s for s in states(full) if "unless refractory" in full[s].flags),
     )
 
 
-def variable(value: Any) -> Any:
-    """A stand-in for a parameter, for unit checks."""
-    from brian2.core.variables import Variable
-
-    return Variable("parameter", dimensions=get_dimensions(value))  # type: ignore[no-untyped-call]
+def _reason(error: BaseException) -> str:
+    """What Brian2 says, in one paragraph, each thing once, dimensionless called 1."""
+    said: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        text = " ".join(str(cause.args[0] if cause.args else cause).replace("\n^", "").split())
+        said += [text] if not any(text in earlier for earlier in said) else []
+        cause = cause.__cause__
+    return " ".join(said).replace("unit radian", "unit 1").rstrip(". ")

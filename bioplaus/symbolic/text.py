@@ -6,15 +6,17 @@ import re
 from collections.abc import Mapping
 
 import sympy as sp
-from brian2.equations.unitcheck import check_dimensions
+from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS
+from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
-from brian2.units.fundamentalunits import Dimension, DimensionMismatchError, get_dimensions
+from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError, get_unit
 
 from bioplaus.errors import CellError
 from bioplaus.symbolic.functions import OURS, for_brian, magnitude
 
-_STATEMENT = re.compile(r"^\s*([A-Za-z_]\w*)\s*(=|\+=|-=|\*=|/=)\s*([^=].*)$")
+_STATEMENT = re.compile(r"^\s*([A-Za-z_]\w*)\s*(=|\+=|-=|\*=|/=)\s*([^=\s].*)$")
 _RENAMED = re.compile(r"\b(step|relu|sigmoid|softplus|abs|sign)\s*\(")
+_LACKING = re.compile(r"\b(step|relu|sigmoid|softplus)\s*\(")  # in Brian2
 
 
 def symbol(name: str) -> sp.Symbol:
@@ -59,34 +61,44 @@ def statements(text: str) -> list[tuple[str, str, str]]:
     return found
 
 
+def brian_text(text: str) -> str:
+    """The expression in Brian2's language: as written, unless it uses a function that Brian2 lacks."""
+    return sympy_to_str(for_brian(expression(text))) if _LACKING.search(text) else text
+
+
 def apply(name: str, operator: str, right: sp.Expr) -> sp.Expr:
     """The value a statement gives to its variable."""
     left = symbol(name)
     return {"=": right, "+=": left + right, "-=": left - right, "*=": left * right, "/=": left / right}[operator]
 
 
-def check_units(text: str, expected: Dimension | None, variables: Mapping[str, object], where: str) -> None:
-    """Refuse an expression whose units do not fit; ``expected=None`` accepts any consistent unit.
+def check_units(text: str, expected: Dimension | None, variables: Mapping[str, object], where: str) -> Dimension:
+    """The dimensions of an expression; refuses one whose units do not fit. ``expected=None`` accepts any consistent unit.
 
     Raises
     ------
     CellError
         Naming the expression, its place and the units found and expected.
     """
-    from brian2.core.functions import DEFAULT_FUNCTIONS
-    from brian2.parsing.expressions import parse_expression_dimensions
-
-    known = {**DEFAULT_FUNCTIONS, **variables}
-    spelled = sympy_to_str(for_brian(expression(text))).replace("inf", "1e300")
+    known = {**DEFAULT_FUNCTIONS, **DEFAULT_CONSTANTS, **variables}
     try:
-        if expected is None:
-            parse_expression_dimensions(spelled, known)  # type: ignore[no-untyped-call]
-        else:
-            check_dimensions(spelled, expected, known)  # type: ignore[no-untyped-call]
+        found = parse_expression_dimensions(brian_text(text), known)  # type: ignore[no-untyped-call]
     except DimensionMismatchError as error:
         raise CellError(f"Units do not fit in {where}: '{text}'. {error} Give every parameter its unit, e.g. 20*ms.") from error
     except (KeyError, ValueError, TypeError, SyntaxError) as error:
-        raise CellError(f"{where} cannot be checked: '{text}'. {error}") from error
+        reason = error.args[0] if error.args else error
+        raise CellError(f"The units of '{text}' in {where} can't be found: {reason}. Quantities get their units in parameters=.") from error
+    if expected is not None and found is not expected:
+        raise CellError(
+            f"Units do not fit in {where}: '{text}' has unit {unit_text(found)}, expected {unit_text(expected)}. "
+            "Give every parameter its unit, e.g. 20*ms."
+        )
+    return found
+
+
+def unit_text(dimension: Dimension) -> str:
+    """The SI unit of a dimension, as people write it; ``1`` for none."""
+    return "1" if dimension is DIMENSIONLESS else repr(get_unit(dimension))
 
 
 def names(parsed: sp.Basic) -> set[str]:
@@ -94,4 +106,4 @@ def names(parsed: sp.Basic) -> set[str]:
     return {s.name for s in parsed.free_symbols}  # type: ignore[attr-defined]
 
 
-__all__ = ["apply", "check_units", "expression", "get_dimensions", "names", "statements", "symbol"]
+__all__ = ["apply", "brian_text", "check_units", "expression", "names", "statements", "symbol", "unit_text"]

@@ -1,6 +1,6 @@
 """Torch source of a cell: its step and its partials, constants folded in float64.
 
-Everything that depends on parameters and dt alone is computed once, in float64, and enters the source as ``k0, k1, …``
+Everything that depends on parameters and dt alone is computed once, in float64, and enters the source as ``k0_, k1_, …``
 (a float, or one value per neuron). The source works on tensors of any leading shape: ``(batch, unit)`` for one step,
 ``(time, batch, unit)`` for a whole window at once.
 """
@@ -19,7 +19,7 @@ from sympy.printing.str import StrPrinter
 
 from bioplaus.errors import CellError
 from bioplaus.symbolic.derive import ACTIVE, HEIGHT, LAST, MARGIN, NOW, Derived, after
-from bioplaus.symbolic.functions import TORCH
+from bioplaus.symbolic.functions import NUMPY, TORCH
 from bioplaus.symbolic.text import symbol
 
 #: one partial derivative: structurally zero, constant, or a tensor that broadcasts to (…, batch, unit)
@@ -66,6 +66,8 @@ class _Constants:
 
     def tidy(self, e: sp.Expr) -> sp.Expr:
         """A linear expression as Σ coefficient·variable + rest, so that each coefficient folds into one constant."""
+        if any(f.free_symbols & self.dynamic for f in e.atoms(sp.Function)):
+            return e  # also step(x), though its derivative is a constant
         variables = sorted(e.free_symbols & self.dynamic, key=str)
         coefficients = [sp.diff(e, v) for v in variables]
         if variables and not any(c.free_symbols & self.dynamic for c in coefficients):
@@ -78,7 +80,7 @@ class _Constants:
         if e.is_Integer or e in self.found.values() or (not e.free_symbols and e.is_Rational):
             return e
         if e not in self.found:
-            self.found[e] = symbol(f"k{len(self.found)}")
+            self.found[e] = symbol(f"k{len(self.found)}_")
         return self.found[e]
 
     def fold(self, e: sp.Expr) -> sp.Expr:
@@ -97,7 +99,17 @@ class _Constants:
             unknown = [s.name for s in symbols if s.name not in values]
             if unknown:
                 raise CellError(f"Unknown name {', '.join(unknown)} in a cell's equations. Known parameters: {', '.join(sorted(self.values))}.")
-            out[name.name] = values[name.name] = sp.lambdify(symbols, e, "numpy")(*(values[s.name] for s in symbols))
+            try:
+                with np.errstate(all="ignore"):
+                    value = sp.lambdify(symbols, e, [NUMPY, "numpy"])(*(values[s.name] for s in symbols))
+            except (ArithmeticError, KeyError, NameError):  # division by zero, sympy's ComplexInfinity
+                value = math.nan
+            if np.iscomplexobj(value) or not np.isfinite(value).all():
+                raise CellError(
+                    f"A constant of the cell, {e}, is not a finite number at dt = {values['dt']:g} s with these parameters. "
+                    "Look for time constants, capacitances or widths that are zero or far too small."
+                )
+            out[name.name] = values[name.name] = value
         return out
 
 
@@ -161,7 +173,7 @@ def generate(derived: Derived, parameters: Mapping[str, Any], dt: float, refract
 
     f, output = [ready(e, in_f) for e in d.f], ready(d.output, plainly)
     r = [ready(e, plainly) for e in d.r]
-    lines = ["def step(s, I, y_last, not_refractory, spike, cut):", *_unpack("s", old), *_unpack("I", inputs)]
+    lines = ["def step(states, currents, y_last, not_refractory, spike, cut):", *_unpack("states", old), *_unpack("currents", inputs)]
     lines += _assign(f, [str(u) for u in new], "f")
     if d.spiking:
         lines += _assign([output], ["margin"], "m")
@@ -196,8 +208,6 @@ def generate(derived: Derived, parameters: Mapping[str, Any], dt: float, refract
     for name, value in constants.numbers().items():
         array = np.asarray(value, dtype=float)
         namespace[name] = float(array) if array.ndim == 0 else torch.as_tensor(array, dtype=dtype, device=device)
-        if not np.isfinite(array).all():
-            raise CellError(f"A constant of the cell is not finite at dt = {dt:g} s with these parameters: check for zero time constants or capacitances.")
     namespace["constant"] = _constant
     exec(compile(source, "<generated torch source of a bioplaus cell>", "exec"), namespace)
     return Kernel(d, source, namespace["step"], namespace["partials"], namespace.get("surrogate"))
@@ -211,7 +221,7 @@ def _constant(value: Any) -> Entry:
     """A constant entry: nothing at all where it is zero."""
     if isinstance(value, torch.Tensor):
         return value
-    return None if value == 0 or math.isnan(value) else float(value)
+    return None if value == 0 else float(value)
 
 
 def _tuple(parts: Any) -> str:

@@ -74,7 +74,7 @@ def options(name: str, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
         hint = Annotated[kind, tyro.conf.arg(name="")]
         fields.insert(0, ("config", hint, dataclasses.field(default_factory=kind)))
     given = parse(dataclasses.make_dataclass("Options", fields), words, f"bioplaus run {name}")
-    config = getattr(given, "config", None)
+    config: Any = getattr(given, "config", None)
     own = {key: getattr(given, key, None) for key in _OWN}
     if own["seeds"] is not None:
         seeds = parse_seeds(own["seeds"])

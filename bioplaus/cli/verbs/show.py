@@ -87,15 +87,17 @@ def in_words(value: Any) -> str:
     return getattr(value, "__name__", None) or repr(value)
 
 
+_PARTS = ("equations", "update", "spike", "reset", "output", "surrogate", "refractory", "method", "source")
+
+
 def _equations(cell: Any) -> None:
     described = cell.describe()
+    lines = []
+    for key in _PARTS:
+        texts = [line.strip() for line in str(described.get(key, "")).splitlines() if line.strip()]
+        lines += [(key if i == 0 else "", text) for i, text in enumerate(texts)]
     say()
-    lines = [(key, " ".join(str(described[key]).split()) if key != "equations" else described[key])
-             for key in ("equations", "update", "spike", "reset", "output", "surrogate", "refractory", "method", "source")
-             if described.get(key)]  # fmt: skip
-    for key, text in lines:
-        parts = [line.strip() for line in str(text).splitlines() if line.strip()]
-        pairs([(key if i == 0 else " " * len(key), part) for i, part in enumerate(parts)])
+    pairs(lines)
 
 
 def show_config(make: Callable[..., Any]) -> None:
@@ -182,7 +184,7 @@ def show_run(folder: Path) -> None:
     record = run.record
     heading(f"run {folder}")
     timing, machine = record.get("timing", {}), record.get("machine", {})
-    done = int(run.metrics["update"].max()) if len(run.metrics) else 0
+    done = len(run.metrics)
     updates = run.config["training"].get("updates", done)
     pairs(
         [

@@ -1,5 +1,4 @@
-"""Panels: each draws one thing on the axes it is given, from numpy, pandas or xarray data; use them in
-`style`."""
+"""Panels: each draws one thing on the axes it is given, from arrays; to be used inside `style`."""
 
 from .activity import raster, rate, traces
 from .curves import alignment, final_scores, learning

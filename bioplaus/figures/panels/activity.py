@@ -105,6 +105,7 @@ def traces(
     time_unit: str = "ms",
     units: Sequence[int] = (0,),
     spikes: Any = None,
+    series: str = "unit",
 ) -> None:
     """A state variable of a few units over time.
 
@@ -121,6 +122,8 @@ def traces(
         Which units to draw.
     spikes : array, optional
         (time, unit): ticks above the traces, since a reset hides the spike itself.
+    series : str
+        What one trace is called in a legend, before its number.
 
     Raises
     ------
@@ -138,7 +141,7 @@ def traces(
     span = (top - float(state[:, list(units)].min())) or 1.0
     for place, k in enumerate(units):
         colour = SERIES[place % len(SERIES)]
-        ax.plot(times, state[:, k], color=colour, linewidth=0.8, label=f"unit {k}")
+        ax.plot(times, state[:, k], color=colour, linewidth=0.8, label=f"{series} {k}")
         if spikes is not None:
             fired = _spikes(spikes, name)
             height = top + span * (0.08 + 0.09 * place)

@@ -196,8 +196,7 @@ def final_scores(
     strokes = _strokes(good, strokes)
     for place, (label, values) in enumerate(good.items()):
         colour = strokes[label].colour
-        # The seeds lie above the mean, each at the same height in every arm, so that it can be followed by
-        # eye.
+        # The seeds lie above the mean, each at the same height in every arm, to be followed by eye.
         height = place - (np.linspace(0.34, 0.04, values.size) if values.size > 1 else np.full(1, 0.19))
         ax.plot(
             values, height, "o", color=colour, markersize=2.6, alpha=0.6, markeredgewidth=0, label="_seed"

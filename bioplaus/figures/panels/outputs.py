@@ -144,8 +144,7 @@ def over_time(
 
 
 def same_shape(outputs: np.ndarray, targets: np.ndarray, *, plane: bool = False) -> None:
-    """Refuse outputs and targets of different shapes, and in the plane those that are not pairs of
-    numbers."""
+    """Refuse outputs and targets of different shapes, and in the plane those that are not pairs."""
     if outputs.shape != targets.shape or (plane and outputs.shape[-1] != 2):
         wanted = ", both with two numbers at the end" if plane else ""
         raise RunError(

@@ -18,14 +18,15 @@ class Config:
 
 
 def my_experiment(config: Config = Config()) -> Experiment:
-    """A spiking circuit learns to draw a sum of sines, by e-prop and by backpropagation through time."""
+    """A spiking circuit learns to draw a sum of sines by e-prop, its errors fed back exactly or at random."""
     task = bp.task("pattern_generation", steps=config.steps)
     circuit = bp.circuit("my_circuit", inputs=task.inputs, units=config.units, outputs=task.outputs)
     training = Training(updates=config.updates, batch=1, lr=config.lr)
-    rules = {"eprop": bp.rule("eprop", feedback="random"), "bptt": bp.rule("bptt")}
+    rules = {f"{how} feedback": bp.rule("eprop", feedback=how) for how in ("symmetric", "random")}
     return Experiment(
         title="Pattern generation with a cell of one's own",
         arms={label: Arm(circuit, task, rule, training) for label, rule in rules.items()},
         seeds=config.seeds,
-        expected="bptt ends with the lower loss; e-prop comes close to it",
+        figures={"learning": lambda results: bp.figures.learning(results.curves("loss"), log=True)},
+        expected="the loss falls from about 27 to below 4 with either feedback",
     )

@@ -3,13 +3,13 @@
 from bioplaus import Cell, ms, triangular
 
 
-def my_cell(*, tau_m=20 * ms, tau_s=5 * ms, threshold=1.0, dampening=0.3, refractory=2 * ms) -> Cell:
+def my_cell(*, tau_m=20 * ms, tau_s=5 * ms, threshold=0.06, dampening=0.3, refractory=2 * ms) -> Cell:
     """Leaky integrate-and-fire behind a synapse that decays: τ_m dv/dt = −v + s, τ_s ds/dt = −s + I.
 
     Parameters
     ----------
     tau_m, tau_s : time constants of membrane and synaptic current; scalar or one per neuron.
-    threshold : a spike where v exceeds it, which then is subtracted from v.
+    threshold : a spike where v exceeds it, which then is subtracted from v; dimensionless, as is v.
     dampening : height of the triangular surrogate derivative.
     refractory : no spike for this long after one.
     """

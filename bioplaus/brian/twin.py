@@ -1,0 +1,112 @@
+"""A built circuit as Brian2 objects: a group for each population, a `Synapses` for each recurrent projection.
+
+Brian2's step k runs in slots, and every piece of a circuit's step (MATHS §1) has its own::
+
+    start          arriving = Σ W y of rate cells, d steps old           summed variables
+    before_groups  I = unit (external + Σ arriving);  arriving = 0       constant during the step
+    groups         u = f(s, I)                                           Brian2's state updater, ``cell.method``
+    after_groups   rate_d = rate_{d−1}; …; rate1_ = φ(u)                 rate cells: recent outputs by age
+    thresholds     y = [left > right], 0 while refractory
+    synapses       arriving += w, for spikes fired d − 1 steps ago       which so act d steps after they were fired
+    resets         s = r(u, y)
+    end            recorded
+
+Input waits in ``arriving`` until the next step, so neither a hard reset nor a clamped membrane can lose it. The samples
+of a batch are one group: neuron i of sample b has number b·size + i, and no synapse leaves its sample.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
+
+from bioplaus.circuit import Network
+from bioplaus.circuit.network import Wired
+from bioplaus.symbolic.integrate import equations
+from bioplaus.symbolic.text import brian_text, expression, names, statements
+from bioplaus.symbolic.units import plain, unit_name
+
+
+def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) -> NeuronGroup:
+    """The neurons of one population under external input and bias ``drive``, (time, batch, channels · unit)."""
+    p = network.populations[population]
+    cell = network.circuit.populations[p.name].cell
+    T, batch = drive.shape[:2]
+    recurrent = [w for w in p.incoming if w.source >= 0]
+
+    # the declarations from which the torch step was derived, and what only spike, reset or output use
+    model = equations(cell.equations, cell.channels, cell.parameters)
+    written = [*cell.spike.split(">"), cell.output, *(right for _, _, right in statements(cell.reset))]
+    used = set().union(*(names(expression(text)) for text in written if text))
+    more = [f"{n} : {unit_name(v)} (constant)" for n, v in cell.parameters.items() if n in used and n not in model]
+    more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels]
+    more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
+
+    namespace, collect, clear = {}, [], []
+    for k, channel in enumerate(cell.channels):
+        external = drive.reshape(T, batch, len(cell.channels), p.size)[:, :, k].reshape(T, batch * p.size)
+        namespace |= {f"external{k}_": TimedArray(external, dt=clock.dt), f"unit{k}_": cell.channels[channel]}
+        here = [w for w in recurrent if k in w.channels]
+        total = " + ".join([f"external{k}_(t, i)", *(_arriving(network, w, k) for w in here)])
+        collect.append(f"{channel} = unit{k}_*({total})")
+        clear += [f"{_arriving(network, w, k)} = 0" for w in here if _spiking(network, w)]
+
+    group = NeuronGroup(
+        batch * p.size,
+        model + "\n".join(more),
+        method=cell.method,
+        threshold=" > ".join(map(brian_text, cell.spike.split(">"))) if cell.spiking else None,
+        reset="; ".join(f"{name} {sign} {brian_text(right)}" for name, sign, right in statements(cell.reset)) or None,
+        refractory=p.refractory * clock.dt if p.refractory else False,
+        namespace=namespace,
+        clock=clock,
+    )
+    group.run_regularly("\n".join(collect + clear), when="before_groups", clock=clock)
+    if not cell.spiking:
+        aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
+        group.run_regularly("\n".join([*aged, f"rate1_ = {brian_text(cell.output)}"]), when="after_groups", clock=clock)
+    values = {n: v for n, v in cell.parameters.items() if n in group.variables} | dict(zip(cell.states, p.start, strict=True))
+    for name, value in values.items():
+        group.variables[name].set_value(np.tile(np.broadcast_to(plain(value), p.size), batch))
+    return group
+
+
+def synapses(network: Network, w: Wired, source: NeuronGroup, target: NeuronGroup, batch: int, clock: Clock) -> Synapses | None:
+    """The synapses of one recurrent projection, those that its mask leaves; None where it leaves none."""
+    pre, post = network.populations[w.source].size, network.populations[w.target].size
+    W = network.weights[w.spec.name].cpu().numpy().reshape(len(w.channels), post, pre)
+    mask = network.masks.get(w.spec.name)
+    j, i = np.nonzero(np.ones((post, pre)) if mask is None else mask.cpu().numpy().reshape(W.shape).any(0))
+    if not i.size:
+        return None
+    model = [f"w_{k} : 1 (constant)" for k in w.channels]
+    age = w.spec.delay or 1
+    if _spiking(network, w):
+        arrive = "\n".join(f"{_arriving(network, w, k)}_post += w_{k}" for k in w.channels)
+        made = Synapses(
+            source, target, "\n".join(model), on_pre=arrive, delay=(age - 1) * clock.dt, clock=clock, namespace={}
+        )
+    else:
+        model += [f"{_arriving(network, w, k)}_post = w_{k}*rate{age}__pre : 1 (summed)" for k in w.channels]
+        made = Synapses(source, target, "\n".join(model), clock=clock, namespace={})
+        for updater in made.summed_updaters.values():
+            updater.when = "start"  # before currents are collected
+    sample = np.arange(batch)[:, None]
+    made.connect(i=(sample * pre + i).ravel(), j=(sample * post + j).ravel())
+    for k, channel in zip(w.channels, W, strict=True):
+        made.variables[f"w_{k}"].set_value(np.tile(channel[j, i], batch))
+    return made
+
+
+def clock(network: Network) -> Clock:
+    """The circuit's time step."""
+    return Clock(network.circuit.dt * second)
+
+
+def _arriving(network: Network, w: Wired, channel: int) -> str:
+    """What a projection brings to a channel in the next step, in units of weight."""
+    return f"arriving{network.wired.index(w)}_{channel}_"
+
+
+def _spiking(network: Network, w: Wired) -> bool:
+    return network.populations[w.source].kernel.derived.spiking

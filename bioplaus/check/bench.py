@@ -1,0 +1,159 @@
+"""A small living circuit for every model, on which claims are measured, and the measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bioplaus.cell import Cell
+from bioplaus.check import by_hand
+from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
+from bioplaus.circuit.linear import Credit, Linear, Window, at, roll
+from bioplaus.rules import bptt
+from bioplaus.schedule import sequence
+from bioplaus.signal import Observed
+from bioplaus.streams import stream
+from bioplaus.tasks import Batch, squared
+
+UNITS, INPUTS, OUTPUTS, BATCH = 6, 4, 2, 2
+#: mean outputs per step between which a spiking circuit counts as alive  # chosen: neither silent nor always on
+ALIVE = (0.02, 0.6)
+
+Gradients = Mapping[str, Tensor]
+
+
+def difference(a: Gradients, b: Gradients) -> float:
+    """Largest elementwise difference of any weight's gradient, over the largest entry of that gradient in b; a missing one is zero."""
+    return max(float((a.get(n, torch.zeros_like(g)) - g).abs().max() / g.abs().max()) for n, g in b.items() if bool(g.any()))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One model in one circuit with one batch, float64."""
+
+    network: Network
+    batch: Batch
+    written_by_hand: bool
+
+    @cached_property
+    def true(self) -> dict[str, Tensor]:
+        """BPTT's gradient."""
+        return self.gradients(bptt())
+
+    def gradients(self, rule: Any, theta: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """The gradient a rule computes of the circuit's weights."""
+        return sequence(self.network, rule, theta or {}, self.batch, squared).gradients
+
+    def by_hand(self, stop: str = "", cut_every: int | None = None) -> dict[str, Tensor]:
+        """Autograd's gradient through the circuit as it is written by hand."""
+        return by_hand.gradient(self.network, self.batch, squared, stop=stop, cut_every=cut_every)[1]
+
+    @cached_property
+    def window(self) -> Window:
+        with torch.no_grad():
+            return roll(self.network, self.network.start(self.batch.size), self.batch.inputs)[0]
+
+    @cached_property
+    def observed(self) -> Observed:
+        """The whole sequence, as a signal sees it."""
+        error = squared.error(self.network.output(self.window.seen()), self.batch.targets) * self.batch.weight[..., None]
+        return Observed(self.network, Linear(self.network, self.window), error, final=True)
+
+    def unconnected(self) -> Bench:
+        """The same without recurrent weights."""
+        network = self.network.circuit.build(dtype=torch.float64)
+        network.load(self.network.weights)
+        for w in network.recurrent:
+            network.weights[w.spec.name].zero_()
+        return Bench(network, self.batch, self.written_by_hand)
+
+    def stepwise(self, past: Any, signal: Any) -> dict[str, Tensor]:
+        """The gradient of an eligibility that moves forward one step at a time, given credit that its signal found beforehand."""
+        with torch.no_grad():
+            credit = signal.credit({}, None, self.observed)[0]
+            state, total = past.init(self.network, self.batch.size), {}
+            for t, step in enumerate(self.window.steps):
+                one = Linear(self.network, Window(self.network, [step], self.window.x[t : t + 1]))
+                state = past.step(state, one)
+                for name, g in past.gradient(self.network, state, one, one_step(credit, t)).items():
+                    total[name] = total[name] + g if name in total else g
+        masks = self.network.masks
+        return {n: g * masks[n] / self.batch.size if n in masks else g / self.batch.size for n, g in total.items()}
+
+    def finite_differences(self, step: float = 3e-4) -> float:
+        """Slope of the loss along a random direction of every weight against BPTT's, five points: for smooth cells."""
+        generator, worst = stream(0, "directions"), 0.0
+        for name, w in self.network.weights.items():
+            direction = torch.randn(w.shape, generator=generator, dtype=w.dtype) * self.network.masks.get(name, torch.ones_like(w))
+            kept, losses = w.clone(), []
+            for k in (-2, -1, 1, 2):
+                w.copy_(kept + k * step * direction)
+                window, _ = roll(self.network, self.network.start(self.batch.size), self.batch.inputs)
+                o = self.network.output(window.seen())
+                losses.append(float(squared.total(o, self.batch.targets, self.batch.weight)))
+            w.copy_(kept)
+            slope = (losses[0] - 8 * losses[1] + 8 * losses[2] - losses[3]) / (12 * step)
+            true = float((self.true[name] * direction).sum())
+            worst = max(worst, abs(slope - true) / float((self.true[name] * direction).abs().sum()))
+        return worst
+
+    def dead(self) -> str:
+        """What is dead in it, or nothing: silent or saturated neurons, no ψ, a weight without gradient."""
+        for i, p in enumerate(self.network.populations):
+            mean = float(self.window.spikes(i).mean())
+            if p.kernel.derived.spiking and not ALIVE[0] <= mean <= ALIVE[1]:
+                return f"mean output {mean:.3f} per step"
+            psi = [e for e in self.observed.linear.partials[i].psi if e is not None]
+            if not psi or not any(bool(torch.as_tensor(e).any()) for e in psi):
+                return "ψ = 0 everywhere"
+        still = [n for n, g in self.true.items() if not bool(g.any())]
+        return f"no gradient of {', '.join(still)}" if still else ""
+
+
+def bench(cell: Cell, steps: int, delay: int, tau: float | None, written_by_hand: bool) -> Bench:
+    """A circuit of one model in which everything moves: recurrent weights, biases, random inputs and targets.
+
+    The input of spiking cells grows until the circuit fires; their recurrent weights are too weak to keep firing without it.
+    """
+    spiking, generator = cell.spiking, stream(7, "check")
+    rand = lambda *shape: torch.rand(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    projections = (
+        Projection(name="W_in", source="input", target="cortex"),
+        Projection(name="W_rec", source="cortex", target="cortex", delay=delay, autapses=not spiking, gain=0.5 if spiking else 1.0),
+    )
+    circuit = Circuit(
+        populations={"cortex": Population(cell, UNITS, {})}, projections=projections, inputs=INPUTS, readout=Readout(size=OUTPUTS, tau=tau), name="check"
+    )
+    network = circuit.build(dtype=torch.float64)
+    batch = Batch(
+        rand(steps, BATCH, INPUTS) * 2 - (0 if spiking else 1), rand(steps, BATCH, OUTPUTS) * 4 - 2, (rand(steps, BATCH) < 0.5).double()
+    )
+    network.weights["b"] += (rand(*network.weights["b"].shape) - 0.5) * 0.2
+    network.weights["b_out"] += 0.1
+    if spiking:
+        network.weights["W_in"].abs_().div_(16)  # excitation reaches every neuron
+        for _ in range(32):
+            found = Bench(network, batch, written_by_hand)
+            if float(found.window.spikes(0).mean()) >= 2 * ALIVE[0]:
+                break
+            network.weights["W_in"] *= 1.5
+    return Bench(network, batch, written_by_hand)
+
+
+def one_step(credit: Any, t: int) -> Any:
+    """Step t of a credit over time, its time dimension kept."""
+    if isinstance(credit, Credit):
+        step = at(credit, t)
+        return Credit(
+            tuple(tuple(_timed(a) for a in p) for p in step.s), tuple(tuple(_timed(a) for a in p) for p in step.y), tuple(_timed(a) for a in step.filtered)
+        )
+    return tuple(None if a is None else a[t : t + 1] for a in credit)
+
+
+def _timed(a: Tensor | None) -> Tensor | None:
+    return None if a is None else a.unsqueeze(0)

@@ -1,0 +1,240 @@
+"""Circuits run by hand, in plain torch: the referee of every rule's claim.
+
+Each shipped cell is one function with its published equations, a circuit is three nested loops, and torch's autograd
+differentiates. Nothing here touches a compiled cell, its derivatives or anything that carries credit, so that a mistake
+there cannot hide here. Every rule is defined once more, by what it must not see:
+
+=====================  ==========================================================================
+rule                   the autograd graph it equals
+=====================  ==========================================================================
+bptt, rtrl             whole
+tbptt                  everything that crosses a window's border detached (``cut_every``)
+eprop                  outputs detached on their way to other neurons (``stop="between"``)
+rflo                   and on their way back into their own neuron (``stop="all"``)
+=====================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bioplaus.cell import Cell
+from bioplaus.circuit import Circuit, Network
+
+Weights = Mapping[str, Tensor]
+
+
+class Spike(torch.autograd.Function):
+    """1 where x > 0; the derivative is taken to be dampening · max(0, 1 − |x|)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dampening: float) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x)
+        ctx.dampening = dampening
+        return (x > 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return grads[0] * ctx.dampening * (1 - x.abs()).clamp_min(0), None
+
+
+@dataclass
+class Neurons:
+    """One population while it runs: constants in SI units, state by name, the last output."""
+
+    cell: Cell
+    dt: float
+    shape: tuple[int, int]  # (batch, unit)
+    stop: str = ""
+    t: int = 0
+    state: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.constants = {name: torch.as_tensor(_si(v), dtype=torch.float64) for name, v in self.cell.parameters.items()}
+        self.y = self["y"]
+
+    def __getattr__(self, name: str) -> Tensor:
+        try:
+            return self.__dict__["constants"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __getitem__(self, name: str) -> Tensor:
+        start = float(_si(self.cell.start.get(name, 0.0)))
+        return self.state.setdefault(name, torch.full(self.shape, start, dtype=torch.float64))
+
+    def __setitem__(self, name: str, value: Tensor) -> None:
+        self.state[name] = value
+
+    @property
+    def free(self) -> Tensor:
+        """1 where the neuron is not refractory."""
+        return (self.t >= self["free_at"]).to(torch.float64)
+
+    def fire(self, margin: Tensor, width: Tensor) -> Tensor:
+        """A spike where allowed, and the time from which the next one is."""
+        z: Tensor = Spike.apply(margin / width, float(self.surrogate_dampening)) * self.free  # type: ignore[operator,assignment]
+        given = float(_si(self.cell.refractory))
+        steps = round(given / self.dt if hasattr(self.cell.refractory, "dim") else given)  # a time, or already steps
+        if steps:
+            self["free_at"] = torch.where(z.detach() > 0, float(self.t + steps), self["free_at"])
+        return z
+
+    def reset(self, z: Tensor) -> Tensor:
+        """The spike as the reset sees it."""
+        return z if "reset" in self.cell.differentiate and self.stop != "all" else z.detach()
+
+    def jump(self, z: Tensor) -> Tensor:
+        """The spike as spike-triggered jumps see it."""
+        return z if "jumps" in self.cell.differentiate and self.stop != "all" else z.detach()
+
+
+def _si(value: Any) -> Any:
+    return np.asarray(value, dtype=float)
+
+
+RATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh(x)": torch.tanh, "relu(x)": torch.relu, "sigmoid(x)": torch.sigmoid, "softplus(x)": torch.nn.functional.softplus, "x": lambda x: x,
+}  # fmt: skip
+
+
+# -- the cells: one function each, in the order of the equations of the papers -------------------------------------------
+
+
+def leaky_rate(n: Neurons, I: Tensor) -> Tensor:
+    keep = 1 - n.dt / n.tau if n.cell.method == "euler" else torch.exp(-n.dt / n.tau)
+    n["x"] = keep * n["x"] + (1 - keep) * I
+    return RATES[n.cell.output](n["x"])
+
+
+def elman(n: Neurons, I: Tensor) -> Tensor:
+    return RATES[n.cell.output](I)
+
+
+def lstm(n: Neurons, I_i: Tensor, I_f: Tensor, I_g: Tensor, I_o: Tensor) -> Tensor:
+    n["c"] = torch.sigmoid(I_f) * n["c"] + torch.sigmoid(I_i) * torch.tanh(I_g)
+    return torch.sigmoid(I_o) * torch.tanh(n["c"])
+
+
+def gru(n: Neurons, I_r: Tensor, I_z: Tensor, I_n: Tensor, I_h: Tensor) -> Tensor:
+    z = torch.sigmoid(I_z)
+    return (1 - z) * torch.tanh(I_n + torch.sigmoid(I_r) * I_h) + z * n.y
+
+
+def lif(n: Neurons, I: Tensor) -> Tensor:
+    alpha = torch.exp(-n.dt / n.tau_m)
+    v = alpha * n["v"] + (1 - alpha) * I
+    z = n.fire(v - n.threshold, n.threshold)
+    n["v"] = v * (1 - n.reset(z)) if n.cell.reset == "v = 0" else v - n.threshold * n.reset(z)
+    return z
+
+
+def alif(n: Neurons, I: Tensor) -> Tensor:
+    alpha, rho = torch.exp(-n.dt / n.tau_m), torch.exp(-n.dt / n.tau_a)
+    v, a = alpha * n["v"] + (1 - alpha) * I, rho * n["a"]
+    z = n.fire(v - n.threshold - n.beta * a, n.threshold)
+    n["v"], n["a"] = v - n.threshold * n.reset(z), a + n.jump(z)
+    return z
+
+
+def lsnn_lif(n: Neurons, I: Tensor) -> Tensor:
+    n["v"] = n.decay * n["v"] + n.gain * I - n.threshold * n.reset(n.y)
+    return n.fire(n["v"] - n.threshold, n.threshold)
+
+
+def lsnn_alif(n: Neurons, I: Tensor) -> Tensor:
+    n["v"] = n.decay * n["v"] + n.gain * I - n.threshold * n.reset(n.y)
+    n["a"] = n.decay_a * n["a"] + n.jump(n.y)
+    return n.fire(n["v"] - n.threshold - n.beta * n["a"], n.threshold)
+
+
+def adex(n: Neurons, I: Tensor) -> Tensor:
+    current = I * n.cell.scales["I"]
+    # the exponential Euler step: linear in v but for the upswing, which is held during a step
+    towards = n.E_L + n.Delta_T * torch.exp((n["v"] - n.V_T) / n.Delta_T) + (current - n["w"]) / n.g_L
+    moved = towards + (n["v"] - towards) * torch.exp(-n.dt * n.g_L / n.C)
+    w = n.a * (n["v"] - n.E_L) + (n["w"] - n.a * (n["v"] - n.E_L)) * torch.exp(-n.dt / n.tau_w)
+    v = n.free * moved + (1 - n.free) * n["v"]
+    z = n.fire(v - n.V_cut, n.surrogate_width)
+    n["v"], n["w"] = v * (1 - n.reset(z)) + n.V_reset * n.reset(z), w + n.b * n.jump(z)
+    return z
+
+
+CELLS: dict[str, Callable[..., Tensor]] = {f.__name__: f for f in (leaky_rate, elman, lstm, gru, lif, alif, lsnn_lif, lsnn_alif, adex)}
+
+
+# -- the circuit ---------------------------------------------------------------------------------------------------------
+
+
+def run(circuit: Circuit, weights: Weights, x: Tensor, stop: str = "", cut_every: int | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    """Outputs (time, batch, output) of a circuit, and those of its populations, for inputs (time, batch, input).
+
+    Parameters
+    ----------
+    stop : ``"between"`` detaches what neurons send to each other, ``"all"`` also what they send to themselves.
+    cut_every : detach everything that is carried from step to step at every multiple of so many steps.
+    """
+    T, B = x.shape[:2]
+    neurons = {name: Neurons(p.cell, circuit.dt, (B, p.size), stop) for name, p in circuit.populations.items()}
+    sent: dict[str, list[Tensor]] = {name: [] for name in neurons}
+    assert circuit.readout.sources is not None
+    filtered, outputs = torch.zeros(()), []
+    for t in range(T):
+        if cut_every and t % cut_every == 0:
+            filtered = filtered.detach()
+            sent = {name: [y.detach() for y in ys] for name, ys in sent.items()}
+            for n in neurons.values():
+                n.y, n.state = n.y.detach(), {k: v.detach() for k, v in n.state.items()}
+        now = {}
+        for name, n in neurons.items():
+            currents = {k: torch.zeros(n.shape, dtype=x.dtype) for k in n.cell.inputs}
+            for p in circuit.projections:
+                if p.target != name:
+                    continue
+                assert p.delay is not None and p.channels is not None
+                if p.source == "input":
+                    pre = x[t]
+                elif t - p.delay < 0:
+                    continue
+                else:
+                    pre = sent[p.source][t - p.delay].detach() if stop else sent[p.source][t - p.delay]
+                for k, W in zip(p.channels, weights[p.name].chunk(len(p.channels)), strict=True):
+                    currents[k] = currents[k] + pre @ W.T
+            bias = weights.get("b" if len(neurons) == 1 else f"b_{name}")
+            if bias is not None:
+                currents = {k: I + b for (k, I), b in zip(currents.items(), bias.chunk(len(currents)), strict=True)}
+            now[name] = CELLS[n.cell.name](n, *currents.values())
+        for name, n in neurons.items():
+            n.y, n.t = now[name], n.t + 1
+            sent[name].append(now[name])
+        seen = torch.cat([now[s] for s in circuit.readout.sources], -1)
+        filtered = circuit.kappa * filtered + (1 - circuit.kappa) * seen
+        o = filtered @ weights["W_out"].T
+        outputs.append(o + weights["b_out"] if "b_out" in weights else o)
+    return torch.stack(outputs), {name: torch.stack(ys) for name, ys in sent.items()}
+
+
+def gradient(
+    network: Network, batch: Any, loss: Any, regulariser: Any = None, stop: str = "", cut_every: int | None = None
+) -> tuple[float, dict[str, Tensor]]:
+    """Loss and gradient of every weight, by autograd through `run`.
+
+    The regulariser is ½ strength Σ_j (f_j − target)², f_j the mean output of a neuron over time and batch.
+    """
+    weights = {name: w.detach().clone().requires_grad_() for name, w in network.weights.items()}
+    outputs, sent = run(network.circuit, weights, batch.inputs, stop, cut_every)
+    value = (loss.value(outputs, batch.targets) * batch.weight).sum(0).mean()
+    total = value
+    if regulariser is not None:
+        for y in sent.values():
+            total = total + 0.5 * regulariser.strength * (y.mean((0, 1)) - regulariser.target).square().sum()
+    found = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+    gradients = {n: torch.zeros_like(weights[n]) if g is None else g for n, g in zip(weights, found, strict=True)}
+    return float(value.detach()), {n: g * network.masks[n] if n in network.masks else g for n, g in gradients.items()}

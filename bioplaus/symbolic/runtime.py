@@ -1,0 +1,35 @@
+"""Brian2 as bioplaus uses it: inside this process, numpy code, float64, silent; and left as it was found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from brian2 import prefs
+from brian2.devices.device import get_device, reset_device, runtime_device, set_device
+
+
+@contextmanager
+def runtime() -> Iterator[None]:
+    """Run Brian2 in its runtime mode with generated numpy code, whatever device or target the caller has chosen.
+
+    Compiling costs more than it gains on what is asked here: one step of one neuron, or a short comparison. Objects made
+    inside never reach a standalone project of the caller's. Brian2's log stays silent: it warns about groups that join no
+    network, and ours are built to be asked.
+    """
+    logger = logging.getLogger("brian2")
+    level, target, number = logger.level, prefs.codegen.target, prefs.core.default_float_dtype
+    elsewhere = get_device() is not runtime_device
+    logger.setLevel(logging.ERROR)
+    if elsewhere:
+        set_device("runtime")  # type: ignore[no-untyped-call]
+    prefs.codegen.target, prefs.core.default_float_dtype = "numpy", np.float64
+    try:
+        yield
+    finally:
+        prefs.codegen.target, prefs.core.default_float_dtype = target, number
+        if elsewhere:
+            reset_device()  # type: ignore[no-untyped-call]
+        logger.setLevel(level)

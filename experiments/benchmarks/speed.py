@@ -1,0 +1,224 @@
+"""Cost of one update against plain torch autograd BPTT of the same circuit, written by hand; ratios measured in one run.
+
+    python experiments/benchmarks/speed.py [--repeats 7] [--out FILE.csv]
+
+Every pair is timed in turn (A B A B …) on one thread and the ratio taken pair by pair, so that a machine whose speed
+drifts does not matter; the median ratio is reported with the spread. Memory is the peak of tensors alive, from torch's
+allocator on a GPU, and from the process's high-water mark in a fresh process on a CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import bioplaus as bp
+from bioplaus import ms
+from bioplaus.schedule import sequence
+from bioplaus.tasks import Batch, cross_entropy, squared
+from bioplaus.train import Trainer, Training, own_tensors
+
+
+class Given(bp.Task):
+    """A task that hands out one fixed batch: what is timed is learning, not making data."""
+
+    def __init__(self, batch: Batch, outputs: int, loss: Any, dt: float | None = None) -> None:
+        self.given, self.outputs, self.loss, self.dt = batch, outputs, loss, dt
+        self.inputs, self.steps, self.name = batch.inputs.shape[2], batch.inputs.shape[0], "given"
+
+    def batch(self, generator: torch.Generator, size: int, split: str = "train") -> Batch:
+        return self.given
+
+
+def lstm_rows(device: str, batch: int = 50, units: int = 30, steps: int = 28) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """BP(λ) with Adam on an LSTM that reads rows, and torch.nn.LSTM with BPTT and Adam on the same batch."""
+    x, label = torch.rand(steps, batch, 28), torch.randint(10, (batch,))
+    weight = torch.zeros(steps, batch)
+    weight[-1] = 1.0
+    task = Given(Batch(x, label.expand(steps, batch).contiguous(), weight), 10, cross_entropy)
+    circuit = bp.circuit("cortico_cerebellar", cell=bp.model("lstm"), inputs=28, units=units, outputs=10)
+    trainer = Trainer(circuit, task, bp.rule("bp_lambda", lmbda=1.0), Training(batch=batch, device=device))
+
+    net = torch.nn.LSTM(28, units).to(device)
+    readout = torch.nn.Linear(units, 10).to(device)
+    optimiser = torch.optim.Adam([*net.parameters(), *readout.parameters()], lr=1e-3)
+    x, label = x.to(device), label.to(device)
+
+    def plain() -> None:
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(readout(net(x)[0][-1]), label).backward()
+        optimiser.step()
+
+    return trainer.update, plain
+
+
+class PlainALIF(torch.nn.Module):
+    """The ALIF circuit of REFERENCE written by hand for autograd: what one would write without bioplaus."""
+
+    def __init__(self, network: Any, decay: float, decay_a: float, kappa: float, refractory: int) -> None:
+        super().__init__()
+        self.W = torch.nn.ParameterDict({n: torch.nn.Parameter(w.clone()) for n, w in network.weights.items()})
+        self.decay, self.decay_a, self.kappa, self.refractory = decay, decay_a, kappa, refractory
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, n = x.shape[1], self.W["W_rec"].shape[0]
+        v = a = z = seen = wait = x.new_zeros(B, n)
+        drive = (x @ self.W["W_in"].T).unbind(0)  # not drive[t], whose backward fills the whole array at every step
+        seens = []
+        for t in range(len(x)):
+            v = self.decay * v + (1 - self.decay) * (drive[t] + z @ self.W["W_rec"].T)
+            a = self.decay_a * a
+            wait = (wait - 1).clamp_min(0)
+            z = Spike.apply((v - 0.6 - 0.0174 * a) / 0.6) * (wait == 0)  # type: ignore[no-untyped-call]
+            wait = wait + self.refractory * z.detach()
+            v = v - 0.6 * z.detach()
+            a = a + z
+            seen = self.kappa * seen + (1 - self.kappa) * z
+            seens.append(seen)
+        return torch.stack(seens) @ self.W["W_out"].T + self.W["b_out"]
+
+
+class Spike(torch.autograd.Function):
+    """Heaviside with a triangular surrogate derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return (x > 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return grads[0] * 0.3 * torch.relu(1 - x.abs())
+
+
+def alif(device: str, schedule: str, batch: int = 32, units: int = 100, inputs: int = 40, steps: int = 2000) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """The gradient of e-prop on an ALIF circuit, and autograd BPTT through the same circuit."""
+    circuit = bp.circuit(
+        "recurrent", cell=bp.model("alif", tau_a=2000 * ms), inputs=inputs, units=units, outputs=2, tau_out=20 * ms, input_gain=10.0
+    )
+    network = circuit.build(0, device=device)
+    x = (torch.rand(steps, batch, inputs, generator=torch.Generator().manual_seed(0)) < 0.03).float().to(device)
+    data = Batch(x, torch.zeros(steps, batch, 2, device=device), torch.full((steps, batch), 1 / steps, device=device))
+    rule = bp.rule("eprop", feedback="random", schedule=schedule)
+    own = own_tensors(rule, network, data, 0)
+    import math
+
+    plain = PlainALIF(network, math.exp(-1 / 20), math.exp(-1 / 2000), network.kappa, 5).to(device)
+
+    def ours() -> Any:
+        return sequence(network, rule, own, data, squared)
+
+    def theirs() -> Tensor:
+        plain.zero_grad()
+        value = 0.5 * plain(x).square().sum() / steps / batch
+        value.backward()
+        return value.detach()
+
+    outcome, value = ours(), float(theirs())
+    assert outcome.rates["cortex"] > 1e-3, "the benchmark's circuit is silent"
+    assert abs(outcome.loss - value) < 1e-3 * abs(value), f"not the same circuit: {outcome.loss} and {value}"
+    return ours, theirs
+
+
+def paired(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int, device: str, inner: int = 1) -> dict[str, float]:
+    """Median seconds of each and the median of the pairwise ratio."""
+
+    def clock(f: Callable[[], Any]) -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(inner):
+            f()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return (time.perf_counter() - began) / inner
+
+    ours(), theirs()
+    pairs = [(clock(ours), clock(theirs)) for _ in range(repeats)]
+    ratios = sorted(a / b for a, b in pairs)
+    return {
+        "ours_ms": 1e3 * median(a for a, _ in pairs), "bptt_ms": 1e3 * median(b for _, b in pairs),
+        "ratio": median(ratios), "lowest": ratios[0], "highest": ratios[-1],
+    }  # fmt: skip
+
+
+def peak(rule: str, steps: int, queue: Any) -> None:
+    """In a fresh process: MiB by which the high-water mark rises while one online gradient is computed, inputs apart."""
+    torch.set_num_threads(1)
+    circuit = bp.circuit("recurrent", cell=bp.model("alif"), inputs=40, units=100 if rule != "rtrl" else 30, outputs=2, tau_out=20 * ms, input_gain=10.0)
+    network = circuit.build(0)
+    options = {"schedule": "online"}
+
+    def run(T: int) -> None:
+        x = (torch.rand(T, 4, 40, generator=torch.Generator().manual_seed(0)) < 0.03).float()
+        data = Batch(x, torch.zeros(T, 4, 2), torch.ones(T, 4))
+        r = bp.rule(rule, **options)
+        sequence(network, r, own_tensors(r, network, data, 0), data, squared)
+
+    run(20)  # what is allocated once
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run(steps)
+    data_mib = steps * 4 * (40 + 2 + 1 + 2) * 4 / 2**20
+    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 - data_mib)
+
+
+def memory(rules: tuple[str, ...] = ("eprop", "rflo", "rtrl"), lengths: tuple[int, ...] = (500, 5000)) -> list[dict[str, Any]]:
+    """Peak memory of online rules against the length of the sequence."""
+    rows = []
+    context = multiprocessing.get_context("spawn")
+    for rule in rules:
+        for steps in lengths if rule != "rtrl" else (lengths[0], lengths[0] * 4):
+            queue = context.Queue()
+            process = context.Process(target=peak, args=(rule, steps, queue))
+            process.start()
+            value = queue.get(timeout=600)
+            process.join()
+            rows.append({"what": f"peak memory, {rule} online, ALIF, batch 4, T {steps}", "MiB": round(value, 1)})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=None, help="also write the table to this CSV file")
+    parser.add_argument("--skip-memory", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rows: list[dict[str, Any]] = []
+    for what, bound, pair, inner in (
+        ("BP(1) update / torch.nn.LSTM BPTT; LSTM, batch 50, N 30, T 28", 5.0, lambda: lstm_rows(given.device), 20),
+        ("windowed e-prop / autograd BPTT; ALIF, batch 32, N 100, 40 in, T 2000", 0.6, lambda: alif(given.device, "window"), 1),
+        ("online e-prop / autograd BPTT; ALIF, batch 32, N 100, 40 in, T 2000", 3.0, lambda: alif(given.device, "online"), 1),
+    ):
+        measured = paired(*pair(), repeats=given.repeats, device=given.device, inner=inner)
+        rows.append({"what": what, "bound": bound, **{k: round(v, 3) for k, v in measured.items()}})
+        print(rows[-1], flush=True)
+    if not given.skip_memory:
+        for row in memory():
+            rows.append(row)
+            print(row, flush=True)
+    if given.out is not None:
+        columns = list(dict.fromkeys(k for row in rows for k in row))
+        with given.out.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        print(f"written to {given.out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
