@@ -42,6 +42,10 @@ class Window:
 
 Schedule = Online | Window
 
+#: steps an online rule simulates ahead while no weight moves, so that small things are computed together; traces are carried
+#: step by step all the same, and memory stays flat  # chosen: 32 costs little memory and halves the time of small circuits
+BLOCK = 32
+
 
 @dataclass(frozen=True)
 class RateRegulariser:
@@ -124,6 +128,8 @@ def sequence(
     K = T if rule.schedule.steps is None else min(rule.schedule.steps, T)
     online = isinstance(rule.schedule, Online)
     past, future = rule.eligibility, rule.signal
+    if online and apply is None and getattr(future, "pointwise", False):
+        K = min(BLOCK, T)
     summing = regulariser is not None and (K < T or online)
     if summing and not hasattr(past, "summed"):
         raise RuleError(
@@ -157,8 +163,7 @@ def sequence(
             credit, own, memory, info = future.credit(theta, memory, observed)
             infos.append(info)
             if online:
-                trace = past.step(trace, linear)
-                gradients = past.gradient(network, trace, linear, credit)
+                gradients, trace = past.forward(network, trace, linear, credit)
             else:
                 gradients, trace = past.window(network, trace, linear, credit, final)
             if summing and final:

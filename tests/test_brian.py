@@ -37,6 +37,20 @@ def clamped() -> bp.Cell:
     )
 
 
+def held() -> bp.Cell:
+    """Two coupled linear variables, one held while refractory: the exact step of the other is another one then."""
+    return bp.Cell(
+        name="held",
+        equations="""dv/dt = (-v - w + I)/tau : 1 (unless refractory)
+                     dw/dt = (0.5*v - w)/tau_w : 1""",
+        spike="v > threshold",
+        reset="v = -0.5",
+        surrogate=bp.triangular(),
+        refractory=10 * ms,
+        parameters=dict(tau=15 * ms, tau_w=150 * ms, threshold=0.6),
+    )
+
+
 def synaptic() -> bp.Cell:
     """LIF with two conductances in volts and siemens, each an input channel of its own; the state I is no channel."""
     return bp.Cell(
@@ -73,7 +87,7 @@ def both(circuit: Circuit, record: tuple[str, ...], inputs: np.ndarray | None = 
 
 def gap(a: xr.Dataset, b: xr.Dataset, name: str) -> float:
     """Largest difference, relative to the largest value."""
-    return float(abs(a[name] - b[name]).max() / abs(a[name]).max())
+    return float(np.abs(a[name].values - b[name].values).max() / np.abs(a[name].values).max())  # NaN if anything is
 
 
 def margins(network: bp.Network, inputs: np.ndarray) -> float:
@@ -111,9 +125,10 @@ SPIKING = {
     "lif, hard reset, 3 ms refractory, delay": (lambda: bp.model("lif", hard_reset=True, refractory=3 * ms), dict(delay=4), 1e-12),
     "lif, never refractory, per neuron": (lambda: bp.model("lif", refractory=0, tau_m=20 * SPREAD * ms, threshold=0.6 * SPREAD), dict(delay=2), 1e-12),
     "lif, clamped while refractory": (clamped, dict(), 1e-12),
+    "two variables, one held while refractory": (held, dict(), 1e-12),
     "alif": (lambda: bp.model("alif", tau_a=100 * SPREAD * ms, beta=0.1), dict(delay=3, tau_out=20 * ms), 1e-12),
     "adex": (lambda: bp.model("adex"), dict(gain=4.0, input_gain=14.0), 1e-8),
-    "adex, rk4, delay": (lambda: bp.model("adex", method="rk4"), dict(gain=4.0, input_gain=40.0, delay=2, dt=0.2 * ms), 1e-8),
+    "adex, rk4": (lambda: bp.model("adex", method="rk4", V_cut=-45 * mV), dict(gain=4.0, input_gain=40.0, delay=2, dt=0.2 * ms), 1e-8),
     "conductances": (synaptic, dict(gain=10.0, input_gain=15.0, init="gamma"), 1e-12),
 }
 
@@ -130,7 +145,6 @@ def test_same_spikes_and_voltages(name):
     assert margins(network, drive()) > 1e-9
     assert float(abs(network.weights["W_rec"]).min()) == 0 and float(network.weights["W_rec"].std()) > 0  # recurrent, no autapses
     np.testing.assert_array_equal(a.spikes.values, b.spikes.values)
-    print(counts.sum(), margins(network, drive()), {st: gap(a, b, st) for st in cell.states})
     for state in cell.states:
         assert gap(a, b, state) <= tolerance, state
     assert gap(a, b, "output") <= tolerance
@@ -145,3 +159,142 @@ def test_same_rates(rate, delay):
     assert float(a.rate.std("time").min()) > 0.01
     for name in ("x", "rate", "output"):
         assert gap(a, b, name) <= 1e-12, name
+
+
+def test_excitation_and_inhibition_sparse_with_delays():
+    cells = dict(cell=bp.model("alif", beta=0.05), inhibitory=bp.model("lif", hard_reset=True, refractory=2 * ms, tau_m=10 * ms))
+    circuit = bp.circuit(
+        "excitatory_inhibitory", **cells, inputs=LINES, units=50, outputs=3, fan_in=0.2, gain=6.0, input_gain=4.0, delay=5, tau_out=30 * ms
+    )
+    a, b, network = both(circuit, ("v", "spikes"))
+    same(a, b)
+    assert {"E.v", "I.v", "E.spikes", "I.spikes", "input", "output"} == set(a)
+    assert margins(network, drive()) > 1e-9
+    for p in "EI":
+        assert a[f"{p}.spikes"].sum() > 200
+        np.testing.assert_array_equal(a[f"{p}.spikes"].values, b[f"{p}.spikes"].values)
+        assert gap(a, b, f"{p}.v") <= 1e-12
+    assert gap(a, b, "output") <= 1e-12
+    W, mask = network.weights["W_EI"], network.masks["W_EI"]
+    assert W.max() <= 0 and W.min() < 0 and mask.sum() == 2 * 40  # fan-in 2 of 10 inhibitory cells
+    with runtime():
+        made = synapses(network, "W_EI", batch=3)
+        assert len(made) == 3 * 2 * 40
+        assert made.i[:].max() == 29 and set(made.i[:] // 10) == {0, 1, 2}
+        assert np.all(made.i[:] // 10 == made.j[:] // 40), "a synapse leaves its sample"
+
+
+def synapses(network: bp.Network, name: str, batch: int) -> brian2.Synapses:
+    clock, x = twin.clock(network), torch.zeros(1, batch, LINES, dtype=torch.float64)
+    groups = [twin.neurons(network, i, d.numpy(), clock) for i, d in enumerate(network.drive(x))]
+    w = next(w for w in network.wired if w.spec.name == name)
+    made = twin.synapses(network, w, groups[w.source], groups[w.target], batch, clock)
+    assert made is not None
+    brian2.Network(*groups, made).run(0 * ms, namespace={})  # or Brian2 warns that they were forgotten
+    return made
+
+
+def test_rates_and_spikes_in_one_circuit_on_chosen_channels():
+    rate, spike = bp.model("leaky_rate", rate="relu(x)", tau=5 * ms), synaptic()
+    circuit = Circuit(
+        populations={"rate": Population(rate, 20, bias={"I": 0.5}), "spike": Population(spike, UNITS, bias={"J_e": 1.5})},
+        projections=(
+            Projection(name="in", source="input", target="rate", gain=3.0),
+            Projection(name="forth", source="rate", target="spike", channels=("J_e",), delay=3, init="gamma", gain=4.0),
+            Projection(name="around", source="spike", target="spike", channels=("J_i", "J_e"), delay=2, init="gamma", fan_in=6, gain=5.0),
+            Projection(name="against", source="spike", target="spike", channels=("J_i",), delay=6, init="gamma", autapses=False, gain=5.0),
+            Projection(name="back", source="spike", target="rate", delay=4, gain=20.0),
+        ),
+        inputs=LINES,
+        readout=Readout(size=2, tau=10 * ms),
+        dt=0.5 * ms,
+    )
+    inputs = drive(600)
+    network = circuit.build(seed=4, dtype=torch.float64)
+    record = ("x", "rate", "v", "g_i", "spikes")
+    a, b = bp.simulate(network, inputs, record), bp.brian.simulate(network, inputs, record)
+    same(a, b)
+    assert a["spike.spikes"].sum() > 300 and a["rate.rate"].std("time").max() > 0.1
+    assert margins(network, inputs) > 1e-9
+    np.testing.assert_array_equal(a["spike.spikes"].values, b["spike.spikes"].values)
+    for name in ("rate.x", "rate.rate", "spike.v", "spike.g_i", "output"):
+        assert gap(a, b, name) <= 1e-12, name
+
+
+def small(**options) -> Circuit:
+    return bp.circuit("recurrent", **{"cell": bp.model("lif"), "inputs": 4, "units": UNITS, "outputs": 1, "input_gain": 6.0, "gain": 3.0, **options})
+
+
+def test_large_batches_run_in_parts(monkeypatch):
+    network, inputs = small().build(seed=2, dtype=torch.float64), drive(200, 5, 4)
+    whole = bp.brian.simulate(network, inputs)
+    monkeypatch.setattr(run, "SYNAPSES", 2 * UNITS**2)
+    parts = bp.brian.simulate(network, inputs)
+    same(whole, parts)
+    np.testing.assert_array_equal(whole.spikes.values, parts.spikes.values)
+    assert gap(whole, parts, "v") < 1e-14
+    alone = bp.brian.simulate(network, inputs[:, 3])  # (time, input)
+    assert whole.spikes.sum() > 50
+    np.testing.assert_allclose(alone.v.values[:, 0], whole.v.values[:, 3], atol=1e-14)
+
+
+def test_the_comparison_would_notice_one_step_or_one_weight():
+    network, inputs = small().build(seed=2, dtype=torch.float64), drive(200, 1, 4)
+    right = bp.brian.simulate(network, inputs)
+    late = bp.simulate(network, np.roll(inputs, 1, axis=0))
+    assert (right.spikes.values != late.spikes.values).sum() > 10
+    network.weights["W_rec"][3, 4] += 1e-3  # the network's own weights are used, as they are now
+    assert 1e-6 < float(abs(bp.brian.simulate(network, inputs).v - right.v).max())
+    np.testing.assert_allclose(bp.brian.simulate(network, inputs).v.values, bp.simulate(network, inputs, ("v",)).v.values, atol=1e-12)
+
+
+def test_a_circuit_is_built_with_the_seed_and_float32_is_served():
+    circuit, inputs = small(), drive(100, 1, 4)
+    a, b = bp.simulate(circuit, inputs, "v", seed=5), bp.brian.simulate(circuit, inputs, "v", seed=5)
+    assert gap(a, b, "v") <= 1e-12
+    single = bp.brian.simulate(circuit.build(seed=5), inputs, ("v", "spikes"))
+    assert single.output.dtype == np.float32 and single.spikes.sum() > 10
+    assert gap(b, single, "v") < 1e-5
+
+
+def test_nothing_is_printed_and_brian_is_left_as_it_was(capfd):
+    logger, level = logging.getLogger("brian2"), logging.getLogger("brian2").level
+    previous = brian2.prefs.codegen.target
+    brian2.set_device("cpp_standalone", build_on_run=False)
+    brian2.prefs.codegen.target, brian2.prefs.core.default_float_dtype = "cython", np.float32
+    try:
+        device = brian2.get_device()
+        arrays = len(device.arrays)
+        circuit, inputs = small(), drive(100, 1, 4)
+        assert gap(bp.simulate(circuit, inputs, "v"), bp.brian.simulate(circuit, inputs, "v"), "v") <= 1e-12
+        with pytest.raises(bp.errors.CellError):
+            bp.Cell(equations="dv/dt = -v**2/tau + I/tau : 1", output="v", parameters={"tau": 5 * ms})
+        assert brian2.get_device() is device and len(device.arrays) == arrays
+        assert brian2.prefs.codegen.target == "cython" and brian2.prefs.core.default_float_dtype is np.float32
+        assert logger.level == level
+    finally:
+        brian2.prefs.codegen.target, brian2.prefs.core.default_float_dtype = previous, np.float64
+        brian2.devices.reset_device()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "elman", "lsnn_lif", "lsnn_alif"])
+def test_discrete_maps_are_refused(name):
+    with pytest.raises(CircuitError, match=f"'cortex' \\({name}\\).*discrete maps.*bioplaus.simulate"):
+        bp.brian.simulate(small(cell=bp.model(name)), drive(10, 1, 4))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (lambda c: bp.brian.simulate("recurrent", drive(10, 1, 4)), "takes a circuit or a built network, not 'recurrent'"),
+        (lambda c: bp.brian.simulate(c, drive(10, 1, 3)), r"\(10, 1, 3\); expected \(time, batch, 4\)"),
+        (lambda c: bp.brian.simulate(c, np.full((10, 1, 4), np.nan)), "not finite"),
+        (lambda c: bp.brian.simulate(c, drive(10, 1, 4), ("w",)), "no recordable variable 'w'"),
+        (lambda c: bp.brian.simulate(c, drive(10, 1, 4), ("rate",)), "no recordable variable 'rate'"),
+    ],
+)
+def test_wrong_usage_is_refused_before_anything_runs(how, said, monkeypatch):
+    monkeypatch.setattr(brian2.Network, "run", lambda *_, **__: pytest.fail("Brian2 ran"))
+    with pytest.raises(CircuitError, match=said):
+        how(small())

@@ -272,6 +272,16 @@ def test_what_a_study_adds_is_marked(study, capsys):
     assert lines["alif"].endswith("shipped")
 
 
+def test_a_folder_one_may_not_write_to_is_one_paragraph(study, capsys, monkeypatch):
+    def fail(words):
+        raise PermissionError(13, "Permission denied", "runs")
+
+    monkeypatch.setattr("bioplaus.cli.verbs.list.main", fail)
+    assert cli.main(["list"]) == 1
+    said = capsys.readouterr().err
+    assert said == "bioplaus: [Errno 13] Permission denied: 'runs'. What was saved before is as it was.\n"
+
+
 def test_new_makes_a_study_and_harms_none(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["new", "mine", "--copy", "alif"]) == 0

@@ -246,7 +246,7 @@ def test_a_killed_process_loses_nothing_that_a_checkpoint_held(tmp_path, every):
 def test_a_signal_saves_before_it_stops(tmp_path, number):
     process = subprocess.Popen([sys.executable, __file__, str(tmp_path), "500", "0.02", "1000"])
     deadline = time.monotonic() + 60
-    while not (tmp_path / "metrics.csv").exists() and time.monotonic() < deadline:
+    while not (tmp_path / "run.json").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.3)
     process.send_signal(number)

@@ -42,11 +42,11 @@ class Config:
 
 
 def small(config: Config = Config()) -> Experiment:
-    task = bp.task("target_reaching")
+    task = bp.task("target_reaching", path="line")
     options = dict(inputs=task.inputs, units=config.circuit.units, outputs=task.outputs)
     training = Training(updates=config.updates, batch=4, lr=config.lr, evaluate_every=3, align_every=3)
     gated = bp.circuit("recurrent", cell=bp.model("lstm"), **options)
-    spiking = bp.circuit("recurrent", cell=bp.model("alif"), input_gain=10.0, **options)
+    spiking = bp.circuit("recurrent", cell=bp.model("alif"), input_gain=60.0, **options)
     return Experiment(
         title="Small circuits reach",
         arms={
@@ -83,10 +83,10 @@ def study(tmp_path, monkeypatch):
     return tmp_path
 
 
-def parts(model="lstm", rule="bp_lambda", task="target_reaching", **options):
-    made = bp.task(task, **options)
+def parts(model="lstm", rule="bp_lambda"):
+    made = bp.task("target_reaching", path="line")  # asked at every step: each spike counts
     cell = bp.model(model)
-    strong = 10.0 if cell.spiking else 1.0  # so that it spikes
+    strong = 60.0 if cell.spiking else 1.0  # so that it spikes
     circuit = bp.circuit(
         "recurrent", cell=cell, inputs=made.inputs, units=10, outputs=made.outputs, input_gain=strong
     )
@@ -125,6 +125,7 @@ def test_a_real_run_resumes_bit_for_bit(tmp_path, model, rule):
     assert np.array_equal(whole.recordings["output"], again.recordings["output"])
     assert whole.metrics["loss"].nunique() == 8, "nothing learned, nothing tested"
     assert (whole.metrics["rate"].to_numpy() != 0).all(), "a silent circuit"
+    assert not torch.equal(whole.weights["W_in"], parts(model, rule)[0].build(seed=0).weights["W_in"])
 
 
 def test_train_names_its_folder_and_recognises_it(tmp_path, monkeypatch):
@@ -249,7 +250,7 @@ def test_stopped_workers_have_saved_and_the_command_goes_on(study, capsys, numbe
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     folder = study / "runs" / "small"
     deadline = time.monotonic() + 120
-    while len(list(folder.glob("*/metrics.csv"))) < 2 and time.monotonic() < deadline:
+    while len(list(folder.glob("*/run.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(number)
     _, complained = process.communicate(timeout=120)
@@ -283,7 +284,7 @@ def test_a_worker_that_dies_is_named_and_the_others_save(study):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     folder = study / "runs" / "small"
     deadline = time.monotonic() + 120
-    while len(list(folder.glob("*/metrics.csv"))) < 2 and time.monotonic() < deadline:
+    while len(list(folder.glob("*/run.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     names = {child: Path(f"/proc/{child}/cmdline").read_text() for child in children}

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from bioplaus.check.bench import Bench, difference
+from bioplaus.circuit.carried import Layout
+from bioplaus.circuit.linear import sweep
 from bioplaus.eligibility import RFLO, EProp
 from bioplaus.rules import Rule, bp_lambda, dni, eprop, rflo, tbptt
 from bioplaus.schedule import Online, Window, sequence
@@ -49,14 +51,13 @@ class Knowing:
         return {"predictor": "knowing"}
 
 
-def knowing(bench: Bench) -> Knowing:
+def knowing(bench: Any) -> Knowing:
     """The predictor that knows the futures of a bench's batch."""
-    from bioplaus.circuit.carried import Layout
-
     with torch.no_grad():
-        truth = future_credit(bench.network, bench.observed.linear, bench.observed)
-        states = Layout(bench.network).vectors(bench.window)
-        return Knowing(states, torch.cat([torch.zeros_like(truth[:1]), truth]))
+        layout, linear = Layout(bench.network), bench.observed.linear
+        states = layout.vectors(bench.window)
+        start = layout.flat(sweep(linear, bench.observed.direct()).start, states[0])
+        return Knowing(states, torch.cat([start[None], future_credit(bench.network, linear, bench.observed)]))
 
 
 def schedules(bench: Bench, rule: Rule, theta: dict[str, Tensor] | None = None) -> Found:

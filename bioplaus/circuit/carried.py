@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ class Layout:
 
     network: Network
 
-    @property
+    @cached_property
     def blocks(self) -> list[tuple[str, int, int, int]]:
         """(kind, population, index, size) in order."""
         out = []
@@ -61,6 +62,11 @@ class Layout:
             part = pick[kind](i, j)
             parts.append(like.new_zeros(*like.shape[:-1], n) if part is None else part.expand(*like.shape[:-1], n))
         return torch.cat(parts, -1)
+
+    def over_time(self, credits: list[Credit]) -> Tensor:
+        """Credits of consecutive steps as row vectors, (time, batch, size)."""
+        pick = {"s": lambda c, i, j: c.s[i][j], "y": lambda c, i, a: c.y[i][a], "f": lambda c, i, _: c.filtered[i]}
+        return torch.cat([torch.stack([pick[kind](c, i, j) for c in credits]) for kind, i, j, _ in self.blocks], -1)
 
     def back(self, linear: Linear, v: Tensor) -> Tensor:
         """v J_t for every step of the window at once: v (time, batch, size) at h_t → (time, batch, size) at h_{t−1}."""

@@ -154,12 +154,10 @@ class Linear:
 
 def split(e: Any, T: int) -> Any:
     """Cut entries over time into a list of entries; constants repeat."""
-    if isinstance(e, Partials):
-        parts = [split(field, T) for field in e]
-        return [Partials(*(part[t] for part in parts)) for t in range(T)]
     if isinstance(e, tuple):
+        make = type(e)._make if hasattr(e, "_make") else tuple  # type: ignore[attr-defined]
         parts = [split(inner, T) for inner in e]
-        return [tuple(part[t] for part in parts) for t in range(T)]
+        return [make(row) for row in zip(*parts, strict=True)] if parts else [make(())] * T
     return e.unbind(0) if isinstance(e, Tensor) and e.dim() == 3 else [e] * T
 
 
@@ -256,9 +254,12 @@ class Sweep:
     a_I: tuple[Tensor | None, ...]  # [population] (time, batch, channels · unit)
     start: Credit
     a_y: tuple[Tensor | None, ...]  # [population] credit that reached y_t from outside the neuron; if asked for
+    a_h: list[Credit]  # all the credit that stood at h_t, over time; if asked for
 
 
-def sweep(linear: Linear, direct: Credit, end: Credit | None = None, recurrent: bool = True, outputs: bool = False) -> Sweep:
+def sweep(
+    linear: Linear, direct: Credit, end: Credit | None = None, *, recurrent: bool = True, decay: float = 1.0, outputs: bool = False, states: bool = False
+) -> Sweep:
     """Carry credit back over a window: backpropagation through time, or (recurrent=False) inside each neuron only.
 
     Parameters
@@ -266,7 +267,9 @@ def sweep(linear: Linear, direct: Credit, end: Credit | None = None, recurrent: 
     direct : credit that arrives at h_t at every step, (time, batch, unit).
     end : credit for h at the window's last step from what lies beyond it.
     recurrent : whether credit crosses from neuron to neuron.
+    decay : what credit keeps of itself at every step back.
     outputs : also record a_y, the credit for each output that did not come through the neuron's own state.
+    states : also record a_h.
     """
     network, steps = linear.network, linear.transposes
     T, populations = len(linear.window), range(len(network.populations))
@@ -275,10 +278,13 @@ def sweep(linear: Linear, direct: Credit, end: Credit | None = None, recurrent: 
     Is: list[list[Tensor | None]] = []
     reached: list[list[Tensor | None]] = [[] for _ in populations]
     own: list[Tensor | None] = [None for _ in populations]
+    stood: list[Credit] = []
     arriving = _arrivals(direct, T)
     P = linear.at_steps()
     for t in reversed(range(T)):
         credit = arriving(credit, t)
+        if states:
+            stood.append(credit)
         if outputs:
             for i in populations:
                 f = [f for s, f in zip(network.sources, credit.filtered, strict=False) if s == i]
@@ -287,6 +293,8 @@ def sweep(linear: Linear, direct: Credit, end: Credit | None = None, recurrent: 
                 reached[i].append(total if mine is None or total is None else total - mine)
         u, passed = to_u(network, steps, P[t], credit)
         I, credit = to_h(network, steps, P[t], u, passed, recurrent)
+        if decay != 1.0:
+            credit = mapped(lambda a: None if a is None else a * decay, credit)
         if outputs:
             own = [step.to_h(p, a)[1] if any(x is not None for x in a) else None for step, p, a in zip(steps, P[t], u, strict=True)]
         us.append(u)
@@ -297,7 +305,7 @@ def sweep(linear: Linear, direct: Credit, end: Credit | None = None, recurrent: 
         a_I = tuple(_stack([I[i] for I in Is]) for i in populations)
     else:
         a_I = tuple(_inner_currents(linear, i, [u[i] for u in us]) for i in populations)
-    return Sweep(a_I, credit, tuple(_stack(r[::-1]) for r in reached) if outputs else ())
+    return Sweep(a_I, credit, tuple(_stack(r[::-1]) for r in reached) if outputs else (), stood[::-1])
 
 
 def _inner_currents(linear: Linear, i: int, us: list[tuple[Tensor | None, ...]]) -> Tensor | None:

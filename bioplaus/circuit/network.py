@@ -242,7 +242,7 @@ class Network:
                     W = self.weights[w.spec.name]
                     I = torch.addmm(I, y, W.T) if w.whole else self._add(I, y @ W.T, w, p)
             K = len(p.kernel.derived.inputs)
-            channels = (I,) if K == 1 else I.unflatten(-1, (K, p.size)).unbind(-2)
+            channels = (I,) if K == 1 else I.chunk(K, -1)
             wait, active = before.wait, None
             if wait is not None:
                 wait = (wait - 1).clamp_min(0)
@@ -250,7 +250,7 @@ class Network:
             spike, cut = (_differentiable(p.kernel)) if differentiable else (hard_spike, uncut)
             u, y, s = p.kernel.step(before.s, channels, before.y[0], active, spike, cut)
             if wait is not None:
-                wait = wait + p.refractory * y.detach()
+                wait = torch.add(wait, y.detach(), alpha=p.refractory)
             currents.append(I)
             us.append(u)
             actives.append(active)

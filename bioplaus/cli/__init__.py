@@ -60,15 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BioplausError as error:
         print(f"bioplaus: {error}", file=sys.stderr)
         return 1 if isinstance(error, RunError | NumericalError | DataError) else 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output, such as `head`, has seen enough
+            sys.stderr.close()
+            return 0
+        print(f"bioplaus: {error}. What was saved before is as it was.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(
             "bioplaus: Interrupted. What was computed is saved; give the same command to go on.",
             file=sys.stderr,
         )
         return 130
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        sys.stderr.close()
-        return 0
 
 
 def _dispatch(words: list[str]) -> int:

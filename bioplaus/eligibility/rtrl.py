@@ -186,7 +186,10 @@ class RTRL:
         return Basis(network).spread(torch.cat(parts) @ state.total)
 
     def window(self, network: Network, state: Influence, linear: Linear, credit: Credit, last: bool) -> tuple[dict[str, Tensor], Influence]:
-        """The influence has no cheaper carrier across steps than itself: the window is walked step by step."""
+        """The influence is its own carrier across steps: a window is walked step by step."""
+        return self.forward(network, state, linear, credit)
+
+    def forward(self, network: Network, state: Influence, linear: Linear, credit: Credit) -> tuple[dict[str, Tensor], Influence]:
         total: dict[str, Tensor] = {}
         for t, step in enumerate(linear.window.steps):
             one = Linear(network, Window(network, [step], linear.window.x[t : t + 1]))

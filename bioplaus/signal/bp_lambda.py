@@ -34,7 +34,7 @@ from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Linear, to_u
+from bioplaus.circuit.linear import Linear, sweep, to_u
 from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
 from bioplaus.signal.dni import check_finite, check_unit, which
@@ -96,26 +96,30 @@ class BPLambda:
         q = layout.flat(observed.direct(), h[1:])
         delta = layout.back(linear, q + self.discount * g[1:]) - g[:-1]  # (1)
 
-        alone = observed.final and len(linear.window) == 1
-        steps = [] if alone else linear.each()
-        u = [delta[-1]]
-        for t in reversed(range(len(linear.window) - 1)):  # (5): step t leads from h_t to h_{t+1}
-            u.append(delta[t] + self.discount * self.lmbda * layout.back(steps[t], u[-1]))
-        down = -torch.stack(u[::-1])  # optimisers descend
+        down = -self._backward(layout, linear, delta)  # optimisers descend
         own = g_of.gradient(theta, seen[:-1], down)
         if state.trace is not None:  # what earlier windows left
             for name, e in state.trace.items():
                 own[name] = own[name] + torch.einsum("bo,bo...->...", down[0], e)
-        trace = None if observed.final else self._carry(g_of, theta, state.trace, layout, steps, seen)
+        trace = None if observed.final else self._carry(g_of, theta, state.trace, layout, linear, seen)
 
         used = layout.credit(q + self.injection * g[1:])  # (4)
         steps_u, _ = to_u(observed.network, linear.transposes, linear.varying, used)
         a_I = tuple(step.currents(P, u) for step, P, u in zip(linear.transposes, linear.varying, steps_u, strict=True))
         return a_I, own, Carried(trace), {"td_error": float(delta.square().mean())}
 
-    def _carry(self, g_of: Predictor, theta: dict[str, Tensor], trace: dict[str, Tensor] | None, layout: Layout, steps: list[Linear], seen: Tensor) -> dict[str, Tensor]:
+    def _backward(self, layout: Layout, linear: Linear, delta: Tensor) -> Tensor:
+        """(5): u at h_0 … h_{K−1} of the window; step t leads from h_t to h_{t+1}, where δ_{t+2} stands."""
+        if len(delta) == 1:
+            return delta
+        arriving = layout.credit(torch.cat([delta[1:], torch.zeros_like(delta[:1])]))
+        swept = sweep(linear, arriving, decay=self.discount * self.lmbda, states=True)
+        first = delta[0] + layout.flat(swept.start, delta[0])
+        return torch.cat([first.unsqueeze(0), layout.over_time(swept.a_h[:-1])])
+
+    def _carry(self, g_of: Predictor, theta: dict[str, Tensor], trace: dict[str, Tensor] | None, layout: Layout, linear: Linear, seen: Tensor) -> dict[str, Tensor]:
         """(2), forward over the window, times γλ J of its own last step."""
-        for t, step in enumerate(steps):
+        for t, step in enumerate(linear.each()):
             now = g_of.jacobian(theta, seen[t])
             e = now if trace is None else {name: trace[name] + now[name] for name in now}
             J = layout.jacobian(step) * (self.discount * self.lmbda)

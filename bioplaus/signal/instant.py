@@ -36,6 +36,9 @@ class Instant:
     gain: float = 1.0
     decay: float = 1e-3
 
+    #: needs nothing but each step by itself
+    pointwise: ClassVar[bool] = True
+
     declaration: ClassVar[Declaration] = Declaration(
         half="future", credit="direct", bias="exact", exact_when="feedback is symmetric, as direct credit", causal=True, local=True,
         memory="–", time="n·outputs", keeps="this step's error", reference="doi:10.1038/s41467-020-17236-y",

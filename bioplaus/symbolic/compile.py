@@ -29,18 +29,19 @@ if TYPE_CHECKING:
 
 def derive_cell(cell: Cell) -> tuple[Derived, dict[str, str]]:
     """Integrate, check units, differentiate. Also names the SI unit of every state."""
-    f, clamped, dims = _integrated(cell) if cell.equations else _mapped(cell)
+    f, refractory, dims = _integrated(cell) if cell.equations else _mapped(cell)
     for state, e in f.items():
         _refuse_functions(e, f"the step of {state}")
     idle = [k for k in cell.inputs if not any(symbol(k) in e.free_symbols for e in f.values())]
     if idle:
         raise CellError(f"Input channel {', '.join(idle)} has no effect: the step of {', '.join(f)} does not use it. Correct the name, or leave it out of inputs=.")
-    return _derived(cell, f, clamped, dims), {s: unit_text(dims[s]) for s in f}
+    return _derived(cell, f, refractory, dims), {s: unit_text(dims[s]) for s in f}
 
 
-def _derived(cell: Cell, f: dict[str, sp.Expr], clamped: frozenset[str], dims: dict[str, Any]) -> Derived:
+def _derived(cell: Cell, f: dict[str, sp.Expr], refractory: dict[str, sp.Expr], dims: dict[str, Any]) -> Derived:
     # one unit of weight gives one `scale` of current; the weights themselves stay plain numbers
-    f = {s: e.xreplace({symbol(k): symbol(f"unit_{k}") * symbol(k) for k, v in cell.scales.items() if v != 1}) for s, e in f.items()}
+    scaled = {symbol(k): symbol(f"unit_{k}") * symbol(k) for k, v in cell.scales.items() if v != 1}
+    f, refractory = ({s: e.xreplace(scaled) for s, e in some.items()} for some in (f, refractory))
     known = set(f) | set(cell.parameters) | {"dt"}
     variables = _variables(cell) | {s: Variable(s, dimensions=dims[s]) for s in f}  # type: ignore[no-untyped-call]
     if cell.output:
@@ -63,7 +64,7 @@ def _derived(cell: Cell, f: dict[str, sp.Expr], clamped: frozenset[str], dims: d
     height, width = _surrogate(cell, unit, variables)
     return derive(
         f=f, inputs=tuple(cell.inputs), output=margin, spiking=True, surrogate=height, width=width,
-        reset=cell.reset, reset_variables=reset_targets(expression(left)), differentiate=frozenset(cell.differentiate), clamped=clamped,
+        reset=cell.reset, reset_variables=reset_targets(expression(left)), differentiate=frozenset(cell.differentiate), refractory=refractory,
     )  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def _surrogate(cell: Cell, unit: Any, variables: dict[str, Any]) -> tuple[sp.Exp
     return tall, wide
 
 
-def _integrated(cell: Cell) -> tuple[dict[str, sp.Expr], frozenset[str], dict[str, Any]]:
+def _integrated(cell: Cell) -> tuple[dict[str, sp.Expr], dict[str, sp.Expr], dict[str, Any]]:
     written = read(cell.equations)
     if not states(written):
         raise CellError("equations= contain no differential equation. Write one as 'dv/dt = (-v + I)/tau : 1'; a discrete map goes into update=.")
@@ -97,10 +98,10 @@ def _integrated(cell: Cell) -> tuple[dict[str, sp.Expr], frozenset[str], dict[st
     for name in sorted(identifiers(written) - known - set(DEFAULT_FUNCTIONS) - set(DEFAULT_CONSTANTS)):
         _unknown(name, "the equations", known, cell)
     done = integrate(cell.equations, cell.channels, cell.parameters, cell.method)
-    return done.step, done.clamped, done.dimensions
+    return done.step, done.refractory, done.dimensions
 
 
-def _mapped(cell: Cell) -> tuple[dict[str, sp.Expr], frozenset[str], dict[str, Any]]:
+def _mapped(cell: Cell) -> tuple[dict[str, sp.Expr], dict[str, sp.Expr], dict[str, Any]]:
     """A discrete map: assignments run in order; what is read before it is assigned, or by output or spike, is state."""
     lines = statements(cell.update)
     assigned = [name for name, _, _ in lines]
@@ -125,7 +126,7 @@ def _mapped(cell: Cell) -> tuple[dict[str, sp.Expr], frozenset[str], dict[str, A
         e = _quantity(right, f"update='{name} = {right}'", allowed, cell)
         check_units(right, DIMENSIONLESS, variables, f"the update of {name} (a map's variables are plain numbers)")
         values[symbol(name)] = e.xreplace(values)
-    return {s: values[symbol(s)] for s in found}, frozenset(), dict.fromkeys(found, DIMENSIONLESS)
+    return {s: values[symbol(s)] for s in found}, {}, dict.fromkeys(found, DIMENSIONLESS)
 
 
 def _condition(spike: str) -> tuple[str, str]:

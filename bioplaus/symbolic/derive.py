@@ -76,7 +76,7 @@ def derive(
     reset: str = "",
     reset_variables: frozenset[str] = frozenset(),
     differentiate: frozenset[str] = frozenset({"jumps"}),
-    clamped: frozenset[str] = frozenset(),
+    refractory: Mapping[str, sp.Expr] | None = None,
 ) -> Derived:
     """Assemble a cell's step and differentiate it.
 
@@ -88,11 +88,12 @@ def derive(
     reset : statements run at a spike, reading and writing the new states.
     reset_variables : states whose assignment counts as a reset; the others' as a jump.
     differentiate : which of ``"reset"`` and ``"jumps"`` the spike is differentiated through.
-    clamped : states frozen while the neuron is refractory.
+    refractory : state → new value while the neuron is refractory, where that differs from ``f``.
     """
     states = tuple(f)
     to_u = {symbol(s): after(s) for s in states}
-    stepped = tuple(ACTIVE * f[s] + (1 - ACTIVE) * symbol(s) if s in clamped else f[s] for s in states)
+    waiting = refractory or {}
+    stepped = tuple(ACTIVE * f[s] + (1 - ACTIVE) * waiting[s] if s in waiting else f[s] for s in states)
     phi = output.xreplace(to_u)
     if spiking:
         phi = phi / (width if width is not None else 1)

@@ -26,11 +26,15 @@ from bioplaus.symbolic.units import unit_name
 
 @dataclass(frozen=True)
 class Integrated:
-    """The step of a set of equations: ``step[x]`` is the new x in terms of old variables, inputs, parameters and dt."""
+    """The step of a set of equations: ``step[x]`` is the new x in terms of old variables, inputs, parameters and dt.
+
+    ``refractory[x]`` is the new x of a refractory neuron, where that is another expression: the old x if x is marked
+    ``(unless refractory)``; for other variables what a step gives while the marked ones stand still.
+    """
 
     step: dict[str, sp.Expr]
+    refractory: dict[str, sp.Expr]
     dimensions: dict[str, Dimension]
-    clamped: frozenset[str]
 
 
 class _Asked(NeuronGroup):
@@ -99,6 +103,19 @@ def integrate(text: str, inputs: Mapping[str, Any], parameters: Mapping[str, Any
     valueless = [n for n, e in full.items() if e.type == PARAMETER and n not in inputs and n not in parameters]
     if valueless:
         raise CellError(f"{', '.join(valueless)} is declared in the equations but has no value. Add it to parameters=, or to inputs=(…).")
+    step = _step(full, method, parameters)
+    still = [s for s in step if "unless refractory" in full[s].flags]
+    refractory: dict[str, sp.Expr] = {s: symbol(s) for s in still}
+    if any(e.free_symbols & set(refractory.values()) for s, e in step.items() if s not in still):
+        # a method of several stages moves marked variables between its stages; Brian2 holds them
+        held = Equations([e for e in full.values() if e.varname not in still])  # type: ignore[no-untyped-call]
+        held += Equations("\n".join(f"{s} : {unit_text(full[s].dim)}" for s in still))  # type: ignore[no-untyped-call]
+        refractory |= {s: e for s, e in _step(held, method, parameters).items() if e != step[s]}
+    return Integrated(step, refractory, {n: full[n].dim for n in (*states(full), *inputs)})
+
+
+def _step(full: Equations, method: str, parameters: Mapping[str, Any]) -> dict[str, sp.Expr]:
+    """New values of the variables with a differential equation."""
     with runtime():
         try:
             group = _Asked(1, full, method=method, dt=1e-3 * second)
@@ -115,11 +132,7 @@ def integrate(text: str, inputs: Mapping[str, Any], parameters: Mapping[str, Any
         if operator != "=":
             raise CellError(f"Method '{method}' uses '{operator}', which a deterministic step cannot contain.")
         values[symbol(name)] = expression(right).xreplace(values)
-    return Integrated(
-        step={s: values[symbol(s)] for s in states(full)},
-        dimensions={n: full[n].dim for n in (*states(full), *inputs)},
-        clamped=frozenset(s for s in states(full) if "unless refractory" in full[s].flags),
-    )
+    return {s: values[symbol(s)] for s in states(full)}
 
 
 def _reason(error: BaseException) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,42 @@ Entry = float | torch.Tensor | None
 
 
 class _Torch(StrPrinter):
-    """Prints sympy as torch expressions."""
+    """Prints sympy as torch expressions, one kernel call for a term wherever torch fuses a product into a sum.
+
+    ``scalars`` and ``fields`` name the constants: numbers, and one value per neuron.
+    """
+
+    def __init__(self, scalars: frozenset[str] = frozenset(), fields: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self.scalars, self.fields = scalars, fields
+
+    def _moves(self, e: sp.Basic) -> bool:
+        return any(s.name not in self.scalars | self.fields for s in e.free_symbols)  # type: ignore[attr-defined]
+
+    def _print_Add(self, expr: Any, order: Any = None) -> str:
+        still = [a for a in expr.args if not self._moves(a)]
+        terms = []  # (number or None, what it multiplies)
+        for a in (a for a in expr.args if self._moves(a)):
+            factors = sp.Mul.make_args(a)
+            numbers = [f for f in factors if f.is_Number or (f.is_Symbol and f.name in self.scalars)]
+            terms.append((sp.Mul(*numbers) if numbers else None, [f for f in factors if f not in numbers]))
+        # begin with what no fused call takes: a lone symbol or function
+        terms.sort(key=lambda t: (t[0] is not None, len(t[1]) == 2))
+        if not terms:
+            return str(super()._print_Add(expr, order))
+        (c, first), *rest = terms
+        total = self.parenthesize(sp.Mul(*first), 50) if c is None else f"{self.parenthesize(c, 50)}*{self.parenthesize(sp.Mul(*first), 50)}"
+        for a in still:
+            total = f"{total} + {self.parenthesize(a, 40)}"
+        for c, factors in rest:
+            if c is not None and not any(f.is_Symbol and f.name in self.fields for f in factors):
+                total = f"torch.add({total}, {self._print(sp.Mul(*factors))}, alpha={self._print(c)})"
+            elif c is None and len(factors) == 2:
+                total = f"torch.addcmul({total}, {self._print(factors[0])}, {self._print(factors[1])})"
+            else:
+                term = sp.Mul(*factors) if c is None else sp.Mul(c, *factors, evaluate=False)
+                total = f"{total} + {self.parenthesize(term, 40)}"
+        return total if not rest and not still else f"({total})"
 
     def _print_Float(self, expr: Any) -> str:
         return repr(float(expr))
@@ -51,9 +88,6 @@ class _Torch(StrPrinter):
         if power == sp.Rational(1, 2):
             return f"torch.sqrt({self._print(expr.base)})"
         return f"{base}**{self.parenthesize(power, 100)}"
-
-
-_print = _Torch().doprint
 
 
 @dataclass
@@ -106,8 +140,9 @@ class _Constants:
                 value = math.nan
             if np.iscomplexobj(value) or not np.isfinite(value).all():
                 raise CellError(
-                    f"A constant of the cell, {e}, is not a finite number at dt = {values['dt']:g} s with these parameters. "
-                    "Look for time constants, capacitances or widths that are zero or far too small."
+                    f"A constant of the cell, {shorten(str(e), 120)}, is not a finite real number at dt = {values['dt']:g} s with these parameters. "
+                    "Look for time constants or capacitances that are zero or far too small; method='exact' can't integrate oscillations "
+                    "(try 'rk4' or 'exponential_euler')."
                 )
             out[name.name] = values[name.name] = value
         return out
@@ -131,7 +166,12 @@ class Kernel:
 
 def hard_spike(x: torch.Tensor) -> torch.Tensor:
     """1 where the margin is positive."""
-    return (x > 0).to(x.dtype)
+    return torch.heaviside(x, _zero(x.dtype, x.device))
+
+
+@lru_cache(maxsize=None)
+def _zero(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return torch.zeros((), dtype=dtype, device=device)
 
 
 def uncut(y: torch.Tensor) -> torch.Tensor:
@@ -173,17 +213,7 @@ def generate(derived: Derived, parameters: Mapping[str, Any], dt: float, refract
 
     f, output = [ready(e, in_f) for e in d.f], ready(d.output, plainly)
     r = [ready(e, plainly) for e in d.r]
-    lines = ["def step(states, currents, y_last, not_refractory, spike, cut):", *_unpack("states", old), *_unpack("currents", inputs)]
-    lines += _assign(f, [str(u) for u in new], "f")
-    if d.spiking:
-        lines += _assign([output], ["margin"], "m")
-        lines += ["    y_now = spike(margin)" + (" * not_refractory" if refractory else ""), "    y_cut = cut(y_now)"]
-    else:
-        lines += _assign([output], ["y_now"], "m")
     r_cut = [e if s in d.kept or not d.spiking else e.xreplace({NOW: symbol("y_cut")}) for s, e in zip(d.states, r, strict=True)]
-    lines += _assign(r_cut, [f"new_{s}" for s in d.states], "r")
-    lines.append(f"    return ({_tuple(map(str, new))}), y_now, ({_tuple(f'new_{s}' for s in d.states)})")
-
     flat = {
         "F": [e for row in d.F for e in row], "E": list(d.E), "G": [e for row in d.G for e in row], "psi": list(d.psi),
         "Ru": [e for row in d.Ru for e in row], "ry": list(d.ry),
@@ -191,22 +221,37 @@ def generate(derived: Derived, parameters: Mapping[str, Any], dt: float, refract
     entries = {
         f"{name}_{i}": ready(e, in_f if name in ("F", "E", "G") else in_u) for name, group in flat.items() for i, e in enumerate(group)
     }
+    pseudo = ready(d.surrogate, {}) if d.surrogate is not None else None
+
+    numbers = {name: np.asarray(value, dtype=float) for name, value in constants.numbers().items()}
+    show = _Torch(
+        frozenset(n for n, v in numbers.items() if v.ndim == 0), frozenset(n for n, v in numbers.items() if v.ndim)
+    ).doprint  # fmt: skip
+    lines = ["def step(states, currents, y_last, not_refractory, spike, cut):", *_unpack("states", old), *_unpack("currents", inputs)]
+    lines += _assign(f, [str(u) for u in new], "f", show)
+    if d.spiking:
+        lines += _assign([output], ["margin"], "m", show)
+        lines += ["    y_now = spike(margin)" + (" * not_refractory" if refractory else ""), "    y_cut = cut(y_now)"]
+    else:
+        lines += _assign([output], ["y_now"], "m", show)
+    lines += _assign(r_cut, [f"new_{s}" for s in d.states], "r", show)
+    lines.append(f"    return ({_tuple(map(str, new))}), y_now, ({_tuple(f'new_{s}' for s in d.states)})")
+
     wanted = set().union(*(e.free_symbols for e in entries.values())) if entries else set()
     handed = [*((s, "s", i) for i, s in enumerate(old)), *((k, "I", i) for i, k in enumerate(inputs)), (last, "y_last", 0),
               *((u, "u", i) for i, u in enumerate(new)), (NOW, "y_now", 0), (ACTIVE, "active", 0)]  # fmt: skip
     lines += ["", "", "def partials(get):"]
     lines += [f"    {s} = get({kind!r}, {i})" for s, kind, i in handed if s in wanted]
     moving = {n: e for n, e in entries.items() if e.free_symbols & dynamic}
-    lines += _assign(list(moving.values()), list(moving), "p")
+    lines += _assign(list(moving.values()), list(moving), "p", show)
     S, K = len(d.states), len(d.inputs)
     shapes = {"F": (S, S), "E": (S,), "G": (S, K), "psi": (S,), "Ru": (S, S), "ry": (S,)}
-    lines.append("    return " + ", ".join(_nested(name, shapes[name], entries, moving) for name in shapes))
-    if d.surrogate is not None:
-        lines += ["", "", "def surrogate(x):", *_assign([ready(d.surrogate, {})], ["height"], "h"), "    return height"]
+    lines.append("    return " + ", ".join(_nested(name, shapes[name], entries, moving, show) for name in shapes))
+    if pseudo is not None:
+        lines += ["", "", "def surrogate(x):", *_assign([pseudo], ["height"], "h", show), "    return height"]
     source = "\n".join(lines) + "\n"
     namespace: dict[str, Any] = {"torch": torch, "heaviside": hard_spike, "softplus": _softplus}
-    for name, value in constants.numbers().items():
-        array = np.asarray(value, dtype=float)
+    for name, array in numbers.items():
         namespace[name] = float(array) if array.ndim == 0 else torch.as_tensor(array, dtype=dtype, device=device)
     namespace["constant"] = _constant
     exec(compile(source, "<generated torch source of a bioplaus cell>", "exec"), namespace)
@@ -232,18 +277,18 @@ def _unpack(name: str, symbols: Sequence[sp.Symbol]) -> list[str]:
     return [f"    {_tuple(map(str, symbols))}= {name}"] if symbols else []
 
 
-def _assign(expressions: Sequence[sp.Expr], targets: Sequence[str], prefix: str) -> list[str]:
+def _assign(expressions: Sequence[sp.Expr], targets: Sequence[str], prefix: str, show: Callable[[Any], str]) -> list[str]:
     shared, reduced = sp.cse(list(expressions), symbols=(symbol(f"{prefix}{i}_") for i in range(10_000)), order="none")
-    lines = [f"    {name} = {_print(e)}" for name, e in shared]
-    return lines + [f"    {target} = {_print(e)}" for target, e in zip(targets, reduced, strict=True)]
+    lines = [f"    {name} = {show(e)}" for name, e in shared]
+    return lines + [f"    {target} = {show(e)}" for target, e in zip(targets, reduced, strict=True)]
 
 
-def _nested(name: str, shape: tuple[int, ...], entries: Mapping[str, sp.Expr], moving: Mapping[str, sp.Expr]) -> str:
+def _nested(name: str, shape: tuple[int, ...], entries: Mapping[str, sp.Expr], moving: Mapping[str, sp.Expr], show: Callable[[Any], str]) -> str:
     def one(i: int) -> str:
         key = f"{name}_{i}"
         if key in moving:
             return key
-        return "None" if entries[key] == 0 else f"constant({_print(entries[key])})"
+        return "None" if entries[key] == 0 else f"constant({show(entries[key])})"
 
     if len(shape) == 1:
         return f"({_tuple(one(i) for i in range(shape[0]))})"

@@ -1,0 +1,252 @@
+"""Eligibility traces inside a neuron, carried forward: which are needed, what multiplies what, one step in place.
+
+    du_i = Σ_m F_im s'_m + E_i e₋ + G_ik pre;    e = Σ_i ψ_i du_i;    s'_m = Σ_i Ru_mi du_i + ry_m e
+
+where du_i, s'_m, e are the derivatives of u_i, s_m and y of a neuron with respect to one weight onto its channel k. Where all
+coefficients on the way are constants, every neuron of a population has the same trace (``shared``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bioplaus.circuit.network import Wired
+from bioplaus.circuit.transpose import Partials
+from bioplaus.symbolic.torch_source import Entry
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which traces one channel of one projection needs, read off the pattern of zeros and constants."""
+
+    shared: tuple[int, ...]  # u_i whose trace is the same for all neurons: constant coefficients all along
+    own: tuple[int, ...]  # u_i with a trace per synapse
+    stored: tuple[int, ...]  # s_j kept per synapse
+    output: bool  # the last e is needed (cells that read their own output)
+
+
+def plan(part: Partials, k: int) -> Plan:
+    """Reachability and factorisation of channel ``k``."""
+    S = range(len(part.psi))
+
+    def feeds(i: int, j: int) -> bool:
+        """u_j at t−1 → u_i at t, inside the neuron"""
+        through_s = any(part.F[i][m] is not None and (part.Ru[m][j] is not None or (part.ry[m] is not None and part.psi[j] is not None)) for m in S)
+        return through_s or (part.E[i] is not None and part.psi[j] is not None)
+
+    reach = {i for i in S if part.G[i][k] is not None}
+    while True:
+        more = reach | {i for i in S if any(feeds(i, j) for j in reach)}
+        if more == reach:
+            break
+        reach = more
+    shared = set(reach)
+    while True:
+        bad = set()
+        for i in shared:
+            sources = [m for m in S if part.F[i][m] is not None]
+            constant = isinstance(part.G[i][k], float | None) and part.E[i] is None and all(isinstance(part.F[i][m], float) for m in sources)
+            plain = all(
+                part.ry[m] is None and all(part.Ru[m][j] is None or (isinstance(part.Ru[m][j], float) and j in shared) for j in reach) for m in sources
+            )
+            if not (constant and plain):
+                bad.add(i)
+        if not bad:
+            break
+        shared -= bad
+    own = reach - shared
+    stored = tuple(m for m in S if any(part.F[i][m] is not None for i in own) and (part.ry[m] is not None or any(part.Ru[m][j] is not None for j in reach)))
+    return Plan(tuple(sorted(shared)), tuple(sorted(own)), stored, any(part.E[i] is not None for i in own))
+
+
+class Coefficients(NamedTuple):
+    """What multiplies what in one step of the traces of one channel; entries, small as a neuron.
+
+    ``shared[i][j]``: shared trace j into i; ``shared_pre[i]``; ``e_*``: into e; ``s_*[m]``: into the stored s_m.
+    """
+
+    shared: tuple[tuple[Entry, ...], ...]
+    shared_pre: tuple[Entry, ...]
+    e_shared: tuple[Entry, ...]
+    e_pre: Entry
+    e_e: Entry
+    e_s: tuple[Entry, ...]
+    s_shared: tuple[tuple[Entry, ...], ...]
+    s_pre: tuple[Entry, ...]
+    s_e_last: tuple[Entry, ...]
+    s_s: tuple[tuple[Entry, ...], ...]
+    s_e: tuple[Entry, ...]
+
+
+def coefficients(part: Partials, k: int, chosen: Plan) -> Coefficients:
+    """Gathered by what they multiply, so that each synapse is visited as few times as possible.
+
+    du_i = Σ F_im s_m + E_i e₋ + G_ik pre;   e = Σ ψ_i du_i;   s_m = Σ Ru_mi du_i + ry_m e
+    """
+    S, shared, own, stored = range(len(part.psi)), chosen.shared, chosen.own, chosen.stored
+
+    def total(products: Iterable[tuple[Entry, Entry]]) -> Entry:
+        out: Entry = None
+        for a, b in products:
+            out = _e_plus(out, _e_times(a, b))
+        return out
+
+    return Coefficients(
+        shared=tuple(tuple(total((part.F[i][m], part.Ru[m][j]) for m in S) for j in shared) for i in shared),
+        shared_pre=tuple(part.G[i][k] for i in shared),
+        e_shared=tuple(part.psi[i] for i in shared),
+        e_pre=total((part.psi[i], part.G[i][k]) for i in own),
+        e_e=total((part.psi[i], part.E[i]) for i in own) if chosen.output else None,
+        e_s=tuple(total((part.psi[i], part.F[i][m]) for i in own) for m in stored),
+        s_shared=tuple(tuple(part.Ru[m][i] for i in shared) for m in stored),
+        s_pre=tuple(total((part.Ru[m][i], part.G[i][k]) for i in own) for m in stored),
+        s_e_last=tuple(total((part.Ru[m][i], part.E[i]) for i in own) if chosen.output else None for m in stored),
+        s_s=tuple(tuple(total((part.Ru[m][i], part.F[i][q]) for i in own) for q in stored) for m in stored),
+        s_e=tuple(part.ry[m] for m in stored),
+    )
+
+
+def times(a: Entry, b: Entry) -> Entry:
+    """a·b, where None is zero."""
+    return None if a is None or b is None else a * b
+
+
+def plus(a: Entry, b: Entry) -> Entry:
+    """a + b, where None is zero."""
+    return b if a is None else a if b is None else a + b
+
+
+class Coefficients(NamedTuple):
+    """What multiplies what in one step of the traces of one channel; entries, small as a neuron.
+
+    ``shared[i][j]``: shared trace j into i; ``shared_pre[i]``; ``e_*``: into e; ``s_*[m]``: into the stored s_m.
+    """
+
+    shared: tuple[tuple[Entry, ...], ...]
+    shared_pre: tuple[Entry, ...]
+    e_shared: tuple[Entry, ...]
+    e_pre: Entry
+    e_e: Entry
+    e_s: tuple[Entry, ...]
+    s_shared: tuple[tuple[Entry, ...], ...]
+    s_pre: tuple[Entry, ...]
+    s_e_last: tuple[Entry, ...]
+    s_s: tuple[tuple[Entry, ...], ...]
+    s_e: tuple[Entry, ...]
+
+
+def coefficients(part: Partials, k: int, chosen: Plan) -> Coefficients:
+    """Gathered by what they multiply, so that each synapse is visited as few times as possible."""
+    S, shared, own, stored = range(len(part.psi)), chosen.shared, chosen.own, chosen.stored
+
+    def total(products: Iterable[tuple[Entry, Entry]]) -> Entry:
+        out: Entry = None
+        for a, b in products:
+            out = plus(out, times(a, b))
+        return out
+
+    return Coefficients(
+        shared=tuple(tuple(total((part.F[i][m], part.Ru[m][j]) for m in S) for j in shared) for i in shared),
+        shared_pre=tuple(part.G[i][k] for i in shared),
+        e_shared=tuple(part.psi[i] for i in shared),
+        e_pre=total((part.psi[i], part.G[i][k]) for i in own),
+        e_e=total((part.psi[i], part.E[i]) for i in own) if chosen.output else None,
+        e_s=tuple(total((part.psi[i], part.F[i][m]) for i in own) for m in stored),
+        s_shared=tuple(tuple(part.Ru[m][i] for i in shared) for m in stored),
+        s_pre=tuple(total((part.Ru[m][i], part.G[i][k]) for i in own) for m in stored),
+        s_e_last=tuple(total((part.Ru[m][i], part.E[i]) for i in own) if chosen.output else None for m in stored),
+        s_s=tuple(tuple(total((part.Ru[m][i], part.F[i][q]) for i in own) for q in stored) for m in stored),
+        s_e=tuple(part.ry[m] for m in stored),
+    )
+
+
+@dataclass
+class Trace:
+    """Traces of one channel of one projection; ``spare`` takes what is computed from the values it replaces."""
+
+    wired: Wired
+    k: int  # channel index in the cell
+    row: int  # position among the projection's channels
+    plan: Plan
+    shared: list[Tensor]
+    stored: list[Tensor]
+    e: Tensor
+    e_bar: Tensor | None = None
+    e_sum: Tensor | None = None
+    spare: list[Tensor] = field(default_factory=list)
+
+
+@dataclass
+class Traces:
+    """All traces of a network."""
+
+    items: list[Trace]
+    keep_sum: bool = False
+    fresh: bool = True  # no step has been taken: all traces are zero
+
+
+#: a term of a sum over synapses: c · a (per synapse), or c ⊗ v (per neuron and per input)
+Term = tuple[Entry, Tensor]
+
+
+def gather(out: Tensor, terms: list[Term], old: Tensor | None = None, decay: Entry = None) -> None:
+    """out ← decay · old + Σ terms, in place and in as few passes over the synapses as torch allows; ``old`` may be ``out``."""
+    terms = [(c, a) for c, a in terms if c is not None]
+    if old is not None and isinstance(decay, float):
+        alone = next((i for i, (c, a) in enumerate(terms) if isinstance(c, float) and c == 1.0 and a.dim() == 3), None)
+        if alone is not None:
+            torch.add(terms.pop(alone)[1], old, alpha=decay, out=out)
+        else:
+            torch.mul(old, decay, out=out)
+    elif old is not None and decay is not None:
+        torch.mul(old, wide(decay), out=out)
+    elif terms:
+        c, a = terms.pop(0)
+        if isinstance(c, float):
+            out.copy_(c * a if a.dim() == 3 else (c * a).unsqueeze(-2))
+        else:
+            torch.mul(a if a.dim() == 3 else a.unsqueeze(-2), wide(c), out=out)
+    else:
+        out.zero_()
+    for c, a in terms:
+        per_synapse = a if a.dim() == 3 else a.unsqueeze(-2)
+        if isinstance(c, float):
+            out.add_(per_synapse, alpha=c)
+        else:
+            out.addcmul_(per_synapse, wide(c))
+
+
+def wide(c: Any) -> Any:
+    """A per-neuron entry seen by its synapses."""
+    return c.unsqueeze(-1) if isinstance(c, Tensor) else c
+
+
+def advance(trace: Trace, c: Coefficients, pre: Tensor, kappa: float) -> None:
+    """One step of a trace, in place."""
+    shared = []
+    for i, row in enumerate(c.shared):
+        value = times(pre, c.shared_pre[i])
+        for j, a in enumerate(row):
+            value = plus(value, times(trace.shared[j], a))
+        shared.append(value if isinstance(value, Tensor) else torch.zeros_like(trace.shared[i]))
+    trace.shared = shared
+    last = trace.e
+    if trace.plan.output:  # e still stands in its own sum
+        trace.e, trace.spare[-1] = trace.spare[-1], trace.e
+    e_terms = [*zip(c.e_shared, shared, strict=True), (c.e_pre, pre), *zip(c.e_s, trace.stored, strict=True)]
+    gather(trace.e, e_terms, last if trace.plan.output else None, c.e_e)
+    fresh = trace.spare if len(trace.stored) > 1 else trace.stored
+    for m, old in enumerate(trace.stored):
+        terms: list[Term] = [*zip(c.s_shared[m], shared, strict=True), (c.s_pre[m], pre), (c.s_e_last[m], last), (c.s_e[m], trace.e)]
+        terms += [(c.s_s[m][q], other) for q, other in enumerate(trace.stored) if q != m]
+        gather(fresh[m], terms, old, c.s_s[m][m])
+    if len(trace.stored) > 1:
+        kept = len(trace.stored)
+        trace.stored, trace.spare[:kept] = trace.spare[:kept], trace.stored
+    if trace.e_bar is not None:
+        trace.e_bar.lerp_(trace.e, 1 - kappa)

@@ -1,0 +1,450 @@
+"""BP(λ) and n-step synthetic gradients against traces written from the equations, with every Jacobian by autograd."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from rule_helpers import TIGHT, Case, Trajectory, case, normal, off, same, stepped, trajectory, two_populations
+from torch import Tensor
+
+import bioplaus as bp
+from bioplaus import ms
+from bioplaus.check.regimes import knowing
+from bioplaus.circuit.carried import Layout
+from bioplaus.rules import Rule, bp_lambda, dni
+from bioplaus.schedule import Online, Window, sequence
+from bioplaus.tasks import Batch, squared
+from bioplaus.train import Trainer, Training, future_credit, prediction_alignment
+
+# name → model, readout: with and without a memory of the readout, spikes with one
+CIRCUITS: dict[str, tuple[str, Any, int]] = {
+    "elman": ("elman", None, 1), "leaky_rate": ("leaky_rate", None, 1), "gru": ("gru", None, 1), "lstm": ("lstm", None, 1),
+    "lif": ("lif", 10 * ms, 1), "alif": ("alif", 10 * ms, 1), "elman_leaky": ("elman", 5 * ms, 1), "lif_delays": ("lif", 10 * ms, 3),
+    "adex": ("adex", 10 * ms, 2),
+}  # fmt: skip
+PREDICTORS = {"linear": "linear", "mlp": bp.predictor("mlp", hidden=(6,)), "deep": bp.predictor("mlp", hidden=(5, 4)), "features": bp.predictor("mlp", hidden=(6,), train="output")}
+everywhere = pytest.mark.parametrize("name", CIRCUITS)
+any_predictor = pytest.mark.parametrize("predictor", PREDICTORS)
+
+
+@cache
+def circuit(name: str) -> Case:
+    model, tau, delay = CIRCUITS[name]
+    return case(model, tau=tau, delay=delay, units=4, steps=11, size=3, gain=1.5)
+
+
+@cache
+def path(name: str) -> Trajectory:
+    return trajectory(circuit(name))
+
+
+def drawn(c: Case, rule: Rule, seed: int = 0, context: int = 0) -> dict[str, Tensor]:
+    """Predictor weights, all of them random: zeros hide mistakes."""
+    theta = rule.signal.parameters(c.network, torch.Generator().manual_seed(seed), context)
+    return {n: v + 0.3 * normal(*v.shape, seed=seed + i) for i, (n, v) in enumerate(theta.items())}
+
+
+def predicted(theta: dict[str, Tensor], h: Tensor) -> Tensor:
+    """g(h; θ), written out: rectified layers, then an affine one."""
+    layer = 0
+    for prefix in ("", "fixed_"):
+        while f"{prefix}A{layer}" in theta:
+            h = torch.relu(h @ theta[f"{prefix}A{layer}"].T + theta[f"{prefix}b{layer}"])
+            layer += 1
+    return h @ theta["A"].T + theta["b"]
+
+
+def learned(theta: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {n: v for n, v in theta.items() if not n.startswith("fixed_")}
+
+
+def jacobian(theta: dict[str, Tensor], h: Tensor) -> dict[str, Tensor]:
+    """∂g/∂θ, (batch, outputs, shape of θ)."""
+    return {
+        n: torch.autograd.functional.jacobian(lambda v, n=n: predicted(theta | {n: v}, h), theta[n])
+        for n in learned(theta)
+    }  # type: ignore[return-value]
+
+
+def forward_traces(tr: Trajectory, theta: dict[str, Tensor], lmbda: float, gamma: float) -> dict[str, Tensor]:
+    """Σ_t δ_t e_t with the traces of the paper, step by step; negative, as optimisers descend, mean over the batch."""
+    T, B = len(tr.J), len(tr.h[0])
+    g = [predicted(theta, h) for h in tr.h]
+    g[T] = torch.zeros_like(g[T])
+    total = {n: torch.zeros_like(v) for n, v in learned(theta).items()}
+    e: dict[str, Tensor] = {}
+    for t in range(1, T + 1):
+        now = jacobian(theta, tr.h[t - 1])
+        e = now if t == 1 else {n: gamma * lmbda * torch.einsum("boh,bh...->bo...", tr.J[t - 2], e[n]) + now[n] for n in now}
+        delta = torch.einsum("bo,boh->bh", tr.q[t - 1] + gamma * g[t], tr.J[t - 1]) - g[t - 1]
+        for n in total:
+            total[n] -= torch.einsum("bo,bo...->...", delta, e[n]) / B
+    return total
+
+
+def lambda_targets(tr: Trajectory, theta: dict[str, Tensor], lmbda: float, gamma: float) -> list[Tensor]:
+    """Γ_t = (q_{t+1} + γ[(1 − λ) g(h_{t+1}) + λ Γ_{t+1}]) J_{t+1} for t = 0 … T − 1, with Γ_T = g(h_T) = 0."""
+    T = len(tr.J)
+    target, out = torch.zeros_like(tr.h[T]), []
+    for t in reversed(range(T)):
+        g = predicted(theta, tr.h[t + 1]) if t + 1 < T else torch.zeros_like(tr.h[T])
+        target = torch.einsum("bo,boh->bh", tr.q[t] + gamma * ((1 - lmbda) * g + lmbda * target), tr.J[t])
+        out.append(target)
+    return out[::-1]
+
+
+def true_future(c: Case) -> list[Tensor]:
+    """dL_{>t}/dh_t for t = 0 … T, by autograd through the whole rest of the sequence, T times."""
+    layout, out = Layout(c.network), []
+    for t in range(c.batch.steps + 1):
+        h = layout.vectors(c.window)[t].detach().requires_grad_()
+        state, total = h, torch.zeros(())
+        for k in range(t, c.batch.steps):
+            state = stepped(c, k, state)
+            total = total + after(c, k, state)
+        out.append(torch.autograd.grad(total, h)[0] if t < c.batch.steps else torch.zeros_like(h))
+    return out
+
+
+def after(c: Case, t: int, h: Tensor) -> Tensor:
+    from rule_helpers import loss_at
+
+    return loss_at(c, t, h)
+
+
+# -- the facts of MATHS §5 --------------------------------------------------------------------------------------------
+
+
+@everywhere
+def test_the_jacobian_is_autograds(name):
+    c, tr = circuit(name), path(name)
+    layout = Layout(c.network)
+    for t, step in enumerate(c.observed.linear.each()):
+        torch.testing.assert_close(layout.jacobian(step), tr.J[t], rtol=TIGHT, atol=TIGHT * float(tr.J[t].abs().max()))
+    direct = c.observed.direct()
+    torch.testing.assert_close(layout.flat(direct, layout.vectors(c.window)[1:]), torch.stack(tr.q), rtol=TIGHT, atol=1e-12)
+
+
+@everywhere
+@any_predictor
+@pytest.mark.parametrize("lmbda", (0.0, 0.5, 1.0))
+def test_traces_forward_and_the_gradient_of_the_regression_on_lambda_targets(name, predictor, lmbda):
+    """With θ held, Σ δ e is the gradient of ½ Σ ‖g(h_t) − Γ_t‖², and every schedule returns it."""
+    c, tr = circuit(name), path(name)
+    rule = bp_lambda(lmbda, PREDICTORS[predictor], discount=0.9)
+    theta = drawn(c, rule)
+    expected = forward_traces(tr, theta, lmbda, 0.9)
+    assert all(bool(v.any()) for v in expected.values())
+    targets = lambda_targets(tr, theta, lmbda, 0.9)
+    free = {n: v.clone().requires_grad_() for n, v in theta.items()}
+    loss = sum(0.5 * (predicted(free, h) - target).square().sum() for h, target in zip(tr.h, targets, strict=False)) / c.batch.size
+    assert isinstance(loss, Tensor)
+    by_regression = dict(zip(expected, torch.autograd.grad(loss, [free[n] for n in expected]), strict=True))
+    same(expected, by_regression)
+    for schedule in (Online(), Window(), Window(4), Window(1)):
+        outcome = c.outcome(replace(rule, schedule=schedule), theta)
+        same(outcome.own, expected)
+
+
+@everywhere
+def test_lambda_and_gamma_of_one_regress_on_the_true_gradient(name):
+    c, tr = circuit(name), path(name)
+    rule = bp_lambda(1.0)
+    theta = drawn(c, rule)
+    truth = true_future(c)
+    for target, true in zip(lambda_targets(tr, theta, 1.0, 1.0), truth, strict=False):
+        torch.testing.assert_close(target, true, rtol=1e-9, atol=TIGHT * float(true.abs().max()))
+    torch.testing.assert_close(future_credit(c.network, c.observed.linear, c.observed), torch.stack(truth[1:]), rtol=1e-9, atol=1e-11)
+    free = {n: v.clone().requires_grad_() for n, v in theta.items()}
+    loss = 0.5 * sum((predicted(free, h) - t).square().sum() for h, t in zip(tr.h[:-1], truth, strict=False)) / c.batch.size
+    same(c.outcome(rule, theta).own, dict(zip(free, torch.autograd.grad(loss, list(free.values())), strict=True)))  # type: ignore[arg-type]
+
+
+# -- what the cortex gets ---------------------------------------------------------------------------------------------
+
+
+def with_synthetic_gradients(c: Case, ends: list[tuple[int, int]], g: dict[int, Tensor]) -> dict[str, Tensor]:
+    """By autograd: Σ over windows (a, b] of their loss + g(h_b)·h_b, with nothing else crossing the borders."""
+    from rule_helpers import unpacked
+
+    network = c.network
+    kept = network.weights
+    leaves = {n: w.clone().requires_grad_() for n, w in kept.items()}
+    network.weights = leaves
+    try:
+        layout, total = Layout(network), torch.zeros((), dtype=torch.float64)
+        recorded = layout.vectors(c.window).detach()
+        drives = network.drive(c.batch.inputs)
+        for a, b in ends:
+            state = unpacked(network, recorded[a], c.window.steps[a].before)
+            for t in range(a, b):
+                state = network.advance(state, tuple(d[t] for d in drives), differentiable=True).after
+                o = network.output(torch.cat(network.read(state), -1))
+                total = total + (squared.value(o, c.batch.targets[t]) * c.batch.weight[t]).sum()
+            if b in g:
+                total = total + (g[b] * layout.vector(state)).sum()
+        found = torch.autograd.grad(total / c.batch.size, list(leaves.values()))
+    finally:
+        network.weights = kept
+    return {n: v * network.masks.get(n, 1) for n, v in zip(leaves, found, strict=True)}
+
+
+def windows(T: int, K: int) -> list[tuple[int, int]]:
+    return [(a, min(a + K, T)) for a in range(0, T, K)]
+
+
+@everywhere
+@pytest.mark.parametrize("predictor", ("linear", "mlp"))
+def test_the_cortex_learns_from_this_step_and_the_prediction(name, predictor):
+    c = circuit(name)
+    rule = bp_lambda(0.5, PREDICTORS[predictor], discount=0.9, injection=0.7)
+    theta, h, T = drawn(c, rule), path(name).h, c.batch.steps
+    synthetic = {t: 0.7 * predicted(theta, h[t]) for t in range(1, T)}
+    expected = with_synthetic_gradients(c, windows(T, 1), synthetic)
+    assert off(expected, c.true) > 1e-3
+    for schedule in (Online(), Window(), Window(4)):
+        same(c.gradients(replace(rule, schedule=schedule), theta), expected)
+
+
+@everywhere
+@pytest.mark.parametrize("steps", (1, 3, 11, 50))
+def test_n_step_synthetic_gradients(name, steps):
+    c, T = circuit(name), circuit(name).batch.steps
+    rule = dni(steps, PREDICTORS["mlp"], discount=0.9, injection=0.7)
+    theta, h, tr = drawn(c, rule), path(name).h, path(name)
+    cuts = windows(T, steps)
+    expected = with_synthetic_gradients(c, cuts, {b: 0.7 * predicted(theta, h[b]) for _, b in cuts[:-1]})
+    outcome = c.outcome(rule, theta)
+    same(outcome.gradients, expected)
+    if steps >= T:
+        same(outcome.gradients, c.true)
+    free = {n: v.clone().requires_grad_() for n, v in theta.items()}
+    loss = torch.zeros(())
+    for a, b in cuts:
+        target = torch.zeros_like(h[b]) if b == T else 0.9 * predicted(theta, h[b])
+        for t in reversed(range(a, b)):
+            target = torch.einsum("bo,boh->bh", tr.q[t] + target, tr.J[t])
+        loss = loss + 0.5 * (predicted(free, h[a]) - target).square().sum() / c.batch.size
+    same(outcome.own, dict(zip(free, torch.autograd.grad(loss, list(free.values())), strict=True)))
+
+
+@everywhere
+def test_one_step_of_dni_is_bp_zero(name):
+    c = circuit(name)
+    for options in ({}, {"discount": 0.8, "injection": 0.3}):
+        theta = drawn(c, dni())
+        one, other = c.outcome(dni(1, **options), theta), c.outcome(bp_lambda(0.0, **options), theta)  # type: ignore[arg-type]
+        same(one.gradients, other.gradients)
+        same(one.own, other.own)
+
+
+@everywhere
+def test_without_injection_only_this_step_is_left(name):
+    c = circuit(name)
+    theta = drawn(c, bp_lambda())
+    alone = c.gradients(bp.rule("tbptt", steps=1))
+    for rule in (bp_lambda(1.0, injection=0.0), bp_lambda(0.0, injection=0.0, schedule="online"), dni(1, injection=0.0)):
+        same(c.gradients(rule, theta), alone)
+    same(c.gradients(bp_lambda(), {n: torch.zeros_like(v) for n, v in theta.items()}), alone)
+    assert off(c.gradients(bp_lambda(), theta), alone) > 1e-3
+
+
+@everywhere
+def test_a_predictor_that_knows_makes_it_exact(name):
+    c = circuit(name)
+    known = knowing(c)
+    for rule in (bp_lambda(0.0, known), bp_lambda(1.0, known), bp_lambda(0.3, known, schedule="online"), dni(1, known), dni(4, known)):
+        outcome = c.outcome(rule)
+        same(outcome.gradients, c.true)
+        for error in ("td_error", "prediction_error"):
+            assert outcome.info.get(error, 0.0) < 1e-20 * float(known.truth.square().mean())
+    assert off(c.gradients(bp_lambda(0.0, known, injection=0.9)), c.true) > 1e-3
+
+
+def test_the_exact_affine_predictor_of_a_linear_net():
+    """T = 2, loss at the end: g(h) = CᵀC W h + Cᵀ(c − y) turned through W is exact, and the regression has its zero there."""
+    network = bp.circuit("recurrent", cell=bp.model("elman", rate="x"), inputs=3, units=4, outputs=2, bias=False).build(seed=2, dtype=torch.float64)
+    network.weights["b_out"] += 0.3
+    x = normal(2, 40, 3, seed=1)
+    x[1] = 0.0
+    y = normal(1, 1, 2, seed=2).expand(2, 40, 2)
+    weight = torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, 40)
+    c = Case(network, Batch(x, y, weight)).alive()
+    W, C, b = network.weights["W_rec"], network.weights["W_out"], network.weights["b_out"]
+    theta = {"A": W.T @ C.T @ C @ W, "b": W.T @ C.T @ (b - y[0, 0])}
+    assert Layout(network).size == 4  # h is y alone
+    for lmbda in (0.0, 0.5, 1.0):
+        for schedule in ("online", "window"):
+            outcome = c.outcome(bp_lambda(lmbda, schedule=schedule), theta)
+            same(outcome.gradients, c.true)
+    same(c.gradients(dni(1), theta), c.true)
+    assert off(c.gradients(bp_lambda(), {n: 1.01 * v for n, v in theta.items()}), c.true) > 1e-3
+
+
+# -- γ, λ and s are three things ---------------------------------------------------------------------------------------
+
+
+@everywhere
+def test_discount_trace_and_injection_are_separate(name):
+    c = circuit(name)
+    theta = drawn(c, bp_lambda())
+    base = {"lmbda": 0.5, "discount": 0.9, "injection": 0.7}
+    at_base = c.outcome(bp_lambda(**base), theta)  # type: ignore[arg-type]
+
+    def changed(**value: float) -> Any:
+        return c.outcome(bp_lambda(**(base | value)), theta)  # type: ignore[arg-type]
+
+    same(changed(injection=0.2).own, at_base.own, 0.0)
+    assert off(changed(injection=0.2).gradients, at_base.gradients) > 1e-3
+    for other in (changed(lmbda=0.1), changed(discount=0.4)):
+        same(other.gradients, at_base.gradients, 0.0)
+        assert off(other.own, at_base.own) > 1e-3
+    # γ and λ enter the trace together but the TD error apart
+    assert off(changed(lmbda=0.9, discount=0.5).own, at_base.own) > 1e-3
+
+
+@everywhere
+def test_beyond_the_end_there_is_no_future(name):
+    """A sequence of one step: the predictor's weights change nothing for the cortex; nor does γ for the predictor."""
+    c = circuit(name)
+    short = Case(c.network, Batch(c.batch.inputs[:1], c.batch.targets[:1], torch.ones_like(c.batch.weight[:1]), c.batch.context))
+    theta = drawn(c, bp_lambda())
+    for rule in (bp_lambda(1.0), bp_lambda(0.0, schedule="online"), dni(1), dni(3)):
+        same(short.gradients(rule, theta), short.true)
+    same(short.outcome(bp_lambda(1.0, discount=0.1), theta).own, short.outcome(bp_lambda(1.0), theta).own, 0.0)
+
+
+def test_the_last_window_may_be_short_and_windows_may_be_longer_than_the_sequence():
+    c = circuit("alif")
+    theta = drawn(c, bp_lambda())
+    whole = c.outcome(bp_lambda(0.8), theta)
+    for steps in (2, 5, 10, 11, 12, 100):
+        outcome = c.outcome(bp_lambda(0.8, schedule="window", steps=steps), theta)
+        same(outcome.gradients, whole.gradients)
+        same(outcome.own, whole.own)
+
+
+def test_two_kinds_of_cells_with_delays_and_a_leaky_readout():
+    c = two_populations("alif", "gru", steps=8)
+    tr = trajectory(c)
+    rule = bp_lambda(0.6, discount=0.9)
+    theta = drawn(c, rule)
+    expected = forward_traces(tr, theta, 0.6, 0.9)
+    for schedule in (Online(), Window(), Window(3)):
+        same(c.outcome(replace(rule, schedule=schedule), theta).own, expected)
+    synthetic = {t: predicted(theta, tr.h[t]) for t in range(1, 8)}
+    same(c.gradients(rule, theta), with_synthetic_gradients(c, windows(8, 1), synthetic))
+
+
+# -- context, the circuit's own cerebellum, learning ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("predictor", ("linear", "mlp"))
+def test_context_is_part_of_what_the_predictor_sees(predictor):
+    c = circuit("lstm")
+    rule = bp_lambda(0.5, PREDICTORS[predictor], discount=0.9, context=True)
+    theta = drawn(c, rule, context=3)
+    assert c.batch.context is not None
+    told = Trajectory([torch.cat([h, c.batch.context], -1) for h in path("lstm").h], path("lstm").J, path("lstm").q)
+    expected = forward_traces(told, theta, 0.5, 0.9)
+    synthetic = {t: predicted(theta, told.h[t]) for t in range(1, c.batch.steps)}
+    for schedule in (Online(), Window(), Window(4)):
+        outcome = c.outcome(replace(rule, schedule=schedule), theta)
+        same(outcome.own, expected)
+        same(outcome.gradients, with_synthetic_gradients(c, windows(c.batch.steps, 1), synthetic))
+    n = dni(3, PREDICTORS[predictor], context=True)
+    swapped = Case(c.network, replace(c.batch, context=c.batch.context.flip(0)))
+    assert off(swapped.outcome(n, theta).own, c.outcome(n, theta).own) > 1e-3
+    assert off(swapped.gradients(n, theta), c.gradients(n, theta)) > 1e-3
+
+
+def test_the_circuits_own_cerebellum_is_used():
+    options: dict[str, Any] = dict(cell=bp.model("lstm"), inputs=4, units=4, outputs=2)
+    network = bp.circuit("cortico_cerebellar", cerebellum="mlp", hidden=(5,), **options).build(dtype=torch.float64)
+    size = Layout(network).size
+    assert size == 8  # c and y
+    generator = torch.Generator()
+    of_circuit = bp_lambda().signal.parameters(network, generator, 0)
+    assert of_circuit["A0"].shape == (5, 8) and of_circuit["A"].shape == (8, 5)
+    assert bp_lambda(predictor="linear").signal.parameters(network, generator, 0)["A"].shape == (8, 8)
+    plain = bp.circuit("recurrent", **options).build(dtype=torch.float64)
+    assert set(bp_lambda().signal.parameters(plain, generator, 0)) == {"A", "b"}
+    assert set(bp_lambda(hidden=(3, 2)).signal.parameters(plain, generator, 0)) == {"A0", "b0", "A1", "b1", "A", "b"}
+
+
+@any_predictor
+def test_predictors_against_autograd(predictor):
+    g = PREDICTORS[predictor] if not isinstance(PREDICTORS[predictor], str) else bp.predictor("linear")
+    theta = g.init(5, 3, torch.Generator().manual_seed(1), torch.float64, "cpu")
+    assert not bool(g.predict(theta, normal(7, 2, 5)).any()), "starts silent"
+    theta = {n: v + 0.5 * normal(*v.shape, seed=i) for i, (n, v) in enumerate(theta.items())}
+    h, u = normal(7, 2, 5, seed=3), normal(7, 2, 3, seed=4)
+    torch.testing.assert_close(g.predict(theta, h), predicted(theta, h), rtol=1e-13, atol=1e-13)
+    free = {n: v.clone().requires_grad_() for n, v in theta.items()}
+    expected = torch.autograd.grad((predicted(free, h) * u).sum(), [free[n] for n in learned(theta)])
+    same(g.gradient(theta, h, u), dict(zip(learned(theta), expected, strict=True)))
+    assert set(g.gradient(theta, h, u)) == set(learned(theta))
+    same(g.jacobian(theta, h[0]), jacobian(theta, h[0]))
+
+
+def test_prediction_alignment_is_one_for_a_predictor_that_knows():
+    c = circuit("lif")
+    known = knowing(c)
+    assert prediction_alignment(c.network, bp_lambda(1.0, known), {}, c.batch, squared, c.window) == pytest.approx(1.0, abs=1e-12)
+    theta = drawn(c, bp_lambda())
+    h, truth = torch.stack(path("lif").h[1:-1]), torch.stack(true_future(c)[1:-1])
+    expected = torch.nn.functional.cosine_similarity(predicted(theta, h), truth, dim=-1).mean()
+    assert prediction_alignment(c.network, bp_lambda(), theta, c.batch, squared, c.window) == pytest.approx(float(expected), abs=1e-10)
+
+
+def test_sharper_traces_see_further():
+    """A fixed linear network, one target at the end: the longer the trace, the better the prediction of the gradient.
+
+    Alignment after 400 updates of the predictor, one seed; the published size of network and task.
+    """
+    task = bp.task("target_reaching", steps=10, targets=1)
+    linear = bp.circuit("recurrent", cell=bp.model("elman", rate="x"), inputs=10, units=30, outputs=2, init="uniform", bias=False)
+    training = Training(batch=10, lr=0.0, predictor_lr=1e-4, betas=(0.9, 0.98), eps=1e-9)
+    found = {}
+    for lmbda in (0.0, 0.5, 1.0):
+        trainer = Trainer(linear, task, bp_lambda(lmbda), training, seed=0)
+        before = {n: w.clone() for n, w in trainer.network.weights.items()}
+        for _ in range(400):
+            trainer.update()
+        assert all(torch.equal(w, before[n]) for n, w in trainer.network.weights.items()), "the cortex is fixed"
+        found[lmbda] = trainer.alignment(task.batch(trainer.generator, 10))["prediction"]
+    assert found[1.0] > found[0.5] + 0.05 > found[0.0] + 0.1, found
+    assert found[1.0] > 0.5, found
+
+
+def test_the_cortex_learns_with_its_cerebellum():
+    """Six targets, credit over ten steps: with the prediction it learns what it cannot without."""
+    task = bp.task("target_reaching", steps=6, targets=6)
+    cortex = bp.circuit("cortico_cerebellar", cell=bp.model("elman"), inputs=10, units=20, outputs=2)
+    training = Training(batch=16, lr=2e-3)
+    final = {}
+    for name, rule in {"with": bp_lambda(1.0), "without": bp_lambda(1.0, injection=0.0), "bptt": bp.rule("bptt")}.items():
+        trainer = Trainer(cortex, task, rule, training, seed=1)
+        losses = [trainer.update()["loss"] for _ in range(250)]
+        final[name] = sum(losses[-25:]) / 25
+    assert final["bptt"] < final["with"] < 0.5 * final["without"], final
+
+
+def test_sequence_gives_the_mean_over_the_batch():
+    """Two samples side by side give the mean of what each gives alone, of every gradient."""
+    c = circuit("elman")
+    rule = bp_lambda(0.5)
+    theta = drawn(c, rule)
+    alone = []
+    for i in range(c.batch.size):
+        b = c.batch
+        assert b.context is not None
+        one = Batch(b.inputs[:, i : i + 1], b.targets[:, i : i + 1], b.weight[:, i : i + 1], b.context[i : i + 1])
+        outcome = sequence(c.network, rule, theta, one, squared)
+        alone.append(outcome.gradients | outcome.own)
+    together = c.outcome(rule, theta)
+    same(together.gradients | together.own, {n: sum(a[n] for a in alone) / len(alone) for n in alone[0]})  # type: ignore[misc]
