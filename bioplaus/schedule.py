@@ -147,7 +147,7 @@ def sequence(
         outputs, value, infos, windows = [], 0.0, [], []
         for start in range(0, T, K):
             x, targets, weight = (a[start : start + K] for a in (batch.inputs, batch.targets, batch.weight))
-            window, state = roll(network, state, x)
+            window, state = roll(network, state, x, states=keep_windows or future.reads_state)
             final = start + K >= T
             linear = Linear(network, window)
             o = network.output(window.seen())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from rule_helpers import TIGHT, Case, Trajectory, case, normal, off, same, stepped, trajectory, two_populations
+from rule_helpers import TIGHT, Case, Trajectory, case, loss_at, normal, off, same, stepped, trajectory, two_populations, unpacked
 from torch import Tensor
 
 import bioplaus as bp
@@ -105,15 +105,9 @@ def true_future(c: Case) -> list[Tensor]:
         state, total = h, torch.zeros(())
         for k in range(t, c.batch.steps):
             state = stepped(c, k, state)
-            total = total + after(c, k, state)
+            total = total + loss_at(c, k, state)
         out.append(torch.autograd.grad(total, h)[0] if t < c.batch.steps else torch.zeros_like(h))
     return out
-
-
-def after(c: Case, t: int, h: Tensor) -> Tensor:
-    from rule_helpers import loss_at
-
-    return loss_at(c, t, h)
 
 
 # -- the facts of MATHS §5 --------------------------------------------------------------------------------------------
@@ -169,8 +163,6 @@ def test_lambda_and_gamma_of_one_regress_on_the_true_gradient(name):
 
 def with_synthetic_gradients(c: Case, ends: list[tuple[int, int]], g: dict[int, Tensor]) -> dict[str, Tensor]:
     """By autograd: Σ over windows (a, b] of their loss + g(h_b)·h_b, with nothing else crossing the borders."""
-    from rule_helpers import unpacked
-
     network = c.network
     kept = network.weights
     leaves = {n: w.clone().requires_grad_() for n, w in kept.items()}
@@ -422,15 +414,15 @@ def test_sharper_traces_see_further():
 
 
 def test_the_cortex_learns_with_its_cerebellum():
-    """Six targets, credit over ten steps: with the prediction it learns what it cannot without."""
+    """Six targets, credit over six steps: with the prediction it learns what it cannot without."""
     task = bp.task("target_reaching", steps=6, targets=6)
     cortex = bp.circuit("cortico_cerebellar", cell=bp.model("elman"), inputs=10, units=20, outputs=2)
-    training = Training(batch=16, lr=2e-3)
+    training = Training(batch=16, lr=2e-3, predictor_lr=1e-2)
     final = {}
     for name, rule in {"with": bp_lambda(1.0), "without": bp_lambda(1.0, injection=0.0), "bptt": bp.rule("bptt")}.items():
         trainer = Trainer(cortex, task, rule, training, seed=1)
-        losses = [trainer.update()["loss"] for _ in range(250)]
-        final[name] = sum(losses[-25:]) / 25
+        losses = [trainer.update()["loss"] for _ in range(320)]
+        final[name] = sum(losses[-40:]) / 40
     assert final["bptt"] < final["with"] < 0.5 * final["without"], final
 
 

@@ -38,7 +38,7 @@ def clamped() -> bp.Cell:
 
 
 def held() -> bp.Cell:
-    """Two coupled linear variables, one held while refractory: the exact step of the other is another one then."""
+    """Two coupled variables, one held while refractory: the other then takes another step than the flag alone would give."""
     return bp.Cell(
         name="held",
         equations="""dv/dt = (-v - w + I)/tau : 1 (unless refractory)
@@ -47,6 +47,7 @@ def held() -> bp.Cell:
         reset="v = -0.5",
         surrogate=bp.triangular(),
         refractory=10 * ms,
+        method="rk2",
         parameters=dict(tau=15 * ms, tau_w=150 * ms, threshold=0.6),
     )
 

@@ -242,6 +242,25 @@ def test_one_broken_arm_does_not_stop_the_others(study):
     assert pd.read_csv(study / "runs" / "both" / "table.csv")["arm"].tolist() == ["bptt"]
 
 
+def test_what_cannot_be_run_is_refused_before_the_first_run(study):
+    experiment = bp.experiment("small")
+    good = experiment.arms["bptt"]
+    bad = Arm(good.circuit, good.task, bp.rule("rflo"), good.training)
+    with pytest.raises(bp.errors.RuleError, match="rflo"):
+        run_experiment(Experiment("e", {"bptt": good, "rflo": bad}), "e")
+    assert not (study / "runs").exists()
+
+    run_experiment(Experiment("e", {"bptt": good}, seeds=(0,)), "e")
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(Experiment("e", {"bptt": good}, seeds=(1,)), "e", progress=stopping(2))
+    (place,) = (study / "runs" / "e").glob("bptt-s1-*")
+    (place / "checkpoint.pt").write_bytes(b"broken")
+    heard = []
+    with pytest.raises(RunError, match="checkpoint.pt can't be used"):
+        run_experiment(Experiment("e", {"bptt": good}, seeds=(2, 1)), "e", progress=heard.append)
+    assert heard == [] and not list((study / "runs" / "e").glob("bptt-s2-*"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_workers_have_saved_and_the_command_goes_on(study, capsys, number):
     """However the command is stopped, every run goes on from its checkpoint and ends as if nothing had been."""
@@ -351,6 +370,14 @@ def test_compare(study, capsys):
     assert json.loads(runs[0].read_text())["config"]["rule"]["signal"]["lmbda"] == 0
     assert Run.load(runs[0].parent).network.weights, "a comparison is made again from what it records"
     assert cli.main(["figure", str(folder)]) == 0
+
+
+def test_a_value_that_makes_no_sense_is_refused_before_anything_runs(study, capsys):
+    for words in ("run small --lr -1", "compare target_reaching --rules bptt --updates -3"):
+        assert cli.main(words.split()) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and ("-1" in error or "-3" in error)
+    assert not Path("runs").exists()
 
 
 def test_numerical_trouble_on_the_command_line(study, capsys):

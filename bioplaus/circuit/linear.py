@@ -77,8 +77,7 @@ class Window:
             return self.x
         if w.source == -2:
             return self.x.new_ones(*self.x.shape[:-1], 1)
-        age = (w.spec.delay or 1) - 1
-        return self._stack(("pre", w.source, age), lambda step: step.before.populations[w.source].y[age])
+        return self._stack(("pre", w.source, w.age), lambda step: step.before.populations[w.source].y[w.age])
 
     def seen(self) -> Tensor:
         """ȳ of all readout sources side by side, (time, batch, unit)."""
@@ -91,14 +90,19 @@ class Window:
         return self.get(p, "y_now", 0)
 
 
-def roll(network: Network, state: State, x: Tensor) -> tuple[Window, State]:
-    """Run the circuit over inputs (time, batch, input)."""
+def roll(network: Network, state: State, x: Tensor, states: bool = True) -> tuple[Window, State]:
+    """Run the circuit over inputs (time, batch, input).
+
+    ``states=False`` forgets the state variables (after the reset) and currents that no derivative needs: the less is kept,
+    the less memory is touched.
+    """
     drives = [d.unbind(0) for d in network.drive(x)]
     steps = []
+    lean = not states and not any(p.kernel.needs & {"s", "I"} for p in network.populations)
     for drive in zip(*drives, strict=True):
         step = network.advance(state, drive)
-        steps.append(step)
         state = step.after
+        steps.append(step.without_states() if lean else step)
     return Window(network, steps, x), state
 
 
@@ -167,23 +171,32 @@ def to_u(network: Network, steps: Sequence[Transpose], P: Sequence[Any], credit:
     ``P`` is one entry of `Linear.at_steps`, or `Linear.varying` to treat all steps of a window at once, each by itself.
     """
     y = [ages[0] for ages in credit.y]
-    filtered = credit.filtered
-    if filtered:
-        for m, s in enumerate(network.sources):
-            f = filtered[m]
-            if f is not None:
-                now = y[s]
-                y[s] = f * (1 - network.kappa) if now is None else torch.add(now, f, alpha=1 - network.kappa)
-        filtered = tuple(None if f is None else f * network.kappa for f in filtered)
-    u = []
-    for step, p, s, now in zip(steps, P, credit.s, y, strict=True):
-        some = next((a for a in (now, *s) if a is not None), None)
-        if some is None:
-            u.append((None,) * len(s))
-            continue
-        zero = torch.zeros_like(some) if now is None or None in s else some
-        u.append(step.to_u(p, [zero if a is None else a for a in s], zero if now is None else now))
-    return u, Credit(tuple((None,) * len(s) for s in credit.s), tuple((*ages[1:], None) for ages in credit.y), filtered)
+    filtered: list[Tensor | None] = []
+    for source, f in zip(network.sources, credit.filtered, strict=False):
+        if f is not None:
+            now = y[source]
+            y[source] = f * (1 - network.kappa) if now is None else torch.add(now, f, alpha=1 - network.kappa)
+        filtered.append(None if f is None else f * network.kappa)
+    u: Inner = []
+    for p, step, held, s, now in zip(network.populations, steps, P, credit.s, y, strict=True):
+        if now is None or lacking(s, p.live):
+            some = next((a for a in (now, *s) if a is not None), None)
+            if some is None:
+                u.append((None,) * len(s))
+                continue
+            zero = torch.zeros_like(some)
+            s, now = tuple(zero if a is None else a for a in s), zero if now is None else now
+        u.append(step.to_u(held, s, now))
+    aged = tuple([(*ages[1:], None) for ages in credit.y])
+    return u, Credit(tuple([(None,) * len(s) for s in credit.s]), aged, tuple(filtered))
+
+
+def lacking(s: Sequence[Tensor | None], live: Sequence[bool]) -> bool:
+    """Whether credit for a live state is missing."""
+    for a, crosses in zip(s, live, strict=True):
+        if crosses and a is None:
+            return True
+    return False
 
 
 def to_h(
@@ -194,7 +207,7 @@ def to_h(
     s: list[tuple[Tensor | None, ...]] = []
     y = [list(ages) for ages in passed.y]
     for i, (step, p, a_u) in enumerate(zip(steps, P, u, strict=True)):
-        if all(a is None for a in a_u):
+        if a_u[0] is None and all(a is None for a in a_u):
             s.append(a_u)
             continue
         old, own = step.to_h(p, a_u)
@@ -206,9 +219,8 @@ def to_h(
         for w in network.recurrent:
             a = channels(network, I[w.target], w)
             if a is not None:
-                age = (w.spec.delay or 1) - 1
-                W, old_y = network.weights[w.spec.name], y[w.source][age]
-                y[w.source][age] = torch.addmm(old_y, a, W) if old_y is not None and a.dim() == 2 == old_y.dim() else plus(old_y, a @ W)
+                W, old_y = network.weights[w.spec.name], y[w.source][w.age]
+                y[w.source][w.age] = torch.addmm(old_y, a, W) if old_y is not None and a.dim() == 2 == old_y.dim() else plus(old_y, a @ W)
     return I, Credit(tuple(s), tuple(map(tuple, y)), passed.filtered)
 
 

@@ -45,6 +45,13 @@ class Step(NamedTuple):
     active: tuple[Tensor | None, ...]
     after: State
 
+    def without_states(self) -> Step:
+        """The same with outputs only, where nothing else will be asked for."""
+        before, after = (
+            State(tuple([PopulationState((), p.y, None) for p in state.populations]), state.filtered) for state in (self.before, self.after)
+        )
+        return Step(before, (), self.u, self.active, after)
+
 
 @dataclass(frozen=True)
 class Wired:
@@ -55,6 +62,7 @@ class Wired:
     target: int
     channels: tuple[int, ...]
     whole: bool  # covers all channels of the target in order
+    age: int = 0  # which of the source's kept outputs arrives
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,7 @@ class Wiring:
     start: tuple[float, ...]
     live: tuple[bool, ...]
     incoming: tuple[Wired, ...]
+    channels: int
 
 
 class Network:
@@ -97,7 +106,7 @@ class Network:
             assert p.channels is not None
             channels = tuple(tuple(cell.inputs).index(c) for c in p.channels)
             source = -1 if p.source == INPUT else names.index(p.source)
-            self.wired.append(Wired(p, source, names.index(p.target), channels, channels == tuple(range(len(cell.inputs)))))
+            self.wired.append(Wired(p, source, names.index(p.target), channels, channels == tuple(range(len(cell.inputs))), max((p.delay or 1) - 1, 0)))
             self._draw(p, circuit.inputs if source < 0 else circuit.populations[p.source].size, generator)
         for i, (name, population) in enumerate(circuit.populations.items()):
             if population.bias is not None:
@@ -133,7 +142,7 @@ class Network:
             name=name, size=population.size, kernel=kernel, refractory=refractory_steps(cell, self.circuit.dt), ages=ages,
             start=tuple(plain(cell.start.get(s, 0.0)) for s in cell.states),
             live=tuple(s in kernel.derived.live for s in cell.states),
-            incoming=tuple(w for w in self.wired if w.target == index),
+            incoming=tuple(w for w in self.wired if w.target == index), channels=len(cell.inputs),
         )  # fmt: skip
 
     def _draw(self, p: Projection, pre: int, generator: torch.Generator) -> None:
@@ -219,16 +228,14 @@ class Network:
                     I = self._add(I, x @ self.weights[w.spec.name].T, w, p)
                 elif w.source == -2:
                     I = self._add(I, self.weights[w.spec.name].expand(*x.shape[:-1], -1), w, p)
-            K = len(p.kernel.derived.inputs)
-            total.append(I if I is not None else x.new_zeros(*x.shape[:-1], K * p.size))
+            total.append(I if I is not None else x.new_zeros(*x.shape[:-1], p.channels * p.size))
         return tuple(total)
 
     @staticmethod
     def _add(I: Tensor | None, part: Tensor, w: Wired, p: Wiring) -> Tensor:
-        K = len(p.kernel.derived.inputs)
         if w.whole:
             return part if I is None else I + part
-        spread = part.new_zeros(*part.shape[:-1], K, p.size)
+        spread = part.new_zeros(*part.shape[:-1], p.channels, p.size)
         spread[..., list(w.channels), :] = part.unflatten(-1, (len(w.channels), p.size))
         return spread.flatten(-2) if I is None else I + spread.flatten(-2)
 
@@ -238,11 +245,9 @@ class Network:
         for p, before, I in zip(self.populations, state.populations, drive, strict=True):
             for w in p.incoming:
                 if w.source >= 0:
-                    y = state.populations[w.source].y[(w.spec.delay or 1) - 1]
-                    W = self.weights[w.spec.name]
+                    y, W = state.populations[w.source].y[w.age], self.weights[w.spec.name]
                     I = torch.addmm(I, y, W.T) if w.whole else self._add(I, y @ W.T, w, p)
-            K = len(p.kernel.derived.inputs)
-            channels = (I,) if K == 1 else I.chunk(K, -1)
+            channels = (I,) if p.channels == 1 else I.chunk(p.channels, -1)
             wait, active = before.wait, None
             if wait is not None:
                 wait = (wait - 1).clamp_min(0)

@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 from typing import Any, TypeVar
 
 from bioplaus.cli import UsageError
-from bioplaus.errors import unknown
+from bioplaus.errors import BioplausError, unknown
 
 T = TypeVar("T")
 
@@ -160,6 +160,21 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def split(text: str) -> list[str]:
     """``"a,b"`` → ``["a", "b"]``."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+@contextlib.contextmanager
+def typed() -> Iterator[None]:
+    """What is refused inside was typed: nothing has run yet.
+
+    Raises
+    ------
+    UsageError
+        In place of the error of whatever refused it.
+    """
+    try:
+        yield
+    except BioplausError as error:
+        raise UsageError(str(error)) from error
 
 
 def choose(kind: str, given: str, allowed: Sequence[str]) -> str:

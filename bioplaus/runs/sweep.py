@@ -10,7 +10,8 @@ from typing import Any
 from bioplaus.errors import BioplausError, NumericalError, RunError
 from bioplaus.runs.config import folder_name, plain, rebuild, resolve
 from bioplaus.runs.experiment import Arm, Experiment, Results, check_seeds
-from bioplaus.runs.loop import CHECKPOINT_EVERY, Event, execute
+from bioplaus.runs.folder import RunFolder
+from bioplaus.runs.loop import CHECKPOINT_EVERY, Event, execute, is_done
 from bioplaus.runs.run import Run
 
 Job = tuple[str, Arm, int, Path]
@@ -77,6 +78,7 @@ def run_experiment(
     # Seeds outside, arms inside: after a third of the time all arms can be compared.
     jobs = [(label, arm, seed, folder / folder_name(label, seed, resolve(arm, seed)))
             for seed in seeds for label, arm in arms.items()]  # fmt: skip
+    _refuse_early(jobs)
     if workers == 1 or len(jobs) == 1:
         failures = _one_by_one(jobs, origin, checkpoint_every, report)
     else:
@@ -95,6 +97,21 @@ def run_experiment(
     if failures:
         _raise(failures, len(jobs), folder)
     return results
+
+
+def _refuse_early(jobs: list[Job]) -> None:
+    """Find the arm that can't be trained and the folder that can't be used before the first run begins."""
+    from bioplaus.train import Trainer
+
+    tried: set[str] = set()
+    for label, arm, seed, place in jobs:
+        files = RunFolder(place)
+        if is_done(files, resolve(arm, seed)):
+            continue
+        files.load_checkpoint()
+        if label not in tried:
+            Trainer(arm.circuit, arm.task, arm.rule, arm.training, seed)
+            tried.add(label)
 
 
 def _one_by_one(

@@ -67,6 +67,9 @@ class BPLambda:
     injection: float = 1.0
     context: bool = False
 
+    #: whether it looks at the carried state itself, not only at errors
+    reads_state: ClassVar[bool] = True
+
     declaration: ClassVar[Declaration] = Declaration(
         half="future", credit="state", bias="biased", exact_when="the predictor is exact", causal=True, local=False,
         memory="n²·θ (online trace) or K·n (window)", time="n³·θ or n²", keeps="a prediction of the future", reference="arXiv:2401.07044",

@@ -21,6 +21,9 @@ from bioplaus.signal.observed import Observed
 class BPTT:
     """Credit for the state from a reverse sweep over the schedule's window; nothing from beyond it."""
 
+    #: whether it looks at the carried state itself, not only at errors
+    reads_state: ClassVar[bool] = False
+
     declaration: ClassVar[Declaration] = Declaration(
         half="future", credit="state", bias="exact", exact_when="the window is the whole sequence", causal=False, local=False,
         memory="T·n·S", time="n²", keeps="the future inside the window", reference="doi:10.1109/5.58337",

@@ -43,6 +43,9 @@ class DNI:
     injection: float = 1.0
     context: bool = False
 
+    #: whether it looks at the carried state itself, not only at errors
+    reads_state: ClassVar[bool] = True
+
     declaration: ClassVar[Declaration] = Declaration(
         half="future", credit="state", bias="biased", exact_when="the predictor is exact, or the window is the whole sequence", causal=True,
         local=False, memory="K·n·S + predictor", time="n² + predictor", keeps="a window and a prediction", reference="arXiv:1608.05343",

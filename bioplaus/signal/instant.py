@@ -39,6 +39,9 @@ class Instant:
     #: needs nothing but each step by itself
     pointwise: ClassVar[bool] = True
 
+    #: whether it looks at the carried state itself, not only at errors
+    reads_state: ClassVar[bool] = False
+
     declaration: ClassVar[Declaration] = Declaration(
         half="future", credit="direct", bias="exact", exact_when="feedback is symmetric, as direct credit", causal=True, local=True,
         memory="–", time="n·outputs", keeps="this step's error", reference="doi:10.1038/s41467-020-17236-y",

@@ -28,6 +28,9 @@ class Oracle:
 
     gives: Literal["state", "output", "direct"] = "state"
 
+    #: whether it looks at the carried state itself, not only at errors
+    reads_state: ClassVar[bool] = False
+
     @property
     def declaration(self) -> Declaration:  # type: ignore[override]
         return Declaration(

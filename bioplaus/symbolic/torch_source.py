@@ -162,6 +162,8 @@ class Kernel:
     partials: Callable[[Callable[[str, int], torch.Tensor]], tuple[Any, ...]]
     #: pseudo-derivative of the spike at a margin; None for rate cells
     surrogate: Callable[[torch.Tensor], torch.Tensor] | None
+    #: which kinds of quantity ``partials`` asks for
+    needs: frozenset[str]
 
 
 def hard_spike(x: torch.Tensor) -> torch.Tensor:
@@ -240,6 +242,7 @@ def generate(derived: Derived, parameters: Mapping[str, Any], dt: float, refract
     wanted = set().union(*(e.free_symbols for e in entries.values())) if entries else set()
     handed = [*((s, "s", i) for i, s in enumerate(old)), *((k, "I", i) for i, k in enumerate(inputs)), (last, "y_last", 0),
               *((u, "u", i) for i, u in enumerate(new)), (NOW, "y_now", 0), (ACTIVE, "active", 0)]  # fmt: skip
+    needs = frozenset(kind for s, kind, _ in handed if s in wanted)
     lines += ["", "", "def partials(get):"]
     lines += [f"    {s} = get({kind!r}, {i})" for s, kind, i in handed if s in wanted]
     moving = {n: e for n, e in entries.items() if e.free_symbols & dynamic}
@@ -255,7 +258,7 @@ def generate(derived: Derived, parameters: Mapping[str, Any], dt: float, refract
         namespace[name] = float(array) if array.ndim == 0 else torch.as_tensor(array, dtype=dtype, device=device)
     namespace["constant"] = _constant
     exec(compile(source, "<generated torch source of a bioplaus cell>", "exec"), namespace)
-    return Kernel(d, source, namespace["step"], namespace["partials"], namespace.get("surrogate"))
+    return Kernel(d, source, namespace["step"], namespace["partials"], namespace.get("surrogate"), needs)
 
 
 def _softplus(x: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from bioplaus.cli import UsageError
-from bioplaus.cli.options import choose, names_first, parse, parse_seeds, wants_help
+from bioplaus.cli.options import choose, names_first, parse, parse_seeds, typed, wants_help
 from bioplaus.runs.compare import Comparison, Setting, comparison, parse_rule, split_rules
 
 
@@ -39,7 +39,9 @@ def main(words: Sequence[str]) -> int:
     config = Comparison(task, rules, given.setting)
     from bioplaus.cli.conduct import conduct
 
-    return conduct(comparison(config), config.name, config, seeds, None, given.workers, given.root)
+    with typed():
+        experiment = comparison(config)
+    return conduct(experiment, config.name, config, seeds, None, given.workers, given.root)
 
 
 def _options() -> Any:

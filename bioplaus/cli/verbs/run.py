@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from bioplaus.cli import UsageError
-from bioplaus.cli.options import choose, names_first, parse, parse_seeds, split, wants_help
+from bioplaus.cli.options import choose, names_first, parse, parse_seeds, split, typed, wants_help
 
 HELP = """\
 usage: bioplaus run EXPERIMENT [options]
@@ -46,7 +46,8 @@ def main(words: Sequence[str]) -> int:
     make = content.factory("experiment", name)
     from bioplaus.cli.conduct import conduct
 
-    experiment = make() if config is None else make(config)
+    with typed():
+        experiment = make() if config is None else make(config)
     return conduct(experiment, name, config, own["seeds"], only, own["workers"], own["root"])
 
 
