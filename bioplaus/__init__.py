@@ -21,6 +21,7 @@ _HOMES = {
     "bioplaus.cell": ("Cell", "fast_sigmoid", "triangular"),
     "bioplaus.circuit": ("Circuit", "Network", "Population", "Projection", "Readout"),
     "bioplaus.simulate": ("simulate",),
+    "bioplaus.streams": ("stream",),
     "bioplaus.rules": ("Rule", "rule"),
     "bioplaus.schedule": ("Online", "Window"),
     "bioplaus.cerebellum": ("predictor",),
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from .schedule import Online as Online
     from .schedule import Window as Window
     from .simulate import simulate as simulate
+    from .streams import stream as stream
     from .tasks import Batch as Batch
     from .tasks import Task as Task
     from .tasks import task as task

@@ -204,8 +204,11 @@ def _constant(network: Network, credit: list[Tensor]) -> Credit:
 
 
 def _finite(network: Network, window: Any, o: Tensor, start: int) -> None:
-    """Look for trouble where it would show: if an output is not finite, find the first state that was not."""
-    if bool(torch.isfinite(o).all()) and bool(torch.isfinite(window.steps[-1].u[0][0]).all()):
+    """Look for trouble where it would show: if an output or a last state is not finite, find the first state that was not.
+
+    Every population is looked at, for spikes hide a NaN: what is not a number is not above threshold.
+    """
+    if bool(torch.isfinite(o).all()) and all(bool(torch.isfinite(u).all()) for us in window.steps[-1].u for u in us):
         return
     for t, step in enumerate(window.steps):
         for p, us in zip(network.populations, step.u, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -220,8 +221,8 @@ class Trainer:
             "weights": {n: w.clone() for n, w in self.network.weights.items()},
             "masks": {n: m.clone() for n, m in self.network.masks.items()},
             "own": {n: v.clone() for n, v in self.theta.items()},
-            "optimiser": self.optimiser.state_dict(),
-            "predictor_optimiser": self.predictor_optimiser.state_dict() if self.predictor_optimiser else None,
+            "optimiser": deepcopy(self.optimiser.state_dict()),
+            "predictor_optimiser": deepcopy(self.predictor_optimiser.state_dict()) if self.predictor_optimiser else None,
             "streams": {"task": self.generator.get_state()},
             "update": self.update_index,
             "seconds": self.seconds,
@@ -236,14 +237,16 @@ class Trainer:
             If it belongs to another configuration.
         """
         try:
-            for mine, saved in ((self.network.weights, state["weights"]), (self.theta, state["own"]), (self.network.masks, state["masks"])):
+            tensors = ((self.network.weights, state["weights"]), (self.theta, state["own"]), (self.network.masks, state["masks"]))
+            for mine, saved in tensors:  # all of it fits, or nothing is taken
                 if set(mine) != set(saved) or any(mine[n].shape != saved[n].shape for n in mine):
                     raise RunError(f"The checkpoint holds {sorted(saved)}, this run needs {sorted(mine)} (or the shapes differ): it belongs to another configuration.")
-                for name in mine:
-                    mine[name].copy_(saved[name])
             self.optimiser.load_state_dict(state["optimiser"])
             if self.predictor_optimiser is not None:
                 self.predictor_optimiser.load_state_dict(state["predictor_optimiser"])
+            for mine, saved in tensors:
+                for name in mine:
+                    mine[name].copy_(saved[name])
             self.generator.set_state(state["streams"]["task"])
             self.update_index, self.seconds = state["update"], state["seconds"]
         except BioplausError:

@@ -8,7 +8,24 @@ from typing import Any
 
 import pytest
 import torch
-from rule_helpers import TIGHT, Case, Trajectory, case, loss_at, normal, off, same, stepped, trajectory, two_populations, unpacked
+from predictor_helpers import (
+    Trajectory,
+    bp_lambda_is_its_traces,
+    cortex_sees_this_step_and_the_prediction,
+    dni_is_autograd_of_its_windows,
+    drawn,
+    forward_traces,
+    jacobian,
+    lambda_targets,
+    learned,
+    loss_at,
+    predicted,
+    stepped,
+    trajectory,
+    windows,
+    with_synthetic_gradients,
+)
+from rule_helpers import TIGHT, Case, case, normal, off, same, two_populations
 from torch import Tensor
 
 import bioplaus as bp
@@ -40,61 +57,6 @@ def circuit(name: str) -> Case:
 @cache
 def path(name: str) -> Trajectory:
     return trajectory(circuit(name))
-
-
-def drawn(c: Case, rule: Rule, seed: int = 0, context: int = 0) -> dict[str, Tensor]:
-    """Predictor weights, all of them random: zeros hide mistakes."""
-    theta = rule.signal.parameters(c.network, torch.Generator().manual_seed(seed), context)
-    return {n: v + 0.3 * normal(*v.shape, seed=seed + i) for i, (n, v) in enumerate(theta.items())}
-
-
-def predicted(theta: dict[str, Tensor], h: Tensor) -> Tensor:
-    """g(h; θ), written out: rectified layers, then an affine one."""
-    layer = 0
-    for prefix in ("", "fixed_"):
-        while f"{prefix}A{layer}" in theta:
-            h = torch.relu(h @ theta[f"{prefix}A{layer}"].T + theta[f"{prefix}b{layer}"])
-            layer += 1
-    return h @ theta["A"].T + theta["b"]
-
-
-def learned(theta: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {n: v for n, v in theta.items() if not n.startswith("fixed_")}
-
-
-def jacobian(theta: dict[str, Tensor], h: Tensor) -> dict[str, Tensor]:
-    """∂g/∂θ, (batch, outputs, shape of θ)."""
-    return {
-        n: torch.autograd.functional.jacobian(lambda v, n=n: predicted(theta | {n: v}, h), theta[n])
-        for n in learned(theta)
-    }  # type: ignore[return-value]
-
-
-def forward_traces(tr: Trajectory, theta: dict[str, Tensor], lmbda: float, gamma: float) -> dict[str, Tensor]:
-    """Σ_t δ_t e_t with the traces of the paper, step by step; negative, as optimisers descend, mean over the batch."""
-    T, B = len(tr.J), len(tr.h[0])
-    g = [predicted(theta, h) for h in tr.h]
-    g[T] = torch.zeros_like(g[T])
-    total = {n: torch.zeros_like(v) for n, v in learned(theta).items()}
-    e: dict[str, Tensor] = {}
-    for t in range(1, T + 1):
-        now = jacobian(theta, tr.h[t - 1])
-        e = now if t == 1 else {n: gamma * lmbda * torch.einsum("boh,bh...->bo...", tr.J[t - 2], e[n]) + now[n] for n in now}
-        delta = torch.einsum("bo,boh->bh", tr.q[t - 1] + gamma * g[t], tr.J[t - 1]) - g[t - 1]
-        for n in total:
-            total[n] -= torch.einsum("bo,bo...->...", delta, e[n]) / B
-    return total
-
-
-def lambda_targets(tr: Trajectory, theta: dict[str, Tensor], lmbda: float, gamma: float) -> list[Tensor]:
-    """Γ_t = (q_{t+1} + γ[(1 − λ) g(h_{t+1}) + λ Γ_{t+1}]) J_{t+1} for t = 0 … T − 1, with Γ_T = g(h_T) = 0."""
-    T = len(tr.J)
-    target, out = torch.zeros_like(tr.h[T]), []
-    for t in reversed(range(T)):
-        g = predicted(theta, tr.h[t + 1]) if t + 1 < T else torch.zeros_like(tr.h[T])
-        target = torch.einsum("bo,boh->bh", tr.q[t] + gamma * ((1 - lmbda) * g + lmbda * target), tr.J[t])
-        out.append(target)
-    return out[::-1]
 
 
 def true_future(c: Case) -> list[Tensor]:
@@ -131,17 +93,14 @@ def test_traces_forward_and_the_gradient_of_the_regression_on_lambda_targets(nam
     c, tr = circuit(name), path(name)
     rule = bp_lambda(lmbda, PREDICTORS[predictor], discount=0.9)
     theta = drawn(c, rule)
+    bp_lambda_is_its_traces(c, rule, tr)
     expected = forward_traces(tr, theta, lmbda, 0.9)
-    assert all(bool(v.any()) for v in expected.values())
     targets = lambda_targets(tr, theta, lmbda, 0.9)
     free = {n: v.clone().requires_grad_() for n, v in theta.items()}
     loss = sum(0.5 * (predicted(free, h) - target).square().sum() for h, target in zip(tr.h, targets, strict=False)) / c.batch.size
     assert isinstance(loss, Tensor)
     by_regression = dict(zip(expected, torch.autograd.grad(loss, [free[n] for n in expected]), strict=True))
     same(expected, by_regression)
-    for schedule in (Online(), Window(), Window(4), Window(1)):
-        outcome = c.outcome(replace(rule, schedule=schedule), theta)
-        same(outcome.own, expected)
 
 
 @everywhere
@@ -161,67 +120,20 @@ def test_lambda_and_gamma_of_one_regress_on_the_true_gradient(name):
 # -- what the cortex gets ---------------------------------------------------------------------------------------------
 
 
-def with_synthetic_gradients(c: Case, ends: list[tuple[int, int]], g: dict[int, Tensor]) -> dict[str, Tensor]:
-    """By autograd: Σ over windows (a, b] of their loss + g(h_b)·h_b, with nothing else crossing the borders."""
-    network = c.network
-    kept = network.weights
-    leaves = {n: w.clone().requires_grad_() for n, w in kept.items()}
-    network.weights = leaves
-    try:
-        layout, total = Layout(network), torch.zeros((), dtype=torch.float64)
-        recorded = layout.vectors(c.window).detach()
-        drives = network.drive(c.batch.inputs)
-        for a, b in ends:
-            state = unpacked(network, recorded[a], c.window.steps[a].before)
-            for t in range(a, b):
-                state = network.advance(state, tuple(d[t] for d in drives), differentiable=True).after
-                o = network.output(torch.cat(network.read(state), -1))
-                total = total + (squared.value(o, c.batch.targets[t]) * c.batch.weight[t]).sum()
-            if b in g:
-                total = total + (g[b] * layout.vector(state)).sum()
-        found = torch.autograd.grad(total / c.batch.size, list(leaves.values()))
-    finally:
-        network.weights = kept
-    return {n: v * network.masks.get(n, 1) for n, v in zip(leaves, found, strict=True)}
-
-
-def windows(T: int, K: int) -> list[tuple[int, int]]:
-    return [(a, min(a + K, T)) for a in range(0, T, K)]
-
-
 @everywhere
 @pytest.mark.parametrize("predictor", ("linear", "mlp"))
 def test_the_cortex_learns_from_this_step_and_the_prediction(name, predictor):
-    c = circuit(name)
-    rule = bp_lambda(0.5, PREDICTORS[predictor], discount=0.9, injection=0.7)
-    theta, h, T = drawn(c, rule), path(name).h, c.batch.steps
-    synthetic = {t: 0.7 * predicted(theta, h[t]) for t in range(1, T)}
-    expected = with_synthetic_gradients(c, windows(T, 1), synthetic)
-    assert off(expected, c.true) > 1e-3
-    for schedule in (Online(), Window(), Window(4)):
-        same(c.gradients(replace(rule, schedule=schedule), theta), expected)
+    cortex_sees_this_step_and_the_prediction(circuit(name), bp_lambda(0.5, PREDICTORS[predictor], discount=0.9, injection=0.7))
 
 
 @everywhere
 @pytest.mark.parametrize("steps", (1, 3, 11, 50))
 def test_n_step_synthetic_gradients(name, steps):
-    c, T = circuit(name), circuit(name).batch.steps
+    c = circuit(name)
     rule = dni(steps, PREDICTORS["mlp"], discount=0.9, injection=0.7)
-    theta, h, tr = drawn(c, rule), path(name).h, path(name)
-    cuts = windows(T, steps)
-    expected = with_synthetic_gradients(c, cuts, {b: 0.7 * predicted(theta, h[b]) for _, b in cuts[:-1]})
-    outcome = c.outcome(rule, theta)
-    same(outcome.gradients, expected)
-    if steps >= T:
-        same(outcome.gradients, c.true)
-    free = {n: v.clone().requires_grad_() for n, v in theta.items()}
-    loss = torch.zeros(())
-    for a, b in cuts:
-        target = torch.zeros_like(h[b]) if b == T else 0.9 * predicted(theta, h[b])
-        for t in reversed(range(a, b)):
-            target = torch.einsum("bo,boh->bh", tr.q[t] + target, tr.J[t])
-        loss = loss + 0.5 * (predicted(free, h[a]) - target).square().sum() / c.batch.size
-    same(outcome.own, dict(zip(free, torch.autograd.grad(loss, list(free.values())), strict=True)))
+    dni_is_autograd_of_its_windows(c, rule, path(name))
+    if steps >= c.batch.steps:
+        same(c.gradients(rule, drawn(c, rule)), c.true)
 
 
 @everywhere
@@ -322,14 +234,10 @@ def test_the_last_window_may_be_short_and_windows_may_be_longer_than_the_sequenc
 
 def test_two_kinds_of_cells_with_delays_and_a_leaky_readout():
     c = two_populations("alif", "gru", steps=8)
-    tr = trajectory(c)
     rule = bp_lambda(0.6, discount=0.9)
-    theta = drawn(c, rule)
-    expected = forward_traces(tr, theta, 0.6, 0.9)
-    for schedule in (Online(), Window(), Window(3)):
-        same(c.outcome(replace(rule, schedule=schedule), theta).own, expected)
-    synthetic = {t: predicted(theta, tr.h[t]) for t in range(1, 8)}
-    same(c.gradients(rule, theta), with_synthetic_gradients(c, windows(8, 1), synthetic))
+    bp_lambda_is_its_traces(c, rule)
+    cortex_sees_this_step_and_the_prediction(c, rule)
+    dni_is_autograd_of_its_windows(c, dni(3, discount=0.9))
 
 
 # -- context, the circuit's own cerebellum, learning ---------------------------------------------------------------------

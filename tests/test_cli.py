@@ -224,6 +224,26 @@ def test_what_are_not_seeds(text):
         options.parse_seeds(text)
 
 
+def test_arms_are_meant_by_label_or_rule():
+    from bioplaus.cli.conduct import chosen
+
+    rules = {
+        "BP(λ=1)": "bp_lambda",
+        "BP(λ=0.5)": "bp_lambda",
+        "predictor off": "dni",
+        "e-prop": "eprop",
+        "BPTT": "bptt",
+    }
+    arms: Any = {label: SimpleNamespace(rule=SimpleNamespace(name=rule)) for label, rule in rules.items()}
+    assert chosen("x", arms, ["bptt", "eprop"]) == ["BPTT", "e-prop"]
+    assert chosen("x", arms, ["bp_lambda"]) == ["BP(λ=1)", "BP(λ=0.5)"]
+    assert chosen("x", arms, ["bp_lambda=0.5", "predictor_off"]) == ["BP(λ=0.5)", "predictor off"]
+    with pytest.raises(cli.UsageError, match="Did you mean 'BPTT'"):
+        chosen("x", arms, ["tbptt"])
+    with pytest.raises(cli.UsageError, match="given no arm"):
+        chosen("x", arms, [])
+
+
 def test_rules_may_have_options():
     from bioplaus.errors import RuleError
     from bioplaus.runs.compare import parse_rule, split_rules

@@ -42,7 +42,7 @@ class Config:
 
 
 def small(config: Config = Config()) -> Experiment:
-    task = bp.task("target_reaching", path="line")
+    task = bp.task("target_reaching", path="line", targets=6)
     options = dict(inputs=task.inputs, units=config.circuit.units, outputs=task.outputs)
     training = Training(updates=config.updates, batch=4, lr=config.lr, evaluate_every=3, align_every=3)
     gated = bp.circuit("recurrent", cell=bp.model("lstm"), **options)
@@ -84,7 +84,7 @@ def study(tmp_path, monkeypatch):
 
 
 def parts(model="lstm", rule="bp_lambda"):
-    made = bp.task("target_reaching", path="line")  # asked at every step: each spike counts
+    made = bp.task("target_reaching", path="line", targets=6)  # random trials; each spike counts
     cell = bp.model(model)
     strong = 60.0 if cell.spiking else 1.0  # so that it spikes
     circuit = bp.circuit(

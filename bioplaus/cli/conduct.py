@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioplaus.cli import UsageError
 from bioplaus.cli.options import choose
 from bioplaus.cli.terminal import duration, frame, heading, pairs, say, table
 from bioplaus.cli.watch import Watch
@@ -29,8 +31,7 @@ def conduct(
     root: str,
 ) -> int:
     """Run it and return the exit status."""
-    for label in only or ():
-        choose(f"arm of {name!r}", label, list(experiment.arms))
+    only = chosen(name, experiment.arms, only) if only is not None else None
     arms = experiment.only(only)
     seeds = tuple(experiment.seeds if seeds is None else seeds)
     check_seeds(seeds)
@@ -50,6 +51,31 @@ def conduct(
         )
     footer(experiment, results, folder)
     return 0
+
+
+def chosen(name: str, arms: Mapping[str, Arm], words: Sequence[str]) -> list[str]:
+    """The arms that are meant: by label, however it is spelled, or by the name of their rule.
+
+    ``bptt`` means ``BPTT``, ``bp_lambda=1`` means ``BP(λ=1)``, ``bp_lambda`` every arm with that rule.
+
+    Raises
+    ------
+    UsageError
+        If a word means none of them.
+    """
+    found: list[str] = []
+    for word in words:
+        meant = [label for label in arms if label == word]
+        meant = meant or [label for label in arms if _letters(label) == _letters(word)]
+        meant = meant or [label for label, arm in arms.items() if _letters(arm.rule.name) == _letters(word)]
+        found += meant or [choose(f"arm of {name!r}", word, list(arms))]
+    if not found:
+        raise UsageError(f"`--only` was given no arm. The arms of {name!r}: {', '.join(arms)}.")
+    return found
+
+
+def _letters(label: str) -> str:
+    return re.sub(r"[^a-z0-9.]", "", label.lower().replace("λ", "lambda").replace("γ", "gamma"))
 
 
 def header(

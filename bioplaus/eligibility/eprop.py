@@ -79,14 +79,14 @@ class EProp:
         return Traces(items)
 
     def step(self, state: Traces, linear: Linear) -> Traces:
-        self._walk(linear.network, state, self._within(linear), None)
+        self._walk(linear.network, state, self._within(linear), None, state.keep_sum)
         return state
 
     def forward(self, network: Network, state: Traces, linear: Linear, credit: Credit) -> tuple[dict[str, Tensor], Traces]:
         """Traces carried forward through the window, met by the credit of every step."""
-        return self._walk(network, state, self._within(linear), credit), state
+        return self._walk(network, state, self._within(linear), credit, state.keep_sum), state
 
-    def _walk(self, network: Network, state: Traces, within: Linear, credit: Credit | None) -> dict[str, Tensor]:
+    def _walk(self, network: Network, state: Traces, within: Linear, credit: Credit | None, summing: bool) -> dict[str, Tensor]:
         state.fresh = False
         T = len(within.window)
         known: dict[Any, Any] = {}
@@ -100,7 +100,7 @@ class EProp:
             meetings = _meetings(network, trace, credit)
             for t in range(T):
                 advance(trace, known[key][t], pre[t], network.kappa)
-                if state.keep_sum:
+                if summing:
                     trace.e_sum = trace.e.sum(0) if trace.e_sum is None else trace.e_sum + trace.e.sum(0)
                 for name, L, total in meetings:
                     torch.baddbmm(total, L[t], getattr(trace, name).transpose(0, 1), out=total)  # Σ over the batch of L ⊗ e
@@ -140,7 +140,7 @@ class EProp:
         if not untouched:
             self._met(network, state, within, start, gradients)
         if not last:
-            self._walk(network, state, within, None)  # traces at the window's end, from those at its start
+            self._walk(network, state, within, None, summing=False)  # traces at the window's end; Σ e is complete without it
         return gradients, state
 
     def _back(self, within: Linear, credit: Credit) -> tuple[dict[str, Tensor], Credit]:

@@ -52,6 +52,7 @@ def digest(config: Mapping[str, Any]) -> str:
 
 def folder_name(label: str, seed: int, config: Mapping[str, Any]) -> str:
     """``<arm>-s<seed>-<hash>``, with everything that a file system might mind replaced."""
+    label = label.replace("λ", "lambda").replace("γ", "gamma")  # folders keep to ASCII
     return f"{re.sub(r'[^A-Za-z0-9._=+-]+', '_', label).strip('_') or 'run'}-s{seed}-{digest(config)}"
 
 

@@ -171,7 +171,7 @@ def _refuse_functions(e: sp.Expr, where: str) -> None:
 
 def _refuse_blind(e: sp.Expr, f: dict[str, sp.Expr], where: str) -> None:
     if not names(e) & set(f):
-        raise CellError(f"{where[0].upper()}{where[1:]} reads no state variable, so that no input can change it. States: {', '.join(f)}.")
+        raise CellError(f"No state variable is read by {where}, so that no input can change it. States: {', '.join(f)}.")
 
 
 def _unknown(name: str, where: str, known: set[str], cell: Cell) -> None:
@@ -179,7 +179,11 @@ def _unknown(name: str, where: str, known: set[str], cell: Cell) -> None:
         raise CellError(f"In {where}: the parameter {name} is {cell._set_aside[name]}, which is not a number. Give a number or a quantity, e.g. 20*ms.")
     if name in DEFAULT_UNITS:
         raise CellError(f"In {where}: '{name}' is a unit. Quantities have names here: give this one a name in parameters=, such as tau=20*ms.")
-    said = unknown("parameter, state or input", name, known)
+    if name in cell.inputs:
+        raise CellError(f"In {where}: '{name}' is an input channel, which only equations= and update= can read. Read a state variable instead.")
+    if name == LAST.name:
+        raise CellError(f"In {where}: 'y', the neuron's own last output, can only be read by update=. Use a state variable that follows it.")
+    said = unknown("parameter or variable", name, known)
     raise CellError(f"In {where}: {said} Add it to parameters=, or correct the name.")
 
 

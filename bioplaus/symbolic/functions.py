@@ -65,14 +65,16 @@ NUMPY = {
     "magnitude": np.abs, "direction": np.sign, "step": lambda x: np.heaviside(x, 0.0),
 }  # fmt: skip
 
-#: the same in Brian2's language, which lacks ours
+_abs, _sign, _log1p = sp.Function("abs"), sp.Function("sign"), sp.Function("log1p")
+
+#: the same in Brian2's language, which lacks ours; whatever the unit of x, and exact in floating point
 BRIAN = {
-    relu: lambda x: sp.Function("clip")(x, 0, sp.Symbol("inf")),
+    relu: lambda x: 0.5 * (x + _abs(x)),
     sigmoid: lambda x: 1 / (1 + sp.exp(-x)),
-    softplus: lambda x: sp.Function("clip")(x, 0, sp.Symbol("inf")) + sp.Function("log1p")(sp.exp(-sp.Function("abs")(x))),
-    magnitude: lambda x: sp.Function("abs")(x),
-    direction: lambda x: sp.Function("sign")(x),
-    step: lambda x: sp.Function("int")(sp.Gt(x, 0)),
+    softplus: lambda x: 0.5 * (x + _abs(x)) + _log1p(sp.exp(-_abs(x))),
+    magnitude: lambda x: _abs(x),
+    direction: lambda x: _sign(x),
+    step: lambda x: 0.5 * (_sign(x) + _abs(_sign(x))),
 }
 
 

@@ -13,14 +13,15 @@ from typing import Any
 
 import sympy as sp
 from brian2 import NeuronGroup, second
-from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, Equations
+from brian2.equations.codestrings import Expression
+from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, Equations, SingleEquation
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units.fundamentalunits import Dimension, get_dimensions
 from brian2.utils.stringtools import get_identifiers
 
 from bioplaus.errors import CellError, unknown
 from bioplaus.symbolic.runtime import runtime
-from bioplaus.symbolic.text import expression, statements, symbol, unit_text
+from bioplaus.symbolic.text import brian_text, expression, reason, statements, symbol, unit_text
 from bioplaus.symbolic.units import unit_name
 
 
@@ -45,14 +46,21 @@ class _Asked(NeuronGroup):
 
 
 def read(text: str) -> Equations:
-    """Brian2 equations as written."""
+    """Brian2 equations as written, with functions that Brian2 lacks spelled out."""
     try:
-        return Equations(text)  # type: ignore[no-untyped-call]
+        written = Equations(text)  # type: ignore[no-untyped-call]
     except Exception as error:
         raise CellError(
-            f"The equations can't be read: {_reason(error)}. Each line is a differential equation with its unit, such as "
+            f"The equations can't be read: {reason(error)}. Each line is a differential equation with its unit, such as "
             "'dv/dt = (-v + I)/tau : 1', or a shorthand, such as 'drive = R*I : volt'."
         ) from error
+    return Equations([_spelled(e) for e in written.values()])  # type: ignore[no-untyped-call]
+
+
+def _spelled(e: SingleEquation) -> SingleEquation:
+    if e.expr is None or brian_text(e.expr.code) == e.expr.code:
+        return e
+    return SingleEquation(e.type, e.varname, e.dim, expr=Expression(brian_text(e.expr.code)), flags=e.flags)  # type: ignore[no-untyped-call]
 
 
 def states(written: Equations) -> tuple[str, ...]:
@@ -123,7 +131,7 @@ def _step(full: Equations, method: str, parameters: Mapping[str, Any]) -> dict[s
             code = StateUpdateMethod.apply_stateupdater(group.equations, group.variables, method)  # type: ignore[no-untyped-call]
         except Exception as error:
             raise CellError(
-                f"Brian2 refuses these equations with method '{method}': {_reason(error)}. Known parameters: "
+                f"Brian2 refuses these equations with method '{method}': {reason(error)}. Known parameters: "
                 f"{', '.join(f'{n} ({unit_name(v)})' for n, v in parameters.items()) or 'none'}. "
                 "Check the units; if the method is the trouble, try method='exponential_euler' or 'euler'."
             ) from error
@@ -133,14 +141,3 @@ def _step(full: Equations, method: str, parameters: Mapping[str, Any]) -> dict[s
             raise CellError(f"Method '{method}' uses '{operator}', which a deterministic step cannot contain.")
         values[symbol(name)] = expression(right).xreplace(values)
     return {s: values[symbol(s)] for s in states(full)}
-
-
-def _reason(error: BaseException) -> str:
-    """What Brian2 says, in one paragraph, each thing once, dimensionless called 1."""
-    said: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        text = " ".join(str(cause.args[0] if cause.args else cause).replace("\n^", "").split())
-        said += [text] if not any(text in earlier for earlier in said) else []
-        cause = cause.__cause__
-    return " ".join(said).replace("unit radian", "unit 1").rstrip(". ")

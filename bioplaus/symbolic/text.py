@@ -36,7 +36,7 @@ def expression(text: str) -> sp.Expr:
     try:
         parsed = str_to_sympy(_RENAMED.sub(r"our_\1(", text))
     except Exception as error:
-        raise CellError(f"The expression '{text}' cannot be read: {error}. Write it as Brian2 equations are written.") from error
+        raise CellError(f"The expression '{text}' can't be read: {reason(error)}. Write it as Brian2 equations are written.") from error
     for name, function in OURS.items():
         parsed = parsed.replace(sp.Function(f"our_{name}"), function)
     return parsed.replace(sp.Abs, magnitude)  # type: ignore[no-untyped-call]
@@ -63,7 +63,7 @@ def statements(text: str) -> list[tuple[str, str, str]]:
 
 def brian_text(text: str) -> str:
     """The expression in Brian2's language: as written, unless it uses a function that Brian2 lacks."""
-    return sympy_to_str(for_brian(expression(text))) if _LACKING.search(text) else text
+    return sympy_to_str(for_brian(expression(text))) if _LACKING.search(text) else text.strip()
 
 
 def apply(name: str, operator: str, right: sp.Expr) -> sp.Expr:
@@ -84,10 +84,9 @@ def check_units(text: str, expected: Dimension | None, variables: Mapping[str, o
     try:
         found = parse_expression_dimensions(brian_text(text), known)  # type: ignore[no-untyped-call]
     except DimensionMismatchError as error:
-        raise CellError(f"Units do not fit in {where}: '{text}'. {error} Give every parameter its unit, e.g. 20*ms.") from error
+        raise CellError(f"Units do not fit in {where}: '{text}'. {reason(error)}. Give every parameter its unit, e.g. 20*ms.") from error
     except (KeyError, ValueError, TypeError, SyntaxError) as error:
-        reason = error.args[0] if error.args else error
-        raise CellError(f"The units of '{text}' in {where} can't be found: {reason}. Quantities get their units in parameters=.") from error
+        raise CellError(f"The units of '{text}' in {where} can't be found: {reason(error)}. Quantities get their units in parameters=.") from error
     if expected is not None and found is not expected:
         raise CellError(
             f"Units do not fit in {where}: '{text}' has unit {unit_text(found)}, expected {unit_text(expected)}. "
@@ -101,9 +100,20 @@ def unit_text(dimension: Dimension) -> str:
     return "1" if dimension is DIMENSIONLESS else repr(get_unit(dimension))
 
 
+def reason(error: BaseException) -> str:
+    """What Brian2 says, in one paragraph, each thing once, dimensionless called 1, without its full stop."""
+    said: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        text = " ".join(str(cause.args[0] if cause.args else cause).replace("\n^", "").split())
+        said += [text] if not any(text in earlier for earlier in said) else []
+        cause = cause.__cause__
+    return " ".join(said).replace("unit radian", "unit 1").rstrip(". ")
+
+
 def names(parsed: sp.Basic) -> set[str]:
     """Names of the free symbols."""
     return {s.name for s in parsed.free_symbols}  # type: ignore[attr-defined]
 
 
-__all__ = ["apply", "brian_text", "check_units", "expression", "names", "statements", "symbol", "unit_text"]
+__all__ = ["apply", "brian_text", "check_units", "expression", "names", "reason", "statements", "symbol", "unit_text"]

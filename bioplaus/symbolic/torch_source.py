@@ -84,7 +84,7 @@ class _Torch(StrPrinter):
     def _print_Pow(self, expr: Any, rational: bool = False) -> str:
         base, power = self.parenthesize(expr.base, 100), expr.exp
         if power == 2 and expr.base.is_Symbol:
-            return f"{base}*{base}"
+            return f"({base}*{base})"
         if power == sp.Rational(1, 2):
             return f"torch.sqrt({self._print(expr.base)})"
         return f"{base}**{self.parenthesize(power, 100)}"

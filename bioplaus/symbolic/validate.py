@@ -49,12 +49,13 @@ def texts(cell: Cell) -> None:
 
 def words(which: str, given: Any, allowed: Iterable[str] | None = None) -> tuple[str, ...]:
     """A sequence of different names, each one of those allowed."""
+    example = next(iter(allowed), "I") if allowed is not None else "I"
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise CellError(f"{which}={given!r} is not a sequence of names. Write a tuple, such as {which}=('I',).")
+        raise CellError(f"{which}={given!r} is not a sequence of names. Write a tuple, such as {which}=({example!r},).")
     names = tuple(given)
     for name in names:
         if not isinstance(name, str):
-            raise CellError(f"{which}={given!r} contains {name!r}, which is not a name. Write a tuple of names, such as {which}=('I',).")
+            raise CellError(f"{which}={given!r} contains {name!r}, which is not a name. Write a tuple of names, such as {which}=({example!r},).")
         if allowed is not None and name not in allowed:
             raise CellError(f"In {which}={given!r}: " + unknown("such choice", name, allowed))
     if len(set(names)) < len(names):
@@ -125,27 +126,27 @@ def names(cell: Cell, states: Iterable[str], used: Iterable[str]) -> None:
     """Refuse names that mean something else already, or two things at once."""
     states, taken = tuple(states), {*cell.parameters} & {*used}
     generated = {f"{head}_{s}" for s in states for head in ("u", "new")} | {f"unit_{k}" for k in cell.inputs}
-    kinds = [("state variable", states), ("input channel", tuple(cell.inputs)), ("parameter", tuple(sorted(taken)))]
+    kinds = [("a state variable", states), ("an input channel", tuple(cell.inputs)), ("a parameter", tuple(sorted(taken)))]
     seen: dict[str, str] = {}
     for kind, some in kinds:
         for name in some:
             if name in seen:
-                raise CellError(f"'{name}' is both a {seen[name]} and a {kind} of the cell. Rename one of them.")
+                raise CellError(f"'{name}' is both {seen[name]} and {kind} of the cell. Rename one of them.")
             seen[name] = kind
             meaning = (
                 "the neuron's own last output" if name == "y"
-                else "the margin, in a surrogate" if name == "x" and kind == "parameter" and cell.spiking
+                else "the margin, in a surrogate" if name == "x" and kind == "a parameter" and cell.spiking
                 else "a constant" if name in DEFAULT_CONSTANTS
                 else "a function" if name in DEFAULT_FUNCTIONS or name in OURS
                 else "a unit" if name in DEFAULT_UNITS
                 else "something else in Brian2 or in generated code"
-                if name in _TAKEN | generated or _GENERATED.fullmatch(name) or (name in _SOURCE and kind != "parameter")
+                if name in _TAKEN | generated or _GENERATED.fullmatch(name) or (name in _SOURCE and kind != "a parameter")
                 else ""
             )  # fmt: skip
             if meaning:
-                raise CellError(f"'{name}' can't be the name of a {kind}: it already means {meaning}. Choose another name, such as {name}_0.")
+                raise CellError(f"'{name}' can't be the name of {kind}: it already means {meaning}. Choose another name, such as {name}_0.")
             if not name.isidentifier() or iskeyword(name) or name.startswith("_") or not name.isascii():
-                raise CellError(f"'{name}' can't be the name of a {kind}: use letters, digits and underscores, and start with a letter.")
+                raise CellError(f"'{name}' can't be the name of {kind}: use letters, digits and underscores, and start with a letter.")
 
 
 def _is_number(value: Any) -> bool:

@@ -20,7 +20,7 @@ before is not done again; what was interrupted goes on from where it was.
 
 _OWN = {
     "seeds": (str | None, None, "seeds in place of the experiment's own: 0:5, 0,2,4 or 3"),
-    "only": (str | None, None, "arms to run, by their labels: bp_lambda,bptt"),
+    "only": (str | None, None, "arms to run, by label or rule: bp_lambda,bptt"),
     "workers": (int, 1, "runs at a time, each in a process with one thread"),
     "root": (str, "runs", "folder in which the experiment's folder lies"),
 }
