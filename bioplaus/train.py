@@ -205,9 +205,9 @@ class Trainer:
         mine = sequence(self.network, self.rule, self.theta, batch, self.task.loss)
         names = [n for n in true.gradients if n not in ("W_out", "b_out") and n in mine.gradients]
         a, b = (torch.cat([g[n].flatten() for n in names]) for g in (mine.gradients, true.gradients))
-        row = {"alignment": float(torch.nn.functional.cosine_similarity(a, b, dim=0))}
+        row = {"alignment": cosine(a, b)}
         if hasattr(self.rule.signal, "predictor"):
-            row["prediction"] = prediction_alignment(self.network, self.rule, self.theta, batch, self.task.loss, true.windows[0])
+            row["prediction"], row["prediction_ratio"] = prediction_alignment(self.network, self.rule, self.theta, batch, self.task.loss, true.windows[0])
         return row
 
     def record(self, names: Sequence[str] = ("spikes", "rate")) -> xarray.Dataset:
@@ -253,6 +253,12 @@ class Trainer:
             raise
         except Exception as error:
             raise RunError(f"The checkpoint cannot be used: {error}") from error
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """Cosine of the angle between two vectors, in float64 so that it stays within ±1; 0 if one of them vanishes."""
+    a, b = a.double(), b.double()
+    return max(-1.0, min(1.0, float(a @ b / (a.norm() * b.norm()).clamp_min(1e-300))))
 
 
 def fit(circuit: Circuit, task: Any) -> None:
@@ -303,8 +309,8 @@ def future_credit(network: Network, linear: Linear, observed: Observed) -> Tenso
     return torch.stack(out[::-1])
 
 
-def prediction_alignment(network: Network, rule: Rule, theta: dict[str, Tensor], batch: Any, loss: Any, window: Window) -> float:
-    """Mean cosine, over samples and steps 1 … T − 1, between g(h_t) and the true gradient of the future loss."""
+def prediction_alignment(network: Network, rule: Rule, theta: dict[str, Tensor], batch: Any, loss: Any, window: Window) -> tuple[float, float]:
+    """g(h_t) against the true gradient of the future loss over samples and steps 1 … T − 1: mean cosine, and ratio of mean norms."""
     with torch.no_grad():
         linear = Linear(network, window)
         error = loss.error(network.output(window.seen()), batch.targets) * batch.weight[..., None]
@@ -313,7 +319,8 @@ def prediction_alignment(network: Network, rule: Rule, theta: dict[str, Tensor],
         seen = observed.with_context(h) if rule.signal.context else h
         g = which(rule.signal.predictor, network).predict(theta, seen)
         true = future_credit(network, linear, observed)[:-1]
-        return float(torch.nn.functional.cosine_similarity(g, true, dim=-1, eps=1e-30).mean())
+        cosines = torch.nn.functional.cosine_similarity(g, true, dim=-1, eps=1e-30)
+        return float(cosines.mean()), float(g.norm(dim=-1).mean() / true.norm(dim=-1).mean().clamp_min(1e-30))
 
 
 def gradient(circuit: Circuit | Network, rule: Rule, batch: Any, loss: Any = None, *, seed: int = 0, dtype: str = "float64") -> dict[str, Tensor]:
@@ -386,5 +393,4 @@ def align(
 def _compare(mine: Tensor | None, true: Tensor) -> tuple[float, float, float]:
     if mine is None:
         return float("nan"), 0.0, 1.0
-    cosine = torch.nn.functional.cosine_similarity(mine.flatten(), true.flatten(), dim=0, eps=1e-30)
-    return float(cosine), float(mine.norm() / true.norm()), float((mine - true).abs().max() / true.abs().max())
+    return cosine(mine.flatten(), true.flatten()), float(mine.norm() / true.norm()), float((mine - true).abs().max() / true.abs().max())

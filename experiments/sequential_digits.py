@@ -75,7 +75,7 @@ def sequential_digits(config: Config = Config()) -> Experiment:
         arms={label: Arm(circuit, task, rule, training) for label, rule in rules.items()},
         seeds=config.seeds,
         table=table,
-        figures={"summary": summary, "learning": learning, "alignment": alignment},
+        figures={"summary": summary, "learning": learning, "prediction": prediction},
         expected="8×8 digits, 1500 updates: BP(λ=1) 95–98 % of held-out images, above the predictor switched off (89–96 %); BPTT 96–98 %",
         references=("arXiv:2401.07044", "doi:10.1038/s41467-020-17236-y", "doi:10.1038/s41467-022-35658-8"),
     )
@@ -86,19 +86,20 @@ def percent(curves):
 
 
 def table(results):
-    """Held-out accuracy, and cosines with the true gradient averaged over the first fifth of training, where most is learned."""
+    """Held-out accuracy; and over the first fifth of training, where most is learned, agreement with the true gradients."""
     rows = results.table(("test_score", "test_loss"))
-    for column, name in (("alignment", "early cosine, weight gradient"), ("prediction", "early cosine, prediction")):
-        early = {}
-        for label, (updates, values) in results.curves(column).items() if any(column in r.metrics for rs in results.values() for r in rs) else ():
-            early[label] = float(values[:, updates <= updates.max() / 5].mean())
-        rows[name] = [early.get(label, float("nan")) for label in rows["arm"]]
+    names = {"alignment": "cosine of weight gradient", "prediction": "cosine of prediction", "prediction_ratio": "norm of prediction"}
+    for column, name in names.items():
+        if any(column in run.metrics for runs in results.values() for run in runs):
+            curves = results.curves(column)
+            early = {label: float(values[:, updates <= updates.max() / 5].mean()) for label, (updates, values) in curves.items()}
+            rows[f"early {name}"] = [early.get(label, float("nan")) for label in rows["arm"]]
     return rows
 
 
 def summary(results):
     return bp.figures.summary(
-        percent(results.curves("test_score")), results.curves("alignment"), quantity="Held-out accuracy", unit="%", chance=10,
+        percent(results.curves("test_score")), results.curves("alignment"), quantity="Held-out accuracy", unit="%",
         scores={label: 100 * values for label, values in results.final("test_score").items()},
     )  # fmt: skip
 
@@ -107,5 +108,5 @@ def learning(results):
     return bp.figures.learning(percent(results.curves("test_score")), quantity="Held-out accuracy", unit="%", chance=10)
 
 
-def alignment(results):
+def prediction(results):
     return bp.figures.alignment(results.curves("prediction"))

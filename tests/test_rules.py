@@ -295,6 +295,19 @@ def test_eprop_windows_of_any_length_agree(c):
         same(c.gradients(bp.rule("eprop", steps=steps, schedule="window")), online)
 
 
+@every
+def test_where_computations_are_cut_for_speed_changes_nothing(c, monkeypatch):
+    """Pieces of a reverse sweep and blocks of an online run, here much shorter than the sequence."""
+    c = made(c)
+    whole = {s: c.gradients(bp.rule("eprop", schedule=s)) for s in ("online", "window")}
+    monkeypatch.setattr("bioplaus.eligibility.eprop.PIECE", 4)
+    monkeypatch.setattr("bioplaus.schedule.BLOCK", 3)
+    for name, g in whole.items():
+        same(c.gradients(bp.rule("eprop", schedule=name)), g)
+    same(c.gradients(bp.rule("eprop", schedule="window", steps=11)), whole["online"])
+    same(c.gradients(bp.rule("rtrl")), c.true)
+
+
 def test_weights_that_move_after_every_step_or_window():
     """`apply` is called with each window's gradient, the weights then differ for the next, and nothing else changes."""
     for schedule, count in ((Online(), 30), (Window(7), 5), (Window(), 1)):

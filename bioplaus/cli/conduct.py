@@ -49,7 +49,7 @@ def conduct(
             config=config,
             progress=watch,
         )
-    footer(experiment, results, folder)
+    footer(experiment, results, folder, watch.drawn)
     return 0
 
 
@@ -120,7 +120,7 @@ def rule_in_words(rule: Any) -> tuple[str, str, str]:
     return rule.name, rule.claim, "online" if schedule["kind"] == "Online" else window
 
 
-def footer(experiment: Experiment, results: Results, folder: Path) -> None:
+def footer(experiment: Experiment, results: Results, folder: Path, figures: Sequence[str]) -> None:
     """What came of it, what one should see, and what to do next."""
     say()
     try:
@@ -129,7 +129,6 @@ def footer(experiment: Experiment, results: Results, folder: Path) -> None:
         frame(results.table())
     say()
     spent = sum(run.record["timing"]["seconds"] for runs in results.values() for run in runs)
-    figures = sorted(path.as_posix() for path in (folder / "figures").glob("*.pdf"))
     pairs(
         [
             ("expected", experiment.expected),

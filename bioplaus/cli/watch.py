@@ -48,6 +48,7 @@ class Watch:
         self.pace: dict[str, float] = {}  # label → seconds an update, smoothed
         self.bars = _bars() if sys.stdout.isatty() else None
         self.all: Any = None
+        self.drawn: list[str] = []  # files of the figures
 
     def __enter__(self) -> Watch:
         if self.bars:
@@ -68,6 +69,8 @@ class Watch:
         name = f"{event.label:<{self.width}}  seed {event.seed}"
         if event.kind == "note":
             self._line(event.message)
+        elif event.kind == "drawn":
+            self.drawn.append(event.folder)
         elif event.kind in ("start", "resume"):
             self._begin(name, event)
         elif event.kind == "update":

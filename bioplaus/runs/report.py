@@ -39,7 +39,8 @@ def write_report(
     origin : dict
         What `bioplaus.runs.sweep.origin_of` gave.
     report : callable
-        Told, as an `Event` of kind ``"note"``, what could not be made because an arm was left out.
+        Told of every figure (``"drawn"``), and of what could not be made because an arm was left out
+        (``"note"``).
     names : list of str, optional
         Only these figures.
 
@@ -88,6 +89,7 @@ def draw_figures(
             report(Event("note", message=f"The figure {name!r} was not drawn: {error}"))
             continue
         drawn.append(save(figure, folder / "figures" / name, command=provenance.command())[".pdf"])
+        report(Event("drawn", folder=str(drawn[-1])))
     return drawn
 
 

@@ -32,6 +32,8 @@ def derive_cell(cell: Cell) -> tuple[Derived, dict[str, str]]:
     f, refractory, dims = _integrated(cell) if cell.equations else _mapped(cell)
     for state, e in f.items():
         _refuse_functions(e, f"the step of {state}")
+        if not names(e) & {*f, *cell.inputs, LAST.name}:
+            raise CellError(f"'{state}' takes the same value, {e}, at every step. Make it a parameter.")
     idle = [k for k in cell.inputs if not any(symbol(k) in e.free_symbols for e in f.values())]
     if idle:
         raise CellError(f"Input channel {', '.join(idle)} has no effect: the step of {', '.join(f)} does not use it. Correct the name, or leave it out of inputs=.")
@@ -165,7 +167,7 @@ def _refuse_functions(e: sp.Expr, where: str) -> None:
         raise CellError(f"There is a condition (<, >, and, or, not) in {where}, where a number is needed. Write step(x), 1 where x > 0 and else 0.")
     for f in e.atoms(sp.Function):
         if f.func.__name__ not in TORCH:
-            known = sorted({{"magnitude": "abs", "direction": "sign"}.get(n, n) for n in TORCH})
+            known = sorted({{"magnitude": "abs", "direction": "sign"}.get(n, n) for n in TORCH} - {"Abs"})
             raise CellError(f"In {where}: " + unknown("differentiable function", f.func.__name__.rstrip("_"), known))
 
 

@@ -56,7 +56,7 @@ TORCH = {
     "tan": "torch.tan", "sinh": "torch.sinh", "cosh": "torch.cosh", "tanh": "torch.tanh", "expm1": "torch.expm1",
     "log1p": "torch.log1p", "relu": "torch.relu", "sigmoid": "torch.sigmoid",
     "softplus": "softplus", "magnitude": "torch.abs", "direction": "torch.sign",
-    "step": "heaviside",
+    "step": "heaviside", "Abs": "torch.abs", "sign": "torch.sign",  # sympy writes √(x²) as Abs(x)
 }  # fmt: skip
 
 #: ours in numpy, for constants

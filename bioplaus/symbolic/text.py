@@ -39,7 +39,8 @@ def expression(text: str) -> sp.Expr:
         raise CellError(f"The expression '{text}' can't be read: {reason(error)}. Write it as Brian2 equations are written.") from error
     for name, function in OURS.items():
         parsed = parsed.replace(sp.Function(f"our_{name}"), function)
-    return parsed.replace(sp.Abs, magnitude)  # type: ignore[no-untyped-call]
+    # Brian2's parser leaves its sqrt a function of which sympy knows no derivative
+    return parsed.replace(sp.Function("sqrt"), sp.sqrt).replace(sp.Abs, magnitude)  # type: ignore[no-untyped-call]
 
 
 def statements(text: str) -> list[tuple[str, str, str]]:

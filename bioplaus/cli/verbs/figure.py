@@ -14,6 +14,7 @@ from bioplaus.errors import RunError
 
 if TYPE_CHECKING:
     from bioplaus.runs.experiment import Experiment, Results
+    from bioplaus.runs.loop import Event
 
 
 @dataclass
@@ -69,9 +70,12 @@ def _of_experiment(folder: Path, name: str | None) -> list[Path]:
             save(draw(results, figure), folder / "figures" / figure, command=provenance.command())[".pdf"]
         ]
     assert experiment is not None
-    return draw_figures(
-        experiment, results, folder, lambda event: say(event.message), [name] if name else None
-    )
+    return draw_figures(experiment, results, folder, _remark, [name] if name else None)
+
+
+def _remark(event: Event) -> None:
+    if event.kind == "note":
+        say(event.message)
 
 
 def load(folder: Path) -> tuple[Experiment | None, Results]:

@@ -1,0 +1,514 @@
+"""Classic mistakes, put in one at a time: each must be seen by the detector that the ordinary tests use.
+
+Of such mistakes half leave the gradient's direction almost right (cosine above 0.99) and training working; elementwise
+comparison sees them all. A detector must pass on the true code, or its verdict means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from predictor_helpers import (
+    bp_lambda_is_its_traces,
+    cortex_sees_this_step_and_the_prediction,
+    dni_is_autograd_of_its_windows,
+)
+from rule_helpers import (
+    Case,
+    Off,
+    bptt_is_autograd,
+    case,
+    dale,
+    eprop_is_stopped_autograd,
+    masks_hold,
+    oracle_pairs_are_bptt,
+    random_feedback_is_autograd,
+    rflo_is_the_leak,
+    rtrl_is_bptt,
+    same,
+    tbptt_is_cut_autograd,
+)
+
+import bioplaus as bp
+from bioplaus import ms
+from bioplaus.cerebellum import Linear as LinearPredictor
+from bioplaus.circuit import linear, network, transpose
+from bioplaus.circuit.carried import Layout
+from bioplaus.eligibility import RFLO, EProp, eprop, immediate, rtrl
+from bioplaus.rules import bp_lambda, dni
+from bioplaus.schedule import sequence
+from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Observed, oracle
+from bioplaus.symbolic import compile as compiling
+from bioplaus.symbolic.derive import ACTIVE
+from bioplaus.tasks import squared
+from bioplaus.train import Trainer, Training
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """How to make it, and what finds it."""
+
+    make: Callable[[Patch], None]
+    detect: Callable[[], None]
+
+
+MISTAKES: dict[str, Mistake] = {}
+
+
+def mistake(detect: Callable[[], None]) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+    """Register a mistake under its function's name."""
+
+    def put(make: Callable[[Patch], None]) -> Callable[[Patch], None]:
+        MISTAKES[make.__name__] = Mistake(make, detect)
+        return make
+
+    return put
+
+
+# -- detectors on small circuits ----------------------------------------------------------------------------------------------
+
+
+def adapting(**options: Any) -> Case:
+    return case(bp.model("alif", beta=0.3, tau_a=50 * ms), **{"tau": 10 * ms, "steps": 20, **options})
+
+
+def bptt(model: str = "lif", **options: Any) -> Callable[[], None]:
+    return lambda: bptt_is_autograd(case(model, steps=20, **options))
+
+
+def online_eprop(model: str = "lif", **options: Any) -> Callable[[], None]:
+    return lambda: eprop_is_stopped_autograd(case(model, steps=20, **options), window=False)
+
+
+def windowed_eprop(**options: Any) -> Callable[[], None]:
+    return lambda: eprop_is_stopped_autograd(adapting(**options), online=False)
+
+
+def predictor(model: str = "elman", **options: Any) -> Callable[[], None]:
+    return lambda: bp_lambda_is_its_traces(case(model, steps=7, units=4), bp_lambda(**{"lmbda": 0.5, "discount": 0.9, **options}))
+
+
+def synthetic(**options: Any) -> Callable[[], None]:
+    return lambda: cortex_sees_this_step_and_the_prediction(case("elman", steps=7, units=4), bp_lambda(0.5, discount=0.9, **options))
+
+
+def no_autapses() -> None:
+    """A spiking neuron's gradient onto itself is zero, and so its weight stays."""
+    c = case("lif", steps=20)
+    for rule in ("bptt", "eprop"):
+        if bool(c.gradients(bp.rule(rule))["W_rec"].diagonal().any()):
+            raise Off(f"{rule} has a gradient where there is no synapse")
+
+
+def feedback_becomes_the_readout() -> None:
+    """The difference of feedback and readout decays, at the rate given."""
+    task = bp.task("target_reaching", steps=3)
+    circuit = bp.circuit("recurrent", cell=bp.model("elman"), inputs=10, units=5, outputs=2)
+    trainer = Trainer(circuit, task, bp.rule("eprop", feedback="adaptive", decay=0.1), Training(batch=2, dtype="float64", lr=0.01))
+    C, B = trainer.network.weights["W_out"], trainer.theta["B"]
+    gap = (C - B).clone()
+    for _ in range(5):
+        trainer.update()
+    error = float((C - B - gap * 0.9**5).abs().max())
+    if error > 1e-10:
+        raise Off("feedback and readout do not meet", error)
+
+
+# -- eligibilities -----------------------------------------------------------------------------------------------------------
+
+
+@mistake(online_eprop(tau=10 * ms))
+def trace_one_step_late(patch: Patch) -> None:
+    real, seen = eprop.advance, {}
+
+    def late(trace: Any, c: Any, pre: Any, kappa: float) -> None:
+        real(trace, c, seen.get(id(trace), torch.zeros_like(pre)), kappa)
+        seen[id(trace)] = pre
+
+    patch.setattr(eprop, "advance", late)
+
+
+@mistake(online_eprop(tau=10 * ms))
+def readout_filter_missing_in_the_trace(patch: Patch) -> None:
+    real = eprop.advance
+
+    def unfiltered(trace: Any, c: Any, pre: Any, kappa: float) -> None:
+        real(trace, c, pre, 0.0)
+
+    patch.setattr(eprop, "advance", unfiltered)
+
+
+@mistake(online_eprop(tau=10 * ms))
+def one_minus_kappa_missing(patch: Patch) -> None:
+    real = eprop.advance
+
+    def unscaled(trace: Any, c: Any, pre: Any, kappa: float) -> None:
+        before = trace.e_bar.clone()
+        real(trace, c, pre, kappa)
+        trace.e_bar = kappa * before + trace.e
+
+    patch.setattr(eprop, "advance", unscaled)
+
+
+@mistake(lambda: eprop_is_stopped_autograd(case("lstm", steps=20), window=False))
+def forget_gate_of_the_step_before(patch: Patch) -> None:
+    def held(self: EProp, linear: Any) -> Any:
+        def roll(e: Any) -> Any:
+            return tuple(map(roll, e)) if isinstance(e, tuple) else e.roll(1, 0) if isinstance(e, torch.Tensor) else e
+
+        return tuple(p._replace(F=roll(p.F)) for p in linear.partials)
+
+    patch.setattr(EProp, "partials", held)
+
+
+@mistake(lambda: eprop_is_stopped_autograd(case("gru", steps=20), window=False))
+def own_output_forgotten(patch: Patch) -> None:
+    patch.setattr(EProp, "partials", lambda self, linear: tuple(p._replace(E=(None,) * len(p.E)) for p in linear.partials))
+
+
+@mistake(windowed_eprop())
+def traces_cut_at_window_borders(patch: Patch) -> None:
+    real = EProp.window
+
+    def forgetful(self: EProp, network: Any, state: Any, linear: Any, credit: Any, last: bool) -> Any:
+        gradients, _ = real(self, network, state, linear, credit, last)
+        return gradients, self.init(network, linear.window.x.shape[1])
+
+    patch.setattr(EProp, "window", forgetful)
+
+
+@mistake(windowed_eprop(rate=(0.01, 30.0)))
+def regulariser_counts_windows_twice(patch: Patch) -> None:
+    real = EProp.summed
+    patch.setattr(EProp, "summed", lambda *a: {n: 2 * g for n, g in real(*a).items()})
+
+
+@mistake(lambda: eprop_is_stopped_autograd(adapting(rate=(0.01, 30.0)), window=False))
+def regulariser_on_the_filtered_trace(patch: Patch) -> None:
+    """Σ e of the filtered in place of the unfiltered trace."""
+    real, sums = eprop.advance, {}
+
+    def watched(trace: Any, c: Any, pre: Any, kappa: float) -> None:
+        real(trace, c, pre, kappa)
+        sums[id(trace)] = sums.get(id(trace), 0.0) + trace.e_bar.sum(0)
+
+    def summed(self: EProp, network: Any, state: Any, credit: Any, real: Any = EProp.summed) -> Any:
+        for trace in state.items:
+            trace.e_sum = sums[id(trace)]
+        sums.clear()
+        return real(self, network, state, credit)
+
+    patch.setattr(eprop, "advance", watched)
+    patch.setattr(EProp, "summed", summed)
+
+
+@mistake(lambda: rflo_is_the_leak(adapting()))
+def rflo_keeps_the_adaptation(patch: Patch) -> None:
+    patch.setattr(RFLO, "partials", EProp.partials)
+
+
+@mistake(lambda: rtrl_is_bptt(case("alif", steps=20)))
+def rtrl_jacobian_transposed(patch: Patch) -> None:
+    real = rtrl.Basis.jacobian
+    patch.setattr(rtrl.Basis, "jacobian", lambda *a: real(*a).transpose(1, 2))
+
+
+@mistake(lambda: rtrl_is_bptt(case("lif", steps=20)))
+def rtrl_with_the_wrong_steps_surrogate(patch: Patch) -> None:
+    """J_t = D_t + R_t ψ_{t−1}: here ψ_t stands in it."""
+    real = rtrl.Basis.jacobian
+    patch.setattr(rtrl.Basis, "jacobian", lambda self, now, before, batch: real(self, now, now, batch))
+
+
+@mistake(bptt())
+def bias_gradient_dropped(patch: Patch) -> None:
+    def partial(network: Any, window: Any, a_I: Any, real: Any = linear.weight_gradients) -> Any:
+        return {n: g for n, g in real(network, window, a_I).items() if n != "b"}
+
+    patch.setattr(immediate, "weight_gradients", partial)
+
+
+# -- cells -----------------------------------------------------------------------------------------------------------------
+
+
+def scaled_surrogate(patch: Patch, factor: float) -> None:
+    def generate(*args: Any, real: Any = compiling.generate) -> Any:
+        kernel = real(*args)
+
+        def partials(get: Any) -> Any:
+            F, E, G, psi, Ru, ry = kernel.partials(get)
+            return F, E, G, tuple(None if e is None else e * factor for e in psi), Ru, ry
+
+        return replace(kernel, partials=partials)
+
+    patch.setattr(compiling, "generate", generate)
+
+
+@mistake(bptt())
+def surrogate_without_one_over_threshold(patch: Patch) -> None:
+    scaled_surrogate(patch, 0.6)
+
+
+def deriving(patch: Patch, **changes: Any) -> None:
+    real = compiling.derive
+    patch.setattr(compiling, "derive", lambda **given: real(**(given | changes)))
+
+
+@mistake(bptt(tau=10 * ms))
+def reset_differentiated(patch: Patch) -> None:
+    deriving(patch, differentiate=frozenset({"reset", "jumps"}))
+
+
+@mistake(lambda: eprop_is_stopped_autograd(adapting(), window=False))
+def adaptation_cut(patch: Patch) -> None:
+    deriving(patch, differentiate=frozenset())
+
+
+@mistake(bptt())
+def surrogate_while_refractory(patch: Patch) -> None:
+    def derive(real: Any = compiling.derive, **given: Any) -> Any:
+        done = real(**given)
+        return replace(done, psi=tuple(e.xreplace({ACTIVE: 1}) for e in done.psi))
+
+    patch.setattr(compiling, "derive", derive)
+
+
+# -- circuits --------------------------------------------------------------------------------------------------------------
+
+
+@mistake(no_autapses)
+def autapse_mask_dropped(patch: Patch) -> None:
+    real = network.Network._draw
+
+    def unmasked(self: Any, p: Any, *rest: Any) -> None:
+        real(self, p, *rest)
+        self.masks.pop(p.name, None)
+
+    patch.setattr(network.Network, "_draw", unmasked)
+
+
+@mistake(lambda: masks_hold(dale(steps=20)))
+def signs_and_masks_not_held(patch: Patch) -> None:
+    patch.setattr(network.Network, "constrain", lambda self: None)
+
+
+@mistake(bptt(delay=3))
+def delay_off_by_one(patch: Patch) -> None:
+    real = linear.Window.pre
+
+    def early(self: Any, w: Any) -> Any:
+        if w.source < 0 or w.spec.delay == 1:
+            return real(self, w)
+        return torch.stack([step.before.populations[w.source].y[w.spec.delay - 2] for step in self.steps])
+
+    patch.setattr(linear.Window, "pre", early)
+
+
+@mistake(bptt(delay=3))
+def credit_in_flight_lost(patch: Patch) -> None:
+    """Credit for older outputs is not handed on."""
+
+    def to_u(*args: Any, real: Any = linear.to_u) -> Any:
+        u, passed = real(*args)
+        return u, passed._replace(y=tuple((None,) * len(ages) for ages in passed.y))
+
+    patch.setattr(linear, "to_u", to_u)
+
+
+@mistake(bptt("lstm", tau=10 * ms))
+def error_one_step_late(patch: Patch) -> None:
+    real = Observed.direct
+    patch.setattr(Observed, "direct", lambda self, *a: real(replace(self, error=self.error.roll(1, 0)), *a))
+
+
+@mistake(bptt("lstm", tau=10 * ms))
+def leak_of_the_readout_forgotten_on_the_way_back(patch: Patch) -> None:
+    def to_u(*args: Any, real: Any = linear.to_u) -> Any:
+        u, passed = real(*args)
+        return u, passed._replace(filtered=tuple(None for _ in passed.filtered))
+
+    patch.setattr(linear, "to_u", to_u)
+
+
+@mistake(bptt("lstm"))
+def gates_in_another_order(patch: Patch) -> None:
+    """Credit for the input and the forget gate's currents changes places."""
+
+    def generate(*args: Any, real: Any = transpose._generate) -> Any:
+        made = real(*args)
+
+        def currents(P: Any, u: Any) -> Any:
+            I = made.currents(P, u)
+            i, f, *rest = I.chunk(4, -1)
+            return torch.cat([f, i, *rest], -1)
+
+        return made._replace(currents=currents)
+
+    patch.setattr(transpose, "_generate", generate)
+
+
+# -- signals ---------------------------------------------------------------------------------------------------------------
+
+
+@mistake(lambda: random_feedback_is_autograd(case("alif", tau=10 * ms)))
+def random_feedback_is_the_readout(patch: Patch) -> None:
+    real = Observed.direct
+    patch.setattr(Observed, "direct", lambda self, feedback=None: real(self))
+
+
+@mistake(feedback_becomes_the_readout)
+def only_the_feedback_decays(patch: Patch) -> None:
+    patch.setattr(Instant, "after_update", lambda self, theta, network: theta["B"].mul_(1 - self.decay))
+
+
+@mistake(lambda: tbptt_is_cut_autograd(case("elman", steps=20)))
+def credit_leaks_over_the_border(patch: Patch) -> None:
+    """The next window's credit enters the one before: here, that of its own start again at its end."""
+
+    def credit(self: BPTT, theta: Any, state: Any, observed: Any) -> Any:
+        first = linear.sweep(observed.linear, observed.direct())
+        return linear.sweep(observed.linear, observed.direct(), first.start).a_I, {}, None, {}
+
+    patch.setattr(BPTT, "credit", credit)
+
+
+@mistake(lambda: oracle_pairs_are_bptt(case("gru", steps=20)))
+def own_output_counted_twice(patch: Patch) -> None:
+    """GRU's z·y: a path inside the neuron, which e-prop's trace has, counted as credit from outside too."""
+
+    def sweep(*args: Any, outputs: bool = False, real: Any = linear.sweep) -> Any:
+        swept = real(*args, outputs=outputs, states=True)
+        return replace(swept, a_y=tuple(torch.stack([h.y[i][0] for h in swept.a_h]) for i in range(len(swept.a_y))))
+
+    patch.setattr(oracle, "sweep", sweep)
+
+
+# -- predictors ------------------------------------------------------------------------------------------------------------
+
+
+def changed_signal(patch: Patch, **changes: float) -> None:
+    for part in ("_carry", "_backward"):
+        real = getattr(BPLambda, part)
+        patch.setattr(BPLambda, part, lambda self, *a, real=real: real(replace(self, **changes), *a))
+
+
+@mistake(predictor())
+def gamma_missing_in_the_trace(patch: Patch) -> None:
+    changed_signal(patch, discount=1.0)
+
+
+@mistake(predictor())
+def lambda_missing_in_the_trace(patch: Patch) -> None:
+    changed_signal(patch, lmbda=1.0)
+
+
+@mistake(predictor())
+def gamma_missing_in_the_trace_across_windows_only(patch: Patch) -> None:
+    real = BPLambda._carry
+    patch.setattr(BPLambda, "_carry", lambda self, *a: real(replace(self, discount=1.0), *a))
+
+
+@mistake(predictor("lstm"))
+def jacobian_transposed_in_the_trace(patch: Patch) -> None:
+    real = Layout.jacobian
+    patch.setattr(Layout, "jacobian", lambda *a: real(*a).transpose(1, 2))
+
+
+def changed_observation(patch: Patch, change: Callable[[Any], Any]) -> None:
+    real = BPLambda.credit
+    patch.setattr(BPLambda, "credit", lambda self, theta, state, observed: real(self, theta, state, change(observed)))
+
+
+@mistake(predictor())
+def immediate_loss_counted_twice(patch: Patch) -> None:
+    changed_observation(patch, lambda observed: replace(observed, error=2 * observed.error))
+
+
+@mistake(synthetic())
+def terminal_prediction_not_zero(patch: Patch) -> None:
+    changed_observation(patch, lambda observed: replace(observed, final=False))
+
+
+@mistake(predictor())
+def bootstrap_beyond_the_end(patch: Patch) -> None:
+    """The same mistake, seen by the predictor."""
+    changed_observation(patch, lambda observed: replace(observed, final=False))
+
+
+@mistake(synthetic(injection=0.5))
+def injection_weight_ignored(patch: Patch) -> None:
+    real = BPLambda.credit
+    patch.setattr(BPLambda, "credit", lambda self, *a: real(replace(self, injection=1.0), *a))
+
+
+@mistake(predictor(injection=0.5))
+def injection_weight_in_the_target(patch: Patch) -> None:
+    real = BPLambda.credit
+    patch.setattr(BPLambda, "credit", lambda self, *a: real(replace(self, discount=self.discount * self.injection), *a))
+
+
+@mistake(predictor())
+def predictor_learns_from_the_next_state(patch: Patch) -> None:
+    real = LinearPredictor.gradient
+    patch.setattr(LinearPredictor, "gradient", lambda self, theta, h, u: real(self, theta, h.roll(-1, 0), u))
+
+
+@mistake(predictor())
+def predictor_climbs(patch: Patch) -> None:
+    """The sign of the update."""
+    real = LinearPredictor.gradient
+    patch.setattr(LinearPredictor, "gradient", lambda *a: {n: -g for n, g in real(*a).items()})
+
+
+@mistake(lambda: dni_is_autograd_of_its_windows(case("lstm", steps=8, units=4), dni(3, discount=0.9, injection=0.5)))
+def injection_in_place_of_the_discount(patch: Patch) -> None:
+    real = DNI.credit
+    patch.setattr(DNI, "credit", lambda self, *a: real(replace(self, discount=self.injection), *a))
+
+
+# -- the tests -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_every_mistake_is_found(name, monkeypatch):
+    found = MISTAKES[name]
+    found.detect()
+    with monkeypatch.context() as patch:
+        found.make(patch)
+        with pytest.raises(Off) as seen:
+            found.detect()
+    assert seen.value.error > 1e-6, "found by rounding, if at all"
+
+
+def cosine(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    flat = [torch.cat([g[n].flatten() for n in b]) for g in (a, b)]
+    return float(torch.nn.functional.cosine_similarity(*flat, dim=0))
+
+
+def test_the_direction_alone_would_not_tell(monkeypatch):
+    """Why no test here compares directions: mistakes that the elementwise detectors see leave them all but unchanged."""
+    hidden: dict[str, float] = {}
+    for name in ("one_minus_kappa_missing", "readout_filter_missing_in_the_trace", "surrogate_without_one_over_threshold", "reset_differentiated"):
+        with monkeypatch.context() as patch:
+            MISTAKES[name].make(patch)
+            c = case("lif", tau=3 * ms, steps=40)
+            wrong = c.of_circuit(c.gradients(bp.rule("eprop", schedule="online")))
+        right = c.of_circuit(c.by_hand(stop="between"))
+        hidden[name] = cosine(wrong, right)
+    assert sum(value > 0.98 for value in hidden.values()) >= 2, hidden
+
+
+def test_losses_give_the_errors_that_rules_start_from():
+    """A mistake in the loss's derivative reaches every rule alike, so that comparing rules would not show it."""
+    c = case("lif", steps=20)
+    wrong = type(squared)()
+    object.__setattr__(wrong, "error", lambda outputs, targets: 2 * (outputs - targets))
+    g = sequence(c.network, bp.rule("bptt"), {}, c.batch, wrong).gradients
+    with pytest.raises(Off):
+        same(g, c.true)
