@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 import bioplaus as bp
-from bioplaus import ms, mV, nS, pA, pF
+from bioplaus import Hz, ms, mV, nS, pA, pF
 from bioplaus.brian import run, twin
 from bioplaus.circuit import Circuit, Population, Projection, Readout
 from bioplaus.circuit.linear import roll
@@ -151,15 +151,38 @@ def test_same_spikes_and_voltages(name):
     assert gap(a, b, "output") <= tolerance
 
 
-@pytest.mark.parametrize(("rate", "delay"), [("tanh(x)", 1), ("relu(x)", 1), ("sigmoid(x)", 3), ("softplus(x) - 0.5*step(x)", 2)])
-def test_same_rates(rate, delay):
-    cell = bp.model("leaky_rate", rate=rate, tau=10 * SPREAD * ms)
+def threshold_linear() -> bp.Cell:
+    """Functions that Brian2 lacks, inside the equations and with units."""
+    return bp.Cell(
+        name="threshold_linear",
+        equations="dr/dt = (-r + gain*relu(I - theta) - loss*step(I - theta)*sigmoid(r/top))/tau : Hz",
+        inputs={"I": 100 * pA},
+        output="r/top",
+        method="euler",
+        parameters=dict(tau=10 * SPREAD * ms, theta=20 * pA, gain=10 * Hz / (100 * pA), top=10 * Hz, loss=2 * Hz),
+    )
+
+
+RATES = {
+    "tanh": (lambda: bp.model("leaky_rate", rate="tanh(x)", tau=10 * SPREAD * ms), 1),
+    "relu": (lambda: bp.model("leaky_rate", rate="relu(x)", tau=10 * SPREAD * ms), 1),
+    "sigmoid, delay": (lambda: bp.model("leaky_rate", rate="sigmoid(x)", tau=10 * SPREAD * ms), 3),
+    "other functions": (lambda: bp.model("leaky_rate", rate="softplus(x) - 0.5*step(x) + sign(x)/sqrt(1 + abs(x))"), 2),
+    "threshold-linear": (threshold_linear, 1),
+}
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_same_rates(name):
+    make, delay = RATES[name]
+    cell = make()
+    (state,) = cell.states
     circuit = bp.circuit("recurrent", cell=cell, inputs=LINES, units=UNITS, outputs=2, gain=1.2, delay=delay, bias={"I": 0.2})
-    a, b, _ = both(circuit, ("x", "rate"))
+    a, b, _ = both(circuit, (state, "rate"))
     same(a, b)
     assert float(a.rate.std("time").min()) > 0.01
-    for name in ("x", "rate", "output"):
-        assert gap(a, b, name) <= 1e-12, name
+    for variable in (state, "rate", "output"):
+        assert gap(a, b, variable) <= 1e-12, variable
 
 
 def test_excitation_and_inhibition_sparse_with_delays():

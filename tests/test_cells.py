@@ -31,7 +31,7 @@ CELLS: dict[str, Callable[[], bp.Cell]] = {
     "leaky_rate relu": lambda: bp.model("leaky_rate", rate="relu(x - 0.1)"),
     "leaky_rate sigmoid": lambda: bp.model("leaky_rate", rate="sigmoid(3*x)", method="euler"),
     "leaky_rate softplus": lambda: bp.model("leaky_rate", rate="softplus(x) + x**2 - abs(x)"),
-    "leaky_rate spelled out": lambda: bp.model("leaky_rate", rate="x**2/(1 + exp(-x))**2 + exp(-x)/(2 + cos(x))**3"),
+    "leaky_rate spelled out": lambda: bp.model("leaky_rate", rate="x**2/(1 + exp(-x))**2 + exp(-x)/(2 + cos(x))**3 + x/sqrt(1 + x**2)"),
     "elman": lambda: bp.model("elman"),
     "elman linear": lambda: bp.model("elman", rate="x"),
     "lif": lambda: bp.model("lif"),

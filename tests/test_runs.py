@@ -440,7 +440,7 @@ def test_nested_configurations_are_rebuilt():
 
 
 def test_folder_names_are_safe():
-    assert configs.folder_name("BP(λ), off/on", 3, {"a": 1}).startswith("BP_off_on-s3-")
+    assert configs.folder_name("BP(λ), off/on", 3, {"a": 1}).startswith("BP_lambda_off_on-s3-")
     assert configs.folder_name("a", 0, {"a": 1}) != configs.folder_name("a", 0, {"a": 2})
 
 

@@ -69,7 +69,8 @@ def draw(results):
 def draw_two(results):
     from bioplaus import figures
 
-    return figures.learning({label: results.curves("loss")[label] for label in ("bptt", "eprop") if results[label]})
+    curves = results.curves("loss")
+    return figures.learning({label: curves[label] for label in ("bptt", "eprop") if results[label]})
 '''
 
 
@@ -165,7 +166,8 @@ def test_what_cannot_be_trained_leaves_no_folder(tmp_path):
 
 @pytest.mark.parametrize("name", ["learning", "alignment", "raster", "trajectories", "weights"])
 def test_every_figure_of_a_run_is_drawn_from_its_folder(tmp_path, name):
-    run = bp.train(*parts("alif", "eprop"), updates=4, batch=3, align_every=2, evaluate_every=2, folder=tmp_path / "r")
+    measured = {"align_every": 2, "evaluate_every": 2}
+    run = bp.train(*parts("alif", "eprop"), updates=4, batch=3, folder=tmp_path / "r", **measured)
     figure = Run.load(run.folder).figure(name)
     assert figure.axes and all(ax.get_xlabel() or ax.get_ylabel() for ax in figure.axes[:1])
     with pytest.raises(RunError, match="Did you mean 'learning'"):
@@ -188,7 +190,8 @@ def test_an_experiment_runs_all_arms_and_seeds_and_reports(study):
         "bptt": [0, 1], "bp_lambda": [0, 1], "eprop": [0, 1]
     }  # fmt: skip
     folder = study / "runs" / "small"
-    assert {path.name for path in folder.iterdir() if path.is_file()} == {"table.csv", "table.md", "experiment.json"}
+    files = {path.name for path in folder.iterdir() if path.is_file()}
+    assert files == {"table.csv", "table.md", "experiment.json"}
     table = pd.read_csv(folder / "table.csv")
     assert table["arm"].tolist() == ["bptt", "bp_lambda", "eprop"] and (table["n"] == 2).all()
     assert table["test score"].notna().all() and (folder / "table.md").read_text().startswith("| arm ")
@@ -197,8 +200,10 @@ def test_an_experiment_runs_all_arms_and_seeds_and_reports(study):
     assert record["experiment"]["name"] == "small" and len(record["runs"]["bptt"]) == 2
     assert record["content"]["experiments/small"]["sha256"]
     one = results["bptt"][0].record
-    assert one["experiment"]["name"] == "small" and one["content"].keys() >= {"models/lstm", "experiments/small"}
-    assert [event.kind for event in heard if event.kind != "update"] == ["start", "done"] * 6
+    assert one["experiment"]["name"] == "small"
+    assert one["content"].keys() >= {"models/lstm", "experiments/small"}
+    kinds = [event.kind for event in heard if event.kind != "update"]
+    assert kinds == ["start", "done"] * 6 + ["drawn"] * 2
     # All arms of a seed get the same trials and the same first weights: that is what makes them comparable.
     first = {label: runs[0].metrics["loss"].iloc[0] for label, runs in results.items()}
     assert first["bptt"] == first["bp_lambda"] != first["eprop"]
@@ -220,7 +225,8 @@ def test_workers_compute_what_one_process_does(study):
 
 def test_an_arm_left_out_costs_only_the_figures_that_want_it(study):
     heard = []
-    results = run_experiment(bp.experiment("small"), "small", only=["bp_lambda"], seeds=(3,), progress=heard.append)
+    part = {"only": ["bp_lambda"], "seeds": (3,)}
+    results = run_experiment(bp.experiment("small"), "small", progress=heard.append, **part)
     assert list(results) == ["bp_lambda"] and results["bp_lambda"][0].seed == 3
     notes = [event.message for event in heard if event.kind == "note"]
     assert len(notes) == 1 and "'two' was not drawn" in notes[0]
@@ -263,7 +269,7 @@ def test_what_cannot_be_run_is_refused_before_the_first_run(study):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_workers_have_saved_and_the_command_goes_on(study, capsys, number):
-    """However the command is stopped, every run goes on from its checkpoint and ends as if nothing had been."""
+    """However the command is stopped, every run goes on from its checkpoint as if nothing had been."""
     words = ["run", "small", "--updates", "2000", "--only", "bptt,eprop", "--seeds", "0"]
     command = [sys.executable, "-m", "bioplaus.cli", *words, "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -324,12 +330,14 @@ def statuses(folder):
 def test_run_show_and_figure(study, capsys):
     assert cli.main("run small --circuit.units 9 --seeds 0:2 --only bptt,eprop".split()) == 0
     said = capsys.readouterr().out
-    for part in ("Small circuits reach", "target_reaching", "whole sequence", "exact", "biased", "expected", "bptt learns",
-                 "runs/small", "figures/two.pdf", "bioplaus figure "):  # fmt: skip
+    above = ("Small circuits reach", "target_reaching", "whole sequence", "exact", "biased", "runs/small")
+    below = ("expected", "bptt learns", "figures/two.pdf", "bioplaus figure ")
+    for part in (*above, *below):
         assert part in said, part
     folders = sorted(str(path) for path in Path("runs/small").glob("*-s*"))
-    assert len(folders) == 4 and all(json.loads(Path(f, "run.json").read_text())["status"] == "done" for f in folders)
-    assert json.loads(Path(folders[0], "run.json").read_text())["experiment"]["config"]["circuit"]["units"] == 9
+    records = statuses(Path("runs/small"))
+    assert [record["status"] for record in records] == ["done"] * 4
+    assert records[0]["experiment"]["config"]["circuit"]["units"] == 9
 
     assert cli.main("run small --circuit.units 9 --seeds 0:2 --only bptt,eprop".split()) == 0
     assert capsys.readouterr().out.count("was done before") == 4
@@ -341,7 +349,8 @@ def test_run_show_and_figure(study, capsys):
     for file in Path("runs/small/figures").iterdir():
         file.unlink()
     assert cli.main(["figure", "runs/small"]) == 0
-    assert capsys.readouterr().out.split() == ["runs/small/figures/learning.pdf", "runs/small/figures/two.pdf"]
+    drawn = capsys.readouterr().out.split()
+    assert drawn == ["runs/small/figures/learning.pdf", "runs/small/figures/two.pdf"]
     assert cli.main(["figure", "runs/small", "alignment"]) == 0
     assert cli.main(["figure", folders[0], "weights"]) == 0
     assert Path(folders[0], "figures", "weights.png").stat().st_size > 1000
@@ -358,8 +367,9 @@ def test_an_unknown_arm_is_refused_before_anything_runs(study, capsys):
 
 
 def test_compare(study, capsys):
-    words = "compare target_reaching --rules bptt,bp_lambda(lmbda=0) --seeds 0:2 --units 8 --updates 4 --batch 3".split()
-    assert cli.main([*words, "--align-every", "2"]) == 0
+    words = "compare target_reaching --rules bptt,bp_lambda(lmbda=0) --seeds 0:2"
+    words += " --units 8 --updates 4 --batch 3 --align-every 2"
+    assert cli.main(words.split()) == 0
     said = capsys.readouterr().out
     assert "bp_lambda(lmbda=0)" in said and "s.e.m." in said
     folder = Path("runs/compare-target_reaching")

@@ -36,9 +36,9 @@ class Event:
     ----------
     kind : str
         ``"start"``, ``"resume"``, ``"update"``, ``"done"``, ``"found"`` (was done already),
-        ``"interrupted"``, ``"failed"`` or ``"note"``.
+        ``"interrupted"``, ``"failed"``; of a whole experiment ``"drawn"`` or ``"note"``.
     label, seed, folder
-        Which run.
+        Which run; for ``"drawn"``, the figure's file as folder.
     update, updates : int
         How far it is, and how far it goes.
     row : dict

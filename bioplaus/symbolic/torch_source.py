@@ -134,7 +134,7 @@ class _Constants:
             if unknown:
                 raise CellError(f"Unknown name {', '.join(unknown)} in a cell's equations. Known parameters: {', '.join(sorted(self.values))}.")
             try:
-                with np.errstate(all="ignore"):
+                with np.errstate(divide="raise", over="raise", invalid="raise"):
                     value = sp.lambdify(symbols, e, [NUMPY, "numpy"])(*(values[s.name] for s in symbols))
             except (ArithmeticError, KeyError, NameError):  # division by zero, sympy's ComplexInfinity
                 value = math.nan

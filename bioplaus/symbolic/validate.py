@@ -57,9 +57,9 @@ def words(which: str, given: Any, allowed: Iterable[str] | None = None) -> tuple
         if not isinstance(name, str):
             raise CellError(f"{which}={given!r} contains {name!r}, which is not a name. Write a tuple of names, such as {which}=({example!r},).")
         if allowed is not None and name not in allowed:
-            raise CellError(f"In {which}={given!r}: " + unknown("such choice", name, allowed))
+            raise CellError(f"In {which}={given!r}: " + unknown("such choice", name, allowed) + " Choose from those.")
     if len(set(names)) < len(names):
-        raise CellError(f"{which}={given!r} names something twice. Name each once.")
+        raise CellError(f"{which}={given!r} names something twice. Name each of them once, in a tuple.")
     return names
 
 
@@ -68,7 +68,7 @@ def channels(cell: Cell) -> dict[str, Any]:
     given = cell.inputs
     names = words("inputs", given)
     if not names:
-        raise CellError("A cell needs at least one input channel: inputs=('I',).")
+        raise CellError("A cell without input channel can't be driven by anything. Name at least one, such as inputs=('I',).")
     scales = {name: _number(given[name], f"one unit of weight on input channel {name}") for name in names} if isinstance(given, Mapping) else {}
     for name, value in scales.items():
         if np.ndim(value) or plain(value) == 0:
@@ -94,7 +94,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
     values = {name: _number(value, f"parameter {name}") for name, value in given.items()}
     for name, value in values.items():
         if get_dimensions(value) is second.dim and np.any(plain(value) < 0):
-            raise CellError(f"Parameter {name} is {show(value)}; a time can't be negative.")
+            raise CellError(f"Parameter {name} is {show(value)}; a time can't be negative. Give a value above 0*ms.")
     return values
 
 
@@ -115,7 +115,7 @@ def start(cell: Cell, units: Mapping[str, str]) -> dict[str, Any]:
     values = {}
     for name, value in cell.start.items():
         if name not in units:
-            raise CellError("In start=: " + unknown("state", name, units))
+            raise CellError("In start=: " + unknown("state", name, units) + " Only states have initial values.")
         values[name] = _number(value, f"the start of {name}")
         if unit_name(values[name]) != units[name]:
             raise CellError(f"The start of {name} is {show(values[name])}, which has unit {unit_name(values[name])}, but {name} has unit {units[name]}.")
@@ -165,5 +165,5 @@ def _number(value: Any, what: str) -> Any:
     if np.ndim(value) > 1 or not np.size(value):
         raise CellError(f"{what[0].upper()}{what[1:]} has shape {np.shape(value)}; give one value, or one per neuron.")
     if not np.all(np.isfinite(plain(value))):
-        raise CellError(f"{what[0].upper()}{what[1:]} is {value}; it must be finite.")
+        raise CellError(f"{what[0].upper()}{what[1:]} is {value}; it must be finite. Look at how it was computed.")
     return value if isinstance(value, Quantity) else plain(value)

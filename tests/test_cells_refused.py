@@ -1,0 +1,229 @@
+"""Every argument of a cell replaced by nonsense: a paragraph that names what was given, before anything runs."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from task_helpers import paragraph
+
+from bioplaus import Cell, circuit, fast_sigmoid, ms, mV, pA, triangular
+from bioplaus.cell import Surrogate
+from bioplaus.errors import CellError
+
+LIF: dict[str, Any] = dict(
+    equations="dv/dt = (-v + I)/tau : 1", spike="v > threshold", reset="v -= threshold", surrogate=triangular(),
+    parameters=dict(tau=20 * ms, threshold=0.6),
+)  # fmt: skip
+RATE: dict[str, Any] = dict(equations="dx/dt = (-x + I)/tau : 1", output="tanh(x)", parameters=dict(tau=10 * ms))
+MAP: dict[str, Any] = dict(
+    update="v = decay*v + I", spike="v > threshold", reset="v -= threshold", surrogate=triangular(), parameters=dict(decay=0.9, threshold=0.6)
+)
+GIVEN = dict(tau=20 * ms, threshold=0.6)
+
+
+def of(**changed: Any) -> dict[str, Any]:
+    return dict(GIVEN, **changed)
+
+
+NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    # equations
+    (LIF, dict(equations="dv/dt = (-v + I)/tau : volt"), r"'- v' has unit V; 'I' has unit 1.*tau \(second\)"),
+    (LIF, dict(equations="dv/dt = (-v + I)/tau_x : 1"), r"no parameter or variable 'tau_x'. Did you mean 'tau'\?"),
+    (LIF, dict(equations="dv/dt = (-v + I/tau : 1"), r"can't be read: '\(' was never closed"),
+    (LIF, dict(equations="dv/dt = (-v + I)/tau"), "can't be read.*differential equation with its unit"),
+    (LIF, dict(equations="dv/dt = (-v + I)/tau : bogus"), "refers to 'bogus', but this is not a base unit"),
+    (LIF, dict(equations="dv/dt = (-v + I)/tau : 1 (bogus)"), "flag 'bogus'"),
+    (LIF, dict(equations="dv/dt = (-v + I)/tau : 1\ndv/dt = -v/tau : 1"), "Duplicate definition of variable 'v'"),
+    (LIF, dict(equations="dv/dt = (-v + I + k)/tau : 1\nk : 1"), "k is declared in the equations but has no value"),
+    (LIF, dict(equations="dv/dt = (-v + I)/tau : 1\ntau : volt"), "tau is declared .* unit volt, but its value has unit second"),
+    (LIF, dict(equations="dv/dt = (-v + I)/tau : 1\nI : volt"), "I is declared .* unit volt, but its value has unit 1"),
+    (LIF, dict(equations="v = I : 1"), "no differential equation"),
+    (LIF, dict(equations="dv/dt = -v/tau : 1"), "Input channel I has no effect"),
+    (LIF, dict(equations="dv/dt = (-v**2 + I)/tau : 1"), "refuses .* 'exact'.*try method='exponential_euler'"),
+    (LIF, dict(equations="dv/dt = (-v + I)/tau + xi/tau**0.5 : 1"), "'xi', a random number, but a cell is deterministic"),
+    (LIF, dict(equations="dv/dt = (-v + I + randn())/tau : 1", method="euler"), "'randn', a random number"),
+    (LIF, dict(equations="dv/dt = (-v + I*t/tau)/tau : 1", method="euler"), "'t', the time"),
+    (LIF, dict(equations="dv/dt = (-v + I)/(20*ms) : 1"), "'ms' is a unit.*tau=20\\*ms"),
+    (LIF, dict(equations="dv/dt = (-v + I + clip(v, 0, 1))/tau : 1", method="euler"), "no differentiable function 'clip'. Known: abs, cos"),
+    (LIF, dict(equations="dv/dt = (-v + I + floor(v))/tau : 1", method="euler"), "no differentiable function 'floor'"),
+    (LIF, dict(equations="dv/dt = (-v + I*int(v > 0))/tau : 1", method="euler"), "condition .* the step of v.*step\\(x\\)"),
+    (LIF, dict(equations="dy/dt = (-y + I)/tau : 1", spike="y > threshold", reset="y -= threshold"), "'y' .* already means the neuron's own last output"),
+    (LIF, dict(equations="dv/dt = (-v + I)/tau : 1\ndu_v/dt = -u_v/tau : 1"), "'u_v' .* generated code"),
+    (LIF, dict(equations=3), "equations=3 is not text"),
+    (LIF, dict(equations=""), "exactly one"),
+    (LIF, dict(update="v = I"), "exactly one"),
+    # inputs
+    (LIF, dict(inputs=()), "A cell without input channel"),
+    (LIF, dict(inputs="I"), r"inputs='I' is not a sequence of names. Write a tuple, such as inputs=\('I',\)"),
+    (LIF, dict(inputs=5), "not a sequence of names"),
+    (LIF, dict(inputs=(5,)), "contains 5, which is not a name"),
+    (LIF, dict(inputs=("I", "I")), "names something twice"),
+    (LIF, dict(inputs=("J",)), "no parameter or variable 'I'"),
+    (LIF, dict(inputs=("I", "J")), "Input channel J has no effect"),
+    (LIF, dict(inputs=("v",), equations="dv/dt = -v/tau : 1"), "'v' is both a state variable and an input channel"),
+    (LIF, dict(inputs=("tau",)), "'tau' is both an input channel and a parameter"),
+    (LIF, dict(inputs=("spike",), equations="dv/dt = (-v + spike)/tau : 1"), "'spike' .* generated code"),
+    (LIF, dict(inputs={"I": 100 * pA}), "'- v' has unit 1; 'I' has unit A"),
+    *((LIF, dict(inputs={"I": bad}), "One unit of weight on input channel I is") for bad in ("a", None, float("nan"), 0.0, np.ones(3))),
+    *((LIF, {which: ("J",)}, f"In {which}=.*no such choice 'J'. Known: I") for which in ("external", "recurrent")),
+    *((LIF, {which: bad}, f"{which}=.* is not a sequence of names") for which in ("external", "recurrent") for bad in ("I", 3)),
+    (LIF, dict(external=()), "opens no channel at all"),
+    # spike
+    *((LIF, dict(spike=bad), "is not a condition of the form 'left > right'")
+      for bad in ("v", "v >= threshold", "v < threshold", "v >", "> 3", "v > 1 > threshold", "v > threshold and v > 1", "not v > 1")),
+    (LIF, dict(spike="v > theta"), "In spike='v > theta': There is no parameter or variable 'theta'"),
+    (LIF, dict(spike="v > treshold"), "Did you mean 'threshold'"),
+    (LIF, dict(spike="v > I"), "'I' is an input channel, which only equations= and update= can read"),
+    (LIF, dict(spike="v > y"), "'y', the neuron's own last output, can only be read by update="),
+    (LIF, dict(spike="v > tau"), "'tau' has unit second, expected 1"),
+    (LIF, dict(spike="v > 3*mV"), "'mV' is a unit"),
+    (LIF, dict(spike="v > threshold +"), "can't be read"),
+    (LIF, dict(spike="threshold > 0.5"), "No state variable is read by the left of spike="),
+    (LIF, dict(spike="v > rand()"), "a random number"),
+    (LIF, dict(spike=3), "spike=3 is not text"),
+    (LIF, dict(spike=""), "exactly one"),
+    # reset
+    (LIF, dict(reset="u = 0"), "no state 'u'. Known: v"),
+    (LIF, dict(reset="threshold = 0"), "no state 'threshold'"),
+    *((LIF, dict(reset=bad), "is not a statement. Expected 'name = expression'") for bad in ("v", "v == 0", "v =", "v **= 2", "0 = v")),
+    (LIF, dict(reset="v = tau"), "the reset of v: 'tau' has unit second, expected 1"),
+    (LIF, dict(reset="v *= tau"), "the reset of v: 'tau' has unit second, expected 1"),
+    (LIF, dict(reset="v = 0*mV"), "Unknown identifier mV"),
+    (LIF, dict(reset="v = w"), "no parameter or variable 'w'"),
+    (LIF, dict(reset="v = I"), "'I' is an input channel"),
+    (LIF, dict(reset="v = 0 if v > 1 else 2"), "can't be read"),
+    (LIF, dict(reset="v = step(v > 1)"), "condition"),
+    (LIF, dict(reset=5), "reset=5 is not text"),
+    # surrogate
+    *((LIF, dict(surrogate=bad), "needs a surrogate derivative, not") for bad in (None, "triangular", triangular)),
+    (LIF, dict(surrogate=triangular(width="bogus")), "the surrogate's width 'bogus'.*no parameter or variable 'bogus'"),
+    (LIF, dict(surrogate=triangular(width="v")), "the surrogate's width 'v'"),
+    (LIF, dict(surrogate=triangular(width="tau")), "'tau' has unit second, expected 1"),
+    *((LIF, dict(surrogate=triangular(width=bad)), f"width '{bad}' is {bad} .*must be positive") for bad in ("0", "-1")),
+    (LIF, dict(surrogate=triangular(), parameters=of(threshold=np.array([1.0, 0.0]))), "not positive in every neuron"),
+    *((LIF, dict(surrogate=triangular(dampening=bad)), "surrogate_dampening is") for bad in ("a", float("nan"), None)),  # pyright: ignore[reportArgumentType]
+    (LIF, dict(surrogate=triangular(dampening=3 * mV)), "the surrogate's height.*has unit volt, expected 1"),
+    (LIF, dict(surrogate=fast_sigmoid(slope=3 * ms)), "the surrogate's height.*inconsistent units"),
+    (LIF, dict(surrogate=Surrogate("z")), "no parameter or variable 'z'"),
+    (LIF, dict(surrogate=Surrogate("v*x")), "no parameter or variable 'v'"),
+    (LIF, dict(surrogate=Surrogate("x > 1")), "condition"),
+    (LIF, dict(surrogate=Surrogate("floor(x)")), "no differentiable function 'floor'"),
+    (LIF, dict(surrogate=Surrogate(3)), "height and width are text"),  # pyright: ignore[reportArgumentType]
+    (LIF, dict(surrogate=Surrogate("x**2", "threshold", {"threshold": 5.0})), "threshold has one value in the cell and another"),
+    # refractory, differentiate, start, method, name
+    *((LIF, dict(refractory=bad), "refractory=.* is not one time that is zero or more. Give a time, such as 5\\*ms")
+      for bad in (-5 * ms, -2, "5 ms", None, True, float("nan") * ms, float("inf"), np.array([1, 2]) * ms)),
+    *((LIF, dict(refractory=bad), "neither a time nor a whole number of steps") for bad in (2.5, 5 * mV)),
+    (LIF, dict(differentiate=("resets",)), "no such choice 'resets'. Did you mean 'reset'"),
+    *((LIF, dict(differentiate=bad), r"differentiate=.* is not a sequence of names. Write a tuple, such as differentiate=\('reset',\)")
+      for bad in ("reset", None, 3)),
+    (LIF, dict(start={"u": 0}), "In start=: There is no state 'u'. Known: v"),
+    (LIF, dict(start={"v": 0 * mV}), "The start of v is 0. V, which has unit volt, but v has unit 1"),
+    *((LIF, dict(start={"v": bad}), "The start of v") for bad in ("a", float("nan"), None, np.ones((2, 2)), [], 1j)),
+    (LIF, dict(start=3), "start=3 is not a mapping"),
+    *((LIF, dict(method=bad), f"no integration method '{bad}'. .*Known: euler, exact, exponential_euler") for bad in ("bogus", "", "gsl")),
+    (LIF, dict(method=3), "method=3 is not text"),
+    (LIF, dict(name=3), "name=3 is not text"),
+    (LIF, dict(source=None), "source=None is not text"),
+    # parameters
+    (LIF, dict(parameters=3), "parameters=3 is not a mapping"),
+    (LIF, dict(parameters=of(tau=20)), "refuses these equations.*tau \\(1\\)"),
+    (LIF, dict(parameters=of(tau=20 * mV)), "tau \\(volt\\)"),
+    (LIF, dict(parameters=of(tau=-20 * ms)), "tau is -20. ms; a time can't be negative"),
+    (LIF, dict(parameters=of(tau=float("inf") * ms)), "tau is inf .*must be finite"),
+    (LIF, dict(parameters=dict(tau=20 * ms)), "no parameter or variable 'threshold'"),
+    *((LIF, dict(parameters=of(threshold=bad)), "the parameter threshold is .*which is not a number") for bad in ("a", None, [0.6, "a"], True)),
+    *((LIF, dict(parameters=of(threshold=bad)), "Parameter threshold") for bad in (1j, np.ones((2, 2)), [], float("nan"))),
+    (LIF, dict(parameters=of(v=3)), "'v' is both a state variable and a parameter"),
+    (LIF, dict(parameters=of(I=3)), "'I' is both an input channel and a parameter"),
+    (LIF, dict(parameters=of(e=3), reset="v -= e"), "'e' .* already means a constant"),
+    (LIF, dict(parameters=of(sin=3), reset="v -= sin"), "'sin' .* already means a function"),
+    (LIF, dict(parameters=of(nS=3), reset="v -= nS"), "'nS' .* already means a unit"),
+    (LIF, dict(parameters=of(dt=3), reset="v -= dt"), "'dt' .* already means something else"),
+    (LIF, dict(parameters=of(x=3), reset="v -= x"), "'x' .* the margin, in a surrogate"),
+    (LIF, dict(parameters=of(k0_=3), reset="v -= k0_"), "'k0_' .* already means something else"),
+    (LIF, dict(parameters=of(τ=3), reset="v -= τ"), "'τ' can't be the name|can't be read"),
+    # rates
+    (RATE, dict(output=""), "exactly one"),
+    (RATE, dict(output="tanh(z)"), "no parameter or variable 'z'"),
+    (RATE, dict(output="tanh(x"), "can't be read"),
+    (RATE, dict(output="tau*x"), "'tau\\*x' has unit second, expected 1"),
+    (RATE, dict(output="x > 1"), "condition"),
+    (RATE, dict(output="not x"), "condition"),
+    (RATE, dict(output="bogus(x)"), "no differentiable function 'bogus'"),
+    (RATE, dict(output="3"), "No state variable is read by output='3'"),
+    (RATE, dict(output="I"), "'I' is an input channel"),
+    (RATE, dict(output=np.tanh), "is not text"),
+    *((RATE, bad, "belong to spiking cells") for bad in (dict(reset="x = 0"), dict(surrogate=triangular()), dict(refractory=2 * ms), dict(differentiate=("reset",)))),
+    # discrete maps
+    (MAP, dict(update="nonsense"), "is not a statement"),
+    (MAP, dict(update=3), "update=3 is not text"),
+    (MAP, dict(update="v += I"), "plain assignments only"),
+    (MAP, dict(update="v = decay*v + J"), "no parameter or variable 'J'"),
+    (MAP, dict(update="w = decay*v + I"), "no parameter or variable 'v'"),
+    (MAP, dict(update="v = (decay*v + I"), "can't be read"),
+    (MAP, dict(update="v = decay*v + I*mV"), "'mV' is a unit"),
+    (MAP, dict(update="v = decay*v + floor(I)"), "no differentiable function 'floor'"),
+    (MAP, dict(update="v = decay"), "Input channel I has no effect|same value"),
+    (MAP, dict(update="v = decay*v + I; w = decay; w = w*decay", spike="v > w"), "'w' takes the same value"),
+    (MAP, dict(update="I = 3; v = I"), "'I' is both a state variable and an input channel"),
+    (MAP, dict(update="decay = 3; v = decay*v + I"), "'decay' is both a state variable and a parameter"),
+    (MAP, dict(update="y = 3; v = y + I"), "'y' .* the neuron's own last output"),
+    (MAP, dict(method="euler"), "method='euler' integrates equations="),
+    (MAP, dict(inputs={"I": 3 * pA}), "plain numbers"),
+    (MAP, dict(parameters=of(decay=0.9 * ms)), "plain numbers"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("base", "changed", "said"), NONSENSE, ids=[f"{i}-{'-'.join(c)}" for i, (_, c, _) in enumerate(NONSENSE)])
+def test_nonsense_is_refused_in_one_paragraph(base, changed, said):
+    with pytest.raises(CellError, match=said) as error:
+        Cell(**{**base, **changed})
+    paragraph(error)
+
+
+def test_every_argument_is_replaced_by_nonsense_and_the_bases_are_sound():
+    assert {name for _, changed, _ in NONSENSE for name in changed} == {f.name for f in fields(Cell) if f.init}
+    for base in (LIF, RATE, MAP):
+        Cell(**base)
+
+
+@pytest.mark.parametrize("bad", [-0.1, -1])
+def test_a_surrogate_of_the_wrong_sign_is_refused(bad):
+    with pytest.raises(CellError, match="can't be negative"):
+        triangular(dampening=bad)
+    with pytest.raises(CellError, match="can't be negative"):
+        fast_sigmoid(slope=bad)
+
+
+@pytest.mark.parametrize(
+    ("changed", "dt", "said"),
+    [
+        (dict(parameters=of(tau=0 * ms)), 1e-3, "not a finite real number at dt = 0.001 s"),
+        (dict(parameters=of(tau=np.array([20, 0, 5]) * ms)), 1e-3, "not a finite real number"),
+        (dict(parameters=of(threshold=[0.6, 0.7])), 1e-3, r"Parameter threshold has shape \(2,\), but the population has 3 neurons"),
+        (dict(start={"v": [0.6, 0.7]}), 1e-3, r"The start of v has shape \(2,\), but the population has 3 neurons"),
+        (dict(refractory=2.5 * ms), 1e-3, "2.5 steps of 1 ms; give a whole number"),
+        (dict(refractory=1 * ms), 0.3e-3, "3.33333 steps of 0.3 ms"),
+    ],
+)
+def test_what_only_the_circuit_can_know_is_refused_when_it_is_built(changed, dt, said):
+    cell = Cell(**{**LIF, **changed})
+    with pytest.raises(CellError, match=said) as error:
+        cell.kernel(3, dt, torch.float64, "cpu")
+    paragraph(error)
+    with pytest.raises(CellError, match=said):
+        circuit("recurrent", cell=cell, inputs=1, units=3, outputs=1, dt=dt).build()
+
+
+def test_refusing_says_nothing_else(capfd):
+    for changed in (dict(equations="dv/dt = (-v**2 + I)/tau : 1"), dict(equations="dv/dt = (-v + I)/tau : 1 (bogus)"), dict(parameters=of(tau=20))):
+        with pytest.raises(CellError):
+            Cell(**{**LIF, **changed})
+    gc.collect()  # Brian2 warns of forgotten objects when they are collected
+    assert capfd.readouterr() == ("", "")
