@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import brian2
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from brian2.devices.device import reset_device
 
 import bioplaus as bp
 from bioplaus import Hz, ms, mV, nS, pA, pF
@@ -287,7 +289,7 @@ def test_nothing_is_printed_and_brian_is_left_as_it_was(capfd):
     brian2.set_device("cpp_standalone", build_on_run=False)
     brian2.prefs.codegen.target, brian2.prefs.core.default_float_dtype = "cython", np.float32
     try:
-        device = brian2.get_device()
+        device: Any = brian2.get_device()
         arrays = len(device.arrays)
         circuit, inputs = small(), drive(100, 1, 4)
         assert gap(bp.simulate(circuit, inputs, "v"), bp.brian.simulate(circuit, inputs, "v"), "v") <= 1e-12
@@ -298,7 +300,7 @@ def test_nothing_is_printed_and_brian_is_left_as_it_was(capfd):
         assert logger.level == level
     finally:
         brian2.prefs.codegen.target, brian2.prefs.core.default_float_dtype = previous, np.float64
-        brian2.devices.reset_device()
+        reset_device()
     assert capfd.readouterr() == ("", "")
 
 
@@ -311,7 +313,7 @@ def test_discrete_maps_are_refused(name):
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (lambda c: bp.brian.simulate("recurrent", drive(10, 1, 4)), "takes a circuit or a built network, not 'recurrent'"),
+        (lambda c: bp.brian.simulate(c.name, drive(10, 1, 4)), "takes a circuit or a built network, not 'recurrent'"),
         (lambda c: bp.brian.simulate(c, drive(10, 1, 3)), r"\(10, 1, 3\); expected \(time, batch, 4\)"),
         (lambda c: bp.brian.simulate(c, np.full((10, 1, 4), np.nan)), "not finite"),
         (lambda c: bp.brian.simulate(c, drive(10, 1, 4), ("w",)), "no recordable variable 'w'"),

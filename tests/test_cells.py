@@ -221,7 +221,8 @@ def rolled(cell: bp.Cell, step: Callable[..., Any], currents: np.ndarray, dt: fl
         active = (k - last >= refractory) * 1.0
         u, y, s = step(s, tuple(I), y, active)
         last = np.where(y, k, last) if cell.spiking else last
-        us.append(np.stack(u)), ys.append(y), after.append(np.stack(s))
+        for recorded, value in ((us, np.stack(u)), (ys, y), (after, np.stack(s))):
+            recorded.append(value)
     return us, ys, after
 
 
@@ -277,10 +278,12 @@ def compare(name: str, module: Any) -> None:
     network.weights["b"].copy_(torch.randn(network.weights["b"].shape, generator=g))
     W, U, b = (network.weights[k] for k in ("W_in", "W_rec", "b"))
     with torch.no_grad():
-        module.weight_ih.copy_(W), module.weight_hh.copy_(U)
+        module.weight_ih.copy_(W)
+        module.weight_hh.copy_(U)
         module.bias_hh.zero_()
         if name == "gru":  # (r, z, n) of the input side; the recurrent side of n has a bias of its own
-            module.bias_ih.copy_(b[:18]), module.bias_hh[12:].copy_(b[18:])
+            module.bias_ih.copy_(b[:18])
+            module.bias_hh[12:].copy_(b[18:])
         else:
             module.bias_ih.copy_(b)
         x = torch.randn(40, 3, 5, generator=g, dtype=torch.float64)

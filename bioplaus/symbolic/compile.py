@@ -21,7 +21,7 @@ from bioplaus.symbolic.functions import NUMPY, TORCH
 from bioplaus.symbolic.integrate import identifiers, integrate, read, states
 from bioplaus.symbolic.text import check_units, expression, names, statements, symbol, unit_text
 from bioplaus.symbolic.torch_source import Kernel, generate
-from bioplaus.symbolic.units import plain, second
+from bioplaus.symbolic.units import plain
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
@@ -144,7 +144,7 @@ def _condition(spike: str) -> tuple[str, str]:
 def _variables(cell: Cell) -> dict[str, Any]:
     """What the unit check knows: parameters and the step."""
     known = {n: Variable(n, dimensions=get_dimensions(v)) for n, v in cell.parameters.items()}  # type: ignore[no-untyped-call]
-    return known | {"dt": Variable("dt", dimensions=second.dim)}  # type: ignore[no-untyped-call]
+    return known | {"dt": Variable("dt", dimensions=validate.SECOND)}  # type: ignore[no-untyped-call]
 
 
 def _words(cell: Cell) -> set[str]:

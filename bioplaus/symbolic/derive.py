@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sympy as sp
 
@@ -94,7 +95,7 @@ def derive(
     to_u = {symbol(s): after(s) for s in states}
     waiting = refractory or {}
     stepped = tuple(ACTIVE * f[s] + (1 - ACTIVE) * waiting[s] if s in waiting else f[s] for s in states)
-    phi = output.xreplace(to_u)
+    phi: Any = output.xreplace(to_u)
     if spiking:
         phi = phi / (width if width is not None else 1)
         psi = tuple(ACTIVE * HEIGHT * sp.diff(phi, after(s)) for s in states)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import sympy as sp
 
@@ -9,42 +11,42 @@ import sympy as sp
 class step(sp.Function):
     """1 where x > 0, else 0."""
 
-    def fdiff(self, argindex: int = 1) -> sp.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         return sp.Integer(0)
 
 
 class relu(sp.Function):
     """max(0, x)."""
 
-    def fdiff(self, argindex: int = 1) -> sp.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         return step(self.args[0])
 
 
 class sigmoid(sp.Function):
     """1 / (1 + exp(−x))."""
 
-    def fdiff(self, argindex: int = 1) -> sp.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         return self * (1 - self)
 
 
 class softplus(sp.Function):
     """log(1 + exp(x))."""
 
-    def fdiff(self, argindex: int = 1) -> sp.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         return sigmoid(self.args[0])
 
 
 class magnitude(sp.Function):
     """|x| with derivative sign(x), 0 at 0 (sympy's Abs differentiates into complex parts)."""
 
-    def fdiff(self, argindex: int = 1) -> sp.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         return direction(self.args[0])
 
 
 class direction(sp.Function):
     """sign(x)."""
 
-    def fdiff(self, argindex: int = 1) -> sp.Expr:
+    def fdiff(self, argindex: int = 1) -> Any:
         return sp.Integer(0)
 
 

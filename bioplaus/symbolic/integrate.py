@@ -136,8 +136,8 @@ def _step(full: Equations, method: str, parameters: Mapping[str, Any]) -> dict[s
                 "Check the units; if the method is the trouble, try method='exponential_euler' or 'euler'."
             ) from error
     values: dict[sp.Symbol, sp.Expr] = {}
-    for name, operator, right in statements(code):
+    for name, operator, right in statements(str(code)):
         if operator != "=":
             raise CellError(f"Method '{method}' uses '{operator}', which a deterministic step cannot contain.")
-        values[symbol(name)] = expression(right).xreplace(values)
+        values[symbol(name)] = expression(right).xreplace(values)  # type: ignore[assignment]
     return {s: values[symbol(s)] for s in states(full)}

@@ -19,6 +19,7 @@ from bioplaus.symbolic.units import Quantity, plain, second, show, unit_name
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
 
+SECOND = get_dimensions(second)
 TEXTS = ("equations", "update", "output", "spike", "reset", "method", "source", "name")
 
 _RANDOM = re.compile(r"\b(xi|xi_\w+)\b|\b(rand|randn|poisson)\s*\(")
@@ -93,7 +94,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
         given |= own
     values = {name: _number(value, f"parameter {name}") for name, value in given.items()}
     for name, value in values.items():
-        if get_dimensions(value) is second.dim and np.any(plain(value) < 0):
+        if get_dimensions(value) is SECOND and np.any(plain(value) < 0):
             raise CellError(f"Parameter {name} is {show(value)}; a time can't be negative. Give a value above 0*ms.")
     return values
 
@@ -104,7 +105,7 @@ def refractory(cell: Cell) -> None:
     hint = "Give a time, such as 5*ms, or a whole number of steps."
     if isinstance(value, bool) or not _is_number(value) or np.ndim(value) or not np.isfinite(plain(value)) or plain(value) < 0:
         raise CellError(f"refractory={value!r} is not one time that is zero or more. {hint}")
-    if get_dimensions(value) not in (second.dim, DIMENSIONLESS) or (get_dimensions(value) is DIMENSIONLESS and plain(value) % 1):
+    if get_dimensions(value) not in (SECOND, DIMENSIONLESS) or (get_dimensions(value) is DIMENSIONLESS and plain(value) % 1):
         raise CellError(f"refractory={value!r} is neither a time nor a whole number of steps. {hint}")
 
 
