@@ -95,11 +95,14 @@ SIGNALS = {"instant": Instant, "bptt": BPTT, "dni": DNI, "bp_lambda": BPLambda}
 
 
 def _schedule(name: str, default: Schedule, steps: int | None = None) -> Schedule:
-    if name == "":
-        return default
-    if name not in ("online", "window"):
+    """``steps`` alone means windows of so many."""
+    if name not in ("", "online", "window"):
         raise RuleError(unknown("schedule", name, ("online", "window")))
-    return Online() if name == "online" else Window(steps)
+    if name == "online" and steps is not None:
+        raise RuleError(f"schedule='online' goes step by step, so steps={steps!r} says nothing. Give schedule='window' with it, or leave it out.")
+    if steps is not None or name == "window":
+        return Window(steps)
+    return Online() if name == "online" else default
 
 
 def bptt() -> Rule:
@@ -145,11 +148,11 @@ def bp_lambda(
 
 
 def _predictor(given: str | Predictor | None, hidden: tuple[int, ...] | None) -> Predictor | None:
-    if given is None and hidden is not None:
-        given = "mlp"
-    if not isinstance(given, str):
-        return given
-    return make_predictor(given, **({"hidden": tuple(hidden)} if hidden is not None else {}))
+    if hidden is None:
+        return make_predictor(given) if isinstance(given, str) else given
+    if not (given is None or isinstance(given, str)):
+        raise RuleError(f"hidden={hidden!r} is for a predictor given by name; this one is an object and has its layers. Leave hidden out.")
+    return make_predictor("mlp" if given is None else given, hidden=hidden)
 
 
 TABLE: dict[str, Callable[..., Rule]] = {f.__name__: f for f in (bptt, tbptt, rtrl, eprop, rflo, dni, bp_lambda)}
@@ -163,8 +166,8 @@ def rule(name: str, **options: Any) -> Rule:
     RuleError
         For an unknown rule or option.
     """
-    if name not in TABLE:
-        raise RuleError(unknown("rule", name, TABLE))
+    if not isinstance(name, str) or name not in TABLE:
+        raise RuleError(unknown("rule", str(name), TABLE))
     allowed = inspect.signature(TABLE[name]).parameters
     for option in options:
         if option not in allowed:

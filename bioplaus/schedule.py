@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from bioplaus.circuit import checks
 from bioplaus.circuit.linear import Credit, Linear, roll, silent
 from bioplaus.circuit.network import Network, State
 from bioplaus.errors import NumericalError, RuleError
@@ -36,8 +37,8 @@ class Window:
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        if self.steps is not None and (isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1):
-            raise RuleError(f"Window(steps={self.steps!r}): give a number of steps ≥ 1, or None for whole sequences.")
+        if self.steps is not None:
+            object.__setattr__(self, "steps", checks.whole(RuleError, "steps of a window (None for whole sequences)", self.steps))
 
 
 Schedule = Online | Window
@@ -56,6 +57,10 @@ class RateRegulariser:
 
     target: float
     strength: float
+
+    def __post_init__(self) -> None:
+        checks.number(RuleError, "target of a rate regulariser (in outputs per step)", self.target)
+        checks.number(RuleError, "strength of a rate regulariser", self.strength, 0)
 
     def credit(self, mean: Tensor, steps: int) -> Tensor:
         return self.strength * (mean - self.target) / steps

@@ -19,9 +19,9 @@ from bioplaus.rules import Rule, bptt
 from bioplaus.schedule import Outcome, RateRegulariser, sequence
 from bioplaus.signal import Observed
 from bioplaus.signal.dni import which
-from bioplaus.simulate import simulate
+from bioplaus.simulate import checked_inputs, simulate
 from bioplaus.streams import stream
-from bioplaus.tasks import check_batch, cross_entropy, squared
+from bioplaus.tasks import Batch, check_batch, cross_entropy, squared
 
 if TYPE_CHECKING:
     import xarray
@@ -120,7 +120,7 @@ class Trainer:
     def _make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         t = self.training
         groups = [g for g in groups if g["params"]]
-        return torch.optim.SGD(groups, lr=t.lr) if t.optimiser == "sgd" else torch.optim.Adam(groups, lr=t.lr, betas=t.betas, eps=t.eps)
+        return torch.optim.SGD(groups, lr=t.lr) if t.optimiser == "sgd" else torch.optim.Adam(groups, lr=t.lr, betas=t.betas, eps=t.eps, fused=True)
 
     @property
     def predictor(self) -> dict[str, Tensor]:
@@ -154,12 +154,14 @@ class Trainer:
             for optimiser in (self.optimiser, self.predictor_optimiser):
                 if optimiser is None:
                     continue
-                held = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
-                norm = torch.nn.utils.clip_grad_norm_(held, self.training.clip if self.training.clip is not None else float("inf"))
+                held = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+                norm = torch.stack(torch._foreach_norm(held)).norm()
                 if not bool(torch.isfinite(norm)):
                     raise NumericalError(
                         f"The gradient of update {self.update_index + 1} is not finite ({self._worst(gradients | own)}): lower the learning rate or set clip=1.0."
                     )
+                if self.training.clip is not None and float(norm) > self.training.clip:
+                    torch._foreach_mul_(held, self.training.clip / float(norm))
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
             self.network.constrain()
@@ -338,7 +340,14 @@ def gradient(circuit: Circuit | Network, rule: Rule, batch: Any, loss: Any = Non
     """
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
     rule.refuse(network)
+    if not isinstance(batch, Batch):
+        raise TaskError(f"A batch is a Batch(inputs, targets, weight), see bioplaus.tasks.Batch; this is of type {type(batch).__name__}.")
     batch = batch.to(network.device, network.dtype)
+    steps = checked_inputs(network, batch.inputs).shape[:2]
+    for name in ("targets", "weight"):
+        shape = tuple(getattr(batch, name).shape)
+        if shape[:2] != steps:
+            raise TaskError(f"The batch's {name} have shape {shape}, but its inputs have {steps[0]} steps of {steps[1]} samples: (time, batch, …) is expected of both.")
     chosen = loss if loss is not None else (squared if batch.targets.is_floating_point() else cross_entropy)
     return sequence(network, rule, own_tensors(rule, network, batch, seed), batch, chosen).gradients
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import logging
 from typing import Any
 
@@ -40,7 +41,7 @@ def clamped() -> bp.Cell:
 
 
 def held() -> bp.Cell:
-    """Two coupled variables, one held while refractory: the other then takes another step than the flag alone would give."""
+    """Two coupled variables, one held while refractory: the other, too, then takes another step."""
     return bp.Cell(
         name="held",
         equations="""dv/dt = (-v - w + I)/tau : 1 (unless refractory)
@@ -82,7 +83,9 @@ def drive(steps: int = STEPS, batch: int = BATCH, lines: int = LINES, seed: int 
     return np.random.default_rng(seed).normal(0.3, 1.0, (steps, batch, lines))
 
 
-def both(circuit: Circuit, record: tuple[str, ...], inputs: np.ndarray | None = None) -> tuple[xr.Dataset, xr.Dataset, bp.Network]:
+def both(
+    circuit: Circuit, record: tuple[str, ...], inputs: np.ndarray | None = None
+) -> tuple[xr.Dataset, xr.Dataset, bp.Network]:
     network = circuit.build(seed=1, dtype=torch.float64)
     x = drive(lines=circuit.inputs) if inputs is None else inputs
     return bp.simulate(network, x, record), bp.brian.simulate(network, x, record), network
@@ -90,7 +93,9 @@ def both(circuit: Circuit, record: tuple[str, ...], inputs: np.ndarray | None = 
 
 def gap(a: xr.Dataset, b: xr.Dataset, name: str) -> float:
     """Largest difference, relative to the largest value."""
-    return float(np.abs(a[name].values - b[name].values).max() / np.abs(a[name].values).max())  # NaN if anything is
+    return float(
+        np.abs(a[name].values - b[name].values).max() / np.abs(a[name].values).max()
+    )  # NaN if anything is
 
 
 def margins(network: bp.Network, inputs: np.ndarray) -> float:
@@ -102,7 +107,10 @@ def margins(network: bp.Network, inputs: np.ndarray) -> float:
             continue
         seen: list[torch.Tensor] = []
         us = tuple(window.get(i, "u", j) for j in range(len(p.start)))
-        old, channels = tuple(window.get(i, "s", j) for j in range(len(us))), tuple(window.get(i, "I", k) for k in range(len(p.kernel.derived.inputs)))
+        old, channels = (
+            tuple(window.get(i, "s", j) for j in range(len(us))),
+            tuple(window.get(i, "I", k) for k in range(len(p.kernel.derived.inputs))),
+        )
         active = window.get(i, "active", 0) if p.refractory else None
 
         def listen(margin: torch.Tensor, seen: list[torch.Tensor] = seen) -> torch.Tensor:
@@ -125,13 +133,29 @@ def same(a: xr.Dataset, b: xr.Dataset) -> None:
 
 SPIKING = {
     "lif": (lambda: bp.model("lif"), dict(), 1e-12),
-    "lif, hard reset, 3 ms refractory, delay": (lambda: bp.model("lif", hard_reset=True, refractory=3 * ms), dict(delay=4), 1e-12),
-    "lif, never refractory, per neuron": (lambda: bp.model("lif", refractory=0, tau_m=20 * SPREAD * ms, threshold=0.6 * SPREAD), dict(delay=2), 1e-12),
+    "lif, hard reset, 3 ms refractory, delay": (
+        lambda: bp.model("lif", hard_reset=True, refractory=3 * ms),
+        dict(delay=4),
+        1e-12,
+    ),
+    "lif, never refractory, per neuron": (
+        lambda: bp.model("lif", refractory=0, tau_m=20 * SPREAD * ms, threshold=0.6 * SPREAD),
+        dict(delay=2),
+        1e-12,
+    ),
     "lif, clamped while refractory": (clamped, dict(), 1e-12),
     "two variables, one held while refractory": (held, dict(), 1e-12),
-    "alif": (lambda: bp.model("alif", tau_a=100 * SPREAD * ms, beta=0.1), dict(delay=3, tau_out=20 * ms), 1e-12),
+    "alif": (
+        lambda: bp.model("alif", tau_a=100 * SPREAD * ms, beta=0.1),
+        dict(delay=3, tau_out=20 * ms),
+        1e-12,
+    ),
     "adex": (lambda: bp.model("adex"), dict(gain=4.0, input_gain=14.0), 1e-8),
-    "adex, rk4": (lambda: bp.model("adex", method="rk4", V_cut=-45 * mV), dict(gain=4.0, input_gain=40.0, delay=2, dt=0.2 * ms), 1e-8),
+    "adex, rk4": (
+        lambda: bp.model("adex", method="rk4", V_cut=-45 * mV),
+        dict(gain=4.0, input_gain=40.0, delay=2, dt=0.2 * ms),
+        1e-8,
+    ),
     "conductances": (synaptic, dict(gain=10.0, input_gain=15.0, init="gamma"), 1e-12),
 }
 
@@ -140,13 +164,22 @@ SPIKING = {
 def test_same_spikes_and_voltages(name):
     make, options, tolerance = SPIKING[name]
     cell = make()
-    circuit = bp.circuit("recurrent", cell=cell, inputs=LINES, units=UNITS, outputs=2, **{"gain": 3.0, "input_gain": 5.0, **options})
+    circuit = bp.circuit(
+        "recurrent",
+        cell=cell,
+        inputs=LINES,
+        units=UNITS,
+        outputs=2,
+        **{"gain": 3.0, "input_gain": 5.0, **options},
+    )
     a, b, network = both(circuit, (*cell.states, "spikes"))
     same(a, b)
     counts = a.spikes.sum("time").values
     assert (counts > 0).mean() > 0.5 and 100 < counts.sum() < 10_000, counts
     assert margins(network, drive()) > 1e-9
-    assert float(abs(network.weights["W_rec"]).min()) == 0 and float(network.weights["W_rec"].std()) > 0  # recurrent, no autapses
+    assert (
+        float(abs(network.weights["W_rec"]).min()) == 0 and float(network.weights["W_rec"].std()) > 0
+    )  # recurrent, no autapses
     np.testing.assert_array_equal(a.spikes.values, b.spikes.values)
     for state in cell.states:
         assert gap(a, b, state) <= tolerance, state
@@ -161,7 +194,9 @@ def threshold_linear() -> bp.Cell:
         inputs={"I": 100 * pA},
         output="r/top",
         method="euler",
-        parameters=dict(tau=10 * SPREAD * ms, theta=20 * pA, gain=10 * Hz / (100 * pA), top=10 * Hz, loss=2 * Hz),
+        parameters=dict(
+            tau=10 * SPREAD * ms, theta=20 * pA, gain=10 * Hz / (100 * pA), top=10 * Hz, loss=2 * Hz
+        ),
     )
 
 
@@ -169,7 +204,10 @@ RATES = {
     "tanh": (lambda: bp.model("leaky_rate", rate="tanh(x)", tau=10 * SPREAD * ms), 1),
     "relu": (lambda: bp.model("leaky_rate", rate="relu(x)", tau=10 * SPREAD * ms), 1),
     "sigmoid, delay": (lambda: bp.model("leaky_rate", rate="sigmoid(x)", tau=10 * SPREAD * ms), 3),
-    "other functions": (lambda: bp.model("leaky_rate", rate="softplus(x) - 0.5*step(x) + sign(x)/sqrt(1 + abs(x))"), 2),
+    "other functions": (
+        lambda: bp.model("leaky_rate", rate="softplus(x) - 0.5*step(x) + sign(x)/sqrt(1 + abs(x))"),
+        2,
+    ),
     "threshold-linear": (threshold_linear, 1),
 }
 
@@ -179,7 +217,9 @@ def test_same_rates(name):
     make, delay = RATES[name]
     cell = make()
     (state,) = cell.states
-    circuit = bp.circuit("recurrent", cell=cell, inputs=LINES, units=UNITS, outputs=2, gain=1.2, delay=delay, bias={"I": 0.2})
+    circuit = bp.circuit(
+        "recurrent", cell=cell, inputs=LINES, units=UNITS, outputs=2, gain=1.2, delay=delay, bias={"I": 0.2}
+    )
     a, b, _ = both(circuit, (state, "rate"))
     same(a, b)
     assert float(a.rate.std("time").min()) > 0.01
@@ -188,9 +228,21 @@ def test_same_rates(name):
 
 
 def test_excitation_and_inhibition_sparse_with_delays():
-    cells = dict(cell=bp.model("alif", beta=0.05), inhibitory=bp.model("lif", hard_reset=True, refractory=2 * ms, tau_m=10 * ms))
+    cells = dict(
+        cell=bp.model("alif", beta=0.05),
+        inhibitory=bp.model("lif", hard_reset=True, refractory=2 * ms, tau_m=10 * ms),
+    )
     circuit = bp.circuit(
-        "excitatory_inhibitory", **cells, inputs=LINES, units=50, outputs=3, fan_in=0.2, gain=6.0, input_gain=4.0, delay=5, tau_out=30 * ms
+        "excitatory_inhibitory",
+        **cells,
+        inputs=LINES,
+        units=50,
+        outputs=3,
+        fan_in=0.2,
+        gain=6.0,
+        input_gain=4.0,
+        delay=5,
+        tau_out=30 * ms,
     )
     a, b, network = both(circuit, ("v", "spikes"))
     same(a, b)
@@ -223,12 +275,41 @@ def synapses(network: bp.Network, name: str, batch: int) -> brian2.Synapses:
 def test_rates_and_spikes_in_one_circuit_on_chosen_channels():
     rate, spike = bp.model("leaky_rate", rate="relu(x)", tau=5 * ms), synaptic()
     circuit = Circuit(
-        populations={"rate": Population(rate, 20, bias={"I": 0.5}), "spike": Population(spike, UNITS, bias={"J_e": 1.5})},
+        populations={
+            "rate": Population(rate, 20, bias={"I": 0.5}),
+            "spike": Population(spike, UNITS, bias={"J_e": 1.5}),
+        },
         projections=(
             Projection(name="in", source="input", target="rate", gain=3.0),
-            Projection(name="forth", source="rate", target="spike", channels=("J_e",), delay=3, init="gamma", gain=4.0),
-            Projection(name="around", source="spike", target="spike", channels=("J_i", "J_e"), delay=2, init="gamma", fan_in=6, gain=5.0),
-            Projection(name="against", source="spike", target="spike", channels=("J_i",), delay=6, init="gamma", autapses=False, gain=5.0),
+            Projection(
+                name="forth",
+                source="rate",
+                target="spike",
+                channels=("J_e",),
+                delay=3,
+                init="gamma",
+                gain=4.0,
+            ),
+            Projection(
+                name="around",
+                source="spike",
+                target="spike",
+                channels=("J_i", "J_e"),
+                delay=2,
+                init="gamma",
+                fan_in=6,
+                gain=5.0,
+            ),
+            Projection(
+                name="against",
+                source="spike",
+                target="spike",
+                channels=("J_i",),
+                delay=6,
+                init="gamma",
+                autapses=False,
+                gain=5.0,
+            ),
             Projection(name="back", source="spike", target="rate", delay=4, gain=20.0),
         ),
         inputs=LINES,
@@ -248,7 +329,22 @@ def test_rates_and_spikes_in_one_circuit_on_chosen_channels():
 
 
 def small(**options) -> Circuit:
-    return bp.circuit("recurrent", **{"cell": bp.model("lif"), "inputs": 4, "units": UNITS, "outputs": 1, "input_gain": 6.0, "gain": 3.0, **options})
+    return bp.circuit(
+        "recurrent",
+        **{
+            "cell": bp.model("lif"),
+            "inputs": 4,
+            "units": UNITS,
+            "outputs": 1,
+            "input_gain": 6.0,
+            "gain": 3.0,
+            **options,
+        },
+    )
+
+
+def test_the_example_in_the_docstring():
+    assert doctest.testmod(run) == (0, 5)
 
 
 def test_large_batches_run_in_parts(monkeypatch):
@@ -271,7 +367,9 @@ def test_the_comparison_would_notice_one_step_or_one_weight():
     assert (right.spikes.values != late.spikes.values).sum() > 10
     network.weights["W_rec"][3, 4] += 1e-3  # the network's own weights are used, as they are now
     assert 1e-6 < float(abs(bp.brian.simulate(network, inputs).v - right.v).max())
-    np.testing.assert_allclose(bp.brian.simulate(network, inputs).v.values, bp.simulate(network, inputs, ("v",)).v.values, atol=1e-12)
+    np.testing.assert_allclose(
+        bp.brian.simulate(network, inputs).v.values, bp.simulate(network, inputs, ("v",)).v.values, atol=1e-12
+    )
 
 
 def test_a_circuit_is_built_with_the_seed_and_float32_is_served():
@@ -313,7 +411,10 @@ def test_discrete_maps_are_refused(name):
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (lambda c: bp.brian.simulate(c.name, drive(10, 1, 4)), "takes a circuit or a built network, not 'recurrent'"),
+        (
+            lambda c: bp.brian.simulate(c.name, drive(10, 1, 4)),
+            "takes a circuit or a built network, not 'recurrent'",
+        ),
         (lambda c: bp.brian.simulate(c, drive(10, 1, 3)), r"\(10, 1, 3\); expected \(time, batch, 4\)"),
         (lambda c: bp.brian.simulate(c, np.full((10, 1, 4), np.nan)), "not finite"),
         (lambda c: bp.brian.simulate(c, drive(10, 1, 4), ("w",)), "no recordable variable 'w'"),

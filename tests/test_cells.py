@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.func import jacfwd, jacrev
 
 import bioplaus as bp
-from bioplaus import content, mV, ms, nS, pA, pF
+from bioplaus import content, ms, mV, nS, pA, pF
 from bioplaus.symbolic.torch_source import Kernel, hard_spike, surrogate_spike, uncut
 
 N, BATCH = 7, 9
@@ -57,23 +57,35 @@ ADEX = {"v": (-0.048, 0.008), "w": (1e-10, 1e-10)}
 
 
 def test_every_shipped_model_is_tried_here():
-    assert {label.split()[0] for label in CELLS} == {cell().name for cell in CELLS.values()} == set(content.names("model"))
+    assert (
+        {label.split()[0] for label in CELLS}
+        == {cell().name for cell in CELLS.values()}
+        == set(content.names("model"))
+    )
 
 
-def draw(cell: bp.Cell, seed: int = 0) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor, Tensor | None]:
+def draw(
+    cell: bp.Cell, seed: int = 0
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor, Tensor | None]:
     """Random old states, currents, last outputs and refractoriness, (batch, unit)."""
     g = torch.Generator().manual_seed(seed)
     ranges = ADEX if cell.name == "adex" else RANGES
     normal = lambda: torch.randn(BATCH, N, generator=g, dtype=torch.float64)  # noqa: E731
     states = tuple(ranges.get(s, (0, 1))[0] + ranges.get(s, (0, 1))[1] * normal() for s in cell.states)
     last = (torch.rand(BATCH, N, generator=g) < 0.5).double() if cell.spiking else torch.tanh(normal())
-    active = (torch.rand(BATCH, N, generator=g) < 0.7).double() if float(np.asarray(cell.refractory)) > 0 else None
+    active = (
+        (torch.rand(BATCH, N, generator=g) < 0.7).double() if float(np.asarray(cell.refractory)) > 0 else None
+    )
     return states, tuple(normal() for _ in cell.inputs), last, active
 
 
 def tensor(e: Any) -> Tensor:
     """An entry as a (batch, unit) tensor."""
-    return torch.zeros(BATCH, N, dtype=torch.float64) if e is None else torch.as_tensor(e, dtype=torch.float64).expand(BATCH, N)
+    return (
+        torch.zeros(BATCH, N, dtype=torch.float64)
+        if e is None
+        else torch.as_tensor(e, dtype=torch.float64).expand(BATCH, N)
+    )
 
 
 def handed(kernel: Kernel, states, currents, last, active, u, y) -> list[Any]:
@@ -87,9 +99,12 @@ def close(a: Tensor, b: Tensor, tolerance: float = 1e-12) -> None:
     """Elementwise, relative to the largest value of each row and column over neurons (their units differ)."""
     scale = torch.maximum(a.abs(), b.abs()).amax((-1, -2), keepdim=True)
     assert torch.isfinite(a).all() and torch.isfinite(b).all()
-    assert bool(((a - b).abs() <= tolerance * scale).all()), float(((a - b).abs() / scale.clamp_min(1e-300)).max())
+    assert bool(((a - b).abs() <= tolerance * scale).all()), float(
+        ((a - b).abs() / scale.clamp_min(1e-300)).max()
+    )
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's own jacfwd
 @pytest.mark.parametrize("label", CELLS)
 def test_partials_equal_torch_func(label):
     cell = CELLS[label]()
@@ -109,7 +124,13 @@ def test_partials_equal_torch_func(label):
 
     F, E, G, psi, Ru, ry = handed(kernel, states, currents, last, active, u, y)
     first = torch.cat([F, G, E[:, None]], 1)  # ∂u/∂(s, I, y₋): (S, S + K + 1, batch, unit)
-    expected = torch.cat([first, torch.einsum("s...,sk...->k...", psi, first)[None], torch.einsum("rs...,sk...->rk...", Ru + ry[:, None] * psi, first)])
+    expected = torch.cat(
+        [
+            first,
+            torch.einsum("s...,sk...->k...", psi, first)[None],
+            torch.einsum("rs...,sk...->rk...", Ru + ry[:, None] * psi, first),
+        ]
+    )
     for jac in (jacrev, jacfwd):
         # neurons do not see each other inside a cell, so the sum over them has each one's own derivatives
         found = jac(lambda z: step(z, learned, Tensor.detach).sum((-1, -2)))(z)
@@ -118,7 +139,9 @@ def test_partials_equal_torch_func(label):
     if cell.spiking:  # without a slope at the spike only Ru is left
         close(unseen[S + 1 :], torch.einsum("rs...,sk...->rk...", Ru, first))
         assert 0.1 < y.mean() < 0.9 and (psi > 0).any() and (psi == 0).any()
-        assert active is None or (0.1 < active.mean() < 0.9 and not (y * (1 - active)).any() and not (psi * (1 - active)).any())
+        assert active is None or (
+            0.1 < active.mean() < 0.9 and not (y * (1 - active)).any() and not (psi * (1 - active)).any()
+        )
         assert (after - out[:S])[:, y > 0].any() and not (after - out[:S])[:, y == 0].any()
     else:
         assert (psi != 0).any()
@@ -141,8 +164,47 @@ def test_what_a_spike_is_differentiated_through(name, differentiate, ry):
     states, currents, last, active = draw(cell)
     kernel = cell.kernel(N, DT, torch.float64, "cpu")
     u, y, _ = kernel.step(states, currents, last, active, hard_spike, uncut)
-    entries = kernel.partials(lambda kind, i: {"s": states, "I": currents, "u": u, "y_last": (last,), "y_now": (y,), "active": (active,)}[kind][i])
+    entries = kernel.partials(
+        lambda kind, i: {
+            "s": states,
+            "I": currents,
+            "u": u,
+            "y_last": (last,),
+            "y_now": (y,),
+            "active": (active,),
+        }[kind][i]
+    )
     assert entries[-1] == ry
+
+
+def test_surrogates_are_the_published_ones():
+    """ψ = dampening/threshold · max(0, 1 − |v − A|/threshold); adex has a width of its own; fast sigmoid."""
+    v = torch.linspace(-0.5, 2.0, N, dtype=torch.float64).expand(BATCH, N)
+    a = torch.full_like(v, 3.0)
+    far = lambda middle: (v - middle).abs() / 0.6  # noqa: E731
+    fast = replace(bp.model("lif"), surrogate=bp.fast_sigmoid(slope=7.0, dampening=0.8))
+    cells = {
+        "alif": (bp.model("alif", beta=0.1), 0.3 / 0.6 * (1 - far(0.9)).relu()),  # threshold 0.6 + 0.1 a
+        "lif": (bp.model("lif", dampening=0.5), 0.5 / 0.6 * (1 - far(0.6)).relu()),
+        "adex": (bp.model("adex"), 0.3 / 10e-3 * (1 - (v - 1).abs() * 1e-3 / 10e-3).relu()),
+        "fast": (fast, 0.8 / 0.6 / (1 + 7 * far(0.6)) ** 2),
+    }
+    for name, (cell, expected) in cells.items():
+        u = (-40e-3 + (v - 1) * 1e-3, a) if name == "adex" else (v, a)[: len(cell.states)]
+        kernel = cell.kernel(N, DT, torch.float64, "cpu")
+        values = {
+            "s": u,
+            "I": (a,),
+            "u": u,
+            "y_last": (a,),
+            "y_now": (torch.zeros_like(v),),
+            "active": (torch.ones_like(v),),
+        }
+        psi = kernel.partials(lambda kind, i, values=values: values[kind][i])[3]
+        np.testing.assert_allclose(tensor(psi[0]), expected, rtol=1e-12, atol=1e-12 * float(expected.max()))
+        if name == "alif":  # the threshold rises with a
+            np.testing.assert_allclose(tensor(psi[1]), -0.1 * expected, rtol=1e-12)
+    assert (psi[0] > 0).any()
 
 
 # -- the step, written by hand ----------------------------------------------------------------------------------------
@@ -200,7 +262,11 @@ def gru(s, I, y, active):
 
 BY_HAND: dict[str, tuple[Callable[[], bp.Cell], Callable[..., Any], float]] = {
     "leaky_rate": (lambda: bp.model("leaky_rate"), leaky, 1.0),
-    "leaky_rate relu": (lambda: bp.model("leaky_rate", rate="relu(x)"), lambda *a: leaky(*a, rate=lambda x: np.maximum(x, 0)), 1.0),
+    "leaky_rate relu": (
+        lambda: bp.model("leaky_rate", rate="relu(x)"),
+        lambda *a: leaky(*a, rate=lambda x: np.maximum(x, 0)),
+        1.0,
+    ),
     "elman": (lambda: bp.model("elman"), lambda s, I, y, active: (I, np.tanh(I[0]), I), 1.0),
     "lif": (lambda: bp.model("lif"), lif, 6.0),
     "lif hard": (lambda: bp.model("lif", hard_reset=True), lambda *a: lif(*a, hard=True), 6.0),
@@ -211,8 +277,10 @@ BY_HAND: dict[str, tuple[Callable[[], bp.Cell], Callable[..., Any], float]] = {
 }
 
 
-def rolled(cell: bp.Cell, step: Callable[..., Any], currents: np.ndarray, dt: float = DT) -> tuple[list[Any], list[Any], list[Any]]:
-    """States before the reset, outputs and states after it, over time; refractoriness kept as time since the last spike."""
+def rolled(
+    cell: bp.Cell, step: Callable[..., Any], currents: np.ndarray, dt: float = DT
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """States before the reset, outputs, states after it, over time; refractoriness as time since a spike."""
     refractory = cell.refractory / (dt * bp.second) if cell.refractory else 0
     s = tuple(np.full((BATCH, N), float(np.asarray(cell.start.get(n, 0.0)))) for n in cell.states)
     y, last = np.zeros((BATCH, N)), np.full((BATCH, N), -(10**6))
@@ -230,7 +298,14 @@ def generated(cell: bp.Cell, dt: float = DT) -> Callable[..., Any]:
     kernel = cell.kernel(N, dt, torch.float64, "cpu")
 
     def step(s, I, y, active):
-        u, y, s = kernel.step(tuple(map(torch.as_tensor, s)), tuple(map(torch.as_tensor, I)), torch.as_tensor(y), torch.as_tensor(active), hard_spike, uncut)
+        u, y, s = kernel.step(
+            tuple(map(torch.as_tensor, s)),
+            tuple(map(torch.as_tensor, I)),
+            torch.as_tensor(y),
+            torch.as_tensor(active),
+            hard_spike,
+            uncut,
+        )
         return tuple(a.numpy() for a in u), y.numpy(), tuple(a.numpy() for a in s)
 
     return step
@@ -248,13 +323,19 @@ def test_step_equals_the_one_written_by_hand(label):
     for a, b in ((u, u_), (s, s_)):
         a, b = np.stack(a, 1), np.stack(b, 1)  # (state, time, batch, unit)
         for one, other in zip(a, b, strict=True):
-            np.testing.assert_allclose(one, other, rtol=0, atol=(1e-8 if cell.name == "adex" else 1e-12) * np.abs(other).max())
+            np.testing.assert_allclose(
+                one, other, rtol=0, atol=(1e-8 if cell.name == "adex" else 1e-12) * np.abs(other).max()
+            )
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_lsnn_cells_are_the_published_map(adaptive):
     n_ref = 4
-    cell = bp.model("lsnn_alif", beta=0.1, refractory=n_ref) if adaptive else bp.model("lsnn_lif", refractory=n_ref)
+    cell = (
+        bp.model("lsnn_alif", beta=0.1, refractory=n_ref)
+        if adaptive
+        else bp.model("lsnn_lif", refractory=n_ref)
+    )
     currents = 0.3 * np.random.default_rng(2).normal(0.2, 1, (300, 1, BATCH, N))
     kernel_u, y, _ = rolled(replace(cell, refractory=n_ref * ms), generated(cell), currents)
     v, a, z, wait = np.zeros((4, BATCH, N))
@@ -304,10 +385,14 @@ def test_gated_circuits_equal_the_modules_of_torch():
 # -- integration ------------------------------------------------------------------------------------------------------
 
 
-def one(cell: bp.Cell, state: tuple[float, ...], I: float, dt: float, active: float = 1.0, dtype=torch.float64) -> list[float]:
+def one(
+    cell: bp.Cell, state: tuple[float, ...], I: float, dt: float, active: float = 1.0, dtype=torch.float64
+) -> list[float]:
     """One step of one neuron, before the reset."""
     ready = lambda values: tuple(torch.full((1, 1), v, dtype=dtype) for v in values)  # noqa: E731
-    u, _, _ = cell.kernel(1, dt, dtype, "cpu").step(ready(state), ready([I]), *ready([0.0, active]), hard_spike, uncut)
+    u, _, _ = cell.kernel(1, dt, dtype, "cpu").step(
+        ready(state), ready([I]), *ready([0.0, active]), hard_spike, uncut
+    )
     return [float(v) for v in u]
 
 
@@ -323,7 +408,9 @@ def test_methods_on_a_leak_are_the_textbook_ones(dt):
         assert found == pytest.approx([I + factor * (v - I)], abs=1e-14), method
 
 
-@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("exponential_euler", 1), ("rk2", 2), ("rk4", 4)])
+@pytest.mark.parametrize(
+    ("method", "order"), [("euler", 1), ("exponential_euler", 1), ("rk2", 2), ("rk4", 4)]
+)
 def test_the_order_of_each_method(method, order):
     cell = bp.Cell(
         equations="dv/dt = (-v*(1 + w**2) + I)/tau : 1\ndw/dt = (v - w)/tau_w : 1", output="v", method=method,
@@ -334,7 +421,9 @@ def test_the_order_of_each_method(method, order):
         kernel = cell.kernel(1, 20e-3 / steps, torch.float64, "cpu")
         s = tuple(torch.full((1, 1), v, dtype=torch.float64) for v in (1.0, -0.5))
         for _ in range(steps):
-            s = kernel.step(s, (torch.full((1, 1), 2.0, dtype=torch.float64),), s[0], None, hard_spike, uncut)[2]
+            s = kernel.step(
+                s, (torch.full((1, 1), 2.0, dtype=torch.float64),), s[0], None, hard_spike, uncut
+            )[2]
         return np.array([float(v) for v in s])
 
     coarse, middle, fine = (end(n) for n in (20, 40, 80))
@@ -357,7 +446,9 @@ def test_a_held_variable_stands_still_for_the_others_too():
     A = np.array([[-1 / 15, -1 / 15, 1 / 15], [0.5 / 150, -1 / 150, 0], [0, 0, 0]])
     v, w, I = 0.3, -0.8, 0.5
     assert one(cell, (v, w), I, 1e-3) == pytest.approx(list((expm(A) @ [v, w, I])[:2]), abs=1e-14)
-    assert one(cell, (v, w), I, 1e-3, active=0.0) == pytest.approx([v, w * exp(-1 / 150) + 0.5 * v * (1 - exp(-1 / 150))], abs=1e-14)
+    assert one(cell, (v, w), I, 1e-3, active=0.0) == pytest.approx(
+        [v, w * exp(-1 / 150) + 0.5 * v * (1 - exp(-1 / 150))], abs=1e-14
+    )
 
 
 # -- spikes, resets, refractoriness -----------------------------------------------------------------------------------
@@ -373,19 +464,35 @@ def driven(cell: bp.Cell, current: float, steps: int = 200, dt: Any = 1 * ms):
 
 @pytest.mark.parametrize(
     ("refractory", "dt", "interval"),
-    [(0 * ms, 1 * ms, 1), (1 * ms, 1 * ms, 1), (2 * ms, 1 * ms, 2), (5 * ms, 1 * ms, 5), (5 * ms, 0.5 * ms, 10), (4, 1 * ms, 4), (4, 0.5 * ms, 4), (0.3 * ms, 0.1 * ms, 3)],
+    [
+        (0 * ms, 1 * ms, 1),
+        (1 * ms, 1 * ms, 1),
+        (2 * ms, 1 * ms, 2),
+        (5 * ms, 1 * ms, 5),
+        (5 * ms, 0.5 * ms, 10),
+        (4, 1 * ms, 4),
+        (4, 0.5 * ms, 4),
+        (0.3 * ms, 0.1 * ms, 3),
+    ],
 )
 def test_refractory_time_is_the_shortest_interval(refractory, dt, interval):
-    spikes = np.flatnonzero(driven(bp.model("lif", refractory=refractory), 1e4, dt=dt).spikes.values)  # 5 ms: 4 silent steps of 1 ms
+    spikes = np.flatnonzero(
+        driven(bp.model("lif", refractory=refractory), 1e4, dt=dt).spikes.values
+    )  # 5 ms: 4 silent steps of 1 ms
     assert set(np.diff(spikes)) == {interval} and spikes[0] == 0
 
 
 def test_the_membrane_integrates_on_or_is_held():
-    free, held = driven(bp.model("lif", refractory=6 * ms), 5.0), driven(bp.model("adex", refractory=6 * ms), 12.0)
+    free, held = (
+        driven(bp.model("lif", refractory=6 * ms), 5.0),
+        driven(bp.model("adex", refractory=6 * ms), 12.0),
+    )
     first = int(np.flatnonzero(free.spikes.values)[0])
     assert (np.diff(free.v.values[first : first + 6, 0, 0]) > 0.01).all()
     first = int(np.flatnonzero(held.spikes.values)[0])
-    assert (held.v.values[first : first + 6, 0, 0] == -58e-3).all() and held.v.values[first + 6, 0, 0] > -58e-3
+    assert (held.v.values[first : first + 6, 0, 0] == -58e-3).all() and held.v.values[
+        first + 6, 0, 0
+    ] > -58e-3
     assert len(set(held.w.values[first : first + 6, 0, 0])) == 6  # adaptation is not held
 
 
@@ -412,8 +519,15 @@ def test_float32_is_float32_throughout_and_near():
             s, I, (y, z) = ready(states), ready(currents), ready((last, active))
             u, out, after = kernel.step(s, I, y, z, hard_spike, uncut)
             values = {"s": s, "I": I, "u": u, "y_last": (y,), "y_now": (out,), "active": (z,)}
-            entries = [e for group in kernel.partials(lambda kind, i, values=values: values[kind][i]) for row in group for e in (row if isinstance(row, tuple) else (row,))]
-            assert all(a.dtype == dtype for a in (*u, out, *after, *(e for e in entries if isinstance(e, Tensor))))
+            entries = [
+                e
+                for group in kernel.partials(lambda kind, i, values=values: values[kind][i])
+                for row in group
+                for e in (row if isinstance(row, tuple) else (row,))
+            ]
+            assert all(
+                a.dtype == dtype for a in (*u, out, *after, *(e for e in entries if isinstance(e, Tensor)))
+            )
             results.append((*u, *after))
         for wide, narrow in zip(*results, strict=True):
             assert torch.allclose(wide.float(), narrow, rtol=1e-4, atol=1e-5 * float(wide.abs().max()))
@@ -432,10 +546,18 @@ def test_cells_travel_to_other_processes():
     for label in ("adex per neuron", "alif reset only", "gru"):
         cell = CELLS[label]()
         again = pickle.loads(pickle.dumps(cell))
-        assert again.derived == cell.derived and again.units == cell.units and again.describe() == cell.describe()
+        assert (
+            again.derived == cell.derived
+            and again.units == cell.units
+            and again.describe() == cell.describe()
+        )
     cell = CELLS["adex per neuron"]()
-    done = subprocess.run([sys.executable, "-c", CODE], input=pickle.dumps(cell), capture_output=True, check=False)
-    assert done.stdout.decode() == cell.kernel(7, DT, torch.float64, "cpu").source + repr(cell.describe()), done.stderr.decode()
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], input=pickle.dumps(cell), capture_output=True, check=False
+    )
+    assert done.stdout.decode() == cell.kernel(7, DT, torch.float64, "cpu").source + repr(cell.describe()), (
+        done.stderr.decode()
+    )
 
 
 def test_a_second_construction_is_fast():
@@ -464,17 +586,25 @@ def test_names_of_a_user_do_not_collide_with_those_of_the_source():
     )  # fmt: skip
     kernel = cell.kernel(1, DT, torch.float64, "cpu")
     state = tuple(torch.full((1, 1), v, dtype=torch.float64) for v in (0.9, 40e-12, 0.1))
-    u, y, s = kernel.step(state, (torch.full((1, 1), 0.3, dtype=torch.float64),), state[0], None, hard_spike, uncut)
+    u, y, s = kernel.step(
+        state, (torch.full((1, 1), 0.3, dtype=torch.float64),), state[0], None, hard_spike, uncut
+    )
     A = np.array([[-1 / 20, 1 / 20 / 50, 0], [0, -1 / 5, 1 / 5], [0, 0, 0]])  # ms, pA
     v, I, _ = expm(A) @ [0.9, 40, 30]
     assert float(y) == 1.0
     assert [float(u[0]), float(u[1])] == pytest.approx([v, I * 1e-12], rel=1e-12)
     assert float(u[2]) == pytest.approx(0.1 * exp(-1.5 / 20), rel=1e-12)
-    assert float(s[0]) == pytest.approx(float(u[0]) - 1.0, rel=1e-12) and float(s[2]) == pytest.approx(float(u[2]) + 0.25, rel=1e-12)
+    assert float(s[0]) == pytest.approx(float(u[0]) - 1.0, rel=1e-12) and float(s[2]) == pytest.approx(
+        float(u[2]) + 0.25, rel=1e-12
+    )
 
 
 def test_constants_may_use_every_function():
-    cell = bp.Cell(update="x = sigmoid(k)*x + relu(-k)*I + softplus(k)*step(k) + sign(k)*abs(k)", output="x", parameters={"k": -0.3})
+    cell = bp.Cell(
+        update="x = sigmoid(k)*x + relu(-k)*I + softplus(k)*step(k) + sign(k)*abs(k)",
+        output="x",
+        parameters={"k": -0.3},
+    )
     got = one(cell, (2.0,), 0.7, DT)
     assert got == pytest.approx([2 * sigmoid(-0.3) + 0.3 * 0.7 - 0.3], abs=1e-14)
 

@@ -19,9 +19,15 @@ LIF: dict[str, Any] = dict(
     equations="dv/dt = (-v + I)/tau : 1", spike="v > threshold", reset="v -= threshold", surrogate=triangular(),
     parameters=dict(tau=20 * ms, threshold=0.6),
 )  # fmt: skip
-RATE: dict[str, Any] = dict(equations="dx/dt = (-x + I)/tau : 1", output="tanh(x)", parameters=dict(tau=10 * ms))
+RATE: dict[str, Any] = dict(
+    equations="dx/dt = (-x + I)/tau : 1", output="tanh(x)", parameters=dict(tau=10 * ms)
+)
 MAP: dict[str, Any] = dict(
-    update="v = decay*v + I", spike="v > threshold", reset="v -= threshold", surrogate=triangular(), parameters=dict(decay=0.9, threshold=0.6)
+    update="v = decay*v + I",
+    spike="v > threshold",
+    reset="v -= threshold",
+    surrogate=triangular(),
+    parameters=dict(decay=0.9, threshold=0.6),
 )
 GIVEN = dict(tau=20 * ms, threshold=0.6)
 
@@ -180,7 +186,9 @@ NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("base", "changed", "said"), NONSENSE, ids=[f"{i}-{'-'.join(c)}" for i, (_, c, _) in enumerate(NONSENSE)])
+@pytest.mark.parametrize(
+    ("base", "changed", "said"), NONSENSE, ids=[f"{i}-{'-'.join(c)}" for i, (_, c, _) in enumerate(NONSENSE)]
+)
 def test_nonsense_is_refused_in_one_paragraph(base, changed, said):
     with pytest.raises(CellError, match=said) as error:
         Cell(**{**base, **changed})
@@ -188,7 +196,9 @@ def test_nonsense_is_refused_in_one_paragraph(base, changed, said):
 
 
 def test_every_argument_is_replaced_by_nonsense_and_the_bases_are_sound():
-    assert {name for _, changed, _ in NONSENSE for name in changed} == {f.name for f in fields(Cell) if f.init}
+    assert {name for _, changed, _ in NONSENSE for name in changed} == {
+        f.name for f in fields(Cell) if f.init
+    }
     for base in (LIF, RATE, MAP):
         Cell(**base)
 
@@ -206,8 +216,16 @@ def test_a_surrogate_of_the_wrong_sign_is_refused(bad):
     [
         (dict(parameters=of(tau=0 * ms)), 1e-3, "not a finite real number at dt = 0.001 s"),
         (dict(parameters=of(tau=np.array([20, 0, 5]) * ms)), 1e-3, "not a finite real number"),
-        (dict(parameters=of(threshold=[0.6, 0.7])), 1e-3, r"Parameter threshold has shape \(2,\), but the population has 3 neurons"),
-        (dict(start={"v": [0.6, 0.7]}), 1e-3, r"The start of v has shape \(2,\), but the population has 3 neurons"),
+        (
+            dict(parameters=of(threshold=[0.6, 0.7])),
+            1e-3,
+            r"Parameter threshold has shape \(2,\), but the population has 3 neurons",
+        ),
+        (
+            dict(start={"v": [0.6, 0.7]}),
+            1e-3,
+            r"The start of v has shape \(2,\), but the population has 3 neurons",
+        ),
         (dict(refractory=2.5 * ms), 1e-3, "2.5 steps of 1 ms; give a whole number"),
         (dict(refractory=1 * ms), 0.3e-3, "3.33333 steps of 0.3 ms"),
     ],
@@ -222,7 +240,11 @@ def test_what_only_the_circuit_can_know_is_refused_when_it_is_built(changed, dt,
 
 
 def test_refusing_says_nothing_else(capfd):
-    for changed in (dict(equations="dv/dt = (-v**2 + I)/tau : 1"), dict(equations="dv/dt = (-v + I)/tau : 1 (bogus)"), dict(parameters=of(tau=20))):
+    for changed in (
+        dict(equations="dv/dt = (-v**2 + I)/tau : 1"),
+        dict(equations="dv/dt = (-v + I)/tau : 1 (bogus)"),
+        dict(parameters=of(tau=20)),
+    ):
         with pytest.raises(CellError):
             Cell(**{**LIF, **changed})
     gc.collect()  # Brian2 warns of forgotten objects when they are collected

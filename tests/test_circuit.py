@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from rule_helpers import TIGHT, Case, case, dale, masks_hold, normal, off, rando
 from torch import Tensor
 
 import bioplaus as bp
-from bioplaus import ms
+from bioplaus import mV, ms
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
 from bioplaus.circuit.carried import Layout
@@ -180,33 +181,73 @@ def parts(**changes: Any) -> dict[str, Any]:
     return options | changes
 
 
+def one(**changes: Any) -> dict[str, Any]:
+    """A circuit's parts with one projection, changed."""
+    return {"projections": (Projection(**({"name": "W", "source": "a", "target": "a"} | changes)),)}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"projections": (Projection(name="W", source="b", target="a"),)}, ("'b'", "a")),
-        ({"projections": (Projection(name="W", source="a", target="c"),)}, ("'c'", "target")),
-        ({"projections": (Projection(name="W", source="a", target="a", channels=("J",)),)}, ("J", "I")),
-        ({"projections": (Projection(name="W", source="a", target="a", delay=0),)}, ("delay", "1")),
-        ({"projections": (Projection(name="W", source="input", target="a", delay=2),)}, ("delay", "external")),
-        ({"projections": (Projection(name="W", source="a", target="a", sign=2),)}, ("sign", "2")),
-        ({"projections": (Projection(name="W", source="a", target="a", fan_in=9),)}, ("fan_in=9", "4")),
-        ({"projections": (Projection(name="W", source="a", target="a", fan_in=4, autapses=False),)}, ("fan_in=4", "3")),
-        ({"projections": (Projection(name="W", source="a", target="a", init="gaussian"),)}, ("gaussian", "normal")),
-        ({"projections": (Projection(name="W", source="a", target="a"),) * 2}, ("differ",)),
-        ({"populations": {"a": Population(bp.model("lif"), 0)}}, ("size", "'a'")),
-        ({"populations": {"a": Population(bp.model("lif"), 4, {"J": 1.0})}}, ("bias", "J")),
-        ({"inputs": -1}, ("inputs",)),
-        ({"dt": 0.0}, ("dt",)),
-        ({"readout": Readout(size=0)}, ("readout",)),
-        ({"readout": Readout(size=1, tau=-1 * ms)}, ("readout", "positive")),
-        ({"readout": Readout(size=1, sources=("z",))}, ("'z'", "readout")),
+        (lambda: one(source="b"), ("'b'", "a")),
+        (lambda: one(target="c"), ("'c'", "target")),
+        (lambda: one(channels=("J",)), ("J", "I")),
+        (lambda: one(delay=0), ("delay", "W", "1")),
+        (lambda: one(source="input", delay=2), ("delay", "external")),
+        (lambda: one(sign=2), ("sign", "W", "2")),
+        (lambda: one(fan_in=9), ("fan_in=9", "4")),
+        (lambda: one(fan_in=4, autapses=False), ("fan_in=4", "3")),
+        (lambda: one(init="gausian"), ("gausian", "normal")),
+        (lambda: one(name="W_out"), ("W_out", "differently")),
+        (lambda: {"projections": one()["projections"] * 2}, ("W", "differently")),
+        (lambda: {"populations": {"a": Population(bp.model("lif"), 4, {})}, **one(name="b")}, ("b", "bias")),
+        (lambda: {"populations": {"a": Population(bp.model("lif"), 0)}}, ("size", "0")),
+        (lambda: {"populations": {"a": Population(bp.model("lif"), 4, {"J": 1.0})}}, ("bias", "J", "I")),
+        (lambda: {"populations": {"input": Population(bp.model("lif"), 4)}}, ("'input'", "external")),
+        (lambda: {"inputs": -1}, ("inputs", "-1")),
+        (lambda: {"dt": 0.0}, ("dt", "ms")),
+        (lambda: {"dt": 1 * mV}, ("dt", "1. mV", "time")),
+        (lambda: {"readout": Readout(size=0)}, ("readout", "0")),
+        (lambda: {"readout": Readout(size=1, tau=-1 * ms)}, ("readout", "ms")),
+        (lambda: {"readout": Readout(size=1, tau=5 * mV)}, ("readout", "mV", "time")),
+        (lambda: {"readout": Readout(size=1, sources=("z",))}, ("'z'", "readout")),
+        (lambda: {"readout": Readout(size=1, sources=("a", "a"))}, ("sources", "different")),
     ],
-)
+)  # fmt: skip
 def test_impossible_circuits(changes, words):
     with pytest.raises(CircuitError) as error:
-        Circuit(**parts(**changes))
+        Circuit(**parts(**changes()))
     text = paragraph(error)
     assert all(word in text for word in words), text
+
+
+NONSENSE = ("x", "", None, -1, 0, 2.5, float("nan"), float("inf"), True, [], (), {}, object(), (0,), ("a",), [[1]], 3 * mV)
+
+
+@pytest.mark.parametrize("what", (Projection, Population, Readout, Circuit))
+def test_every_field_given_nonsense_is_refused_or_works(what):
+    """Never another error than ours, and never later than the description."""
+    good: dict[Any, dict[str, Any]] = {
+        Projection: {"name": "W", "source": "a", "target": "a"},
+        Population: {"cell": bp.model("lif"), "size": 4},
+        Readout: {"size": 1},
+        Circuit: parts(),
+    }
+    refused = 0
+    for name in inspect.signature(what).parameters:
+        for value in NONSENSE:
+            try:
+                made = what(**(good[what] | {name: value}))
+                field = {Projection: {"projections": (made,)}, Population: {"populations": {"a": made}}, Readout: {"readout": made}}.get(what)
+                circuit = made if field is None else Circuit(**parts(**field))
+            except CircuitError as error:
+                assert len(str(error).split()) > 6 and "\n" not in str(error)
+                refused += 1
+                continue
+            network = circuit.build()
+            x = torch.ones(4, 2, circuit.inputs)
+            bp.gradient(network, bp.rule("eprop"), Batch(x, torch.zeros(4, 2, circuit.readout.size), torch.ones(4, 2)))
+    assert refused > 30, refused
 
 
 def test_weights_that_do_not_fit():
@@ -244,6 +285,26 @@ def test_a_task_that_does_not_fit():
         assert all(word in paragraph(error) for word in words), str(error.value)
     rates = bp.circuit("recurrent", cell=bp.model("elman"), inputs=10, units=4, outputs=2)
     Trainer(rates, bp.task("target_reaching"), bp.rule("bptt"))  # steps without a duration fit any circuit
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"inputs": torch.zeros(12, 3, 7)}, CircuitError, ("(12, 3, 7)", "4")),
+        ({"inputs": torch.full((12, 3, 4), float("nan"))}, CircuitError, ("finite",)),
+        ({"targets": torch.zeros(12, 3, 5)}, TaskError, ("(12, 3, 5)", "squared")),
+        ({"targets": torch.zeros(11, 3, 2)}, TaskError, ("targets", "(11, 3, 2)", "12 steps of 3")),
+        ({"weight": torch.ones(12)}, TaskError, ("weight", "(12,)", "12 steps of 3")),
+        ({"weight": torch.ones(3, 12)}, TaskError, ("weight", "(3, 12)")),
+    ],
+)
+def test_a_batch_that_does_not_fit(changes, error, words):
+    good = {"inputs": torch.zeros(12, 3, 4), "targets": torch.zeros(12, 3, 2), "weight": torch.ones(12, 3)}
+    with pytest.raises(error) as raised:
+        bp.gradient(small(), bp.rule("eprop"), Batch(**(good | changes)))
+    assert all(word in paragraph(raised) for word in words), str(raised.value)
+    with pytest.raises(TaskError, match="Batch"):
+        bp.gradient(small(), bp.rule("eprop"), (good["inputs"], good["targets"]))  # type: ignore[arg-type]
 
 
 class Plain(Task):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
 
 import numpy as np
@@ -458,11 +459,14 @@ def test_rtrl_refuses_what_cannot_fit():
         ("eprop", {"feedback": "rnadom"}, "random"),
         ("eprop", {"feedback": "adaptive", "decay": 1.0}, "decay"),
         ("eprop", {"schedule": "onlin"}, "online"),
+        ("eprop", {"schedule": "online", "steps": 5}, "steps=5"),
         ("tbptt", {"steps": 0}, "steps"),
         ("bp_lambda", {"lmbda": 1.5}, "between 0 and 1"),
         ("bp_lambda", {"discount": -0.1}, "between 0 and 1"),
         ("bp_lambda", {"injection": float("nan")}, "finite"),
         ("bp_lambda", {"predictor": "liner"}, "linear"),
+        ("bp_lambda", {"predictor": 3}, "bp.predictor"),
+        ("bp_lambda", {"predictor": bp.predictor("linear"), "hidden": (3,)}, "hidden"),
         ("bp_lambda", {"hidden": ()}, "hidden"),
         ("dni", {"discount": True}, "discount"),
     ],
@@ -471,6 +475,36 @@ def test_nonsense_is_refused_in_words(name, options, words):
     with pytest.raises(RuleError) as error:
         bp.rule(name, **options)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_every_option_given_nonsense_is_refused_or_works():
+    nonsense = ("x", "", None, -1, 0, 2.5, float("nan"), float("inf"), True, [], (), {}, object(), (0,), ("a",), 3 * ms)
+    network = bp.circuit("recurrent", cell=bp.model("elman"), inputs=2, units=3, outputs=1).build()
+    batch = Batch(torch.ones(4, 2, 2), torch.zeros(4, 2, 1), torch.ones(4, 2), torch.ones(2, 2))
+    refused = 0
+    for name, make in TABLE.items():
+        for option in inspect.signature(make).parameters:
+            for value in nonsense:
+                try:
+                    rule = bp.rule(name, **{option: value})
+                except RuleError as error:
+                    assert len(str(error).split()) > 6 and "\n" not in str(error)
+                    refused += 1
+                    continue
+                bp.gradient(network, rule, batch)
+    assert refused > 200, refused
+    for name in (3, None, ["eprop"]):
+        with pytest.raises(RuleError, match="eprop"):
+            bp.rule(name)  # type: ignore[arg-type]
+
+
+def test_steps_alone_mean_windows():
+    for name in ("eprop", "rflo", "rtrl", "bp_lambda"):
+        assert bp.rule(name, steps=5).schedule == Window(5)
+        assert bp.rule(name, steps=5, schedule="window").schedule == Window(5)
+        assert bp.rule(name, schedule="online").schedule == Online()
+    assert bp.rule("dni", steps=4).schedule == Window(4)
+    assert bp.rule("rtrl").schedule == Online() and bp.rule("eprop").schedule == Window()
 
 
 def test_declarations_are_complete():

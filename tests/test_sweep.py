@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,8 +125,8 @@ def test_a_real_run_resumes_bit_for_bit(tmp_path, model, rule):
     for name, weight in whole.weights.items():
         assert torch.equal(weight, again.weights[name]), name
     assert np.array_equal(whole.recordings["output"], again.recordings["output"])
-    assert whole.metrics["loss"].nunique() == 8, "nothing learned, nothing tested"
-    assert (whole.metrics["rate"].to_numpy() != 0).all(), "a silent circuit"
+    assert len(set(whole.metrics["loss"])) == 8, "nothing learned, nothing tested"
+    assert 0 not in set(whole.metrics["rate"]), "a silent circuit"
     assert not torch.equal(whole.weights["W_in"], parts(model, rule)[0].build(seed=0).weights["W_in"])
 
 
@@ -166,8 +167,8 @@ def test_what_cannot_be_trained_leaves_no_folder(tmp_path):
 
 @pytest.mark.parametrize("name", ["learning", "alignment", "raster", "trajectories", "weights"])
 def test_every_figure_of_a_run_is_drawn_from_its_folder(tmp_path, name):
-    measured = {"align_every": 2, "evaluate_every": 2}
-    run = train(*parts("alif", "eprop"), updates=4, batch=3, folder=tmp_path / "r", **measured)
+    options: dict[str, Any] = {"updates": 4, "batch": 3, "align_every": 2, "evaluate_every": 2}
+    run = train(*parts("alif", "eprop"), folder=tmp_path / "r", **options)
     figure = Run.load(run.folder).figure(name)
     assert figure.axes and all(ax.get_xlabel() or ax.get_ylabel() for ax in figure.axes[:1])
     with pytest.raises(RunError, match="Did you mean 'learning'"):

@@ -5,14 +5,14 @@ Brian2's step k runs in slots, and every piece of a circuit's step (MATHS §1) h
     start          arriving = Σ W y of rate cells, d steps old           summed variables
     before_groups  I = unit (external + Σ arriving);  arriving = 0       constant during the step
     groups         u = f(s, I)                                           Brian2's state updater, ``cell.method``
-    after_groups   rate_d = rate_{d−1}; …; rate1_ = φ(u)                 rate cells: recent outputs by age
+    after_groups   rate_d = rate_{d−1}; …; rate_1 = φ(u)                 rate cells: recent outputs by age
     thresholds     y = [left > right], 0 while refractory
     synapses       arriving += w, for spikes fired d − 1 steps ago       which so act d steps after they were fired
     resets         s = r(u, y)
     end            recorded
 
-Input waits in ``arriving`` until the next step, so neither a hard reset nor a clamped membrane can lose it. The samples
-of a batch are one group: neuron i of sample b has number b·size + i, and no synapse leaves its sample.
+Input waits in ``arriving`` until the next step, so neither a hard reset nor a clamped membrane can lose it. The
+samples of a batch are one group: neuron i of sample b has number b·size + i, and no synapse leaves its sample.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     model = equations(cell.equations, cell.channels, cell.parameters)
     written = [*cell.spike.split(">"), cell.output, *(right for _, _, right in statements(cell.reset))]
     used = set().union(*(names(expression(text)) for text in written if text))
-    more = [f"{n} : {unit_name(v)} (constant)" for n, v in cell.parameters.items() if n in used and n not in model]
+    more = [
+        f"{n} : {unit_name(v)} (constant)" for n, v in cell.parameters.items() if n in used and n not in model
+    ]
     more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
 
@@ -56,22 +58,29 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
         model + "\n".join(more),
         method=cell.method,
         threshold=" > ".join(map(brian_text, cell.spike.split(">"))) if cell.spiking else None,
-        reset="; ".join(f"{name} {sign} {brian_text(right)}" for name, sign, right in statements(cell.reset)) or None,
-        refractory=p.refractory * clock.dt if p.refractory else False,
+        reset="; ".join(f"{name} {sign} {brian_text(right)}" for name, sign, right in statements(cell.reset))
+        or None,
+        refractory=p.refractory * clock.dt if p.refractory else False,  # type: ignore[arg-type]
         namespace=namespace,
         clock=clock,
     )
     group.run_regularly("\n".join(collect + clear), when="before_groups", clock=clock)
     if not cell.spiking:
         aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
-        group.run_regularly("\n".join([*aged, f"rate1_ = {brian_text(cell.output)}"]), when="after_groups", clock=clock)
-    values = {n: v for n, v in cell.parameters.items() if n in group.variables} | dict(zip(cell.states, p.start, strict=True))
+        group.run_regularly(
+            "\n".join([*aged, f"rate1_ = {brian_text(cell.output)}"]), when="after_groups", clock=clock
+        )
+    values = {n: v for n, v in cell.parameters.items() if n in group.variables} | dict(
+        zip(cell.states, p.start, strict=True)
+    )
     for name, value in values.items():
         group.variables[name].set_value(np.tile(np.broadcast_to(plain(value), p.size), batch))
     return group
 
 
-def synapses(network: Network, w: Wired, source: NeuronGroup, target: NeuronGroup, batch: int, clock: Clock) -> Synapses | None:
+def synapses(
+    network: Network, w: Wired, source: NeuronGroup, target: NeuronGroup, batch: int, clock: Clock
+) -> Synapses | None:
     """The synapses of one recurrent projection, those that its mask leaves; None where it leaves none."""
     pre, post = network.populations[w.source].size, network.populations[w.target].size
     W = network.weights[w.spec.name].cpu().numpy().reshape(len(w.channels), post, pre)
@@ -84,7 +93,13 @@ def synapses(network: Network, w: Wired, source: NeuronGroup, target: NeuronGrou
     if _spiking(network, w):
         arrive = "\n".join(f"{_arriving(network, w, k)}_post += w_{k}" for k in w.channels)
         made = Synapses(
-            source, target, "\n".join(model), on_pre=arrive, delay=(age - 1) * clock.dt, clock=clock, namespace={}
+            source,
+            target,
+            "\n".join(model),
+            on_pre=arrive,
+            delay=(age - 1) * clock.dt,
+            clock=clock,
+            namespace={},
         )
     else:
         model += [f"{_arriving(network, w, k)}_post = w_{k}*rate{age}__pre : 1 (summed)" for k in w.channels]

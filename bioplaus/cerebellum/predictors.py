@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from bioplaus.circuit import checks
 from bioplaus.errors import RuleError, unknown
 
 Theta = dict[str, Tensor]
@@ -68,10 +69,10 @@ class MLP:
     train: str = "all"
 
     def __post_init__(self) -> None:
-        if not self.hidden or any(not isinstance(n, int) or n < 1 for n in self.hidden):
-            raise RuleError(f"An mlp predictor has hidden={self.hidden!r}; give the size of each hidden layer, e.g. (300,) or (400, 400).")
-        if self.train not in ("all", "output"):
-            raise RuleError(f"An mlp predictor has train={self.train!r}; give 'all' or 'output'.")
+        if not isinstance(self.hidden, (tuple, list)) or not self.hidden:
+            raise checks.refusal(RuleError, "hidden of an mlp predictor", self.hidden, "the size of each hidden layer, e.g. (300,) or (400, 400)")
+        object.__setattr__(self, "hidden", tuple(checks.whole(RuleError, "The size of a hidden layer", n, most=10**6) for n in self.hidden))
+        checks.word(RuleError, "train of an mlp predictor", self.train, ("all", "output"))
 
     def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Theta:
         theta: Theta = {}
@@ -134,8 +135,7 @@ def predictor(name: str, **options: Any) -> Predictor:
     RuleError
         For an unknown name or option.
     """
-    if name not in PREDICTORS:
-        raise RuleError(unknown("predictor", name, PREDICTORS))
+    checks.word(RuleError, "predictor", name, PREDICTORS)
     allowed = inspect.signature(PREDICTORS[name]).parameters
     for option in options:
         if option not in allowed:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import exp
 from typing import Any
 
-import numpy as np
-
 from bioplaus.cell import Cell
+from bioplaus.circuit import checks
 from bioplaus.errors import CircuitError
 
 INPUT = "input"
+INITS = ("normal", "uniform", "gamma", "zeros")
+LONGEST = 10_000  # steps of delay; every one of them is kept for every neuron  # chosen: 10 s at 1 ms
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,20 @@ class Population:
     cell: Cell
     size: int
     bias: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.cell, Cell):
+            raise checks.refusal(CircuitError, "The cell of a population", self.cell, "a Cell, such as bp.model('lif') makes")
+        object.__setattr__(self, "size", checks.whole(CircuitError, "The size of a population", self.size))
+        if self.bias is None:
+            return
+        if not isinstance(self.bias, Mapping):
+            raise checks.refusal(CircuitError, "The bias of a population", self.bias, "None or a mapping of channel to number, such as {'I': 0.0}")
+        stray = sorted(str(k) for k in self.bias if k not in self.cell.inputs)
+        if stray:
+            raise CircuitError(f"The bias of a population names {', '.join(stray)}; its input channels are {', '.join(self.cell.inputs)}.")
+        for channel, value in self.bias.items():
+            checks.number(CircuitError, f"The bias of channel {channel}", value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +73,27 @@ class Projection:
     gain: float = 1.0
     learned: bool = True
 
+    def __post_init__(self) -> None:
+        who = f"of projection {checks.word(CircuitError, 'The name of a projection', self.name)}"
+        checks.word(CircuitError, f"The source {who}", self.source)
+        checks.word(CircuitError, f"The target {who}", self.target)
+        if self.channels is not None:
+            object.__setattr__(self, "channels", checks.names(CircuitError, f"channels {who}", self.channels))
+        external = self.source == INPUT
+        if self.delay is not None:
+            most = 0 if external else LONGEST
+            if external and self.delay != 0:
+                raise CircuitError(f"The delay {who} is {self.delay!r}; external input has none: it acts in its own step.")
+            object.__setattr__(self, "delay", checks.whole(CircuitError, f"The delay {who} (in steps)", self.delay, 0 if external else 1, most))
+        if self.sign is not None and (isinstance(self.sign, bool) or self.sign not in (1, -1)):
+            raise checks.refusal(CircuitError, f"The sign {who}", self.sign, "+1, −1 or None")
+        if self.fan_in is not None:
+            object.__setattr__(self, "fan_in", checks.whole(CircuitError, f"fan_in {who}", self.fan_in))
+        checks.flag(CircuitError, f"autapses {who}", self.autapses)
+        checks.flag(CircuitError, f"learned {who}", self.learned)
+        checks.word(CircuitError, f"init {who}", self.init, INITS)
+        checks.number(CircuitError, f"The gain {who}", self.gain)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Readout:
@@ -71,6 +108,16 @@ class Readout:
     bias: bool = True
     init: str = "normal"
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", checks.whole(CircuitError, "The size of the readout", self.size))
+        if self.tau is not None:
+            checks.seconds(CircuitError, "The readout's time constant", self.tau, "20*ms, or None for no memory")
+        if self.sources is not None:
+            object.__setattr__(self, "sources", checks.names(CircuitError, "sources of the readout", self.sources))
+        checks.flag(CircuitError, "bias of the readout", self.bias)
+        checks.word(CircuitError, "init of the readout", self.init, INITS)
+        checks.number(CircuitError, "The gain of the readout", self.gain)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,31 +150,35 @@ class Circuit:
     kappa: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dt", float(np.asarray(self.dt, dtype=float)))
-        if not self.dt > 0:
-            raise CircuitError(f"dt is {self.dt} s; it must be positive, e.g. dt=1*ms.")
-        _positive(self.inputs, "inputs (external input lines)", least=0)
-        _positive(self.readout.size, "the readout's size")
-        for name, population in self.populations.items():
-            _positive(population.size, f"the size of population '{name}'")
-            stray = set(population.bias or ()) - set(population.cell.inputs)
-            if stray:
-                raise CircuitError(f"bias of '{name}' names {sorted(stray)}; its input channels are {', '.join(population.cell.inputs)}.")
-            if name == INPUT:
+        object.__setattr__(self, "dt", checks.seconds(CircuitError, "dt", self.dt, "1*ms"))
+        object.__setattr__(self, "inputs", checks.whole(CircuitError, "inputs (the number of external input lines)", self.inputs, least=0))
+        checks.word(CircuitError, "The name of a circuit", self.name)
+        if not isinstance(self.populations, Mapping) or not self.populations or not all(isinstance(p, Population) for p in self.populations.values()):
+            raise checks.refusal(CircuitError, "populations", self.populations, "a mapping of name to Population, at least one")
+        if not isinstance(self.projections, (tuple, list)) or not all(isinstance(p, Projection) for p in self.projections):
+            raise checks.refusal(CircuitError, "projections", self.projections, "a tuple of Projection")
+        if not isinstance(self.readout, Readout):
+            raise checks.refusal(CircuitError, "readout", self.readout, "a Readout, such as Readout(size=2)")
+        if self.cerebellum is not None and not hasattr(self.cerebellum, "predict"):
+            raise checks.refusal(CircuitError, "cerebellum", self.cerebellum, "None or a predictor, such as bp.predictor('linear') makes")
+        for name in self.populations:
+            if checks.word(CircuitError, "The name of a population", name) == INPUT:
                 raise CircuitError("A population cannot be called 'input': that names the external input.")
-        names = [p.name for p in self.projections]
-        if len(set(names)) < len(names):
-            raise CircuitError(f"Projection names must differ, got {names}.")
+        names = [p.name for p in self.projections] + ["W_out", "b_out"] + self._biases()
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise CircuitError(f"Several weights would be called {', '.join(twice)}. Name each projection differently, and not like a bias or the readout's weights.")
         object.__setattr__(self, "projections", tuple(self._completed(p) for p in self.projections))
         sources = self.readout.sources if self.readout.sources is not None else tuple(self.populations)
         for source in sources:
             self._population(source, "the readout's sources")
-        object.__setattr__(self, "readout", replace(self.readout, sources=tuple(sources)))
+        object.__setattr__(self, "readout", replace(self.readout, sources=sources))
         tau = self.readout.tau
-        seconds = None if tau is None else float(np.asarray(tau, dtype=float))
-        if seconds is not None and not seconds > 0:
-            raise CircuitError(f"The readout's time constant is {tau}; it must be positive, e.g. 20*ms, or None for no memory.")
-        object.__setattr__(self, "kappa", 0.0 if seconds is None else float(np.exp(-self.dt / seconds)))
+        object.__setattr__(self, "kappa", 0.0 if tau is None else exp(-self.dt / checks.seconds(CircuitError, "The readout's time constant", tau, "20*ms")))
+
+    def _biases(self) -> list[str]:
+        """What the learned biases are called."""
+        return ["b" if len(self.populations) == 1 else f"b_{n}" for n, p in self.populations.items() if p.bias is not None]
 
     def _population(self, name: str, where: str) -> Population:
         if name not in self.populations:
@@ -144,16 +195,10 @@ class Circuit:
         if stray:
             raise CircuitError(f"Projection {p.name} targets channel {sorted(stray)}; '{p.target}' has {', '.join(cell.inputs)}.")
         delay = (0 if external else 1) if p.delay is None else p.delay
-        if delay != int(delay) or delay < 0 or (delay < 1 and not external) or (delay and external):
-            raise CircuitError(f"Projection {p.name} has delay {p.delay}: between populations give ≥ 1 step; external input has none.")
-        if p.sign not in (None, 1, -1):
-            raise CircuitError(f"Projection {p.name} has sign {p.sign}; give +1, −1 or None.")
-        if p.init not in ("normal", "uniform", "gamma", "zeros"):
-            raise CircuitError(f"Projection {p.name} has init '{p.init}'; known: normal, uniform, gamma, zeros.")
         most = pre if p.autapses or p.source != p.target else pre - 1
-        if p.fan_in is not None and not 1 <= p.fan_in <= most:
+        if p.fan_in is not None and p.fan_in > most:
             raise CircuitError(f"Projection {p.name} wants fan_in={p.fan_in} of {most} possible sources.")
-        return replace(p, channels=tuple(channels), delay=int(delay))
+        return replace(p, channels=tuple(channels), delay=delay)
 
     def build(self, seed: int = 0, dtype: Any = None, device: Any = "cpu") -> Any:
         """Compile the cells and draw the weights: see `bioplaus.circuit.network.Network`."""
@@ -179,8 +224,3 @@ class Circuit:
             "cerebellum": None if self.cerebellum is None else self.cerebellum.describe(),
             "readout": {**{k: v for k, v in vars(self.readout).items() if k != "tau"}, "kappa": self.kappa},
         }
-
-
-def _positive(value: Any, what: str, least: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise CircuitError(f"{what} is {value!r}; give a whole number ≥ {least}.")

@@ -112,7 +112,7 @@ class Network:
             if population.bias is not None:
                 label = "b" if len(names) == 1 else f"b_{name}"
                 channels = tuple(range(len(population.cell.inputs)))
-                spec = Projection(name=label, source="1", target=name, channels=tuple(population.cell.inputs), delay=0)
+                spec = Projection(name=label, source="1", target=name, channels=tuple(population.cell.inputs))
                 self.wired.append(Wired(spec, -2, i, channels, True))
                 values = [population.bias.get(c, 0.0) for c in population.cell.inputs]
                 self.weights[label] = self._tensor(torch.tensor(values, dtype=torch.float64)).repeat_interleave(population.size)
@@ -250,12 +250,12 @@ class Network:
             channels = (I,) if p.channels == 1 else I.chunk(p.channels, -1)
             wait, active = before.wait, None
             if wait is not None:
-                wait = (wait - 1).clamp_min(0)
+                wait = (wait - 1).clamp_min_(0)
                 active = (wait == 0).to(self.dtype)
             spike, cut = (_differentiable(p.kernel)) if differentiable else (hard_spike, uncut)
             u, y, s = p.kernel.step(before.s, channels, before.y[0], active, spike, cut)
             if wait is not None:
-                wait = torch.add(wait, y.detach(), alpha=p.refractory)
+                wait = torch.add(wait, y.detach() if differentiable else y, alpha=p.refractory)
             currents.append(I)
             us.append(u)
             actives.append(active)

@@ -33,11 +33,13 @@ import torch
 from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.circuit import checks
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.linear import Linear, sweep, to_u
 from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
-from bioplaus.signal.dni import check_finite, check_unit, which
+from bioplaus.errors import RuleError
+from bioplaus.signal.dni import check_predictor, which
 from bioplaus.signal.observed import Observed
 
 
@@ -76,8 +78,11 @@ class BPLambda:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        check_unit(lmbda=self.lmbda, discount=self.discount)
-        check_finite(injection=self.injection)
+        check_predictor(self.predictor)
+        checks.number(RuleError, "lmbda", self.lmbda, 0, 1)
+        checks.number(RuleError, "discount", self.discount, 0, 1)
+        checks.number(RuleError, "injection", self.injection)
+        checks.flag(RuleError, "context", self.context)
 
     def refuse(self, network: Network, steps: int | None) -> str | None:
         return None

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bioplaus.cerebellum import Linear as LinearPredictor
 from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.circuit import checks
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.linear import sweep
 from bioplaus.circuit.network import Network
@@ -52,8 +53,10 @@ class DNI:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        check_unit(discount=self.discount)
-        check_finite(injection=self.injection)
+        check_predictor(self.predictor)
+        checks.number(RuleError, "discount", self.discount, 0, 1)
+        checks.number(RuleError, "injection", self.injection)
+        checks.flag(RuleError, "context", self.context)
 
     def refuse(self, network: Network, steps: int | None) -> str | None:
         return None
@@ -84,18 +87,10 @@ def _alone(h: Tensor) -> Tensor:
     return h
 
 
-def check_unit(**values: float) -> None:
-    """Refuse what is not in [0, 1]."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise RuleError(f"{name} is {value!r}; it must lie between 0 and 1.")
-
-
-def check_finite(**values: float) -> None:
-    """Refuse what is not a finite number."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < float("inf"):
-            raise RuleError(f"{name} is {value!r}; it must be a finite number.")
+def check_predictor(predictor: Any) -> None:
+    """Refuse what predicts nothing."""
+    if predictor is not None and not hasattr(predictor, "predict"):
+        raise checks.refusal(RuleError, "predictor", predictor, "a predictor, such as bp.predictor('mlp', hidden=(300,)) makes, its name, or None")
 
 
 def which(predictor: Predictor | None, network: Network) -> Predictor:

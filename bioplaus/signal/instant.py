@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from bioplaus.circuit import checks
 from bioplaus.circuit.linear import Credit
 from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
-from bioplaus.errors import RuleError, unknown
+from bioplaus.errors import RuleError
 from bioplaus.signal.observed import Observed
 
 FEEDBACKS = ("symmetric", "random", "adaptive")
@@ -48,10 +49,10 @@ class Instant:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        if self.feedback not in FEEDBACKS:
-            raise RuleError(unknown("feedback", self.feedback, FEEDBACKS))
-        if not 0 <= self.decay < 1:
-            raise RuleError(f"decay is {self.decay}; it is the fraction lost at each update: 0 ≤ decay < 1.")
+        checks.word(RuleError, "feedback", self.feedback, FEEDBACKS)
+        checks.number(RuleError, "gain", self.gain)
+        if checks.number(RuleError, "decay", self.decay, 0, 1) == 1:
+            raise RuleError("decay is 1, which would forget everything; it is the fraction that feedback and readout lose at each update: 0 ≤ decay < 1.")
 
     def refuse(self, network: Network, steps: int | None) -> str | None:
         return None

@@ -11,9 +11,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from bioplaus.circuit import checks
 from bioplaus.circuit.linear import silent, sweep
 from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
+from bioplaus.errors import RuleError
 from bioplaus.signal.observed import Observed
 
 
@@ -27,6 +29,9 @@ class Oracle:
     """
 
     gives: Literal["state", "output", "direct"] = "state"
+
+    def __post_init__(self) -> None:
+        checks.word(RuleError, "credit", self.gives, ("state", "output", "direct"))
 
     #: whether it looks at the carried state itself, not only at errors
     reads_state: ClassVar[bool] = False

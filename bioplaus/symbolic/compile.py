@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
-from sympy.core.relational import Relational
-from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS
 from brian2.core.namespace import DEFAULT_UNITS
 from brian2.core.variables import Variable
 from brian2.units.fundamentalunits import DIMENSIONLESS, get_dimensions
+from sympy.core.relational import Relational
+from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 
 from bioplaus.errors import CellError, unknown
 from bioplaus.symbolic import validate
@@ -43,7 +43,8 @@ def derive_cell(cell: Cell) -> tuple[Derived, dict[str, str]]:
 def _derived(cell: Cell, f: dict[str, sp.Expr], refractory: dict[str, sp.Expr], dims: dict[str, Any]) -> Derived:
     # one unit of weight gives one `scale` of current; the weights themselves stay plain numbers
     scaled = {symbol(k): symbol(f"unit_{k}") * symbol(k) for k, v in cell.scales.items() if v != 1}
-    f, refractory = ({s: e.xreplace(scaled) for s, e in some.items()} for some in (f, refractory))
+    f = {s: e.xreplace(scaled) for s, e in f.items()}  # type: ignore[misc]
+    refractory = {s: e.xreplace(scaled) for s, e in refractory.items()}  # type: ignore[misc]
     known = set(f) | set(cell.parameters) | {"dt"}
     variables = _variables(cell) | {s: Variable(s, dimensions=dims[s]) for s in f}  # type: ignore[no-untyped-call]
     if cell.output:
@@ -127,7 +128,7 @@ def _mapped(cell: Cell) -> tuple[dict[str, sp.Expr], dict[str, sp.Expr], dict[st
     for name, _, right in lines:
         e = _quantity(right, f"update='{name} = {right}'", allowed, cell)
         check_units(right, DIMENSIONLESS, variables, f"the update of {name} (a map's variables are plain numbers)")
-        values[symbol(name)] = e.xreplace(values)
+        values[symbol(name)] = e.xreplace(values)  # type: ignore[assignment]
     return {s: values[symbol(s)] for s in found}, {}, dict.fromkeys(found, DIMENSIONLESS)
 
 

@@ -13,11 +13,11 @@ from brian2.devices.device import get_device, reset_device, runtime_device, set_
 
 @contextmanager
 def runtime() -> Iterator[None]:
-    """Run Brian2 in its runtime mode with generated numpy code, whatever device or target the caller has chosen.
+    """Run Brian2 in its runtime mode with numpy code, whatever device or target the caller has chosen.
 
-    Compiling costs more than it gains on what is asked here: one step of one neuron, or a short comparison. Objects made
-    inside never reach a standalone project of the caller's. Brian2's log stays silent: it warns about groups that join no
-    network, and ours are built to be asked.
+    Compiling costs more than it gains on what is asked here: one step of one neuron, or a short comparison.
+    Objects made inside never reach a standalone project of the caller's. Brian2's log stays silent: it warns
+    about groups that join no network, and ours are built to be asked.
     """
     logger = logging.getLogger("brian2")
     level, target, number = logger.level, prefs.codegen.target, prefs.core.default_float_dtype
