@@ -9,7 +9,7 @@ INPUTS := pyproject.toml constraints.txt hatch_build.py
 .PHONY: demo test lint check clean
 
 demo: .venv/installed
-	$(BIN)/bioplaus run sequential_digits
+	$(BIN)/bioplaus run sequential_digits --workers 2
 
 # One thread a worker: two test processes that each use every core only get in each other's way.
 test: .venv/installed-dev

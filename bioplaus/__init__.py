@@ -26,7 +26,8 @@ _HOMES = {
     "bioplaus.schedule": ("Online", "Window"),
     "bioplaus.cerebellum": ("predictor",),
     "bioplaus.tasks": ("Batch", "Task", "task"),
-    "bioplaus.train": ("Trainer", "Training", "gradient", "align"),
+    "bioplaus.training": ("Training",),
+    "bioplaus.train": ("Trainer", "gradient", "align"),
     "bioplaus.runs": ("Arm", "Experiment", "train"),
     "bioplaus.symbolic.units": (
         ("second", "ms", "us", "Hz", "kHz", "volt", "mV", "amp", "uA", "nA", "pA", "siemens", "uS", "nS")
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from .rules import rule as rule
     from .runs import Arm as Arm
     from .runs import Experiment as Experiment
-    from .runs import train as train
     from .schedule import Online as Online
     from .schedule import Window as Window
     from .simulate import simulate as simulate
@@ -64,9 +64,10 @@ if TYPE_CHECKING:
     from .tasks import Task as Task
     from .tasks import task as task
     from .train import Trainer as Trainer
-    from .train import Training as Training
     from .train import align as align
     from .train import gradient as gradient
+    from .training import Training as Training
+    from .runs import train as train  # isort: skip  (after the module of the same name, or it hides the function)
 
     def model(name: str, /, **parameters: Any) -> Cell: ...
     def circuit(name: str, /, **parameters: Any) -> Circuit: ...

@@ -24,6 +24,7 @@ def simulate(
     seed: int = 0,
     dtype: str = "float64",
     targets: Any = None,
+    weight: Any = None,
     lenient: bool = False,
 ) -> xarray.Dataset:
     """Simulate a circuit under external input; nothing learns.
@@ -33,7 +34,7 @@ def simulate(
     circuit : a circuit, built here with ``seed`` and ``dtype``, or a built network (for example ``run.network``).
     inputs : (time, batch, input) or (time, input), array or tensor.
     record : any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``.
-    targets : recorded beside the output, if given.
+    targets, weight : recorded beside the output, if given: what was asked for, and where.
     lenient : pass over names that no population has, instead of refusing.
 
     Returns
@@ -56,7 +57,7 @@ def simulate(
         for label, (p, kind, i) in wanted.items():
             values[label] = window.get(p, kind, i).cpu().numpy()
         output = network.output(window.seen()).cpu().numpy()
-    return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, x.cpu().numpy(), output, targets)
+    return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, x.cpu().numpy(), output, targets, weight)
 
 
 def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
@@ -92,7 +93,7 @@ def resolve(network: Network, record: Sequence[str], lenient: bool = False) -> d
     return found
 
 
-def dataset(network: Network, values: dict[str, Any], population: dict[str, int], inputs: Any, output: Any, targets: Any = None) -> xarray.Dataset:
+def dataset(network: Network, values: dict[str, Any], population: dict[str, int], inputs: Any, output: Any, targets: Any = None, weight: Any = None) -> xarray.Dataset:
     """Label recordings."""
     import xarray as xr
 
@@ -108,6 +109,8 @@ def dataset(network: Network, values: dict[str, Any], population: dict[str, int]
         t = np.asarray(targets)
         dims = ("time", "batch", "unit_output") if t.ndim == 3 else ("time", "batch")
         variables["target"] = (dims, t, {"units": "1"})
+    if weight is not None:
+        variables["weight"] = (("time", "batch"), np.asarray(weight), {"units": "1"})
     dt = network.circuit.dt * 1e3
     # discrete maps have steps, not milliseconds, unless a differential equation beside them gives time a scale
     scaled = any(p.cell.continuous or p.cell.spiking for p in network.circuit.populations.values())

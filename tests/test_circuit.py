@@ -227,11 +227,12 @@ NONSENSE = ("x", "", None, -1, 0, 2.5, float("nan"), float("inf"), True, [], (),
 @pytest.mark.parametrize("what", (Projection, Population, Readout, Circuit))
 def test_every_field_given_nonsense_is_refused_or_works(what):
     """Never another error than ours, and never later than the description."""
+    cell = bp.model("lif", refractory=0 * ms)  # at any dt
     good: dict[Any, dict[str, Any]] = {
         Projection: {"name": "W", "source": "a", "target": "a"},
-        Population: {"cell": bp.model("lif"), "size": 4},
+        Population: {"cell": cell, "size": 4},
         Readout: {"size": 1},
-        Circuit: parts(),
+        Circuit: parts(populations={"a": Population(cell, 4)}),
     }
     refused = 0
     for name in inspect.signature(what).parameters:
@@ -239,7 +240,7 @@ def test_every_field_given_nonsense_is_refused_or_works(what):
             try:
                 made = what(**(good[what] | {name: value}))
                 field = {Projection: {"projections": (made,)}, Population: {"populations": {"a": made}}, Readout: {"readout": made}}.get(what)
-                circuit = made if field is None else Circuit(**parts(**field))
+                circuit = made if field is None else Circuit(**(good[Circuit] | field))
             except CircuitError as error:
                 assert len(str(error).split()) > 6 and "\n" not in str(error)
                 refused += 1

@@ -90,9 +90,13 @@ def flag(kind: type[BioplausError], what: str, value: Any) -> bool:
 
 def names(kind: type[BioplausError], what: str, value: Any) -> tuple[str, ...]:
     """Several names, all different, at least one."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise refusal(kind, what, value, "a tuple of names")
-    found = tuple(value)
+    wanted = "a tuple of different names, at least one"
+    if isinstance(value, str):
+        raise refusal(kind, what, value, wanted)
+    try:
+        found = tuple(value)
+    except TypeError:
+        raise refusal(kind, what, value, wanted) from None
     if not found or not all(isinstance(n, str) and n for n in found) or len(set(found)) < len(found):
-        raise refusal(kind, what, value, "a tuple of different names, at least one")
+        raise refusal(kind, what, value, wanted)
     return found

@@ -215,7 +215,7 @@ class Circuit:
         """Everything that defines the circuit, as plain data."""
         return {
             "name": self.name,
-            "dt": f"{self.dt * 1e3:g} ms",
+            "dt": f"{self.dt * 1e3!r} ms",
             "inputs": self.inputs,
             "populations": {
                 n: {"size": p.size, "bias": None if p.bias is None else dict(p.bias), "cell": p.cell.describe()} for n, p in self.populations.items()

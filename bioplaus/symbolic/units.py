@@ -52,7 +52,7 @@ def show(value: Any) -> str:
     """A parameter as people write it: ``20 ms``, ``0.6``, ``array of 100 (s)``."""
     if np.ndim(value):
         return f"{np.size(value)} values, {np.min(plain(value)):g} to {np.max(plain(value)):g} ({unit_name(value)})"
-    return value.in_best_unit() if isinstance(value, Quantity) else f"{float(value):g}"
+    return value.in_best_unit(precision=12) if isinstance(value, Quantity) else repr(float(value))
 
 
 def unit_name(value: Any) -> str:

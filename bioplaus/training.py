@@ -1,0 +1,66 @@
+"""How a circuit is trained: numbers only, light to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from bioplaus.errors import RunError, unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a circuit is trained.
+
+    Parameters
+    ----------
+    updates, batch : number of updates; sequences per update.
+    lr : learning rate of the circuit's weights; 0 keeps them fixed.
+    readout_lr, predictor_lr : of the readout (and adaptive feedback) and of the predictor; None: as ``lr``.
+    optimiser : ``"adam"`` or ``"sgd"``.
+    betas, eps : of Adam.
+    clip : largest norm of the circuit's gradient (circuit and readout together); the predictor's has its own, the same.
+    rate_target, rate_strength : ½·strength·Σ(f − target)², f in outputs per step, target in Hz; strength 0: none.
+    apply : ``"sequence"``: one update a batch; ``"window"``: one after every window of the rule's schedule.
+    evaluate_every, align_every : updates between tests, and between comparisons with BPTT; 0: tests at the end only, no comparison.
+    device, dtype : ``"cpu"``, ``"cuda"``; ``"float32"``, ``"float64"``.
+    """
+
+    updates: int = 500
+    batch: int = 64
+    lr: float = 1e-3
+    readout_lr: float | None = None
+    predictor_lr: float | None = None
+    optimiser: str = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    clip: float | None = None
+    rate_target: float = 10.0
+    rate_strength: float = 0.0
+    apply: str = "sequence"
+    evaluate_every: int = 0
+    align_every: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name, least in (("updates", 0), ("batch", 1), ("evaluate_every", 0), ("align_every", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise RunError(f"{name} is {value!r}; give a whole number ≥ {least}.")
+        for name in ("lr", "readout_lr", "predictor_lr", "clip", "rate_strength"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
+                raise RunError(f"{name} is {value!r}; give a number ≥ 0.")
+        for name, known in (("optimiser", ("adam", "sgd")), ("apply", ("sequence", "window")), ("dtype", ("float32", "float64"))):
+            if getattr(self, name) not in known:
+                raise RunError(unknown(name, str(getattr(self, name)), known))
+        try:
+            import torch  # not before something is trained: options and help do without
+
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise RunError(f"device is {self.device!r}, which torch cannot use here ({str(error).splitlines()[0]}). Use device='cpu'.") from error
+
+    def describe(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
