@@ -21,6 +21,7 @@ from bioplaus.signal.dni import which
 from bioplaus.simulate import checked_inputs, simulate
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, check_batch, cross_entropy, squared
+from bioplaus.training import Training
 
 if TYPE_CHECKING:
     import xarray

@@ -29,13 +29,13 @@ from rule_helpers import TIGHT, Case, case, normal, off, same, two_populations
 from torch import Tensor
 
 import bioplaus as bp
-from bioplaus import ms
+from bioplaus import Trainer, Training, ms
 from bioplaus.check.regimes import knowing
 from bioplaus.circuit.carried import Layout
 from bioplaus.rules import Rule, bp_lambda, dni
 from bioplaus.schedule import Online, Window, sequence
 from bioplaus.tasks import Batch, squared
-from bioplaus.train import Trainer, Training, future_credit, prediction_alignment
+from bioplaus.train import future_credit, prediction_alignment
 
 # name → model, readout: with and without a memory of the readout, spikes with one
 CIRCUITS: dict[str, tuple[str, Any, int]] = {

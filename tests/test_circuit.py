@@ -14,7 +14,7 @@ from rule_helpers import TIGHT, Case, case, dale, masks_hold, normal, off, rando
 from torch import Tensor
 
 import bioplaus as bp
-from bioplaus import mV, ms
+from bioplaus import Trainer, Training, ms, mV
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
 from bioplaus.circuit.carried import Layout
@@ -23,8 +23,6 @@ from bioplaus.errors import CircuitError, NumericalError, RuleError, RunError, T
 from bioplaus.rules import Rule
 from bioplaus.schedule import sequence
 from bioplaus.tasks import Batch, Task, cross_entropy, squared
-from bioplaus.train import Trainer, Training
-
 
 
 def paragraph(error: pytest.ExceptionInfo[Any]) -> str:

@@ -13,12 +13,11 @@ from oracle_eprop import LOSSES, draw
 from rule_helpers import Case, off, same
 
 import bioplaus as bp
-from bioplaus import Hz, ms
+from bioplaus import Hz, Trainer, Training, ms
 from bioplaus.circuit import Network
 from bioplaus.rules import Rule
 from bioplaus.schedule import RateRegulariser, sequence
 from bioplaus.tasks import Batch, squared
-from bioplaus.train import Trainer, Training
 
 RTOL = 1e-6
 REGULARISER = RateRegulariser(0.010, 300.0)

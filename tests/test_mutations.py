@@ -34,7 +34,7 @@ from rule_helpers import (
 )
 
 import bioplaus as bp
-from bioplaus import ms
+from bioplaus import Trainer, Training, ms
 from bioplaus.cerebellum import Linear as LinearPredictor
 from bioplaus.circuit import linear, network, transpose
 from bioplaus.circuit.carried import Layout
@@ -45,7 +45,6 @@ from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Observed, oracle
 from bioplaus.symbolic import compile as compiling
 from bioplaus.symbolic.derive import ACTIVE
 from bioplaus.tasks import squared
-from bioplaus.train import Trainer, Training
 
 Patch = pytest.MonkeyPatch
 

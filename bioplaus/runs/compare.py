@@ -87,7 +87,7 @@ def comparison(options: Comparison) -> Experiment:
     """
     import bioplaus as bp
     from bioplaus.runs.experiment import Arm, Experiment
-    from bioplaus.train import Training
+    from bioplaus.training import Training
 
     parsed = [parse_rule(text) for text in options.rules]
     if not parsed:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bioplaus.rules import Rule
     from bioplaus.runs.run import Run
     from bioplaus.tasks import Task
-    from bioplaus.train import Training
+    from bioplaus.training import Training
 
 
 @dataclass(frozen=True)

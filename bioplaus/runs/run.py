@@ -277,7 +277,7 @@ def train(
 
     from bioplaus.runs.experiment import Arm, check_seeds
     from bioplaus.runs.loop import CHECKPOINT_EVERY, execute
-    from bioplaus.train import Training
+    from bioplaus.training import Training
 
     known = [field.name for field in fields(Training)]
     for name in training:
