@@ -29,7 +29,9 @@ def unpacked(network: Network, h: Tensor, like: State) -> State:
             f[i] = part
         else:
             (s if kind == "s" else y)[i][j] = part
-    populations = tuple(PopulationState(tuple(a), tuple(b), p.wait) for a, b, p in zip(s, y, like.populations, strict=True))
+    populations = tuple(
+        PopulationState(tuple(a), tuple(b), p.wait) for a, b, p in zip(s, y, like.populations, strict=True)
+    )
     return State(populations, tuple(f))
 
 
@@ -62,7 +64,9 @@ def trajectory(c: Case) -> Trajectory:
     J, q = [], []
     for t in range(c.batch.steps):
         old = h[t].detach()
-        whole = torch.autograd.functional.jacobian(lambda v, t=t: stepped(c, t, v).sum(0), old)  # (H, batch, H): samples don't mix
+        whole = torch.autograd.functional.jacobian(
+            lambda v, t=t: stepped(c, t, v).sum(0), old
+        )  # (H, batch, H): samples don't mix
         J.append(whole.permute(1, 0, 2))
         new = h[t + 1].detach().requires_grad_()
         q.append(torch.autograd.grad(loss_at(c, t, new), new)[0])
@@ -109,7 +113,11 @@ def forward_traces(tr: Trajectory, theta: dict[str, Tensor], lmbda: float, gamma
     e: dict[str, Tensor] = {}
     for t in range(1, T + 1):
         now = jacobian(theta, tr.h[t - 1])
-        e = now if t == 1 else {n: gamma * lmbda * torch.einsum("boh,bh...->bo...", tr.J[t - 2], e[n]) + now[n] for n in now}
+        e = (
+            now
+            if t == 1
+            else {n: gamma * lmbda * torch.einsum("boh,bh...->bo...", tr.J[t - 2], e[n]) + now[n] for n in now}
+        )
         delta = torch.einsum("bo,boh->bh", tr.q[t - 1] + gamma * g[t], tr.J[t - 1]) - g[t - 1]
         for n in total:
             total[n] -= torch.einsum("bo,bo...->...", delta, e[n]) / B
@@ -173,7 +181,9 @@ def bp_lambda_is_its_traces(c: Case, rule: Rule, tr: Trajectory | None = None) -
 def cortex_sees_this_step_and_the_prediction(c: Case, rule: Rule) -> None:
     theta, T = drawn(c, rule), c.batch.steps
     h = Layout(c.network).vectors(c.window)
-    expected = with_synthetic_gradients(c, windows(T, 1), {t: rule.signal.injection * predicted(theta, h[t]) for t in range(1, T)})
+    expected = with_synthetic_gradients(
+        c, windows(T, 1), {t: rule.signal.injection * predicted(theta, h[t]) for t in range(1, T)}
+    )
     assert off(expected, c.true) > 1e-3
     for schedule in (Online(), Window(), Window(4)):
         same(c.gradients(replace(rule, schedule=schedule), theta), expected)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -51,7 +52,9 @@ def off(a: Gradients, b: Gradients) -> float:
     """Largest elementwise difference of any gradient over the largest entry of that gradient in b; a missing one is zero."""
     assert b and set(a) <= set(b), (set(a), set(b))
     assert all(bool(torch.isfinite(g).all()) for g in (*a.values(), *b.values()))
-    return max(float((a.get(n, torch.zeros_like(g)) - g).abs().max() / g.abs().max().clamp_min(1e-300)) for n, g in b.items())
+    return max(
+        float((a.get(n, torch.zeros_like(g)) - g).abs().max() / g.abs().max().clamp_min(1e-300)) for n, g in b.items()
+    )
 
 
 class Off(AssertionError):
@@ -68,6 +71,13 @@ def same(a: Gradients, b: Gradients, tolerance: float = TIGHT) -> None:
     if not error <= tolerance:
         each = ", ".join(f"{n} {off({n: a.get(n, torch.zeros_like(g))}, {n: g}):.0e}" for n, g in b.items())
         raise Off(f"relative error {error:.1e}: {each}", error)
+
+
+def paragraph(error: pytest.ExceptionInfo[Any]) -> str:
+    """The message of an error: prose on one line."""
+    text = str(error.value)
+    assert "\n" not in text and text.endswith((".", "?")) and len(text.split()) > 6, text
+    return text
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,9 @@ class Case:
 
     @cached_property
     def observed(self) -> Observed:
-        error = squared.error(self.network.output(self.window.seen()), self.batch.targets) * self.batch.weight[..., None]
+        error = (
+            squared.error(self.network.output(self.window.seen()), self.batch.targets) * self.batch.weight[..., None]
+        )
         return Observed(self.network, Linear(self.network, self.window), error, final=True, context=self.batch.context)
 
     def stepwise(self, past: Any, signal: Any) -> dict[str, Tensor]:
@@ -139,7 +151,14 @@ def batch_for(network: Network, steps: int, size: int, spiking: bool, seed: int 
     return Batch(inputs if spiking else 2 * inputs - 1, targets, weight, normal(size, 3, seed=seed + 4))
 
 
-def living(circuit: Circuit, drive: Mapping[str, float], steps: int, size: int, regulariser: RateRegulariser | None = None, seed: int = 1) -> Case:
+def living(
+    circuit: Circuit,
+    drive: Mapping[str, float],
+    steps: int,
+    size: int,
+    regulariser: RateRegulariser | None = None,
+    seed: int = 1,
+) -> Case:
     """Build a circuit, excite its spiking populations, give it biases, and insist that it lives."""
     network = circuit.build(seed=seed, dtype=torch.float64)
     for name, w in network.weights.items():
@@ -169,7 +188,18 @@ def case(
     """A recurrent circuit of one model; ``rate`` = (target, strength) of a regulariser."""
     cell = bp.model(model) if isinstance(model, str) else model
     gain = gain * (0.25 if cell.name.startswith("lsnn") else 1.0)
-    circuit = bp.circuit("recurrent", cell=cell, inputs=4, units=units, outputs=2, tau_out=tau, delay=delay, gain=gain, bias=bias, **options)
+    circuit = bp.circuit(
+        "recurrent",
+        cell=cell,
+        inputs=4,
+        units=units,
+        outputs=2,
+        tau_out=tau,
+        delay=delay,
+        gain=gain,
+        bias=bias,
+        **options,
+    )
     return living(circuit, DRIVE, steps, size, RateRegulariser(*rate) if rate else None)
 
 
@@ -258,7 +288,12 @@ def random_feedback_is_autograd(c: Case) -> None:
     outputs, _ = by_hand.run(network.circuit, network.weights, batch.inputs)
     error = squared.error(outputs, batch.targets) * batch.weight[..., None]
     weights = {n: w.clone().requires_grad_() for n, w in network.weights.items()}
-    fed, _ = by_hand.run(network.circuit, {**weights, "W_out": B, "b_out": torch.zeros(len(B), dtype=B.dtype)}, batch.inputs, stop="between")
+    fed, _ = by_hand.run(
+        network.circuit,
+        {**weights, "W_out": B, "b_out": torch.zeros(len(B), dtype=B.dtype)},
+        batch.inputs,
+        stop="between",
+    )
     names = list(c.of_circuit(weights))
     found = torch.autograd.grad((fed * error).sum() / batch.size, [weights[n] for n in names])
     expected = {n: g * network.masks.get(n, 1) for n, g in zip(names, found, strict=True)}

@@ -32,7 +32,7 @@ import bioplaus as bp
 from bioplaus import Trainer, Training, ms
 from bioplaus.check.regimes import knowing
 from bioplaus.circuit.carried import Layout
-from bioplaus.rules import Rule, bp_lambda, dni
+from bioplaus.rules import bp_lambda, dni
 from bioplaus.schedule import Online, Window, sequence
 from bioplaus.tasks import Batch, squared
 from bioplaus.train import future_credit, prediction_alignment
@@ -43,7 +43,12 @@ CIRCUITS: dict[str, tuple[str, Any, int]] = {
     "lif": ("lif", 10 * ms, 1), "alif": ("alif", 10 * ms, 1), "elman_leaky": ("elman", 5 * ms, 1), "lif_delays": ("lif", 10 * ms, 3),
     "adex": ("adex", 10 * ms, 2),
 }  # fmt: skip
-PREDICTORS = {"linear": "linear", "mlp": bp.predictor("mlp", hidden=(6,)), "deep": bp.predictor("mlp", hidden=(5, 4)), "features": bp.predictor("mlp", hidden=(6,), train="output")}
+PREDICTORS = {
+    "linear": "linear",
+    "mlp": bp.predictor("mlp", hidden=(6,)),
+    "deep": bp.predictor("mlp", hidden=(5, 4)),
+    "features": bp.predictor("mlp", hidden=(6,), train="output"),
+}
 everywhere = pytest.mark.parametrize("name", CIRCUITS)
 any_predictor = pytest.mark.parametrize("predictor", PREDICTORS)
 
@@ -82,7 +87,9 @@ def test_the_jacobian_is_autograds(name):
     for t, step in enumerate(c.observed.linear.each()):
         torch.testing.assert_close(layout.jacobian(step), tr.J[t], rtol=TIGHT, atol=TIGHT * float(tr.J[t].abs().max()))
     direct = c.observed.direct()
-    torch.testing.assert_close(layout.flat(direct, layout.vectors(c.window)[1:]), torch.stack(tr.q), rtol=TIGHT, atol=1e-12)
+    torch.testing.assert_close(
+        layout.flat(direct, layout.vectors(c.window)[1:]), torch.stack(tr.q), rtol=TIGHT, atol=1e-12
+    )
 
 
 @everywhere
@@ -97,7 +104,10 @@ def test_traces_forward_and_the_gradient_of_the_regression_on_lambda_targets(nam
     expected = forward_traces(tr, theta, lmbda, 0.9)
     targets = lambda_targets(tr, theta, lmbda, 0.9)
     free = {n: v.clone().requires_grad_() for n, v in theta.items()}
-    loss = sum(0.5 * (predicted(free, h) - target).square().sum() for h, target in zip(tr.h, targets, strict=False)) / c.batch.size
+    loss = (
+        sum(0.5 * (predicted(free, h) - target).square().sum() for h, target in zip(tr.h, targets, strict=False))
+        / c.batch.size
+    )
     assert isinstance(loss, Tensor)
     by_regression = dict(zip(expected, torch.autograd.grad(loss, [free[n] for n in expected]), strict=True))
     same(expected, by_regression)
@@ -111,9 +121,15 @@ def test_lambda_and_gamma_of_one_regress_on_the_true_gradient(name):
     truth = true_future(c)
     for target, true in zip(lambda_targets(tr, theta, 1.0, 1.0), truth, strict=False):
         torch.testing.assert_close(target, true, rtol=1e-9, atol=TIGHT * float(true.abs().max()))
-    torch.testing.assert_close(future_credit(c.network, c.observed.linear, c.observed), torch.stack(truth[1:]), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        future_credit(c.network, c.observed.linear, c.observed), torch.stack(truth[1:]), rtol=1e-9, atol=1e-11
+    )
     free = {n: v.clone().requires_grad_() for n, v in theta.items()}
-    loss = 0.5 * sum((predicted(free, h) - t).square().sum() for h, t in zip(tr.h[:-1], truth, strict=False)) / c.batch.size
+    loss = (
+        0.5
+        * sum((predicted(free, h) - t).square().sum() for h, t in zip(tr.h[:-1], truth, strict=False))
+        / c.batch.size
+    )
     same(c.outcome(rule, theta).own, dict(zip(free, torch.autograd.grad(loss, list(free.values())), strict=True)))  # type: ignore[arg-type]
 
 
@@ -123,7 +139,9 @@ def test_lambda_and_gamma_of_one_regress_on_the_true_gradient(name):
 @everywhere
 @pytest.mark.parametrize("predictor", ("linear", "mlp"))
 def test_the_cortex_learns_from_this_step_and_the_prediction(name, predictor):
-    cortex_sees_this_step_and_the_prediction(circuit(name), bp_lambda(0.5, PREDICTORS[predictor], discount=0.9, injection=0.7))
+    cortex_sees_this_step_and_the_prediction(
+        circuit(name), bp_lambda(0.5, PREDICTORS[predictor], discount=0.9, injection=0.7)
+    )
 
 
 @everywhere
@@ -151,7 +169,11 @@ def test_without_injection_only_this_step_is_left(name):
     c = circuit(name)
     theta = drawn(c, bp_lambda())
     alone = c.gradients(bp.rule("tbptt", steps=1))
-    for rule in (bp_lambda(1.0, injection=0.0), bp_lambda(0.0, injection=0.0, schedule="online"), dni(1, injection=0.0)):
+    for rule in (
+        bp_lambda(1.0, injection=0.0),
+        bp_lambda(0.0, injection=0.0, schedule="online"),
+        dni(1, injection=0.0),
+    ):
         same(c.gradients(rule, theta), alone)
     same(c.gradients(bp_lambda(), {n: torch.zeros_like(v) for n, v in theta.items()}), alone)
     assert off(c.gradients(bp_lambda(), theta), alone) > 1e-3
@@ -161,7 +183,13 @@ def test_without_injection_only_this_step_is_left(name):
 def test_a_predictor_that_knows_makes_it_exact(name):
     c = circuit(name)
     known = knowing(c)
-    for rule in (bp_lambda(0.0, known), bp_lambda(1.0, known), bp_lambda(0.3, known, schedule="online"), dni(1, known), dni(4, known)):
+    for rule in (
+        bp_lambda(0.0, known),
+        bp_lambda(1.0, known),
+        bp_lambda(0.3, known, schedule="online"),
+        dni(1, known),
+        dni(4, known),
+    ):
         outcome = c.outcome(rule)
         same(outcome.gradients, c.true)
         for error in ("td_error", "prediction_error"):
@@ -171,7 +199,9 @@ def test_a_predictor_that_knows_makes_it_exact(name):
 
 def test_the_exact_affine_predictor_of_a_linear_net():
     """T = 2, loss at the end: g(h) = CᵀC W h + Cᵀ(c − y) turned through W is exact, and the regression has its zero there."""
-    network = bp.circuit("recurrent", cell=bp.model("elman", rate="x"), inputs=3, units=4, outputs=2, bias=False).build(seed=2, dtype=torch.float64)
+    network = bp.circuit("recurrent", cell=bp.model("elman", rate="x"), inputs=3, units=4, outputs=2, bias=False).build(
+        seed=2, dtype=torch.float64
+    )
     network.weights["b_out"] += 0.3
     x = normal(2, 40, 3, seed=1)
     x[1] = 0.0
@@ -215,7 +245,9 @@ def test_discount_trace_and_injection_are_separate(name):
 def test_beyond_the_end_there_is_no_future(name):
     """A sequence of one step: the predictor's weights change nothing for the cortex; nor does γ for the predictor."""
     c = circuit(name)
-    short = Case(c.network, Batch(c.batch.inputs[:1], c.batch.targets[:1], torch.ones_like(c.batch.weight[:1]), c.batch.context))
+    short = Case(
+        c.network, Batch(c.batch.inputs[:1], c.batch.targets[:1], torch.ones_like(c.batch.weight[:1]), c.batch.context)
+    )
     theta = drawn(c, bp_lambda())
     for rule in (bp_lambda(1.0), bp_lambda(0.0, schedule="online"), dni(1), dni(3)):
         same(short.gradients(rule, theta), short.true)
@@ -294,11 +326,15 @@ def test_predictors_against_autograd(predictor):
 def test_prediction_alignment_is_one_for_a_predictor_that_knows():
     c = circuit("lif")
     known = knowing(c)
-    assert prediction_alignment(c.network, bp_lambda(1.0, known), {}, c.batch, squared, c.window) == pytest.approx((1.0, 1.0), abs=1e-12)
+    assert prediction_alignment(c.network, bp_lambda(1.0, known), {}, c.batch, squared, c.window) == pytest.approx(
+        (1.0, 1.0), abs=1e-12
+    )
     theta = drawn(c, bp_lambda())
     h, truth = torch.stack(path("lif").h[1:-1]), torch.stack(true_future(c)[1:-1])
     expected = torch.nn.functional.cosine_similarity(predicted(theta, h), truth, dim=-1).mean()
-    assert prediction_alignment(c.network, bp_lambda(), theta, c.batch, squared, c.window)[0] == pytest.approx(float(expected), abs=1e-10)
+    assert prediction_alignment(c.network, bp_lambda(), theta, c.batch, squared, c.window)[0] == pytest.approx(
+        float(expected), abs=1e-10
+    )
 
 
 def test_sharper_traces_see_further():
@@ -307,7 +343,9 @@ def test_sharper_traces_see_further():
     Alignment after 400 updates of the predictor, one seed; the published size of network and task.
     """
     task = bp.task("target_reaching", steps=10, targets=1)
-    linear = bp.circuit("recurrent", cell=bp.model("elman", rate="x"), inputs=10, units=30, outputs=2, init="uniform", bias=False)
+    linear = bp.circuit(
+        "recurrent", cell=bp.model("elman", rate="x"), inputs=10, units=30, outputs=2, init="uniform", bias=False
+    )
     training = Training(batch=10, lr=0.0, predictor_lr=1e-4, betas=(0.9, 0.98), eps=1e-9)
     found = {}
     for lmbda in (0.0, 0.5, 1.0):
@@ -327,7 +365,11 @@ def test_the_cortex_learns_with_its_cerebellum():
     cortex = bp.circuit("cortico_cerebellar", cell=bp.model("elman"), inputs=10, units=20, outputs=2)
     training = Training(batch=16, lr=2e-3, predictor_lr=1e-2)
     final = {}
-    for name, rule in {"with": bp_lambda(1.0), "without": bp_lambda(1.0, injection=0.0), "bptt": bp.rule("bptt")}.items():
+    for name, rule in {
+        "with": bp_lambda(1.0),
+        "without": bp_lambda(1.0, injection=0.0),
+        "bptt": bp.rule("bptt"),
+    }.items():
         trainer = Trainer(cortex, task, rule, training, seed=1)
         losses = [trainer.update()["loss"] for _ in range(320)]
         final[name] = sum(losses[-40:]) / 40

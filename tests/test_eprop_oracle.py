@@ -35,14 +35,20 @@ def published(dtype: torch.dtype = torch.float64) -> tuple[Network, Batch, dict[
     network = circuit().build(dtype=dtype)
     network.load({"W_in": drawn["W_in"].T, "W_rec": drawn["W_rec"].T, "W_out": drawn["W_out"].T})
     inputs, target = (torch.tensor(drawn[name], dtype=dtype)[:, None] for name in ("input", "target"))
-    return network, Batch(inputs, target, torch.ones(1000, 1, dtype=dtype)), {"fixed_B": torch.tensor(drawn["B"].T, dtype=dtype)}
+    return (
+        network,
+        Batch(inputs, target, torch.ones(1000, 1, dtype=dtype)),
+        {"fixed_B": torch.tensor(drawn["B"].T, dtype=dtype)},
+    )
 
 
 def rule(**options: Any) -> Rule:
     return bp.rule("eprop", feedback="random", **options)
 
 
-def descend(network: Network, rule: Rule, theta: dict[str, torch.Tensor], batch: Batch, regulariser: Any = REGULARISER) -> Iterator[float]:
+def descend(
+    network: Network, rule: Rule, theta: dict[str, torch.Tensor], batch: Batch, regulariser: Any = REGULARISER
+) -> Iterator[float]:
     """Losses before each update of plain gradient descent."""
     while True:
         outcome = sequence(network, rule, theta, batch, squared, regulariser)
@@ -52,7 +58,11 @@ def descend(network: Network, rule: Rule, theta: dict[str, torch.Tensor], batch:
         network.constrain()
 
 
-@pytest.mark.parametrize("schedule", (rule(schedule="online"), rule(), rule(steps=100, schedule="window")), ids=("online", "window", "windows_of_100"))
+@pytest.mark.parametrize(
+    "schedule",
+    (rule(schedule="online"), rule(), rule(steps=100, schedule="window")),
+    ids=("online", "window", "windows_of_100"),
+)
 def test_the_five_losses(schedule):
     network, batch, theta = published()
     losses = [loss for loss, _ in zip(descend(network, schedule, theta, batch), LOSSES, strict=False)]
@@ -71,7 +81,9 @@ class Once(bp.Task):
 
 @pytest.mark.parametrize("schedule", ("online", "window"))
 def test_the_five_losses_through_the_trainer(schedule):
-    training = Training(updates=5, batch=1, lr=RATE, optimiser="sgd", rate_target=10.0, rate_strength=300.0, dtype="float64")
+    training = Training(
+        updates=5, batch=1, lr=RATE, optimiser="sgd", rate_target=10.0, rate_strength=300.0, dtype="float64"
+    )
     trainer = Trainer(circuit(), Once(), rule(schedule=schedule), training)
     network, _, theta = published()
     trainer.network.load(network.weights)
@@ -111,7 +123,13 @@ def test_a_trace_by_trace_program_in_numpy():
     alpha = kappa = np.exp(-1 / 30)
     thr, n, T = 0.03, 100, 300
     v, z, y = np.zeros(n), np.zeros(n), 0.0
-    eps, e_bar, e_sum, g, spikes = np.zeros(200), np.zeros((200, n)), np.zeros((200, n)), np.zeros((200, n)), np.zeros(n)
+    eps, e_bar, e_sum, g, spikes = (
+        np.zeros(200),
+        np.zeros((200, n)),
+        np.zeros((200, n)),
+        np.zeros((200, n)),
+        np.zeros(n),
+    )
     for t in range(T):
         pre = np.concatenate([x[t], z])
         v = alpha * v + (1 - alpha) * (x[t] @ W_in + z @ W_rec) - thr * z
@@ -136,7 +154,9 @@ def test_a_trace_by_trace_program_in_numpy():
 def test_alif_traces_of_the_paper():
     """ALIF in the published convention: e = ψ(ε_v − β ε_a), then ε_a ← ψ ε_v + (ρ − β ψ) ε_a, refractory neurons without ψ."""
     cell = bp.model("lsnn_alif", tau_m=20 * ms, tau_a=100 * ms, threshold=0.6, beta=0.3, refractory=5)
-    circuit = bp.circuit("recurrent", cell=cell, inputs=6, units=8, outputs=2, tau_out=20 * ms, output_bias=False, gain=0.7)
+    circuit = bp.circuit(
+        "recurrent", cell=cell, inputs=6, units=8, outputs=2, tau_out=20 * ms, output_bias=False, gain=0.7
+    )
     network = circuit.build(seed=3, dtype=torch.float64)
     network.weights["W_in"].abs_().mul_(0.15)
     generator = torch.Generator().manual_seed(0)

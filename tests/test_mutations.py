@@ -25,6 +25,7 @@ from rule_helpers import (
     dale,
     eprop_is_stopped_autograd,
     masks_hold,
+    off,
     oracle_pairs_are_bptt,
     random_feedback_is_autograd,
     rflo_is_the_leak,
@@ -90,11 +91,15 @@ def windowed_eprop(**options: Any) -> Callable[[], None]:
 
 
 def predictor(model: str = "elman", **options: Any) -> Callable[[], None]:
-    return lambda: bp_lambda_is_its_traces(case(model, steps=7, units=4), bp_lambda(**{"lmbda": 0.5, "discount": 0.9, **options}))
+    return lambda: bp_lambda_is_its_traces(
+        case(model, steps=7, units=4), bp_lambda(**{"lmbda": 0.5, "discount": 0.9, **options})
+    )
 
 
 def synthetic(**options: Any) -> Callable[[], None]:
-    return lambda: cortex_sees_this_step_and_the_prediction(case("elman", steps=7, units=4), bp_lambda(0.5, discount=0.9, **options))
+    return lambda: cortex_sees_this_step_and_the_prediction(
+        case("elman", steps=7, units=4), bp_lambda(0.5, discount=0.9, **options)
+    )
 
 
 def no_autapses() -> None:
@@ -109,7 +114,9 @@ def feedback_becomes_the_readout() -> None:
     """The difference of feedback and readout decays, at the rate given."""
     task = bp.task("target_reaching", steps=3)
     circuit = bp.circuit("recurrent", cell=bp.model("elman"), inputs=10, units=5, outputs=2)
-    trainer = Trainer(circuit, task, bp.rule("eprop", feedback="adaptive", decay=0.1), Training(batch=2, dtype="float64", lr=0.01))
+    trainer = Trainer(
+        circuit, task, bp.rule("eprop", feedback="adaptive", decay=0.1), Training(batch=2, dtype="float64", lr=0.01)
+    )
     C, B = trainer.network.weights["W_out"], trainer.theta["B"]
     gap = (C - B).clone()
     for _ in range(5):
@@ -168,7 +175,9 @@ def forget_gate_of_the_step_before(patch: Patch) -> None:
 
 @mistake(lambda: eprop_is_stopped_autograd(case("gru", steps=20), window=False))
 def own_output_forgotten(patch: Patch) -> None:
-    patch.setattr(EProp, "partials", lambda self, linear: tuple(p._replace(E=(None,) * len(p.E)) for p in linear.partials))
+    patch.setattr(
+        EProp, "partials", lambda self, linear: tuple(p._replace(E=(None,) * len(p.E)) for p in linear.partials)
+    )
 
 
 @mistake(windowed_eprop())
@@ -492,15 +501,13 @@ def cosine(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
 
 def test_the_direction_alone_would_not_tell(monkeypatch):
     """Why no test here compares directions: mistakes that the elementwise detectors see leave them all but unchanged."""
-    hidden: dict[str, float] = {}
-    for name in ("one_minus_kappa_missing", "readout_filter_missing_in_the_trace", "surrogate_without_one_over_threshold", "reset_differentiated"):
+    for name in ("one_minus_kappa_missing", "surrogate_without_one_over_threshold", "trace_one_step_late"):
         with monkeypatch.context() as patch:
             MISTAKES[name].make(patch)
             c = case("lif", tau=3 * ms, steps=40)
             wrong = c.of_circuit(c.gradients(bp.rule("eprop", schedule="online")))
         right = c.of_circuit(c.by_hand(stop="between"))
-        hidden[name] = cosine(wrong, right)
-    assert sum(value > 0.98 for value in hidden.values()) >= 2, hidden
+        assert cosine(wrong, right) > 0.99 and off(wrong, right) > 0.05, name
 
 
 def test_losses_give_the_errors_that_rules_start_from():

@@ -97,10 +97,15 @@ def _rule(label: str, model: str, benches: list[Bench]) -> Iterator[Row]:
         tried |= {words: max(value, tried.get(words, 0.0)) for words, value in more.items()}
     holds = all(value <= (SLOPES if "slopes" in words else EXACT) for words, value in tried.items())
     if made.claim != "exact" and label not in REGIMES:
-        holds, tried = False, {"no regime in which it is exact is tested: add one to bioplaus/check/regimes.py": float("nan")}
+        holds, tried = (
+            False,
+            {"no regime in which it is exact is tested: add one to bioplaus/check/regimes.py": float("nan")},
+        )
     measured = _word(error)
     notes = [f"{words} {value:.0e}" for words, value in tried.items()]
-    yield Row(label, model, made.claim, measured, _steps(benches), error, holds and measured == made.claim, "; ".join(notes))
+    yield Row(
+        label, model, made.claim, measured, _steps(benches), error, holds and measured == made.claim, "; ".join(notes)
+    )
 
 
 def _bptt(b: Bench) -> tuple[float, dict[str, float]]:
@@ -129,7 +134,9 @@ def _autograd(b: Bench) -> dict[str, Any]:
 
 
 def _smooth(derived: Derived) -> bool:
-    return not derived.spiking and not any(e.has(relu, step, magnitude, direction) for e in (*derived.f, derived.output))
+    return not derived.spiking and not any(
+        e.has(relu, step, magnitude, direction) for e in (*derived.f, derived.output)
+    )
 
 
 def _oracle(past: Any, model: str, benches: list[Bench]) -> Row:
@@ -142,7 +149,16 @@ def _oracle(past: Any, model: str, benches: list[Bench]) -> Row:
         error = max(error, difference(b.stepwise(past, signal), true), difference(b.gradients(pair), true))
     measured = _word(error)
     name = f"{type(past).__name__.lower()} + oracle"
-    return Row(name, model, pair.claim, measured, _steps(benches), error, measured == pair.claim, "step by step and as one window")
+    return Row(
+        name,
+        model,
+        pair.claim,
+        measured,
+        _steps(benches),
+        error,
+        measured == pair.claim,
+        "step by step and as one window",
+    )
 
 
 def _word(error: float) -> str:

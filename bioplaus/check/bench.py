@@ -29,7 +29,9 @@ Gradients = Mapping[str, Tensor]
 
 def difference(a: Gradients, b: Gradients) -> float:
     """Largest elementwise difference of any weight's gradient, over the largest entry of that gradient in b; a missing one is zero."""
-    return max(float((a.get(n, torch.zeros_like(g)) - g).abs().max() / g.abs().max()) for n, g in b.items() if bool(g.any()))
+    return max(
+        float((a.get(n, torch.zeros_like(g)) - g).abs().max() / g.abs().max()) for n, g in b.items() if bool(g.any())
+    )
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ class Bench:
     @cached_property
     def observed(self) -> Observed:
         """The whole sequence, as a signal sees it."""
-        error = squared.error(self.network.output(self.window.seen()), self.batch.targets) * self.batch.weight[..., None]
+        error = (
+            squared.error(self.network.output(self.window.seen()), self.batch.targets) * self.batch.weight[..., None]
+        )
         return Observed(self.network, Linear(self.network, self.window), error, final=True)
 
     def unconnected(self) -> Bench:
@@ -89,7 +93,9 @@ class Bench:
         """Slope of the loss along a random direction of every weight against BPTT's, five points: for smooth cells."""
         generator, worst = stream(0, "directions"), 0.0
         for name, w in self.network.weights.items():
-            direction = torch.randn(w.shape, generator=generator, dtype=w.dtype) * self.network.masks.get(name, torch.ones_like(w))
+            direction = torch.randn(w.shape, generator=generator, dtype=w.dtype) * self.network.masks.get(
+                name, torch.ones_like(w)
+            )
             kept, losses = w.clone(), []
             for k in (-2, -1, 1, 2):
                 w.copy_(kept + k * step * direction)
@@ -124,14 +130,27 @@ def bench(cell: Cell, steps: int, delay: int, tau: float | None, written_by_hand
     rand = lambda *shape: torch.rand(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
     projections = (
         Projection(name="W_in", source="input", target="cortex"),
-        Projection(name="W_rec", source="cortex", target="cortex", delay=delay, autapses=not spiking, gain=0.5 if spiking else 1.0),
+        Projection(
+            name="W_rec",
+            source="cortex",
+            target="cortex",
+            delay=delay,
+            autapses=not spiking,
+            gain=0.5 if spiking else 1.0,
+        ),
     )
     circuit = Circuit(
-        populations={"cortex": Population(cell, UNITS, {})}, projections=projections, inputs=INPUTS, readout=Readout(size=OUTPUTS, tau=tau), name="check"
+        populations={"cortex": Population(cell, UNITS, {})},
+        projections=projections,
+        inputs=INPUTS,
+        readout=Readout(size=OUTPUTS, tau=tau),
+        name="check",
     )
     network = circuit.build(dtype=torch.float64)
     batch = Batch(
-        rand(steps, BATCH, INPUTS) * 2 - (0 if spiking else 1), rand(steps, BATCH, OUTPUTS) * 4 - 2, (rand(steps, BATCH) < 0.5).double()
+        rand(steps, BATCH, INPUTS) * 2 - (0 if spiking else 1),
+        rand(steps, BATCH, OUTPUTS) * 4 - 2,
+        (rand(steps, BATCH) < 0.5).double(),
     )
     network.weights["b"] += (rand(*network.weights["b"].shape) - 0.5) * 0.2
     network.weights["b_out"] += 0.1
@@ -150,7 +169,9 @@ def one_step(credit: Any, t: int) -> Any:
     if isinstance(credit, Credit):
         step = at(credit, t)
         return Credit(
-            tuple(tuple(_timed(a) for a in p) for p in step.s), tuple(tuple(_timed(a) for a in p) for p in step.y), tuple(_timed(a) for a in step.filtered)
+            tuple(tuple(_timed(a) for a in p) for p in step.s),
+            tuple(tuple(_timed(a) for a in p) for p in step.y),
+            tuple(_timed(a) for a in step.filtered),
         )
     return tuple(None if a is None else a[t : t + 1] for a in credit)
 

@@ -57,7 +57,9 @@ class Neurons:
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.constants = {name: torch.as_tensor(_si(v), dtype=torch.float64) for name, v in self.cell.parameters.items()}
+        self.constants = {
+            name: torch.as_tensor(_si(v), dtype=torch.float64) for name, v in self.cell.parameters.items()
+        }
         self.y = self["y"]
 
     def __getattr__(self, name: str) -> Tensor:
@@ -167,13 +169,17 @@ def adex(n: Neurons, I: Tensor) -> Tensor:
     return z
 
 
-CELLS: dict[str, Callable[..., Tensor]] = {f.__name__: f for f in (leaky_rate, elman, lstm, gru, lif, alif, lsnn_lif, lsnn_alif, adex)}
+CELLS: dict[str, Callable[..., Tensor]] = {
+    f.__name__: f for f in (leaky_rate, elman, lstm, gru, lif, alif, lsnn_lif, lsnn_alif, adex)
+}
 
 
 # -- the circuit ---------------------------------------------------------------------------------------------------------
 
 
-def run(circuit: Circuit, weights: Weights, x: Tensor, stop: str = "", cut_every: int | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+def run(
+    circuit: Circuit, weights: Weights, x: Tensor, stop: str = "", cut_every: int | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Outputs (time, batch, output) of a circuit, and those of its populations, for inputs (time, batch, input).
 
     Parameters

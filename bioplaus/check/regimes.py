@@ -38,7 +38,9 @@ class Knowing:
 
     def predict(self, theta: dict[str, Tensor], h: Tensor) -> Tensor:
         many = h if h.dim() == 3 else h[None]
-        at = int((self.states - many[0]).abs().flatten(1).amax(1).argmin())  # windows of other lengths round differently
+        at = int(
+            (self.states - many[0]).abs().flatten(1).amax(1).argmin()
+        )  # windows of other lengths round differently
         return self.truth[at : at + len(many)].reshape(h.shape).clone()
 
     def gradient(self, theta: dict[str, Tensor], h: Tensor, u: Tensor) -> dict[str, Tensor]:
@@ -79,7 +81,10 @@ def of_eprop(bench: Bench) -> Found:
     alone = bench.unconnected()
     yield "W_rec = 0", difference(alone.gradients(eprop(schedule="online")), alone.true)
     if bench.written_by_hand:
-        yield "autograd with stopped outputs", difference(bench.gradients(eprop(schedule="online")), bench.by_hand(stop="between"))
+        yield (
+            "autograd with stopped outputs",
+            difference(bench.gradients(eprop(schedule="online")), bench.by_hand(stop="between")),
+        )
     yield from schedules(bench, eprop())
 
 
@@ -100,12 +105,18 @@ def of_rflo(bench: Bench) -> Found:
 def of_dni(bench: Bench) -> Found:
     yield "one window", difference(bench.gradients(dni(bench.batch.steps), drawn(bench, dni())), bench.true)
     for steps in (1, 3):
-        yield f"a predictor that knows, n = {steps}", difference(bench.gradients(dni(steps, knowing(bench))), bench.true)
+        yield (
+            f"a predictor that knows, n = {steps}",
+            difference(bench.gradients(dni(steps, knowing(bench))), bench.true),
+        )
 
 
 def of_bp_lambda(bench: Bench) -> Found:
     known = knowing(bench)
-    yield "a predictor that knows", max(difference(bench.gradients(bp_lambda(lmbda, known)), bench.true) for lmbda in (0.0, 0.5, 1.0))
+    yield (
+        "a predictor that knows",
+        max(difference(bench.gradients(bp_lambda(lmbda, known)), bench.true) for lmbda in (0.0, 0.5, 1.0)),
+    )
     yield from schedules(bench, bp_lambda(0.7, discount=0.9), drawn(bench, bp_lambda()))
 
 

@@ -82,10 +82,10 @@ class Projection:
         external = self.source == INPUT
         if self.delay is not None:
             most = 0 if external else LONGEST
-            if external and self.delay != 0:
+            if external and not (isinstance(self.delay, int) and self.delay == 0):
                 raise CircuitError(f"The delay {who} is {self.delay!r}; external input has none: it acts in its own step.")
             object.__setattr__(self, "delay", checks.whole(CircuitError, f"The delay {who} (in steps)", self.delay, 0 if external else 1, most))
-        if self.sign is not None and (isinstance(self.sign, bool) or self.sign not in (1, -1)):
+        if self.sign is not None and not (isinstance(self.sign, int) and not isinstance(self.sign, bool) and self.sign in (1, -1)):
             raise checks.refusal(CircuitError, f"The sign {who}", self.sign, "+1, −1 or None")
         if self.fan_in is not None:
             object.__setattr__(self, "fan_in", checks.whole(CircuitError, f"fan_in {who}", self.fan_in))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from textwrap import shorten
 from typing import Any
 
@@ -38,8 +38,8 @@ class _Torch(StrPrinter):
         super().__init__()
         self.scalars, self.fields = scalars, fields
 
-    def _moves(self, e: sp.Basic) -> bool:
-        return any(s.name not in self.scalars | self.fields for s in e.free_symbols)  # type: ignore[attr-defined]
+    def _moves(self, e: Any) -> bool:
+        return any(s.name not in self.scalars | self.fields for s in e.free_symbols)
 
     def _print_Add(self, expr: Any, order: Any = None) -> str:
         still = [a for a in expr.args if not self._moves(a)]
@@ -96,9 +96,9 @@ class _Constants:
 
     dynamic: frozenset[sp.Symbol]
     values: Mapping[str, Any]
-    found: dict[sp.Expr, sp.Symbol] = field(default_factory=dict)
+    found: dict[Any, sp.Symbol] = field(default_factory=dict)
 
-    def tidy(self, e: sp.Expr) -> sp.Expr:
+    def tidy(self, e: Any) -> Any:
         """A linear expression as Σ coefficient·variable + rest, so that each coefficient folds into one constant."""
         if any(f.free_symbols & self.dynamic for f in e.atoms(sp.Function)):
             return e  # also step(x), though its derivative is a constant
@@ -109,7 +109,7 @@ class _Constants:
             return sp.Add(*(sp.Mul(self.name(c), v) for c, v in zip(coefficients, variables, strict=True)), self.name(rest))
         return e
 
-    def name(self, e: sp.Expr) -> sp.Expr:
+    def name(self, e: Any) -> Any:
         """The constant's symbol; a plain number where it is simple enough to stay visible."""
         if e.is_Integer or e in self.found.values() or (not e.free_symbols and e.is_Rational):
             return e
@@ -117,7 +117,7 @@ class _Constants:
             self.found[e] = symbol(f"k{len(self.found)}_")
         return self.found[e]
 
-    def fold(self, e: sp.Expr) -> sp.Expr:
+    def fold(self, e: Any) -> Any:
         if not e.free_symbols & self.dynamic:
             return self.name(e)
         if e.is_Mul or e.is_Add:
@@ -171,7 +171,7 @@ def hard_spike(x: torch.Tensor) -> torch.Tensor:
     return torch.heaviside(x, _zero(x.dtype, x.device))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _zero(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     return torch.zeros((), dtype=dtype, device=device)
 
@@ -210,7 +210,7 @@ def generate(derived: Derived, parameters: Mapping[str, Any], dt: float, refract
     dynamic = frozenset([*old, *new, *inputs, last, NOW, ACTIVE, MARGIN])
     constants = _Constants(dynamic, {**parameters, "dt": dt})
 
-    def ready(e: sp.Expr, swap: Mapping[Any, Any]) -> sp.Expr:
+    def ready(e: Any, swap: Mapping[Any, Any]) -> Any:
         return constants.fold(constants.tidy(e.xreplace(dict(swap))))
 
     f, output = [ready(e, in_f) for e in d.f], ready(d.output, plainly)

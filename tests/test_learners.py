@@ -1,0 +1,365 @@
+"""Learners: a circuit, a task and a rule that fit; trouble, constraints, feedback, checkpoints, many rules at once."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from rule_helpers import TIGHT, paragraph, same
+from torch import Tensor
+
+import bioplaus as bp
+from bioplaus import Trainer, Training, ms
+from bioplaus.check import by_hand
+from bioplaus.circuit import Circuit, Population, Projection, Readout
+from bioplaus.errors import CircuitError, NumericalError, RuleError, RunError, TaskError
+from bioplaus.schedule import sequence
+from bioplaus.tasks import Batch, Task, cross_entropy, squared
+
+# -- what does not fit ---------------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_does_not_fit():
+    circuit = bp.circuit("recurrent", cell=bp.model("lif"), inputs=3, units=4, outputs=2)
+    for task, words in (
+        (bp.task("target_reaching"), ("10 inputs", "inputs=task.inputs")),
+        (bp.task("pattern_generation", inputs=3, outputs=2, dt=2e-3), ("2 ms", "1 ms")),
+    ):
+        with pytest.raises(TaskError) as error:
+            Trainer(circuit, task, bp.rule("eprop"))
+        assert all(word in paragraph(error) for word in words), str(error.value)
+    rates = bp.circuit("recurrent", cell=bp.model("elman"), inputs=10, units=4, outputs=2)
+    Trainer(rates, bp.task("target_reaching"), bp.rule("bptt"))  # steps without a duration fit any circuit
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"inputs": torch.zeros(12, 3, 7)}, CircuitError, ("(12, 3, 7)", "4")),
+        ({"inputs": torch.full((12, 3, 4), float("nan"))}, CircuitError, ("finite",)),
+        ({"targets": torch.zeros(12, 3, 5)}, TaskError, ("(12, 3, 5)", "squared")),
+        ({"targets": torch.zeros(11, 3, 2)}, TaskError, ("targets", "(11, 3, 2)", "12 steps of 3")),
+        ({"weight": torch.ones(12)}, TaskError, ("weight", "(12,)", "12 steps of 3")),
+        ({"weight": torch.ones(3, 12)}, TaskError, ("weight", "(3, 12)")),
+    ],
+)
+def test_a_batch_that_does_not_fit(changes, error, words):
+    good = {"inputs": torch.zeros(12, 3, 4), "targets": torch.zeros(12, 3, 2), "weight": torch.ones(12, 3)}
+    with pytest.raises(error) as raised:
+        bp.gradient(small(), bp.rule("eprop"), Batch(**(good | changes)))
+    assert all(word in paragraph(raised) for word in words), str(raised.value)
+    with pytest.raises(TaskError, match="Batch"):
+        bp.gradient(small(), bp.rule("eprop"), (good["inputs"], good["targets"]))  # type: ignore[arg-type]
+
+
+class Plain(Task):
+    """Regression on noise, without context."""
+
+    inputs, outputs, steps, loss = 4, 2, 12, squared
+
+    def batch(self, generator: torch.Generator, size: int, split: str = "train") -> Batch:
+        x = torch.rand(self.steps, size, 4, generator=generator)
+        return Batch(x, torch.randn(self.steps, size, 2, generator=generator), torch.ones(self.steps, size))
+
+
+class Steady(Plain):
+    """Hold one output up and the other down."""
+
+    def batch(self, generator: torch.Generator, size: int, split: str = "train") -> Batch:
+        plain = super().batch(generator, size, split)
+        return replace(plain, targets=torch.tensor([1.0, -1.0]).expand(self.steps, size, 2).contiguous())
+
+
+class Labelled(Plain):
+    """The same with classes, and the class as context."""
+
+    loss = cross_entropy
+
+    def batch(self, generator: torch.Generator, size: int, split: str = "train") -> Batch:
+        plain = super().batch(generator, size, split)
+        label = torch.randint(2, (size,), generator=generator)
+        return Batch(
+            plain.inputs,
+            label.expand(self.steps, size).contiguous(),
+            plain.weight,
+            torch.nn.functional.one_hot(label, 2).float(),
+        )
+
+
+def small(model: str = "alif", **options: Any) -> Circuit:
+    drive = {"alif": 15.0, "lif": 15.0}.get(model, 1.0)
+    return bp.circuit(
+        "recurrent",
+        cell=bp.model(model),
+        inputs=4,
+        units=6,
+        outputs=2,
+        tau_out=5 * ms if model in ("alif", "lif") else None,
+        input_gain=drive,
+        **options,
+    )
+
+
+def test_context_that_is_not_there():
+    with pytest.raises(RuleError) as error:
+        Trainer(small("lstm"), Plain(), bp.rule("bp_lambda", context=True))
+    assert "context" in paragraph(error) and "labels" in str(error.value)
+    assert "td_error" in Trainer(small("lstm"), Labelled(), bp.rule("bp_lambda", context=True)).update()
+
+
+# -- numerical trouble ---------------------------------------------------------------------------------------------------
+
+
+class Poisoned(Plain):
+    """One bad input, after the batch that is looked at beforehand."""
+
+    def batch(self, generator: torch.Generator, size: int, split: str = "train") -> Batch:
+        batch = super().batch(generator, size, split)
+        self.drawn = getattr(self, "drawn", 0) + 1
+        if self.drawn > 1:
+            batch.inputs[7, 1, 2] = float("nan")
+        return batch
+
+
+@pytest.mark.parametrize("model", ("alif", "lstm", "adex"))
+@pytest.mark.parametrize("rule", ("eprop", "bptt", "rtrl", "bp_lambda"))
+@pytest.mark.parametrize("schedule", ("online", "window"))
+def test_the_first_nan_stops_the_run_and_is_named(model, rule, schedule):
+    if rule == "bptt" and schedule == "online":
+        return
+    options = {} if rule == "bptt" else {"schedule": schedule}
+    trainer = Trainer(small(model), Poisoned(), bp.rule(rule, **options), Training(batch=3))
+    before = {n: w.clone() for n, w in trainer.network.weights.items()}
+    with pytest.raises(NumericalError) as error:
+        trainer.update()
+    text = paragraph(error)
+    first = {"alif": "'v'", "lstm": "'c'", "adex": "'v'"}[model]
+    assert "step 7" in text and first in text and "'cortex'" in text and "sample 1" in text, text
+    assert all(torch.equal(w, before[n]) for n, w in trainer.network.weights.items()), "no weight was harmed"
+
+
+@pytest.mark.parametrize("schedule", ("online", "window"))
+def test_a_nan_in_a_population_that_the_readout_does_not_see(schedule):
+    """Spikes hide a NaN: what is not a number is not above threshold. So every population is looked at."""
+    circuit = Circuit(
+        populations={"a": Population(bp.model("lif"), 3), "b": Population(bp.model("alif"), 3)},
+        projections=(Projection(name="in_a", source="input", target="a"), Projection(name="in_b", source="input", target="b"), Projection(name="ab", source="b", target="a")),
+        inputs=4, readout=Readout(size=2, sources=("a",)),
+    )  # fmt: skip
+    network = circuit.build(dtype=torch.float64)
+    batch = Plain().batch(torch.Generator().manual_seed(0), 3).to(dtype=torch.float64)
+    network.weights["in_b"][1, 2] = float("inf")
+    batch.inputs[:, :, 2] = 0.0
+    with pytest.raises(NumericalError, match="step 0: variable 'v' of population 'b'"):
+        sequence(network, bp.rule("eprop", schedule=schedule), {}, batch, squared)
+
+
+def test_a_diverging_run_says_so():
+    trainer = Trainer(small("leaky_rate"), Plain(), bp.rule("bptt"), Training(optimiser="sgd", lr=1e30))
+    with pytest.raises(NumericalError) as error:
+        for _ in range(10):
+            trainer.update()
+    assert "learning rate" in paragraph(error)
+
+
+# -- learners: constraints, feedback, checkpoints ----------------------------------------------------------------------------
+
+RULES = {
+    "bptt": lambda: bp.rule("bptt"),
+    "eprop_random": lambda: bp.rule("eprop", feedback="random"),
+    "eprop_adaptive": lambda: bp.rule("eprop", feedback="adaptive"),
+    "rtrl": lambda: bp.rule("rtrl"),
+    "bp_lambda": lambda: bp.rule("bp_lambda"),
+    "bp_lambda_mlp_online": lambda: bp.rule("bp_lambda", lmbda=0.5, hidden=(5,), schedule="online"),
+    "dni_context": lambda: bp.rule("dni", steps=3, context=True),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("apply", ("sequence", "window"))
+def test_continuing_from_a_checkpoint_is_bit_equal(name, apply, tmp_path):
+    training = Training(batch=3, lr=1e-2, apply=apply, align_every=2)
+
+    def trainer(seed: int = 4) -> Trainer:
+        return Trainer(
+            small("alif" if "eprop" in name else "lstm", fan_in=4), Labelled(), RULES[name](), training, seed=seed
+        )
+
+    straight = trainer()
+    rows = [straight.update() for _ in range(6)]
+    broken = trainer()
+    for _ in range(3):
+        broken.update()
+    torch.save(broken.state_dict(), tmp_path / "checkpoint.pt")
+    broken.update()  # what happens after saving must not reach into the file
+    resumed = trainer(seed=99)  # everything that differs comes from the checkpoint
+    resumed.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
+    again = [resumed.update() for _ in range(3)]
+    for row, other in zip(rows[3:], again, strict=True):
+        assert row | {"seconds": 0} == other | {"seconds": 0}
+    for mine, theirs in (
+        (straight.network.weights, resumed.network.weights),
+        (straight.theta, resumed.theta),
+        (straight.network.masks, resumed.network.masks),
+    ):
+        assert set(mine) == set(theirs) and all(torch.equal(mine[n], theirs[n]) for n in mine)
+    assert straight.evaluate()["test_loss"] == resumed.evaluate()["test_loss"]
+
+
+def test_a_state_is_a_copy():
+    trainer = Trainer(small("lstm"), Plain(), bp.rule("bp_lambda"), Training(batch=2))
+    trainer.update()
+    state = trainer.state_dict()
+    kept = copy.deepcopy(state)
+    trainer.update()
+
+    def equal(a: Any, b: Any) -> bool:
+        if isinstance(a, Tensor):
+            return torch.equal(a, b)
+        if isinstance(a, dict):
+            return set(a) == set(b) and all(equal(a[k], b[k]) for k in a)
+        if isinstance(a, (list, tuple)):
+            return len(a) == len(b) and all(map(equal, a, b))
+        return a == b
+
+    assert equal(state, kept)
+
+
+def test_a_checkpoint_of_something_else_is_refused():
+    a = Trainer(small("lstm"), Plain(), bp.rule("bp_lambda"), Training(batch=2))
+    a.update()
+    for other in (
+        Trainer(small("gru"), Plain(), bp.rule("bp_lambda"), Training(batch=2)),
+        Trainer(small("lstm"), Plain(), bp.rule("bptt"), Training(batch=2)),
+    ):
+        before = {n: w.clone() for n, w in other.network.weights.items()}
+        with pytest.raises(RunError) as error:
+            other.load_state_dict(a.state_dict())
+        assert "another configuration" in paragraph(error)
+        assert all(torch.equal(w, before[n]) for n, w in other.network.weights.items()), "half a checkpoint was loaded"
+    for nonsense in ({}, {"weights": {}}, {"weights": 3}):
+        with pytest.raises(RunError, match="checkpoint"):
+            a.load_state_dict(nonsense)
+
+
+@pytest.mark.parametrize("optimiser", ("sgd", "adam"))
+def test_adaptive_feedback_becomes_the_readout(optimiser):
+    """B and C get the same updates and both forget: their difference shrinks by 1 − decay at every update."""
+    decay = 0.05
+    trainer = Trainer(
+        small("lstm", output_bias=False),
+        Steady(),
+        bp.rule("eprop", feedback="adaptive", decay=decay),
+        Training(batch=4, lr=0.03, optimiser=optimiser),
+    )
+    C, B = trainer.network.weights["W_out"], trainer.theta["B"]
+    gap = (C - B).clone()
+    assert float(gap.abs().max()) > 0.1
+    for k in range(1, 101):
+        trainer.update()
+        if k in (1, 10, 100):
+            torch.testing.assert_close(C - B, gap * (1 - decay) ** k, rtol=1e-4, atol=2e-6)
+    assert float(torch.nn.functional.cosine_similarity(C.flatten(), B.flatten(), dim=0)) > 0.9
+    fixed = Trainer(small(), Plain(), bp.rule("eprop", feedback="random"), Training(batch=4))
+    before = fixed.theta["fixed_B"].clone()
+    fixed.update()
+    assert torch.equal(fixed.theta["fixed_B"], before)
+    assert not torch.allclose(fixed.theta["fixed_B"], fixed.network.weights["W_out"])
+
+
+def test_learning_rates_reach_their_weights_only():
+    expected: tuple[tuple[dict[str, Any], set[str]], ...] = (
+        ({"lr": 0.0, "readout_lr": 0.1, "predictor_lr": 0.0}, {"W_out", "b_out"}),
+        ({"lr": 0.1, "readout_lr": 0.0, "predictor_lr": 0.0}, {"W_in", "W_rec", "b"}),
+        ({"lr": 0.0, "readout_lr": 0.0, "predictor_lr": 0.1}, {"A", "b_of_predictor"}),
+    )
+    for rates, moved in expected:
+        trainer = Trainer(small("lstm"), Plain(), bp.rule("bp_lambda"), Training(batch=2, **rates))
+        named = dict(trainer.network.weights) | {"A": trainer.theta["A"], "b_of_predictor": trainer.theta["b"]}
+        before = {n: w.clone() for n, w in named.items()}
+        trainer.update()
+        trainer.update()
+        assert {n for n, w in named.items() if not torch.equal(w, before[n])} == moved
+
+
+def test_a_gradient_step_is_the_rules_gradient():
+    """Plain gradient descent moves every weight by −lr times what the rule computed, clipped or not."""
+    for clip in (None, 0.05):
+        trainer = Trainer(
+            small("lstm"),
+            Plain(),
+            bp.rule("bptt"),
+            Training(batch=2, lr=0.1, optimiser="sgd", dtype="float64", clip=clip),
+        )
+        batch = Plain().batch(clone(trainer.generator), 2)
+        g = by_hand.gradient(trainer.network, batch.to(dtype=torch.float64), squared)[1]
+        norm = float(torch.cat([v.flatten() for v in g.values()]).norm())
+        scale = 1.0 if clip is None else clip / norm
+        assert clip is None or norm > clip
+        before = {n: w.clone() for n, w in trainer.network.weights.items()}
+        trainer.update()
+        same(
+            {n: before[n] - w for n, w in trainer.network.weights.items()},
+            {n: 0.1 * scale * v for n, v in g.items()},
+            1e-6 if clip else TIGHT,
+        )
+
+
+def clone(generator: torch.Generator) -> torch.Generator:
+    other = torch.Generator()
+    other.set_state(generator.get_state())
+    return other
+
+
+def test_windows_are_applied_as_they_end():
+    calls: list[int] = []
+
+    class Counting(Trainer):
+        def apply(self, gradients: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+            calls.append(len(gradients))
+            super().apply(gradients, own)
+
+    Counting(small("lstm"), Plain(), bp.rule("dni", steps=5), Training(batch=2, apply="window")).update()
+    assert len(calls) == 3  # 12 steps in windows of 5
+    calls.clear()
+    Counting(
+        small("lstm"), Plain(), bp.rule("bp_lambda", schedule="online"), Training(batch=2, apply="window")
+    ).update()
+    assert len(calls) == 12
+    calls.clear()
+    Counting(small("lstm"), Plain(), bp.rule("dni", steps=5), Training(batch=2)).update()
+    assert len(calls) == 1
+
+
+def test_many_rules_along_one_trajectory():
+    rules = [
+        bp.rule("bptt"),
+        bp.rule("eprop"),
+        bp.rule("rtrl"),
+        bp.rule("bp_lambda"),
+        bp.rule("eprop", feedback="random"),
+    ]
+    found = bp.align(small(), Plain(), rules, updates=6, training=Training(batch=2, dtype="float64"), every=2)
+    assert found.sizes == {"rule": 5, "weight": 4, "update": 3} and list(found["rule"].values) == [
+        "bptt",
+        "eprop#1",
+        "rtrl",
+        "bp_lambda",
+        "eprop#4",
+    ]
+    for exact in ("bptt", "rtrl"):
+        assert float(found["relative_error"].sel(rule=exact).max()) < 1e-10
+        assert float(abs(found["cosine"].sel(rule=exact) - 1).max()) < 1e-10
+    assert float(found["relative_error"].sel(rule="eprop#1", weight="W_rec").min()) > 1e-3
+    assert float(found["relative_error"].sel(weight="W_out").max()) < 1e-10, "the readout learns the same with all"
+
+
+def test_alignment_of_an_exact_rule_is_one():
+    for rule in (bp.rule("rtrl"), bp.rule("tbptt", steps=12)):
+        row = Trainer(small("lstm"), Plain(), rule, Training(batch=2, align_every=1)).update()
+        assert row["alignment"] == pytest.approx(1.0, abs=1e-5)
+    row = Trainer(small("lstm"), Plain(), bp.rule("bp_lambda"), Training(batch=2, align_every=1)).update()
+    assert 0 < row["alignment"] < 1 and row["prediction"] == 0.0  # a silent predictor
