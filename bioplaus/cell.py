@@ -112,11 +112,17 @@ class Cell:
 
         validate.texts(self)
         if bool(self.equations) == bool(self.update):
-            raise CellError("A cell has either equations= (differential equations) or update= (a discrete map); give exactly one of them.")
+            raise CellError(
+                "A cell has either equations= (differential equations) or update= (a discrete map); give exactly one of them."
+            )
         if bool(self.output) == bool(self.spike):
-            raise CellError("A cell has either output= (a rate) or spike= (a condition such as 'v > threshold'); give exactly one of them.")
+            raise CellError(
+                "A cell has either output= (a rate) or spike= (a condition such as 'v > threshold'); give exactly one of them."
+            )
         if self.update and self.method != "exact":
-            raise CellError(f"method='{self.method}' integrates equations=; this cell has update=, a discrete map, which is taken as it is.")
+            raise CellError(
+                f"method='{self.method}' integrates equations=; this cell has update=, a discrete map, which is taken as it is."
+            )
         if self.spike and not isinstance(self.surrogate, Surrogate):
             raise CellError(
                 f"A spiking cell needs a surrogate derivative, not {self.surrogate!r}. Give for example "
@@ -125,7 +131,9 @@ class Cell:
         validate.refractory(self)
         differentiated = validate.words("differentiate", self.differentiate, ("reset", "jumps"))
         if not self.spike and (self.reset or self.surrogate or _plain(self.refractory) or "reset" in differentiated):
-            raise CellError("reset=, surrogate=, refractory= and differentiate= belong to spiking cells; this one has output= and no spike=.")
+            raise CellError(
+                "reset=, surrogate=, refractory= and differentiate= belong to spiking cells; this one has output= and no spike=."
+            )
         channels, numbers = validate.channels(self), validate.parameters(self)
         given = {k: repr(v)[:60] for k, v in self.parameters.items() if k not in numbers}
         for name, value in {"inputs": channels, "parameters": numbers, "_set_aside": given}.items():
@@ -179,12 +187,23 @@ class Cell:
         """Everything that defines the cell, as plain data with units, for run records and reports."""
         from bioplaus.symbolic.units import show
 
-        shown = {k: getattr(self, k) for k in ("name", "equations", "update", "output", "spike", "reset", "method", "source") if getattr(self, k)}
+        shown = {
+            k: getattr(self, k)
+            for k in ("name", "equations", "update", "output", "spike", "reset", "method", "source")
+            if getattr(self, k)
+        }
         shown |= {"inputs": {k: show(v) for k, v in self.channels.items()}, "differentiate": list(self.differentiate)}
-        shown["parameters"] = {k: show(v) if np.ndim(v) == 0 else [float(x) for x in np.asarray(_plain(v))] for k, v in self.parameters.items()}
+        shown["parameters"] = {
+            k: show(v) if np.ndim(v) == 0 else [float(x) for x in np.asarray(_plain(v))]
+            for k, v in self.parameters.items()
+        }
         if self.spiking:
             assert self.surrogate is not None
-            shown |= {"surrogate": self.surrogate.height, "width": self.surrogate.width, "refractory": show(self.refractory)}
+            shown |= {
+                "surrogate": self.surrogate.height,
+                "width": self.surrogate.width,
+                "refractory": show(self.refractory),
+            }
         if self.start:
             shown["start"] = {k: show(v) for k, v in self.start.items()}
         return shown

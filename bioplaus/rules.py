@@ -63,13 +63,19 @@ class Rule:
         """``exact``, ``unbiased`` or ``biased``, as a whole, in general circuits."""
         direct = self.past.credit == "direct" and getattr(self.signal, "feedback", "symmetric") == "symmetric"
         whole = isinstance(self.signal, BPTT) and self.schedule.steps is None
-        return "exact" if self.past.bias == "exact" and (direct or whole or getattr(self.signal, "gives", None)) else "biased"
+        return (
+            "exact"
+            if self.past.bias == "exact" and (direct or whole or getattr(self.signal, "gives", None))
+            else "biased"
+        )
 
     def refuse(self, network: Network) -> None:
         """Raise RuleError, with the reason and what would work, if a network cannot be learned by this rule."""
         for half in (self.eligibility.refuse(network), self.signal.refuse(network, self.schedule.steps)):
             if half is not None:
-                raise RuleError(f"The rule '{self.name or type(self.eligibility).__name__}' cannot serve this circuit: {half}. Rules that serve every shipped cell: bptt, tbptt, rtrl, eprop, dni, bp_lambda.")
+                raise RuleError(
+                    f"The rule '{self.name or type(self.eligibility).__name__}' cannot serve this circuit: {half}. Rules that serve every shipped cell: bptt, tbptt, rtrl, eprop, dni, bp_lambda."
+                )
 
     def describe(self) -> dict[str, Any]:
         """The whole rule as plain data."""
@@ -99,7 +105,9 @@ def _schedule(name: str, default: Schedule, steps: int | None = None) -> Schedul
     if name not in ("", "online", "window"):
         raise RuleError(unknown("schedule", name, ("online", "window")))
     if name == "online" and steps is not None:
-        raise RuleError(f"schedule='online' goes step by step, so steps={steps!r} says nothing. Give schedule='window' with it, or leave it out.")
+        raise RuleError(
+            f"schedule='online' goes step by step, so steps={steps!r} says nothing. Give schedule='window' with it, or leave it out."
+        )
     if steps is not None or name == "window":
         return Window(steps)
     return Online() if name == "online" else default
@@ -120,12 +128,16 @@ def rtrl(schedule: str = "", steps: int | None = None) -> Rule:
     return Rule(RTRL(), Instant(), _schedule(schedule, Online(), steps), "rtrl")
 
 
-def eprop(feedback: str = "symmetric", gain: float = 1.0, decay: float = 1e-3, schedule: str = "", steps: int | None = None) -> Rule:
+def eprop(
+    feedback: str = "symmetric", gain: float = 1.0, decay: float = 1e-3, schedule: str = "", steps: int | None = None
+) -> Rule:
     """e-prop with symmetric, random or adaptive feedback (Bellec et al. 2020, doi:10.1038/s41467-020-17236-y)."""
     return Rule(EProp(), Instant(feedback, gain, decay), _schedule(schedule, Window(), steps), "eprop")  # type: ignore[arg-type]
 
 
-def rflo(feedback: str = "random", gain: float = 1.0, decay: float = 1e-3, schedule: str = "", steps: int | None = None) -> Rule:
+def rflo(
+    feedback: str = "random", gain: float = 1.0, decay: float = 1e-3, schedule: str = "", steps: int | None = None
+) -> Rule:
     """Random feedback local online learning (Murray 2019, doi:10.7554/eLife.43299)."""
     return Rule(RFLO(), Instant(feedback, gain, decay), _schedule(schedule, Window(), steps), "rflo")  # type: ignore[arg-type]
 
@@ -151,7 +163,9 @@ def _predictor(given: str | Predictor | None, hidden: tuple[int, ...] | None) ->
     if hidden is None:
         return make_predictor(given) if isinstance(given, str) else given
     if not (given is None or isinstance(given, str)):
-        raise RuleError(f"hidden={hidden!r} is for a predictor given by name; this one is an object and has its layers. Leave hidden out.")
+        raise RuleError(
+            f"hidden={hidden!r} is for a predictor given by name; this one is an object and has its layers. Leave hidden out."
+        )
     return make_predictor("mlp" if given is None else given, hidden=hidden)
 
 

@@ -38,7 +38,9 @@ class Window:
 
     def __post_init__(self) -> None:
         if self.steps is not None:
-            object.__setattr__(self, "steps", checks.whole(RuleError, "steps of a window (None for whole sequences)", self.steps))
+            object.__setattr__(
+                self, "steps", checks.whole(RuleError, "steps of a window (None for whole sequences)", self.steps)
+            )
 
 
 Schedule = Online | Window
@@ -173,7 +175,9 @@ def sequence(
                 gradients, trace = past.window(network, trace, linear, credit, final)
             if summing and final:
                 assert regulariser is not None
-                for name, g in past.summed(network, trace, _constant(network, [regulariser.credit(m, T) for m in means])).items():
+                for name, g in past.summed(
+                    network, trace, _constant(network, [regulariser.credit(m, T) for m in means])
+                ).items():
                     gradients[name] = gradients[name] + g if name in gradients else g
             errors = error.flatten(0, -2)
             gradients["W_out"] = errors.T @ window.seen().flatten(0, -2)
@@ -225,4 +229,6 @@ def _finite(network: Network, window: Any, o: Tensor, start: int) -> None:
                         f"The simulation went wrong at step {start + t}: variable '{name}' of population '{p.name}' is {float(u[b, j])} in neuron {j} "
                         f"(sample {b} of the batch). Lower the learning rate, clip gradients, or use a smaller dt or another integration method."
                     )
-    raise NumericalError(f"The readout's output is not finite within steps {start} to {start + len(window.steps) - 1}: lower the readout's learning rate.")
+    raise NumericalError(
+        f"The readout's output is not finite within steps {start} to {start + len(window.steps) - 1}: lower the readout's learning rate."
+    )

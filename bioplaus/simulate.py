@@ -62,10 +62,14 @@ def simulate(
 
 def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
     """Inputs as a (time, batch, input) tensor that fits the network."""
-    x = torch.as_tensor(np.asarray(inputs) if not isinstance(inputs, torch.Tensor) else inputs).to(device=network.device, dtype=network.dtype)
+    x = torch.as_tensor(np.asarray(inputs) if not isinstance(inputs, torch.Tensor) else inputs).to(
+        device=network.device, dtype=network.dtype
+    )
     x = x.unsqueeze(1) if x.dim() == 2 else x
     if x.dim() != 3 or x.shape[2] != network.circuit.inputs or 0 in x.shape[:2]:
-        raise CircuitError(f"inputs have shape {tuple(np.shape(inputs))}; expected (time, batch, {network.circuit.inputs}) or (time, {network.circuit.inputs}).")
+        raise CircuitError(
+            f"inputs have shape {tuple(np.shape(inputs))}; expected (time, batch, {network.circuit.inputs}) or (time, {network.circuit.inputs})."
+        )
     if not bool(torch.isfinite(x).all()):
         raise CircuitError("inputs contain values that are not finite (NaN or infinity).")
     return x
@@ -87,13 +91,27 @@ def resolve(network: Network, record: Sequence[str], lenient: bool = False) -> d
             elif name == ("spikes" if derived.spiking else "rate"):
                 here[label] = (i, "y_now", 0)
         if not here and not lenient:
-            known = sorted({n for p in network.populations for n in (*p.kernel.derived.states, "spikes" if p.kernel.derived.spiking else "rate")})
+            known = sorted(
+                {
+                    n
+                    for p in network.populations
+                    for n in (*p.kernel.derived.states, "spikes" if p.kernel.derived.spiking else "rate")
+                }
+            )
             raise CircuitError(unknown("recordable variable", name, known))
         found |= here
     return found
 
 
-def dataset(network: Network, values: dict[str, Any], population: dict[str, int], inputs: Any, output: Any, targets: Any = None, weight: Any = None) -> xarray.Dataset:
+def dataset(
+    network: Network,
+    values: dict[str, Any],
+    population: dict[str, int],
+    inputs: Any,
+    output: Any,
+    targets: Any = None,
+    weight: Any = None,
+) -> xarray.Dataset:
     """Label recordings."""
     import xarray as xr
 
@@ -102,7 +120,11 @@ def dataset(network: Network, values: dict[str, Any], population: dict[str, int]
     for label, value in values.items():
         p = network.populations[population[label]]
         unit = f"unit_{p.name}" if several else "unit"
-        variables[label] = (("time", "batch", unit), value, {"units": _unit(network, p.name, label.rpartition(".")[2]), "population": p.name})
+        variables[label] = (
+            ("time", "batch", unit),
+            value,
+            {"units": _unit(network, p.name, label.rpartition(".")[2]), "population": p.name},
+        )
     variables["input"] = (("time", "batch", "unit_input"), inputs, {"units": "1"})
     variables["output"] = (("time", "batch", "unit_output"), output, {"units": "1"})
     if targets is not None:

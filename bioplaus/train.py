@@ -38,7 +38,9 @@ class Trainer:
         Before any work: if task, circuit and rule do not fit, or the task's first batch is malformed.
     """
 
-    def __init__(self, circuit: Circuit, task: Any, rule: Rule, training: Training | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, circuit: Circuit, task: Any, rule: Rule, training: Training | None = None, seed: int = 0
+    ) -> None:
         self.circuit, self.task, self.rule, self.seed = circuit, task, rule, seed
         self.training = t = training or Training()
         fit(circuit, task)
@@ -54,17 +56,25 @@ class Trainer:
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
         self.regulariser = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength) if t.rate_strength else None
         weights = self.network.parameters()
-        readout = [w for n, w in weights.items() if n in ("W_out", "b_out")] + [v for n, v in self.theta.items() if n == "B"]
+        readout = [w for n, w in weights.items() if n in ("W_out", "b_out")] + [
+            v for n, v in self.theta.items() if n == "B"
+        ]
         cortex = [w for n, w in weights.items() if n not in ("W_out", "b_out")]
         self._mine = [(n, v) for n, v in self.theta.items() if not n.startswith("fixed_") and n != "B"]
         rate = lambda value: t.lr if value is None else value  # noqa: E731
         self.optimiser = self._make([{"params": cortex, "lr": t.lr}, {"params": readout, "lr": rate(t.readout_lr)}])
-        self.predictor_optimiser = self._make([{"params": [v for _, v in self._mine], "lr": rate(t.predictor_lr)}]) if self._mine else None
+        self.predictor_optimiser = (
+            self._make([{"params": [v for _, v in self._mine], "lr": rate(t.predictor_lr)}]) if self._mine else None
+        )
 
     def _make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         t = self.training
         groups = [g for g in groups if g["params"]]
-        return torch.optim.SGD(groups, lr=t.lr) if t.optimiser == "sgd" else torch.optim.Adam(groups, lr=t.lr, betas=t.betas, eps=t.eps, fused=True)
+        return (
+            torch.optim.SGD(groups, lr=t.lr)
+            if t.optimiser == "sgd"
+            else torch.optim.Adam(groups, lr=t.lr, betas=t.betas, eps=t.eps, fused=True)
+        )
 
     @property
     def predictor(self) -> dict[str, Tensor]:
@@ -155,13 +165,17 @@ class Trainer:
         a, b = (torch.cat([g[n].flatten() for n in names]) for g in (mine.gradients, true.gradients))
         row = {"alignment": cosine(a, b)}
         if hasattr(self.rule.signal, "predictor"):
-            row["prediction"], row["prediction_ratio"] = prediction_alignment(self.network, self.rule, self.theta, batch, self.task.loss, true.windows[0])
+            row["prediction"], row["prediction_ratio"] = prediction_alignment(
+                self.network, self.rule, self.theta, batch, self.task.loss, true.windows[0]
+            )
         return row
 
     def record(self, names: Sequence[str] = ("spikes", "rate")) -> xarray.Dataset:
         """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists."""
         batch = next(iter(self.task.test_batches(min(self.training.batch, 16))))
-        return simulate(self.network, batch.inputs, record=names, targets=batch.targets, weight=batch.weight, lenient=True)
+        return simulate(
+            self.network, batch.inputs, record=names, targets=batch.targets, weight=batch.weight, lenient=True
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""
@@ -170,7 +184,9 @@ class Trainer:
             "masks": {n: m.clone() for n, m in self.network.masks.items()},
             "own": {n: v.clone() for n, v in self.theta.items()},
             "optimiser": deepcopy(self.optimiser.state_dict()),
-            "predictor_optimiser": deepcopy(self.predictor_optimiser.state_dict()) if self.predictor_optimiser else None,
+            "predictor_optimiser": deepcopy(self.predictor_optimiser.state_dict())
+            if self.predictor_optimiser
+            else None,
             "streams": {"task": self.generator.get_state()},
             "update": self.update_index,
             "seconds": self.seconds,
@@ -185,10 +201,16 @@ class Trainer:
             If it belongs to another configuration.
         """
         try:
-            tensors = ((self.network.weights, state["weights"]), (self.theta, state["own"]), (self.network.masks, state["masks"]))
+            tensors = (
+                (self.network.weights, state["weights"]),
+                (self.theta, state["own"]),
+                (self.network.masks, state["masks"]),
+            )
             for mine, saved in tensors:  # all of it fits, or nothing is taken
                 if set(mine) != set(saved) or any(mine[n].shape != saved[n].shape for n in mine):
-                    raise RunError(f"The checkpoint holds {sorted(saved)}, this run needs {sorted(mine)} (or the shapes differ): it belongs to another configuration.")
+                    raise RunError(
+                        f"The checkpoint holds {sorted(saved)}, this run needs {sorted(mine)} (or the shapes differ): it belongs to another configuration."
+                    )
             self.optimiser.load_state_dict(state["optimiser"])
             if self.predictor_optimiser is not None:
                 self.predictor_optimiser.load_state_dict(state["predictor_optimiser"])
@@ -223,14 +245,18 @@ def fit(circuit: Circuit, task: Any) -> None:
         )
     continuous = any(p.cell.continuous for p in circuit.populations.values())
     if task.dt and continuous and abs(task.dt - circuit.dt) > 1e-9 * task.dt:
-        raise TaskError(f"The task '{task.name}' runs at dt = {task.dt * 1e3:g} ms, the circuit at {circuit.dt * 1e3:g} ms. Give both the same dt.")
+        raise TaskError(
+            f"The task '{task.name}' runs at dt = {task.dt * 1e3:g} ms, the circuit at {circuit.dt * 1e3:g} ms. Give both the same dt."
+        )
 
 
 def own_tensors(rule: Rule, network: Network, batch: Any, seed: int) -> dict[str, Tensor]:
     """A rule's predictor and feedback weights, drawn from their own stream."""
     wants = getattr(rule.signal, "context", False)
     if wants and batch.context is None:
-        raise RuleError(f"The rule '{rule.name}' wants context=True, but this task gives none (no labels). Use context=False.")
+        raise RuleError(
+            f"The rule '{rule.name}' wants context=True, but this task gives none (no labels). Use context=False."
+        )
     size = batch.context.shape[-1] if wants else 0
     return rule.signal.parameters(network, stream(seed, "feedback"), size)
 
@@ -241,7 +267,9 @@ def joined(batches: Sequence[Any]) -> Any:
         return batches[0]
     context = torch.cat([b.context for b in batches]) if batches[0].context is not None else None
     first, *_ = batches
-    return type(first)(*(torch.cat([getattr(b, n) for b in batches], 1) for n in ("inputs", "targets", "weight")), context)
+    return type(first)(
+        *(torch.cat([getattr(b, n) for b in batches], 1) for n in ("inputs", "targets", "weight")), context
+    )
 
 
 def future_credit(network: Network, linear: Linear, observed: Observed) -> Tensor:
@@ -257,7 +285,9 @@ def future_credit(network: Network, linear: Linear, observed: Observed) -> Tenso
     return torch.stack(out[::-1])
 
 
-def prediction_alignment(network: Network, rule: Rule, theta: dict[str, Tensor], batch: Any, loss: Any, window: Window) -> tuple[float, float]:
+def prediction_alignment(
+    network: Network, rule: Rule, theta: dict[str, Tensor], batch: Any, loss: Any, window: Window
+) -> tuple[float, float]:
     """g(h_t) against the true gradient of the future loss over samples and steps 1 … T − 1: mean cosine, and ratio of mean norms."""
     with torch.no_grad():
         linear = Linear(network, window)
@@ -271,7 +301,9 @@ def prediction_alignment(network: Network, rule: Rule, theta: dict[str, Tensor],
         return float(cosines.mean()), float(g.norm(dim=-1).mean() / true.norm(dim=-1).mean().clamp_min(1e-30))
 
 
-def gradient(circuit: Circuit | Network, rule: Rule, batch: Any, loss: Any = None, *, seed: int = 0, dtype: str = "float64") -> dict[str, Tensor]:
+def gradient(
+    circuit: Circuit | Network, rule: Rule, batch: Any, loss: Any = None, *, seed: int = 0, dtype: str = "float64"
+) -> dict[str, Tensor]:
     """The gradient a rule computes for one batch; nothing is updated.
 
     Parameters
@@ -287,19 +319,29 @@ def gradient(circuit: Circuit | Network, rule: Rule, batch: Any, loss: Any = Non
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
     rule.refuse(network)
     if not isinstance(batch, Batch):
-        raise TaskError(f"A batch is a Batch(inputs, targets, weight), see bioplaus.tasks.Batch; this is of type {type(batch).__name__}.")
+        raise TaskError(
+            f"A batch is a Batch(inputs, targets, weight), see bioplaus.tasks.Batch; this is of type {type(batch).__name__}."
+        )
     batch = batch.to(network.device, network.dtype)
     steps = checked_inputs(network, batch.inputs).shape[:2]
     for name in ("targets", "weight"):
         shape = tuple(getattr(batch, name).shape)
         if shape[:2] != steps:
-            raise TaskError(f"The batch's {name} have shape {shape}, but its inputs have {steps[0]} steps of {steps[1]} samples: (time, batch, …) is expected of both.")
+            raise TaskError(
+                f"The batch's {name} have shape {shape}, but its inputs have {steps[0]} steps of {steps[1]} samples: (time, batch, …) is expected of both."
+            )
     chosen = loss if loss is not None else (squared if batch.targets.is_floating_point() else cross_entropy)
     return sequence(network, rule, own_tensors(rule, network, batch, seed), batch, chosen).gradients
 
 
 def align(
-    circuit: Circuit, task: Any, rules: Sequence[Rule], updates: int = 200, training: Training | None = None, seed: int = 0, every: int = 1
+    circuit: Circuit,
+    task: Any,
+    rules: Sequence[Rule],
+    updates: int = 200,
+    training: Training | None = None,
+    seed: int = 0,
+    every: int = 1,
 ) -> xarray.Dataset:
     """Many rules along one trajectory: the first drives, the others ride along, all are compared with BPTT.
 
@@ -323,7 +365,11 @@ def align(
     rows: list[list[list[tuple[float, float, float]]]] = []
     for u in range(updates):
         batch = task.batch(driver.generator, driver.training.batch).to(driver.training.device, driver.dtype)
-        true = sequence(driver.network, bptt(), {}, batch, task.loss, driver.regulariser).gradients if u % every == 0 else None
+        true = (
+            sequence(driver.network, bptt(), {}, batch, task.loss, driver.regulariser).gradients
+            if u % every == 0
+            else None
+        )
         row, step = [], None
         for trainer in trainers:
             outcome = sequence(driver.network, trainer.rule, trainer.theta, batch, task.loss, driver.regulariser)
@@ -341,11 +387,17 @@ def align(
     dims, at_updates = ("rule", "weight", "update"), np.arange(0, updates, every) + 1
     kinds = ("cosine", "norm_ratio", "relative_error")
     return xr.Dataset(
-        {k: (dims, v) for k, v in zip(kinds, values, strict=True)}, coords={"rule": labels, "weight": names, "update": at_updates}, attrs={"driver": labels[0]}
+        {k: (dims, v) for k, v in zip(kinds, values, strict=True)},
+        coords={"rule": labels, "weight": names, "update": at_updates},
+        attrs={"driver": labels[0]},
     )
 
 
 def _compare(mine: Tensor | None, true: Tensor) -> tuple[float, float, float]:
     if mine is None:
         return float("nan"), 0.0, 1.0
-    return cosine(mine.flatten(), true.flatten()), float(mine.norm() / true.norm()), float((mine - true).abs().max() / true.abs().max())
+    return (
+        cosine(mine.flatten(), true.flatten()),
+        float(mine.norm() / true.norm()),
+        float((mine - true).abs().max() / true.abs().max()),
+    )

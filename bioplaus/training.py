@@ -52,7 +52,11 @@ class Training:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
                 raise RunError(f"{name} is {value!r}; give a number ≥ 0.")
-        for name, known in (("optimiser", ("adam", "sgd")), ("apply", ("sequence", "window")), ("dtype", ("float32", "float64"))):
+        for name, known in (
+            ("optimiser", ("adam", "sgd")),
+            ("apply", ("sequence", "window")),
+            ("dtype", ("float32", "float64")),
+        ):
             if getattr(self, name) not in known:
                 raise RunError(unknown(name, str(getattr(self, name)), known))
         try:
@@ -60,7 +64,9 @@ class Training:
 
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
-            raise RunError(f"device is {self.device!r}, which torch cannot use here ({str(error).splitlines()[0]}). Use device='cpu'.") from error
+            raise RunError(
+                f"device is {self.device!r}, which torch cannot use here ({str(error).splitlines()[0]}). Use device='cpu'."
+            ) from error
 
     def describe(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}

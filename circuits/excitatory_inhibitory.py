@@ -45,7 +45,9 @@ def excitatory_inhibitory(
     E = round(units * fraction)
     sizes = {"E": E, "I": units - E}
     if min(sizes.values()) < 2 or not 0 < fan_in <= 1:
-        raise CircuitError(f"units={units} with fraction={fraction} gives {sizes}, fan_in={fan_in}: need at least 2 of each kind and 0 < fan_in ≤ 1.")
+        raise CircuitError(
+            f"units={units} with fraction={fraction} gives {sizes}, fan_in={fan_in}: need at least 2 of each kind and 0 < fan_in ≤ 1."
+        )
     cells = {"E": cell, "I": inhibitory if inhibitory is not None else cell}
     strength = {"E": gain, "I": gain * balance}
     projections = []
@@ -55,7 +57,15 @@ def excitatory_inhibitory(
             count = min(sizes[pre] - (pre == post), max(1, round(fan_in * sizes[pre])))
             projections.append(
                 Projection(
-                    name=f"W_{post}{pre}", source=pre, target=post, sign=sign, fan_in=count, autapses=False, init="gamma", gain=strength[pre], delay=delay
+                    name=f"W_{post}{pre}",
+                    source=pre,
+                    target=post,
+                    sign=sign,
+                    fan_in=count,
+                    autapses=False,
+                    init="gamma",
+                    gain=strength[pre],
+                    delay=delay,
                 )
             )
     populations = {n: Population(c, sizes[n], None if c.spiking else {}) for n, c in cells.items()}

@@ -48,17 +48,28 @@ def recurrent(
     cells = [cell] if isinstance(cell, Cell) else list(cell)
     sizes = [units] if isinstance(units, int) else list(units)
     if len(cells) != len(sizes):
-        raise CircuitError(f"{len(cells)} cell types but {len(sizes)} sizes (units={units}); give one size per cell type.")
+        raise CircuitError(
+            f"{len(cells)} cell types but {len(sizes)} sizes (units={units}); give one size per cell type."
+        )
     names = ["cortex"] if len(cells) == 1 else [f"{c.name or 'cells'}{i}" for i, c in enumerate(cells)]
     label = lambda *parts: "_".join(parts if len(cells) > 1 else parts[:1])  # noqa: E731
     projections = []
     for post, c in zip(names, cells, strict=True):
-        projections.append(Projection(name=label("W_in", post), source="input", target=post, gain=input_gain, init=init))
+        projections.append(
+            Projection(name=label("W_in", post), source="input", target=post, gain=input_gain, init=init)
+        )
         for pre in names:
             own = autapses if autapses is not None else not c.spiking
             projections.append(
                 Projection(
-                    name=label("W_rec", post, pre), source=pre, target=post, gain=gain, init=init, fan_in=fan_in, delay=delay, autapses=own
+                    name=label("W_rec", post, pre),
+                    source=pre,
+                    target=post,
+                    gain=gain,
+                    init=init,
+                    fan_in=fan_in,
+                    delay=delay,
+                    autapses=own,
                 )
             )
     populations = {}

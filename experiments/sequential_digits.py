@@ -88,11 +88,18 @@ def percent(curves):
 def table(results):
     """Held-out accuracy; and over the first fifth of training, where most is learned, agreement with the true gradients."""
     rows = results.table(("test_score", "test_loss"))
-    names = {"alignment": "cosine of weight gradient", "prediction": "cosine of prediction", "prediction_ratio": "norm of prediction"}
+    names = {
+        "alignment": "cosine of weight gradient",
+        "prediction": "cosine of prediction",
+        "prediction_ratio": "norm of prediction",
+    }
     for column, name in names.items():
         if any(column in run.metrics for runs in results.values() for run in runs):
             curves = results.curves(column)
-            early = {label: float(values[:, updates <= updates.max() / 5].mean()) for label, (updates, values) in curves.items()}
+            early = {
+                label: float(values[:, updates <= updates.max() / 5].mean())
+                for label, (updates, values) in curves.items()
+            }
             rows[f"early {name}"] = [early.get(label, float("nan")) for label in rows["arm"]]
     return rows
 

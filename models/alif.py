@@ -5,7 +5,14 @@ from bioplaus.cell import Cell, triangular
 
 
 def alif(
-    *, tau_m=20 * ms, tau_a=200 * ms, threshold=0.6, beta=0.0174, dampening=0.3, refractory=5 * ms, differentiate=("jumps",)
+    *,
+    tau_m=20 * ms,
+    tau_a=200 * ms,
+    threshold=0.6,
+    beta=0.0174,
+    dampening=0.3,
+    refractory=5 * ms,
+    differentiate=("jumps",),
 ) -> Cell:
     """LIF whose threshold rises by beta at every spike and decays with τ_a.
 

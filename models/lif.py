@@ -5,7 +5,13 @@ from bioplaus.cell import Cell, triangular
 
 
 def lif(
-    *, tau_m=20 * ms, threshold=0.6, dampening=0.3, refractory=5 * ms, hard_reset: bool = False, differentiate=("jumps",)
+    *,
+    tau_m=20 * ms,
+    threshold=0.6,
+    dampening=0.3,
+    refractory=5 * ms,
+    hard_reset: bool = False,
+    differentiate=("jumps",),
 ) -> Cell:
     """Leaky integrate-and-fire, τ_m dv/dt = −v + I; spike at v > threshold.
 

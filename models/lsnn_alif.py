@@ -7,7 +7,15 @@ from bioplaus.cell import Cell, triangular
 
 
 def lsnn_alif(
-    *, tau_m=20 * ms, tau_a=2000 * ms, threshold=0.6, beta=0.0174, dampening=0.3, refractory=0, scale_input: bool = False, dt=1 * ms
+    *,
+    tau_m=20 * ms,
+    tau_a=2000 * ms,
+    threshold=0.6,
+    beta=0.0174,
+    dampening=0.3,
+    refractory=0,
+    scale_input: bool = False,
+    dt=1 * ms,
 ) -> Cell:
     """v_t = α v_{t−1} + g i_t − threshold z_{t−1}, a_t = ρ a_{t−1} + z_{t−1}, z_t = [v_t > threshold + beta a_t].
 
@@ -34,6 +42,8 @@ def lsnn_alif(
         reset="v -= threshold/decay; a += 1/decay_a",
         surrogate=triangular(dampening),
         refractory=refractory,
-        parameters=dict(decay=decay, decay_a=decay_a, gain=1 - decay if scale_input else 1.0, threshold=threshold, beta=beta),
+        parameters=dict(
+            decay=decay, decay_a=decay_a, gain=1 - decay if scale_input else 1.0, threshold=threshold, beta=beta
+        ),
         source="doi:10.1038/s41467-020-17236-y",
     )

@@ -6,7 +6,9 @@ from bioplaus import ms
 from bioplaus.cell import Cell, triangular
 
 
-def lsnn_lif(*, tau_m=20 * ms, threshold=0.6, dampening=0.3, refractory=0, scale_input: bool = False, dt=1 * ms) -> Cell:
+def lsnn_lif(
+    *, tau_m=20 * ms, threshold=0.6, dampening=0.3, refractory=0, scale_input: bool = False, dt=1 * ms
+) -> Cell:
     """v_t = α v_{t−1} + g i_t − threshold z_{t−1}, z_t = [v_t > threshold], α = exp(−dt/τ_m).
 
     The reset acts one step after the spike and is not decayed in that step; here it is written at the spike and divided by

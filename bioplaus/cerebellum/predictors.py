@@ -38,7 +38,10 @@ class Linear:
     """g = h Aᵀ + b, zero-initialised: parallel fibres straight onto the output."""
 
     def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Theta:
-        return {"A": torch.zeros(outputs, inputs, dtype=dtype, device=device), "b": torch.zeros(outputs, dtype=dtype, device=device)}
+        return {
+            "A": torch.zeros(outputs, inputs, dtype=dtype, device=device),
+            "b": torch.zeros(outputs, dtype=dtype, device=device),
+        }
 
     def predict(self, theta: Theta, h: Tensor) -> Tensor:
         return h @ theta["A"].T + theta["b"]
@@ -70,8 +73,17 @@ class MLP:
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, (tuple, list)) or not self.hidden:
-            raise checks.refusal(RuleError, "hidden of an mlp predictor", self.hidden, "the size of each hidden layer, e.g. (300,) or (400, 400)")
-        object.__setattr__(self, "hidden", tuple(checks.whole(RuleError, "The size of a hidden layer", n, most=10**6) for n in self.hidden))
+            raise checks.refusal(
+                RuleError,
+                "hidden of an mlp predictor",
+                self.hidden,
+                "the size of each hidden layer, e.g. (300,) or (400, 400)",
+            )
+        object.__setattr__(
+            self,
+            "hidden",
+            tuple(checks.whole(RuleError, "The size of a hidden layer", n, most=10**6) for n in self.hidden),
+        )
         checks.word(RuleError, "train of an mlp predictor", self.train, ("all", "output"))
 
     def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Theta:
@@ -79,7 +91,9 @@ class MLP:
         sizes = (inputs, *self.hidden)
         for i, (m, n) in enumerate(zip(sizes, self.hidden, strict=False)):
             prefix = "" if self.train == "all" else "fixed_"
-            theta[f"{prefix}A{i}"] = (torch.randn(n, m, generator=generator, dtype=torch.float64) * (2 / m) ** 0.5).to(dtype=dtype, device=device)
+            theta[f"{prefix}A{i}"] = (torch.randn(n, m, generator=generator, dtype=torch.float64) * (2 / m) ** 0.5).to(
+                dtype=dtype, device=device
+            )
             theta[f"{prefix}b{i}"] = torch.zeros(n, dtype=dtype, device=device)
         theta["A"] = torch.zeros(outputs, sizes[-1], dtype=dtype, device=device)
         theta["b"] = torch.zeros(outputs, dtype=dtype, device=device)

@@ -36,7 +36,11 @@ class Layout:
     def vector(self, state: State) -> Tensor:
         """h of a state, (batch, size)."""
         populations, filtered = state
-        pick = {"s": lambda i, j: populations[i].s[j], "y": lambda i, a: populations[i].y[a], "f": lambda i, _: filtered[i]}
+        pick = {
+            "s": lambda i, j: populations[i].s[j],
+            "y": lambda i, a: populations[i].y[a],
+            "f": lambda i, _: filtered[i],
+        }
         return torch.cat([pick[kind](i, j) for kind, i, j, _ in self.blocks], -1)
 
     def vectors(self, window: Window) -> Tensor:
@@ -56,7 +60,11 @@ class Layout:
 
     def flat(self, credit: Credit, like: Tensor) -> Tensor:
         """A credit as a row vector over h, shaped like ``like`` (…, size)."""
-        pick = {"s": lambda i, j: credit.s[i][j], "y": lambda i, a: credit.y[i][a], "f": lambda i, _: credit.filtered[i]}
+        pick = {
+            "s": lambda i, j: credit.s[i][j],
+            "y": lambda i, a: credit.y[i][a],
+            "f": lambda i, _: credit.filtered[i],
+        }
         parts = []
         for kind, i, j, n in self.blocks:
             part = pick[kind](i, j)
@@ -76,5 +84,7 @@ class Layout:
     def jacobian(self, linear: Linear) -> Tensor:
         """J of a one-step window, (batch, size at t, size at t − 1)."""
         batch = linear.window.x.shape[1]
-        basis = torch.eye(self.size, dtype=self.network.dtype, device=self.network.device)[:, None, :].expand(-1, batch, -1)
+        basis = torch.eye(self.size, dtype=self.network.dtype, device=self.network.device)[:, None, :].expand(
+            -1, batch, -1
+        )
         return self.back(linear, basis).transpose(0, 1)

@@ -29,15 +29,24 @@ class Population:
 
     def __post_init__(self) -> None:
         if not isinstance(self.cell, Cell):
-            raise checks.refusal(CircuitError, "The cell of a population", self.cell, "a Cell, such as bp.model('lif') makes")
+            raise checks.refusal(
+                CircuitError, "The cell of a population", self.cell, "a Cell, such as bp.model('lif') makes"
+            )
         object.__setattr__(self, "size", checks.whole(CircuitError, "The size of a population", self.size))
         if self.bias is None:
             return
         if not isinstance(self.bias, Mapping):
-            raise checks.refusal(CircuitError, "The bias of a population", self.bias, "None or a mapping of channel to number, such as {'I': 0.0}")
+            raise checks.refusal(
+                CircuitError,
+                "The bias of a population",
+                self.bias,
+                "None or a mapping of channel to number, such as {'I': 0.0}",
+            )
         stray = sorted(str(k) for k in self.bias if k not in self.cell.inputs)
         if stray:
-            raise CircuitError(f"The bias of a population names {', '.join(stray)}; its input channels are {', '.join(self.cell.inputs)}.")
+            raise CircuitError(
+                f"The bias of a population names {', '.join(stray)}; its input channels are {', '.join(self.cell.inputs)}."
+            )
         for channel, value in self.bias.items():
             checks.number(CircuitError, f"The bias of channel {channel}", value)
 
@@ -83,9 +92,17 @@ class Projection:
         if self.delay is not None:
             most = 0 if external else LONGEST
             if external and not (isinstance(self.delay, int) and self.delay == 0):
-                raise CircuitError(f"The delay {who} is {self.delay!r}; external input has none: it acts in its own step.")
-            object.__setattr__(self, "delay", checks.whole(CircuitError, f"The delay {who} (in steps)", self.delay, 0 if external else 1, most))
-        if self.sign is not None and not (isinstance(self.sign, int) and not isinstance(self.sign, bool) and self.sign in (1, -1)):
+                raise CircuitError(
+                    f"The delay {who} is {self.delay!r}; external input has none: it acts in its own step."
+                )
+            object.__setattr__(
+                self,
+                "delay",
+                checks.whole(CircuitError, f"The delay {who} (in steps)", self.delay, 0 if external else 1, most),
+            )
+        if self.sign is not None and not (
+            isinstance(self.sign, int) and not isinstance(self.sign, bool) and self.sign in (1, -1)
+        ):
             raise checks.refusal(CircuitError, f"The sign {who}", self.sign, "+1, −1 or None")
         if self.fan_in is not None:
             object.__setattr__(self, "fan_in", checks.whole(CircuitError, f"fan_in {who}", self.fan_in))
@@ -151,34 +168,58 @@ class Circuit:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dt", checks.seconds(CircuitError, "dt", self.dt, "1*ms"))
-        object.__setattr__(self, "inputs", checks.whole(CircuitError, "inputs (the number of external input lines)", self.inputs, least=0))
+        object.__setattr__(
+            self,
+            "inputs",
+            checks.whole(CircuitError, "inputs (the number of external input lines)", self.inputs, least=0),
+        )
         checks.word(CircuitError, "The name of a circuit", self.name)
-        if not isinstance(self.populations, Mapping) or not self.populations or not all(isinstance(p, Population) for p in self.populations.values()):
-            raise checks.refusal(CircuitError, "populations", self.populations, "a mapping of name to Population, at least one")
-        if not isinstance(self.projections, (tuple, list)) or not all(isinstance(p, Projection) for p in self.projections):
+        if (
+            not isinstance(self.populations, Mapping)
+            or not self.populations
+            or not all(isinstance(p, Population) for p in self.populations.values())
+        ):
+            raise checks.refusal(
+                CircuitError, "populations", self.populations, "a mapping of name to Population, at least one"
+            )
+        if not isinstance(self.projections, (tuple, list)) or not all(
+            isinstance(p, Projection) for p in self.projections
+        ):
             raise checks.refusal(CircuitError, "projections", self.projections, "a tuple of Projection")
         if not isinstance(self.readout, Readout):
             raise checks.refusal(CircuitError, "readout", self.readout, "a Readout, such as Readout(size=2)")
         if self.cerebellum is not None and not hasattr(self.cerebellum, "predict"):
-            raise checks.refusal(CircuitError, "cerebellum", self.cerebellum, "None or a predictor, such as bp.predictor('linear') makes")
+            raise checks.refusal(
+                CircuitError, "cerebellum", self.cerebellum, "None or a predictor, such as bp.predictor('linear') makes"
+            )
         for name in self.populations:
             if checks.word(CircuitError, "The name of a population", name) == INPUT:
                 raise CircuitError("A population cannot be called 'input': that names the external input.")
         names = [p.name for p in self.projections] + ["W_out", "b_out"] + self._biases()
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            raise CircuitError(f"Several weights would be called {', '.join(twice)}. Name each projection differently, and not like a bias or the readout's weights.")
+            raise CircuitError(
+                f"Several weights would be called {', '.join(twice)}. Name each projection differently, and not like a bias or the readout's weights."
+            )
         object.__setattr__(self, "projections", tuple(self._completed(p) for p in self.projections))
         sources = self.readout.sources if self.readout.sources is not None else tuple(self.populations)
         for source in sources:
             self._population(source, "the readout's sources")
         object.__setattr__(self, "readout", replace(self.readout, sources=sources))
         tau = self.readout.tau
-        object.__setattr__(self, "kappa", 0.0 if tau is None else exp(-self.dt / checks.seconds(CircuitError, "The readout's time constant", tau, "20*ms")))
+        object.__setattr__(
+            self,
+            "kappa",
+            0.0
+            if tau is None
+            else exp(-self.dt / checks.seconds(CircuitError, "The readout's time constant", tau, "20*ms")),
+        )
 
     def _biases(self) -> list[str]:
         """What the learned biases are called."""
-        return ["b" if len(self.populations) == 1 else f"b_{n}" for n, p in self.populations.items() if p.bias is not None]
+        return [
+            "b" if len(self.populations) == 1 else f"b_{n}" for n, p in self.populations.items() if p.bias is not None
+        ]
 
     def _population(self, name: str, where: str) -> Population:
         if name not in self.populations:
@@ -193,7 +234,9 @@ class Circuit:
         channels = p.channels if p.channels is not None else opened
         stray = set(channels) - set(cell.inputs)
         if stray:
-            raise CircuitError(f"Projection {p.name} targets channel {sorted(stray)}; '{p.target}' has {', '.join(cell.inputs)}.")
+            raise CircuitError(
+                f"Projection {p.name} targets channel {sorted(stray)}; '{p.target}' has {', '.join(cell.inputs)}."
+            )
         delay = (0 if external else 1) if p.delay is None else p.delay
         most = pre if p.autapses or p.source != p.target else pre - 1
         if p.fan_in is not None and p.fan_in > most:
@@ -218,7 +261,8 @@ class Circuit:
             "dt": f"{self.dt * 1e3!r} ms",
             "inputs": self.inputs,
             "populations": {
-                n: {"size": p.size, "bias": None if p.bias is None else dict(p.bias), "cell": p.cell.describe()} for n, p in self.populations.items()
+                n: {"size": p.size, "bias": None if p.bias is None else dict(p.bias), "cell": p.cell.describe()}
+                for n, p in self.populations.items()
             },
             "projections": [{k: v for k, v in vars(p).items() if v is not None} for p in self.projections],
             "cerebellum": None if self.cerebellum is None else self.cerebellum.describe(),

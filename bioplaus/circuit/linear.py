@@ -220,7 +220,11 @@ def to_h(
             a = channels(network, I[w.target], w)
             if a is not None:
                 W, old_y = network.weights[w.spec.name], y[w.source][w.age]
-                y[w.source][w.age] = torch.addmm(old_y, a, W) if old_y is not None and a.dim() == 2 == old_y.dim() else plus(old_y, a @ W)
+                y[w.source][w.age] = (
+                    torch.addmm(old_y, a, W)
+                    if old_y is not None and a.dim() == 2 == old_y.dim()
+                    else plus(old_y, a @ W)
+                )
     return I, Credit(tuple(s), tuple(map(tuple, y)), passed.filtered)
 
 
@@ -270,7 +274,14 @@ class Sweep:
 
 
 def sweep(
-    linear: Linear, direct: Credit, end: Credit | None = None, *, recurrent: bool = True, decay: float = 1.0, outputs: bool = False, states: bool = False
+    linear: Linear,
+    direct: Credit,
+    end: Credit | None = None,
+    *,
+    recurrent: bool = True,
+    decay: float = 1.0,
+    outputs: bool = False,
+    states: bool = False,
 ) -> Sweep:
     """Carry credit back over a window: backpropagation through time, or (recurrent=False) inside each neuron only.
 
@@ -308,7 +319,10 @@ def sweep(
         if decay != 1.0:
             credit = mapped(lambda a: None if a is None else a * decay, credit)
         if outputs:
-            own = [step.to_h(p, a)[1] if any(x is not None for x in a) else None for step, p, a in zip(steps, P[t], u, strict=True)]
+            own = [
+                step.to_h(p, a)[1] if any(x is not None for x in a) else None
+                for step, p, a in zip(steps, P[t], u, strict=True)
+            ]
         us.append(u)
         Is.append(I)
     us.reverse()
@@ -345,7 +359,9 @@ def _arrivals(direct: Credit, T: int) -> Callable[[Credit, int], Credit]:
         return changed
 
     def arrive(credit: Credit, t: int) -> Credit:
-        return Credit(put(credit.s, s, t), put(credit.y, y, t), put([credit.filtered], f, t)[0] if f else credit.filtered)
+        return Credit(
+            put(credit.s, s, t), put(credit.y, y, t), put([credit.filtered], f, t)[0] if f else credit.filtered
+        )
 
     return arrive
 
@@ -365,5 +381,9 @@ def weight_gradients(network: Network, window: Window, a_I: Sequence[Tensor | No
         a = channels(network, a_I[w.target], w)
         if a is not None:
             W = network.weights[w.spec.name]
-            gradients[w.spec.name] = (a.flatten(0, -2).T @ window.pre(w).flatten(0, -2)).view_as(W) if w.source != -2 else a.flatten(0, -2).sum(0)
+            gradients[w.spec.name] = (
+                (a.flatten(0, -2).T @ window.pre(w).flatten(0, -2)).view_as(W)
+                if w.source != -2
+                else a.flatten(0, -2).sum(0)
+            )
     return gradients

@@ -48,7 +48,8 @@ class Step(NamedTuple):
     def without_states(self) -> Step:
         """The same with outputs only, where nothing else will be asked for."""
         before, after = (
-            State(tuple([PopulationState((), p.y, None) for p in state.populations]), state.filtered) for state in (self.before, self.after)
+            State(tuple([PopulationState((), p.y, None) for p in state.populations]), state.filtered)
+            for state in (self.before, self.after)
         )
         return Step(before, (), self.u, self.active, after)
 
@@ -106,7 +107,16 @@ class Network:
             assert p.channels is not None
             channels = tuple(tuple(cell.inputs).index(c) for c in p.channels)
             source = -1 if p.source == INPUT else names.index(p.source)
-            self.wired.append(Wired(p, source, names.index(p.target), channels, channels == tuple(range(len(cell.inputs))), max((p.delay or 1) - 1, 0)))
+            self.wired.append(
+                Wired(
+                    p,
+                    source,
+                    names.index(p.target),
+                    channels,
+                    channels == tuple(range(len(cell.inputs))),
+                    max((p.delay or 1) - 1, 0),
+                )
+            )
             self._draw(p, circuit.inputs if source < 0 else circuit.populations[p.source].size, generator)
         for i, (name, population) in enumerate(circuit.populations.items()):
             if population.bias is not None:
@@ -115,7 +125,9 @@ class Network:
                 spec = Projection(name=label, source="1", target=name, channels=tuple(population.cell.inputs))
                 self.wired.append(Wired(spec, -2, i, channels, True))
                 values = [population.bias.get(c, 0.0) for c in population.cell.inputs]
-                self.weights[label] = self._tensor(torch.tensor(values, dtype=torch.float64)).repeat_interleave(population.size)
+                self.weights[label] = self._tensor(torch.tensor(values, dtype=torch.float64)).repeat_interleave(
+                    population.size
+                )
         assert circuit.readout.sources is not None
         self.sources = tuple(names.index(s) for s in circuit.readout.sources)
         read = sum(circuit.populations[names[s]].size for s in self.sources)
@@ -177,7 +189,9 @@ class Network:
                 raise CircuitError(f"There is no weight '{name}'. This network has {', '.join(self.weights)}.")
             tensor = torch.as_tensor(value).to(device=self.device, dtype=self.dtype)
             if tensor.shape != self.weights[name].shape:
-                raise CircuitError(f"Weight {name} has shape {tuple(tensor.shape)}, expected {tuple(self.weights[name].shape)} ([post, pre]).")
+                raise CircuitError(
+                    f"Weight {name} has shape {tuple(tensor.shape)}, expected {tuple(self.weights[name].shape)} ([post, pre])."
+                )
             if not bool(torch.isfinite(tensor).all()):
                 raise CircuitError(f"Weight {name} contains values that are not finite.")
             ready[name] = tensor
@@ -260,7 +274,9 @@ class Network:
             us.append(u)
             actives.append(active)
             after.append(PopulationState(s, (y, *before.y[:-1]), wait))
-        filtered = tuple(torch.lerp(after[s].y[0], f, self.kappa) for s, f in zip(self.sources, state.filtered, strict=False))
+        filtered = tuple(
+            torch.lerp(after[s].y[0], f, self.kappa) for s, f in zip(self.sources, state.filtered, strict=False)
+        )
         return Step(state, tuple(currents), tuple(us), tuple(actives), State(tuple(after), filtered))
 
     def read(self, state: State) -> tuple[Tensor, ...]:

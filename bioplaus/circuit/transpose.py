@@ -83,7 +83,9 @@ def _generate(pattern: Any, live: tuple[bool, ...]) -> Transpose:
     given = next((c for c in channels if c), "")
     side_by_side = ", ".join(c or "zero" for c in channels)
     if given and len(K) > 1:
-        lines = (f"    zero = torch.zeros_like({given})\n" if "" in channels else "") + f"    return torch.cat(({side_by_side}), -1)\n"
+        lines = (
+            f"    zero = torch.zeros_like({given})\n" if "" in channels else ""
+        ) + f"    return torch.cat(({side_by_side}), -1)\n"
     else:
         lines = f"    return {given or None}\n"
     source = (

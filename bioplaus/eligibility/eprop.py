@@ -82,11 +82,15 @@ class EProp:
         self._walk(linear.network, state, self._within(linear), None, state.keep_sum)
         return state
 
-    def forward(self, network: Network, state: Traces, linear: Linear, credit: Credit) -> tuple[dict[str, Tensor], Traces]:
+    def forward(
+        self, network: Network, state: Traces, linear: Linear, credit: Credit
+    ) -> tuple[dict[str, Tensor], Traces]:
         """Traces carried forward through the window, met by the credit of every step."""
         return self._walk(network, state, self._within(linear), credit, state.keep_sum), state
 
-    def _walk(self, network: Network, state: Traces, within: Linear, credit: Credit | None, summing: bool) -> dict[str, Tensor]:
+    def _walk(
+        self, network: Network, state: Traces, within: Linear, credit: Credit | None, summing: bool
+    ) -> dict[str, Tensor]:
         state.fresh = False
         T = len(within.window)
         known: dict[Any, Any] = {}
@@ -103,7 +107,9 @@ class EProp:
                 if summing:
                     trace.e_sum = trace.e.sum(0) if trace.e_sum is None else trace.e_sum + trace.e.sum(0)
                 for name, L, total in meetings:
-                    torch.baddbmm(total, L[t], getattr(trace, name).transpose(0, 1), out=total)  # Σ over the batch of L ⊗ e
+                    torch.baddbmm(
+                        total, L[t], getattr(trace, name).transpose(0, 1), out=total
+                    )  # Σ over the batch of L ⊗ e
             for _, _, total in meetings:
                 _place(out, network, trace, total.squeeze(1))
         return out
@@ -123,7 +129,9 @@ class EProp:
                 _place(out, network, trace, c[:, None] * trace.e_sum)
         return out
 
-    def window(self, network: Network, state: Traces, linear: Linear, credit: Credit, last: bool) -> tuple[dict[str, Tensor], Traces]:
+    def window(
+        self, network: Network, state: Traces, linear: Linear, credit: Credit, last: bool
+    ) -> tuple[dict[str, Tensor], Traces]:
         within = self._within(linear)
         gradients, start = self._back(within, credit)
         untouched = state.fresh  # nothing came in
@@ -140,7 +148,9 @@ class EProp:
         if not untouched:
             self._met(network, state, within, start, gradients)
         if not last:
-            self._walk(network, state, within, None, summing=False)  # traces at the window's end; Σ e is complete without it
+            self._walk(
+                network, state, within, None, summing=False
+            )  # traces at the window's end; Σ e is complete without it
         return gradients, state
 
     def _back(self, within: Linear, credit: Credit) -> tuple[dict[str, Tensor], Credit]:
@@ -161,7 +171,9 @@ class EProp:
         """Add what earlier windows left in the traces: credit for h before the window, met by its derivatives."""
         for trace in state.items:
             p = trace.wired.target
-            pairs = [(start.s[p][m], d) for m, d in _before(trace, within.partials[p]).items()] + [(start.y[p][0], trace.e)]
+            pairs = [(start.s[p][m], d) for m, d in _before(trace, within.partials[p]).items()] + [
+                (start.y[p][0], trace.e)
+            ]
             pairs += [(f, trace.e_bar) for s, f in zip(network.sources, start.filtered, strict=False) if s == p]
             for a, derivative in pairs:
                 if a is not None and derivative is not None:
@@ -173,7 +185,9 @@ def _meetings(network: Network, trace: Trace, credit: Credit | None) -> list[tup
     if credit is None:
         return []
     p = trace.wired.target
-    pairs = [("e", credit.y[p][0])] + [("e_bar", f) for s, f in zip(network.sources, credit.filtered, strict=False) if s == p]
+    pairs = [("e", credit.y[p][0])] + [
+        ("e_bar", f) for s, f in zip(network.sources, credit.filtered, strict=False) if s == p
+    ]
     zero = torch.zeros_like(trace.e[0]).unsqueeze(1)
     return [(name, c.transpose(1, 2).unsqueeze(2), zero.clone()) for name, c in pairs if c is not None]
 

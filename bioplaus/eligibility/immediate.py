@@ -30,11 +30,17 @@ class Immediate:
     def step(self, state: None, linear: Linear) -> None:
         return None
 
-    def gradient(self, network: Network, state: None, linear: Linear, credit: tuple[Tensor | None, ...]) -> dict[str, Tensor]:
+    def gradient(
+        self, network: Network, state: None, linear: Linear, credit: tuple[Tensor | None, ...]
+    ) -> dict[str, Tensor]:
         return weight_gradients(network, linear.window, credit)
 
-    def forward(self, network: Network, state: None, linear: Linear, credit: tuple[Tensor | None, ...]) -> tuple[dict[str, Tensor], None]:
+    def forward(
+        self, network: Network, state: None, linear: Linear, credit: tuple[Tensor | None, ...]
+    ) -> tuple[dict[str, Tensor], None]:
         return weight_gradients(network, linear.window, credit), None
 
-    def window(self, network: Network, state: None, linear: Linear, credit: Any, last: bool) -> tuple[dict[str, Tensor], None]:
+    def window(
+        self, network: Network, state: None, linear: Linear, credit: Any, last: bool
+    ) -> tuple[dict[str, Tensor], None]:
         return weight_gradients(network, linear.window, credit), None

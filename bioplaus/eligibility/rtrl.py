@@ -104,7 +104,9 @@ class Basis:
                 for row, k in enumerate(w.channels):
                     g: Entry = parts[w.target].G[j][k]
                     if g is not None:
-                        own[:, row] += pre[:, :, None] * (g if isinstance(g, float) else g.expand(pre.shape[0], n)[:, None, :])
+                        own[:, row] += pre[:, :, None] * (
+                            g if isinstance(g, float) else g.expand(pre.shape[0], n)[:, None, :]
+                        )
 
     def outputs(self, P: Tensor, parts: tuple[Partials, ...], population: int) -> Tensor:
         """ψP: dy/dW of a population, (batch, unit, weights)."""
@@ -151,7 +153,11 @@ class RTRL:
         basis = Basis(network)
         parts = tuple(split(p, 1)[0] for p in linear.partials)
         now, before = Half(parts, linear.transposes, linear.at_steps()[0]), state.last
-        P = torch.bmm(basis.jacobian(now, before, state.P.shape[0]), state.P) if before is not None else torch.zeros_like(state.P)
+        P = (
+            torch.bmm(basis.jacobian(now, before, state.P.shape[0]), state.P)
+            if before is not None
+            else torch.zeros_like(state.P)
+        )
         basis.add_immediate(P, parts, linear)
         filtered = state.filtered
         if filtered is not None:
@@ -182,14 +188,21 @@ class RTRL:
 
     def summed(self, network: Network, state: Influence, credit: Credit) -> dict[str, Tensor]:
         assert state.total is not None
-        parts = [c if c is not None else state.P.new_zeros(p.size) for (c, *_), p in zip(credit.y, network.populations, strict=True)]
+        parts = [
+            c if c is not None else state.P.new_zeros(p.size)
+            for (c, *_), p in zip(credit.y, network.populations, strict=True)
+        ]
         return Basis(network).spread(torch.cat(parts) @ state.total)
 
-    def window(self, network: Network, state: Influence, linear: Linear, credit: Credit, last: bool) -> tuple[dict[str, Tensor], Influence]:
+    def window(
+        self, network: Network, state: Influence, linear: Linear, credit: Credit, last: bool
+    ) -> tuple[dict[str, Tensor], Influence]:
         """The influence is its own carrier across steps: a window is walked step by step."""
         return self.forward(network, state, linear, credit)
 
-    def forward(self, network: Network, state: Influence, linear: Linear, credit: Credit) -> tuple[dict[str, Tensor], Influence]:
+    def forward(
+        self, network: Network, state: Influence, linear: Linear, credit: Credit
+    ) -> tuple[dict[str, Tensor], Influence]:
         total: dict[str, Tensor] = {}
         for t, step in enumerate(linear.window.steps):
             one = Linear(network, Window(network, [step], linear.window.x[t : t + 1]))

@@ -36,7 +36,11 @@ def plan(part: Partials, k: int) -> Plan:
 
     def feeds(i: int, j: int) -> bool:
         """u_j at t−1 → u_i at t, inside the neuron"""
-        through_s = any(part.F[i][m] is not None and (part.Ru[m][j] is not None or (part.ry[m] is not None and part.psi[j] is not None)) for m in S)
+        through_s = any(
+            part.F[i][m] is not None
+            and (part.Ru[m][j] is not None or (part.ry[m] is not None and part.psi[j] is not None))
+            for m in S
+        )
         return through_s or (part.E[i] is not None and part.psi[j] is not None)
 
     reach = {i for i in S if part.G[i][k] is not None}
@@ -50,9 +54,15 @@ def plan(part: Partials, k: int) -> Plan:
         bad = set()
         for i in shared:
             sources = [m for m in S if part.F[i][m] is not None]
-            constant = isinstance(part.G[i][k], float | None) and part.E[i] is None and all(isinstance(part.F[i][m], float) for m in sources)
+            constant = (
+                isinstance(part.G[i][k], float | None)
+                and part.E[i] is None
+                and all(isinstance(part.F[i][m], float) for m in sources)
+            )
             plain = all(
-                part.ry[m] is None and all(part.Ru[m][j] is None or (isinstance(part.Ru[m][j], float) and j in shared) for j in reach) for m in sources
+                part.ry[m] is None
+                and all(part.Ru[m][j] is None or (isinstance(part.Ru[m][j], float) and j in shared) for j in reach)
+                for m in sources
             )
             if not (constant and plain):
                 bad.add(i)
@@ -60,7 +70,12 @@ def plan(part: Partials, k: int) -> Plan:
             break
         shared -= bad
     own = reach - shared
-    stored = tuple(m for m in S if any(part.F[i][m] is not None for i in own) and (part.ry[m] is not None or any(part.Ru[m][j] is not None for j in reach)))
+    stored = tuple(
+        m
+        for m in S
+        if any(part.F[i][m] is not None for i in own)
+        and (part.ry[m] is not None or any(part.Ru[m][j] is not None for j in reach))
+    )
     return Plan(tuple(sorted(shared)), tuple(sorted(own)), stored, any(part.E[i] is not None for i in own))
 
 
@@ -242,7 +257,12 @@ def advance(trace: Trace, c: Coefficients, pre: Tensor, kappa: float) -> None:
     gather(trace.e, e_terms, last if trace.plan.output else None, c.e_e)
     fresh = trace.spare if len(trace.stored) > 1 else trace.stored
     for m, old in enumerate(trace.stored):
-        terms: list[Term] = [*zip(c.s_shared[m], shared, strict=True), (c.s_pre[m], pre), (c.s_e_last[m], last), (c.s_e[m], trace.e)]
+        terms: list[Term] = [
+            *zip(c.s_shared[m], shared, strict=True),
+            (c.s_pre[m], pre),
+            (c.s_e_last[m], last),
+            (c.s_e[m], trace.e),
+        ]
         terms += [(c.s_s[m][q], other) for q, other in enumerate(trace.stored) if q != m]
         gather(fresh[m], terms, old, c.s_s[m][m])
     if len(trace.stored) > 1:

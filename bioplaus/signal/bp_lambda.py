@@ -89,12 +89,16 @@ class BPLambda:
 
     def parameters(self, network: Network, generator: torch.Generator, context: int) -> dict[str, Tensor]:
         size = Layout(network).size
-        return which(self.predictor, network).init(size + (context if self.context else 0), size, generator, network.dtype, network.device)
+        return which(self.predictor, network).init(
+            size + (context if self.context else 0), size, generator, network.dtype, network.device
+        )
 
     def init(self, network: Network, batch: int) -> Carried:
         return Carried()
 
-    def credit(self, theta: dict[str, Tensor], state: Carried, observed: Observed) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor], Carried, dict[str, Any]]:
+    def credit(
+        self, theta: dict[str, Tensor], state: Carried, observed: Observed
+    ) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor], Carried, dict[str, Any]]:
         linear, layout, g_of = observed.linear, Layout(observed.network), which(self.predictor, observed.network)
         h = layout.vectors(linear.window)
         seen = observed.with_context(h) if self.context else h
@@ -125,7 +129,15 @@ class BPLambda:
         first = delta[0] + layout.flat(swept.start, delta[0])
         return torch.cat([first.unsqueeze(0), layout.over_time(swept.a_h[:-1])])
 
-    def _carry(self, g_of: Predictor, theta: dict[str, Tensor], trace: dict[str, Tensor] | None, layout: Layout, linear: Linear, seen: Tensor) -> dict[str, Tensor]:
+    def _carry(
+        self,
+        g_of: Predictor,
+        theta: dict[str, Tensor],
+        trace: dict[str, Tensor] | None,
+        layout: Layout,
+        linear: Linear,
+        seen: Tensor,
+    ) -> dict[str, Tensor]:
         """(2), forward over the window, times γλ J of its own last step."""
         for t, step in enumerate(linear.each()):
             now = g_of.jacobian(theta, seen[t])

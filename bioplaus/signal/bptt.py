@@ -1,6 +1,6 @@
 """The true future inside a window (Werbos 1990, doi:10.1109/5.58337; truncated: Williams & Peng 1990, doi:10.1162/neco.1990.2.4.490).
 
-    a_t = ψ_t q_t + J_{t+1}ᵀ a_{t+1}
+a_t = ψ_t q_t + J_{t+1}ᵀ a_{t+1}
 """
 
 from __future__ import annotations
@@ -38,5 +38,7 @@ class BPTT:
     def init(self, network: Network, batch: int) -> None:
         return None
 
-    def credit(self, theta: dict[str, Tensor], state: None, observed: Observed) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor], None, dict[str, Any]]:
+    def credit(
+        self, theta: dict[str, Tensor], state: None, observed: Observed
+    ) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor], None, dict[str, Any]]:
         return sweep(observed.linear, observed.direct()).a_I, {}, None, {}

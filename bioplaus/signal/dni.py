@@ -63,12 +63,16 @@ class DNI:
 
     def parameters(self, network: Network, generator: torch.Generator, context: int) -> dict[str, Tensor]:
         size = Layout(network).size
-        return which(self.predictor, network).init(size + (context if self.context else 0), size, generator, network.dtype, network.device)
+        return which(self.predictor, network).init(
+            size + (context if self.context else 0), size, generator, network.dtype, network.device
+        )
 
     def init(self, network: Network, batch: int) -> None:
         return None
 
-    def credit(self, theta: dict[str, Tensor], state: None, observed: Observed) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor], None, dict[str, Any]]:
+    def credit(
+        self, theta: dict[str, Tensor], state: None, observed: Observed
+    ) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor], None, dict[str, Any]]:
         layout, window, g_of = Layout(observed.network), observed.linear.window, which(self.predictor, observed.network)
         see = observed.with_context if self.context else _alone
         h_a, h_b = layout.vector(window.steps[0].before), layout.vector(window.steps[-1].after)
@@ -90,7 +94,12 @@ def _alone(h: Tensor) -> Tensor:
 def check_predictor(predictor: Any) -> None:
     """Refuse what predicts nothing."""
     if predictor is not None and not hasattr(predictor, "predict"):
-        raise checks.refusal(RuleError, "predictor", predictor, "a predictor, such as bp.predictor('mlp', hidden=(300,)) makes, its name, or None")
+        raise checks.refusal(
+            RuleError,
+            "predictor",
+            predictor,
+            "a predictor, such as bp.predictor('mlp', hidden=(300,)) makes, its name, or None",
+        )
 
 
 def which(predictor: Predictor | None, network: Network) -> Predictor:

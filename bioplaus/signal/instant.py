@@ -52,7 +52,9 @@ class Instant:
         checks.word(RuleError, "feedback", self.feedback, FEEDBACKS)
         checks.number(RuleError, "gain", self.gain)
         if checks.number(RuleError, "decay", self.decay, 0, 1) == 1:
-            raise RuleError("decay is 1, which would forget everything; it is the fraction that feedback and readout lose at each update: 0 ≤ decay < 1.")
+            raise RuleError(
+                "decay is 1, which would forget everything; it is the fraction that feedback and readout lose at each update: 0 ≤ decay < 1."
+            )
 
     def refuse(self, network: Network, steps: int | None) -> str | None:
         return None
@@ -67,7 +69,9 @@ class Instant:
     def init(self, network: Network, batch: int) -> None:
         return None
 
-    def credit(self, theta: dict[str, Tensor], state: None, observed: Observed) -> tuple[Credit, dict[str, Tensor], None, dict[str, Any]]:
+    def credit(
+        self, theta: dict[str, Tensor], state: None, observed: Observed
+    ) -> tuple[Credit, dict[str, Tensor], None, dict[str, Any]]:
         B = theta.get("B", theta.get("fixed_B"))
         own = {}
         if "B" in theta:  # Kolen–Pollack: the readout's own gradient

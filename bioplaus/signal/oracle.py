@@ -54,7 +54,9 @@ class Oracle:
     def init(self, network: Network, batch: int) -> None:
         return None
 
-    def credit(self, theta: dict[str, Tensor], state: None, observed: Observed) -> tuple[Any, dict[str, Tensor], None, dict[str, Any]]:
+    def credit(
+        self, theta: dict[str, Tensor], state: None, observed: Observed
+    ) -> tuple[Any, dict[str, Tensor], None, dict[str, Any]]:
         direct = observed.direct()
         if self.gives == "direct":
             return direct, {}, None, {}

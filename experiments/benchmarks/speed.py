@@ -41,7 +41,9 @@ class Given(bp.Task):
         return self.given
 
 
-def lstm_rows(device: str, batch: int = 50, units: int = 30, steps: int = 28) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def lstm_rows(
+    device: str, batch: int = 50, units: int = 30, steps: int = 28
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """BP(λ) with Adam on an LSTM that reads rows, and torch.nn.LSTM with BPTT and Adam on the same batch."""
     x, label = torch.rand(steps, batch, 28), torch.randint(10, (batch,))
     weight = torch.zeros(steps, batch)
@@ -103,10 +105,18 @@ class Spike(torch.autograd.Function):
         return grads[0] * 0.3 * torch.relu(1 - x.abs())
 
 
-def alif(device: str, schedule: str, batch: int = 32, units: int = 100, inputs: int = 40, steps: int = 2000) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def alif(
+    device: str, schedule: str, batch: int = 32, units: int = 100, inputs: int = 40, steps: int = 2000
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The gradient of e-prop on an ALIF circuit, and autograd BPTT through the same circuit."""
     circuit = bp.circuit(
-        "recurrent", cell=bp.model("alif", tau_a=2000 * ms), inputs=inputs, units=units, outputs=2, tau_out=20 * ms, input_gain=10.0
+        "recurrent",
+        cell=bp.model("alif", tau_a=2000 * ms),
+        inputs=inputs,
+        units=units,
+        outputs=2,
+        tau_out=20 * ms,
+        input_gain=10.0,
     )
     network = circuit.build(0, device=device)
     x = (torch.rand(steps, batch, inputs, generator=torch.Generator().manual_seed(0)) < 0.03).float().to(device)
@@ -132,7 +142,9 @@ def alif(device: str, schedule: str, batch: int = 32, units: int = 100, inputs: 
     return ours, theirs
 
 
-def paired(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int, device: str, inner: int = 1) -> dict[str, float]:
+def paired(
+    ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int, device: str, inner: int = 1
+) -> dict[str, float]:
     """Median seconds of each and the median of the pairwise ratio."""
 
     def clock(f: Callable[[], Any]) -> float:
@@ -157,7 +169,15 @@ def paired(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int, dev
 def peak(rule: str, steps: int, queue: Any) -> None:
     """In a fresh process: MiB by which the high-water mark rises while one online gradient is computed, inputs apart."""
     torch.set_num_threads(1)
-    circuit = bp.circuit("recurrent", cell=bp.model("alif"), inputs=40, units=100 if rule != "rtrl" else 30, outputs=2, tau_out=20 * ms, input_gain=10.0)
+    circuit = bp.circuit(
+        "recurrent",
+        cell=bp.model("alif"),
+        inputs=40,
+        units=100 if rule != "rtrl" else 30,
+        outputs=2,
+        tau_out=20 * ms,
+        input_gain=10.0,
+    )
     network = circuit.build(0)
     options = {"schedule": "online"}
 
@@ -174,7 +194,9 @@ def peak(rule: str, steps: int, queue: Any) -> None:
     queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 - data_mib)
 
 
-def memory(rules: tuple[str, ...] = ("eprop", "rflo", "rtrl"), lengths: tuple[int, ...] = (500, 5000)) -> list[dict[str, Any]]:
+def memory(
+    rules: tuple[str, ...] = ("eprop", "rflo", "rtrl"), lengths: tuple[int, ...] = (500, 5000)
+) -> list[dict[str, Any]]:
     """Peak memory of online rules against the length of the sequence."""
     rows = []
     context = multiprocessing.get_context("spawn")
@@ -201,8 +223,18 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for what, bound, pair, inner in (
         ("BP(1) update / torch.nn.LSTM BPTT; LSTM, batch 50, N 30, T 28", 5.0, lambda: lstm_rows(given.device), 20),
-        ("windowed e-prop / autograd BPTT; ALIF, batch 32, N 100, 40 in, T 2000", 0.6, lambda: alif(given.device, "window"), 1),
-        ("online e-prop / autograd BPTT; ALIF, batch 32, N 100, 40 in, T 2000", 3.0, lambda: alif(given.device, "online"), 1),
+        (
+            "windowed e-prop / autograd BPTT; ALIF, batch 32, N 100, 40 in, T 2000",
+            0.6,
+            lambda: alif(given.device, "window"),
+            1,
+        ),
+        (
+            "online e-prop / autograd BPTT; ALIF, batch 32, N 100, 40 in, T 2000",
+            3.0,
+            lambda: alif(given.device, "online"),
+            1,
+        ),
     ):
         measured = paired(*pair(), repeats=given.repeats, device=given.device, inner=inner)
         rows.append({"what": what, "bound": bound, **{k: round(v, 3) for k, v in measured.items()}})
