@@ -13,7 +13,7 @@ from torch import Tensor
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.linear import Linear, Window, add, at, roll, silent, to_h, to_u
-from bioplaus.errors import BioplausError, NumericalError, RuleError, RunError, TaskError, unknown
+from bioplaus.errors import BioplausError, NumericalError, RuleError, RunError, TaskError
 from bioplaus.rules import Rule, bptt
 from bioplaus.schedule import Outcome, RateRegulariser, sequence
 from bioplaus.signal import Observed
@@ -111,13 +111,14 @@ class Trainer:
                 held = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
                 if not held:  # a rider in `align`, whose circuit another rule moves
                     continue
-                norm = torch.stack(torch._foreach_norm(held)).norm()
+                norm = torch.nn.utils.get_total_norm(held)
                 if not bool(torch.isfinite(norm)):
                     raise NumericalError(
                         f"The gradient of update {self.update_index + 1} is not finite ({self._worst(gradients | own)}): lower the learning rate or set clip=1.0."
                     )
                 if self.training.clip is not None and float(norm) > self.training.clip:
-                    torch._foreach_mul_(held, self.training.clip / float(norm))
+                    for g in held:
+                        g.mul_(self.training.clip / float(norm))
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
             self.network.constrain()

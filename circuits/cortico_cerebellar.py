@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from bioplaus import circuit as composed
 from bioplaus.cerebellum import predictor
-from bioplaus.content.circuits.recurrent import recurrent
 from bioplaus.circuit import Circuit
 
 
@@ -26,4 +26,4 @@ def cortico_cerebellar(*, cerebellum: Any = "linear", hidden: tuple[int, ...] | 
     """
     options = {"hidden": tuple(hidden)} if hidden is not None else {}
     g = predictor(cerebellum, **options) if isinstance(cerebellum, str) else cerebellum
-    return recurrent(cerebellum=g, **{"name": "cortico_cerebellar", **cortex})
+    return composed("recurrent", cerebellum=g, **{"name": "cortico_cerebellar", **cortex})

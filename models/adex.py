@@ -1,6 +1,6 @@
 """Adaptive exponential integrate-and-fire neuron in biological units."""
 
-from bioplaus import mV, ms, nS, pA, pF
+from bioplaus import ms, mV, nS, pA, pF
 from bioplaus.cell import Cell, triangular
 
 

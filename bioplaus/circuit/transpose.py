@@ -13,7 +13,7 @@ step of every reverse sweep, so nothing is looked up and nothing multiplied by z
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -58,7 +58,7 @@ def _pattern(e: Any) -> Any:
     return "varying" if isinstance(e, Tensor) else e
 
 
-@lru_cache(maxsize=None)
+@cache
 def _generate(pattern: Any, live: tuple[bool, ...]) -> Transpose:
     count = 0
 

@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import Credit, Linear, at, channels, roll, silent, split, sweep, weight_gradients
+from bioplaus.circuit.linear import Credit, Linear, at, roll, silent, split, sweep, weight_gradients
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.transpose import Partials
 from bioplaus.declaration import Declaration

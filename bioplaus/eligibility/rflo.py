@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bioplaus.circuit.linear import Linear
-from bioplaus.circuit.transpose import Partials
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.transpose import Partials
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.eprop import EProp
 
@@ -30,12 +30,12 @@ class RFLO(EProp):
     def refuse(self, network: Network) -> str | None:
         for p in network.populations:
             derived = p.kernel.derived
-            old = {s.name for s in set().union(*(f.free_symbols for f in derived.f))}
+            used = {str(s) for s in set().union(*(f.free_symbols for f in derived.f))}
             moving = set(derived.states) | set(derived.inputs) | {"y", "not_refractory"}
             for i, s in enumerate(derived.states):
-                if {v.name for v in derived.F[i][i].free_symbols} & moving:
+                if {str(v) for v in derived.F[i][i].free_symbols} & moving:
                     return f"the leak of '{s}' in population '{p.name}' is not constant (it depends on the state, a gate or refractoriness), and rflo follows a constant leak only"
-            if "y" in old:
+            if "y" in used:
                 return f"population '{p.name}' feeds its own output back inside the neuron, so it has no plain leak"
         return None
 

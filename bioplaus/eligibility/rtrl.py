@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from bioplaus.circuit.linear import Credit, Linear, Window, at, silent, split, to_h, to_u
-from bioplaus.circuit.transpose import Partials, Transpose
 from bioplaus.circuit.network import Network, Wired
+from bioplaus.circuit.transpose import Partials, Transpose
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
 from bioplaus.symbolic.torch_source import Entry
@@ -104,9 +104,8 @@ class Basis:
                 for row, k in enumerate(w.channels):
                     g: Entry = parts[w.target].G[j][k]
                     if g is not None:
-                        own[:, row] += pre[:, :, None] * (
-                            g if isinstance(g, float) else g.expand(pre.shape[0], n)[:, None, :]
-                        )
+                        per_neuron = g.expand(pre.shape[0], n)[:, None, :] if isinstance(g, Tensor) else g
+                        own[:, row] += pre[:, :, None] * per_neuron
 
     def outputs(self, P: Tensor, parts: tuple[Partials, ...], population: int) -> Tensor:
         """ψP: dy/dW of a population, (batch, unit, weights)."""

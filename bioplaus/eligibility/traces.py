@@ -79,51 +79,14 @@ def plan(part: Partials, k: int) -> Plan:
     return Plan(tuple(sorted(shared)), tuple(sorted(own)), stored, any(part.E[i] is not None for i in own))
 
 
-class Coefficients(NamedTuple):
-    """What multiplies what in one step of the traces of one channel; entries, small as a neuron.
-
-    ``shared[i][j]``: shared trace j into i; ``shared_pre[i]``; ``e_*``: into e; ``s_*[m]``: into the stored s_m.
-    """
-
-    shared: tuple[tuple[Entry, ...], ...]
-    shared_pre: tuple[Entry, ...]
-    e_shared: tuple[Entry, ...]
-    e_pre: Entry
-    e_e: Entry
-    e_s: tuple[Entry, ...]
-    s_shared: tuple[tuple[Entry, ...], ...]
-    s_pre: tuple[Entry, ...]
-    s_e_last: tuple[Entry, ...]
-    s_s: tuple[tuple[Entry, ...], ...]
-    s_e: tuple[Entry, ...]
+def times(a: Entry, b: Entry) -> Entry:
+    """a·b, where None is zero."""
+    return None if a is None or b is None else a * b
 
 
-def coefficients(part: Partials, k: int, chosen: Plan) -> Coefficients:
-    """Gathered by what they multiply, so that each synapse is visited as few times as possible.
-
-    du_i = Σ F_im s_m + E_i e₋ + G_ik pre;   e = Σ ψ_i du_i;   s_m = Σ Ru_mi du_i + ry_m e
-    """
-    S, shared, own, stored = range(len(part.psi)), chosen.shared, chosen.own, chosen.stored
-
-    def total(products: Iterable[tuple[Entry, Entry]]) -> Entry:
-        out: Entry = None
-        for a, b in products:
-            out = _e_plus(out, _e_times(a, b))
-        return out
-
-    return Coefficients(
-        shared=tuple(tuple(total((part.F[i][m], part.Ru[m][j]) for m in S) for j in shared) for i in shared),
-        shared_pre=tuple(part.G[i][k] for i in shared),
-        e_shared=tuple(part.psi[i] for i in shared),
-        e_pre=total((part.psi[i], part.G[i][k]) for i in own),
-        e_e=total((part.psi[i], part.E[i]) for i in own) if chosen.output else None,
-        e_s=tuple(total((part.psi[i], part.F[i][m]) for i in own) for m in stored),
-        s_shared=tuple(tuple(part.Ru[m][i] for i in shared) for m in stored),
-        s_pre=tuple(total((part.Ru[m][i], part.G[i][k]) for i in own) for m in stored),
-        s_e_last=tuple(total((part.Ru[m][i], part.E[i]) for i in own) if chosen.output else None for m in stored),
-        s_s=tuple(tuple(total((part.Ru[m][i], part.F[i][q]) for i in own) for q in stored) for m in stored),
-        s_e=tuple(part.ry[m] for m in stored),
-    )
+def plus(a: Entry, b: Entry) -> Entry:
+    """a + b, where None is zero."""
+    return b if a is None else a if b is None else a + b
 
 
 def times(a: Entry, b: Entry) -> Entry:
@@ -156,7 +119,10 @@ class Coefficients(NamedTuple):
 
 
 def coefficients(part: Partials, k: int, chosen: Plan) -> Coefficients:
-    """Gathered by what they multiply, so that each synapse is visited as few times as possible."""
+    """Gathered by what they multiply, so that each synapse is visited as few times as possible.
+
+    du_i = Σ F_im s_m + E_i e₋ + G_ik pre;   e = Σ ψ_i du_i;   s_m = Σ Ru_mi du_i + ry_m e
+    """
     S, shared, own, stored = range(len(part.psi)), chosen.shared, chosen.own, chosen.stored
 
     def total(products: Iterable[tuple[Entry, Entry]]) -> Entry:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import Credit, Linear, silent
+from bioplaus.circuit.linear import Credit, Linear, plus, silent
 from bioplaus.circuit.network import Network
 
 
@@ -48,7 +48,7 @@ class Observed:
         if network.kappa:
             return credit._replace(filtered=tuple(parts), y=tuple(map(tuple, y)))
         for s, part in zip(network.sources, parts, strict=True):
-            y[s][0] = part if y[s][0] is None else y[s][0] + part
+            y[s][0] = plus(y[s][0], part)
         return credit._replace(y=tuple(map(tuple, y)))
 
     def with_context(self, h: Tensor) -> Tensor:

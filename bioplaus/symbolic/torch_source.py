@@ -46,7 +46,7 @@ class _Torch(StrPrinter):
         terms = []  # (number or None, what it multiplies)
         for a in (a for a in expr.args if self._moves(a)):
             factors = sp.Mul.make_args(a)
-            numbers = [f for f in factors if f.is_Number or (f.is_Symbol and f.name in self.scalars)]
+            numbers = [f for f in factors if f.is_Number or (f.is_Symbol and f.name in self.scalars)]  # type: ignore[attr-defined]
             terms.append((sp.Mul(*numbers) if numbers else None, [f for f in factors if f not in numbers]))
         # begin with what no fused call takes: a lone symbol or function
         terms.sort(key=lambda t: (t[0] is not None, len(t[1]) == 2))

@@ -157,7 +157,8 @@ def paired(
             torch.cuda.synchronize()
         return (time.perf_counter() - began) / inner
 
-    ours(), theirs()
+    ours()
+    theirs()
     pairs = [(clock(ours), clock(theirs)) for _ in range(repeats)]
     ratios = sorted(a / b for a, b in pairs)
     return {
