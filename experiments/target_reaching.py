@@ -1,9 +1,9 @@
 """Credit across a trial: how well a cerebellum predicts it, and what a cortex learns from the prediction.
 
 A cue at the first of ten steps asks for a point on the circle at the last, so that all but the readout learns from the
-future alone (the toy task of Pemberton & Costa 2024, arXiv 2401.07044). First the cortex is fixed, a random linear network
-with one target, and only the predictor learns: does it come to point where the true gradient points? Then cortex and
-predictor learn together, six targets, beside n-step synthetic gradients, truncated BPTT, e-prop and BPTT.
+future alone (Pemberton & Costa 2024, arXiv 2401.07044). First the cortex is fixed, a random linear network with one target,
+and only the predictor learns: does it come to point where the true gradient points? Then cortex and predictor learn
+together, six targets, beside n-step synthetic gradients, truncated BPTT, e-prop and BPTT.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,6 @@ class Config:
 AUTHORS = {"fixed BP(λ=0)": "cosine 0.21", "fixed BP(λ=0.5)": "cosine 0.45", "fixed BP(λ=1)": "cosine 0.86"}
 AUTHORS |= {"BP(λ=0)": "loss 0.495", "BP(λ=0.5)": "loss 0.482", "BP(λ=1)": "loss 0.105, unsteady"}
 AUTHORS |= {"TBPTT n=2": "loss 0.44", "TBPTT n=5": "loss 0.22", "BPTT": "loss 0.0004"}
-REACHED = ("BPTT", "BP(λ=1)", "DNI n=5", "TBPTT n=5")  # whose end points are drawn
 
 
 def target_reaching(config: Config = Config()) -> Experiment:
@@ -89,28 +88,22 @@ def setting(config: Config, targets: int):
     return task, bp.circuit("cortico_cerebellar", cell=bp.model("elman", rate=config.rate), **sizes, **weights)
 
 
-def curves(results, column, prefix=""):
-    """Curves of the arms with a learning cortex, or of those whose name begins with the prefix, without it."""
+def curves(results, column, still=None):
+    """Curves of the arms with a fixed cortex, with a learning one, or (None) of all; none if nothing was measured."""
     if not any(column in run.metrics for runs in results.values() for run in runs):
         return {}
-    measured = results.curves(column)
-    chosen = [name for name in measured if name.startswith("fixed ") == bool(prefix)]
-    return {name.removeprefix(prefix): measured[name] for name in chosen}
+    return {name: it for name, it in results.curves(column).items() if still in (None, name.startswith("fixed "))}
 
 
 def table(results):
     """Loss at half time and at the end (learning cortex), agreement with true gradients, and the authors' code."""
     rows = results.table(("test_loss",))
-    learns = ~rows["arm"].str.startswith("fixed ")
-    rows[["test loss", "test loss s.e.m."]] = rows[["test loss", "test loss s.e.m."]].where(learns)
-    cosines = {f"fixed {name}": curve for name, curve in curves(results, "prediction", "fixed ").items()}
-    cosines |= curves(results, "prediction")
-    ends = {name: bp.figures.mean_sem(values[:, -1:]) for name, (_, values) in cosines.items()}
-    losses, aligned = curves(results, "test_loss"), curves(results, "alignment")
+    rows.loc[rows["arm"].str.startswith("fixed "), ["test loss", "test loss s.e.m."]] = float("nan")
+    losses, cosines = curves(results, "test_loss", still=False), curves(results, "prediction")
+    aligned = curves(results, "alignment", still=False)
     columns = {
         "test loss at half time": {name: row[:, len(at) // 2 - 1].mean() for name, (at, row) in losses.items()},
-        "prediction cosine at the end": {name: mean[0] for name, (mean, _, _) in ends.items()},
-        "prediction cosine s.e.m.": {name: sem[0] for name, (_, sem, _) in ends.items()},
+        "prediction cosine at the end": {name: row[:, -1].mean() for name, (_, row) in cosines.items()},
         "prediction cosine, mean over training": {name: row.mean() for name, (_, row) in cosines.items()},
         "weight-gradient cosine, mean over training": {name: row.mean() for name, (_, row) in aligned.items()},
     }
@@ -122,17 +115,18 @@ def table(results):
 
 def fixed(results):
     results["fixed BP(λ=1)"]  # tells what is missing where these arms were left out
-    return bp.figures.alignment(curves(results, "prediction", "fixed "))
+    cosines = curves(results, "prediction", still=True)
+    return bp.figures.alignment({name.removeprefix("fixed "): curve for name, curve in cosines.items()})
 
 
 def learning(results):
     results["BPTT"]
-    return bp.figures.summary(curves(results, "test_loss"), quantity="Test loss", log=True)
+    return bp.figures.summary(curves(results, "test_loss", still=False), quantity="Test loss", log=True)
 
 
 def prediction(results):
     results["BP(λ=1)"]
-    return bp.figures.alignment(curves(results, "prediction"), most=10)
+    return bp.figures.alignment(curves(results, "prediction", still=False), most=10)
 
 
 def reached(results):
@@ -140,7 +134,7 @@ def reached(results):
     from bioplaus.figures.compose import above, done, letters
 
     ends = {}
-    for name in REACHED:
+    for name in ("BPTT", "BP(λ=1)", "DNI n=5", "TBPTT n=5"):
         trials = [run.recordings.isel(time=[-1]) for run in results[name]]
         ends[name] = {what: np.concatenate([trial[what] for trial in trials], 1) for what in ("output", "target")}
     with bp.figures.style():

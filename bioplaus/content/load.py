@@ -95,7 +95,7 @@ def factory(kind: str, name: str) -> Callable[..., Any]:
     return make
 
 
-def call(kind: str, name: str, **parameters: Any) -> Any:
+def call(kind: str, name: str, /, **parameters: Any) -> Any:
     """Call the factory, after checking that it takes these parameters.
 
     An experiment's factory takes one ``config``; single fields of the file's ``Config`` may be given instead.

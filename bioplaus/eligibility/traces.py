@@ -89,16 +89,6 @@ def plus(a: Entry, b: Entry) -> Entry:
     return b if a is None else a if b is None else a + b
 
 
-def times(a: Entry, b: Entry) -> Entry:
-    """a·b, where None is zero."""
-    return None if a is None or b is None else a * b
-
-
-def plus(a: Entry, b: Entry) -> Entry:
-    """a + b, where None is zero."""
-    return b if a is None else a if b is None else a + b
-
-
 class Coefficients(NamedTuple):
     """What multiplies what in one step of the traces of one channel; entries, small as a neuron.
 

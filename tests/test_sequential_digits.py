@@ -1,0 +1,53 @@
+"""The main experiment at reduced size, with the same code."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas
+import pytest
+
+import bioplaus as bp
+from bioplaus import content
+from bioplaus.runs import run_experiment
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory):
+    module = content.load("experiment", "sequential_digits")
+    config = module.Config()
+    learning = replace(config.training, updates=300, evaluate_every=100, align_every=100)
+    small = replace(config, training=learning, circuit=replace(config.circuit, units=48), seeds=(0,))
+    root = tmp_path_factory.mktemp("runs")
+    return run_experiment(module.sequential_digits(small), "sequential_digits", root=root), Path(root) / "sequential_digits"
+
+
+def test_the_cortex_learns_from_its_cerebellum(done) -> None:
+    results, _ = done
+    final = {label: float(scores[0]) for label, scores in results.final("test_score").items()}
+    assert final["BP(λ=1)"] > 0.8  # 0.87 to 0.93 over seeds at this size; chance is 0.1
+    assert final["BPTT"] > 0.9
+    assert final["BP(λ=0)"] < final["BP(λ=1)"]
+
+
+def test_the_predictions_are_used_and_point_somewhere(done) -> None:
+    results, _ = done
+    prediction = {label: values[0] for label, (_, values) in results.curves("prediction").items()}
+    assert set(prediction) == {"BP(λ=1)", "BP(λ=0)", "predictor off", "label-conditioned"}
+    assert prediction["label-conditioned"][1:].mean() > prediction["BP(λ=1)"][1:].mean() > 0.02
+    alignment = {label: values[0] for label, (_, values) in results.curves("alignment").items()}
+    assert alignment["BPTT"] == pytest.approx(1.0) and abs(alignment["BP(λ=1)"][1:] - 1).min() > 1e-3
+
+
+def test_table_and_figures_are_written(done) -> None:
+    results, folder = done
+    table = pandas.read_csv(folder / "table.csv")
+    assert list(table["arm"]) == list(results)
+    for name in ("summary", "learning", "prediction"):
+        for suffix in (".pdf", ".svg", ".png", ".csv"):
+            assert (folder / "figures" / f"{name}{suffix}").stat().st_size > 0
+
+
+def test_an_impossible_option_is_refused_before_anything_runs() -> None:
+    module = content.load("experiment", "sequential_digits")
+    with pytest.raises(bp.errors.BioplausError, match="data"):
+        module.sequential_digits(module.Config(task=module.Task(data="imagenet")))
