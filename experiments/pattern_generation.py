@@ -30,7 +30,7 @@ class Config:
     seeds: tuple[int, ...] = (0, 1, 2)  # each draws weights and feedback anew
 
 
-# Measured with the authors' code, github.com/IGITUGraz/eligibility_propagation, seed 0: loss at first → after so many trials.
+# Measured with the authors' code, github.com/IGITUGraz/eligibility_propagation, seed 0: loss, first → after so many trials.
 # Its BPTT stops gradients at recurrent spikes unless told otherwise, which makes it e-prop with symmetric feedback.
 AUTHORS = {"e-prop, random": "105.8 → 11.07 (500)", "e-prop, symmetric": "102.2 → 7.91 (400)"}
 AUTHORS["BPTT"] = "105.5 → 7.70 (500), spikes stopped"
@@ -39,8 +39,14 @@ AUTHORS["BPTT"] = "105.5 → 7.70 (500), spikes stopped"
 def pattern_generation(config: Config = Config()) -> Experiment:
     """Spiking circuit, sum of sines: random and symmetric e-prop, and BPTT."""
     task = bp.task("pattern_generation", steps=config.steps, inputs=config.inputs, pattern_seed=config.pattern_seed)
-    regulariser = {"rate_target": config.rate_target, "rate_strength": config.rate_strength}
-    training = Training(updates=config.updates, batch=1, lr=config.lr, optimiser="sgd", **regulariser)
+    training = Training(
+        updates=config.updates,
+        batch=1,
+        lr=config.lr,
+        optimiser="sgd",
+        rate_target=config.rate_target,
+        rate_strength=config.rate_strength,
+    )
     cortex, damped = (circuit(config, task, dampening) for dampening in (config.dampening, config.bptt_dampening))
     return Experiment(
         title="Pattern generation: a spiking circuit draws a sum of sines",
@@ -52,7 +58,8 @@ def pattern_generation(config: Config = Config()) -> Experiment:
         seeds=config.seeds,
         table=table,
         figures={"summary": summary, "activity": activity},
-        expected="loss, 80–140 at first, after 500 trials: e-prop with random feedback 7–15, with symmetric feedback 3–10, BPTT 10–30",
+        expected="loss, 80–140 at first, after 500 trials: e-prop with random feedback 7–15, with symmetric feedback "
+        "3–10, BPTT 10–30",
         references=("doi:10.1038/s41467-020-17236-y",),
     )
 

@@ -174,7 +174,7 @@ def peak(rule: str, steps: int, queue: Any) -> None:
         "recurrent",
         cell=bp.model("alif"),
         inputs=40,
-        units=100 if rule != "rtrl" else 30,
+        units=100 if rule != "rtrl" else 10,
         outputs=2,
         tau_out=20 * ms,
         input_gain=10.0,
@@ -202,7 +202,7 @@ def memory(
     rows = []
     context = multiprocessing.get_context("spawn")
     for rule in rules:
-        for steps in lengths if rule != "rtrl" else (lengths[0], lengths[0] * 4):
+        for steps in lengths if rule != "rtrl" else (lengths[0], lengths[1]):
             queue = context.Queue()
             process = context.Process(target=peak, args=(rule, steps, queue))
             process.start()
