@@ -49,6 +49,9 @@ Schedule = Online | Window
 #: step by step all the same, and memory stays flat  # chosen: 32 costs little memory and halves the time of small circuits
 BLOCK = 32
 
+#: steps of a window simulated before what its derivatives do not need is let go  # chosen: 200 steps of 32 × 100 neurons fit a cache
+STRETCH = 200
+
 
 @dataclass(frozen=True)
 class RateRegulariser:
@@ -152,48 +155,64 @@ def sequence(
         totals: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
         sums = [torch.zeros(p.size, dtype=network.dtype, device=network.device) for p in network.populations]
         outputs, value, infos, windows = [], 0.0, [], []
+        pointwise = getattr(future, "pointwise", False)
+        lean = not (keep_windows or future.reads_state)
         for start in range(0, T, K):
-            x, targets, weight = (a[start : start + K] for a in (batch.inputs, batch.targets, batch.weight))
-            window, state = roll(network, state, x, states=keep_windows or future.reads_state)
-            final = start + K >= T
-            linear = Linear(network, window)
-            o = network.output(window.seen())
-            value += float((loss.value(o, targets) * weight).sum()) / B
-            error = loss.error(o, targets) * weight[..., None]
-            outputs.append(o)
-            for i, total in enumerate(sums):
-                total += window.spikes(i).sum((0, 1))
-            _finite(network, window, o, start)
+            # a window is simulated in stretches, each reduced to what its derivatives need before the next begins
+            stop = min(start + K, T)
+            final = stop >= T
+            size = STRETCH if pointwise and lean and past.takes_stretches and not online else K
+            stretches: list[tuple[Linear, Tensor]] = []
+            for begin in range(start, stop, size):
+                x, targets, weight = (
+                    a[begin : min(begin + size, stop)] for a in (batch.inputs, batch.targets, batch.weight)
+                )
+                window, state = roll(network, state, x, states=not lean)
+                o = network.output(window.seen())
+                value += float((loss.value(o, targets) * weight).sum()) / B
+                outputs.append(o)
+                for i, total in enumerate(sums):
+                    total += window.spikes(i).sum((0, 1))
+                _finite(network, window, o, begin)
+                linear = Linear(network, window)
+                if stop - start > size:
+                    linear.freeze()
+                stretches.append((linear, loss.error(o, targets) * weight[..., None]))
+                if keep_windows:
+                    windows.append(window)
             means = [total / (T * B) for total in sums]
             extra = tuple(regulariser.credit(m, T) for m in means) if regulariser is not None and not summing else None
-            observed = Observed(network, linear, error, final, batch.context, extra)
-            credit, own, memory, info = future.credit(theta, memory, observed)
-            infos.append(info)
+            met: list[tuple[Linear, Any]] = []
+            gradients: dict[str, Tensor] = {}
+            own: dict[str, Tensor] = {}
+            for linear, error in stretches:
+                last = final and linear is stretches[-1][0]
+                observed = Observed(network, linear, error, last, batch.context, extra)
+                credit, more, memory, info = future.credit(theta, memory, observed)
+                infos.append(info)
+                met.append((linear, credit))
+                _add(own, more)
+                errors = error.flatten(0, -2)
+                _add(gradients, {"W_out": errors.T @ linear.window.seen().flatten(0, -2)})
+                if "b_out" in network.weights:
+                    _add(gradients, {"b_out": errors.sum(0)})
             if online:
-                gradients, trace = past.forward(network, trace, linear, credit)
+                new, trace = past.forward(network, trace, *met[0])
             else:
-                gradients, trace = past.window(network, trace, linear, credit, final)
+                new, trace = past.window(network, trace, met, final)
+            _add(gradients, new)
             if summing and final:
                 assert regulariser is not None
-                for name, g in past.summed(
-                    network, trace, _constant(network, [regulariser.credit(m, T) for m in means])
-                ).items():
-                    gradients[name] = gradients[name] + g if name in gradients else g
-            errors = error.flatten(0, -2)
-            gradients["W_out"] = errors.T @ window.seen().flatten(0, -2)
-            if "b_out" in network.weights:
-                gradients["b_out"] = errors.sum(0)
+                constant = _constant(network, [regulariser.credit(m, T) for m in means])
+                _add(gradients, past.summed(network, trace, constant))
             for name, mask in network.masks.items():
                 if name in gradients:
                     gradients[name] = gradients[name] * mask
             if apply is not None:
                 apply({n: g / B for n, g in gradients.items()}, {n: g / B for n, g in own.items()})
             else:
-                for total, new in zip(totals, (gradients, own), strict=True):
-                    for name, g in new.items():
-                        total[name] = total[name] + g if name in total else g
-            if keep_windows:
-                windows.append(window)
+                _add(totals[0], gradients)
+                _add(totals[1], own)
     names = [p.name for p in network.populations]
     return Outcome(
         gradients={n: g / B for n, g in totals[0].items()},
@@ -205,6 +224,11 @@ def sequence(
         state=state,
         windows=windows,
     )
+
+
+def _add(total: dict[str, Tensor], new: dict[str, Tensor]) -> None:
+    for name, g in new.items():
+        total[name] = total[name] + g if name in total else g
 
 
 def _constant(network: Network, credit: list[Tensor]) -> Credit:

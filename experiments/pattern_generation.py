@@ -95,6 +95,7 @@ def summary(results):
         bp.figures.panels.raster(axes[0, 0], spikes, time)
         bp.figures.panels.learning(axes[0, 1], curves, log=True)
         bp.figures.panels.traces(axes[1, 0], v, time, units=(0, 1, 2), spikes=spikes)
+        axes[1, 0].legend(ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0))
         bp.figures.panels.over_time(axes[1, 1], output, target, time)
         letters(axes)
         losses = {label: {"updates": updates, "loss": values} for label, (updates, values) in curves.items()}

@@ -121,7 +121,7 @@ def fixed(results):
 
 def learning(results):
     results["BPTT"]
-    return bp.figures.summary(curves(results, "test_loss", still=False), quantity="Test loss", log=True)
+    return bp.figures.summary(curves(results, "test_loss", still=False), quantity="Test loss", unit="", log=True)
 
 
 def prediction(results):
@@ -146,5 +146,5 @@ def reached(results):
             ax.set_aspect("equal", adjustable="box")
             ax.set(xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), title=name)
         marks = [*axes[0].plot([], "o", color="black", markersize=3), *axes[0].plot([], "x", color="#777777")]
-        above(figure, marks, ["output at the last step (one colour a target, every seed)", "target"], "")
+        above(figure, marks, ["output at the last step, every seed", "target"], "")
         return done(figure, ends)

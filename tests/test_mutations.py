@@ -184,9 +184,9 @@ def own_output_forgotten(patch: Patch) -> None:
 def traces_cut_at_window_borders(patch: Patch) -> None:
     real = EProp.window
 
-    def forgetful(self: EProp, network: Any, state: Any, linear: Any, credit: Any, last: bool) -> Any:
-        gradients, _ = real(self, network, state, linear, credit, last)
-        return gradients, self.init(network, linear.window.x.shape[1])
+    def forgetful(self: EProp, network: Any, state: Any, stretches: Any, last: bool) -> Any:
+        gradients, _ = real(self, network, state, stretches, last)
+        return gradients, self.init(network, stretches[0][0].window.x.shape[1])
 
     patch.setattr(EProp, "window", forgetful)
 

@@ -308,7 +308,7 @@ def test_where_computations_are_cut_for_speed_changes_nothing(c, monkeypatch):
     """Pieces of a reverse sweep and blocks of an online run, here much shorter than the sequence."""
     c = made(c)
     whole = {s: c.gradients(bp.rule("eprop", schedule=s)) for s in ("online", "window")}
-    monkeypatch.setattr("bioplaus.eligibility.eprop.PIECE", 4)
+    monkeypatch.setattr("bioplaus.schedule.STRETCH", 4)
     monkeypatch.setattr("bioplaus.schedule.BLOCK", 3)
     for name, g in whole.items():
         same(c.gradients(bp.rule("eprop", schedule=name)), g)

@@ -48,7 +48,14 @@ class Window:
         self._stacked: dict[Any, Tensor] = {}
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return self.x.shape[0]
+
+    def forget(self) -> None:
+        """Keep outputs and presynaptic signals, as far as they are stacked; the steps themselves are gone."""
+        self.steps = ()
+        self._stacked = {
+            key: value for key, value in self._stacked.items() if key == "seen" or key[0] in ("pre", "y_now")
+        }
 
     def _stack(self, key: Any, pick: Callable[[Step], Tensor]) -> Tensor:
         if key not in self._stacked:
@@ -147,13 +154,12 @@ class Linear:
             singles.append(single)
         return singles
 
-    def pieces(self, steps: int) -> list[tuple[slice, Linear]]:
-        """The window in pieces of at most ``steps``, so that what is stacked stays in the cache."""
-        T = len(self.window)
-        if T <= steps:
-            return [(slice(0, T), self)]
-        cuts = [slice(a, min(a + steps, T)) for a in range(0, T, steps)]
-        return [(c, Linear(self.network, Window(self.network, self.window.steps[c], self.window.x[c]))) for c in cuts]
+    def freeze(self) -> None:
+        """Compute all that sweeps and traces will ask for, and let go of the steps."""
+        assert self.transposes is not None and self.varying is not None
+        for w in self.network.learned:
+            self.window.pre(w)
+        self.window.forget()
 
 
 def split(e: Any, T: int) -> Any:

@@ -8,8 +8,8 @@ An eligibility is a frozen description with
 * ``step(state, linear)`` → state, forward in time, one step (``linear`` spans one step);
 * ``gradient(network, state, linear, credit)`` → {weight: Σ over batch}, for the step just taken;
 * ``forward(network, state, linear, credit)`` → ({weight: Σ}, state): the two above for every step of a window, weights held;
-* ``window(network, state, linear, credit, last)`` → ({weight: Σ}, state): the same gradient over many steps at once; ``last`` says that
-  no step follows, so that no trace need be carried on;
+* ``window(network, state, stretches, last)`` → ({weight: Σ}, state): the same gradient over a whole window at once, given as consecutive
+  (linear, credit); ``last`` says that no step follows, so that no trace need be carried on;
 * ``summed(network, state, credit)`` → {weight: Σ}: for credit that is constant over the sequence and known at its end (regularisers).
 """
 

@@ -19,20 +19,18 @@ signal in one matrix product. Differs from the paper in nothing but that; D is d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import Credit, Linear, at, roll, silent, split, sweep, weight_gradients
+from bioplaus.circuit.linear import Credit, Linear, roll, silent, split, sweep, weight_gradients
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.transpose import Partials
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.traces import Trace, Traces, advance, coefficients, plan
-
-#: steps whose partials are stacked at once in a reverse sweep  # chosen: 200 steps of 32 × 100 neurons fit a second-level cache
-PIECE = 200
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,9 @@ class EProp:
         half="past", credit="output", bias="exact", exact_when="given the credit for the output through all other neurons", causal=True, local=True,
         memory="n·m·S; m where D and G are constant", time="n·m·S", keeps="paths inside the neuron", reference="doi:10.1038/s41467-020-17236-y",
     )  # fmt: skip
+
+    #: whether a window may come as stretches that keep only what derivatives need
+    takes_stretches: ClassVar[bool] = True
 
     def refuse(self, network: Network) -> str | None:
         return None
@@ -130,37 +131,33 @@ class EProp:
         return out
 
     def window(
-        self, network: Network, state: Traces, linear: Linear, credit: Credit, last: bool
+        self, network: Network, state: Traces, stretches: Sequence[tuple[Linear, Credit]], last: bool
     ) -> tuple[dict[str, Tensor], Traces]:
-        within = self._within(linear)
-        gradients, start = self._back(within, credit)
+        within = [self._within(linear) for linear, _ in stretches]
+        gradients, start = self._back(within, [credit for _, credit in stretches])
         untouched = state.fresh  # nothing came in
         state.fresh = False
         if state.keep_sum:  # Σ e: the same sweep with a credit of one for every output
-            ones = silent(network)
-            y = tuple((torch.ones_like(within.window.spikes(i)), *ages[1:]) for i, ages in enumerate(ones.y))
-            sums, first = self._back(within, ones._replace(y=y))
+            sums, first = self._back(within, [_ones(network, linear) for linear in within])
             if not untouched:
-                self._met(network, state, within, first, sums)
+                self._met(network, state, within[0], first, sums)
             for trace in state.items:
                 mine = _rows(sums[trace.wired.spec.name], network, trace).view(trace.e.shape[1:])
                 trace.e_sum = mine if trace.e_sum is None else trace.e_sum + mine
         if not untouched:
-            self._met(network, state, within, start, gradients)
+            self._met(network, state, within[0], start, gradients)
         if not last:
-            self._walk(
-                network, state, within, None, summing=False
-            )  # traces at the window's end; Σ e is complete without it
+            for linear in within:  # traces at the window's end; Σ e is complete without it
+                self._walk(network, state, linear, None, summing=False)
         return gradients, state
 
-    def _back(self, within: Linear, credit: Credit) -> tuple[dict[str, Tensor], Credit]:
+    def _back(self, within: Sequence[Linear], credits: Sequence[Credit]) -> tuple[dict[str, Tensor], Credit]:
         """Gradient of a window by itself, and credit for what came into it."""
         gradients: dict[str, Tensor] = {}
         end = None
-        for cut, piece in reversed(within.pieces(PIECE)):
-            piece = piece if piece is within else self._within(piece)
-            swept = sweep(piece, at(credit, cut), end, recurrent=False)
-            for name, g in weight_gradients(within.network, piece.window, swept.a_I).items():
+        for linear, credit in reversed(list(zip(within, credits, strict=True))):
+            swept = sweep(linear, credit, end, recurrent=False)
+            for name, g in weight_gradients(linear.network, linear.window, swept.a_I).items():
                 gradients[name] = gradients[name] + g if name in gradients else g
             end = swept.start
         assert end is not None
@@ -190,6 +187,12 @@ def _meetings(network: Network, trace: Trace, credit: Credit | None) -> list[tup
     ]
     zero = torch.zeros_like(trace.e[0]).unsqueeze(1)
     return [(name, c.transpose(1, 2).unsqueeze(2), zero.clone()) for name, c in pairs if c is not None]
+
+
+def _ones(network: Network, linear: Linear) -> Credit:
+    empty = silent(network)
+    y = tuple((torch.ones_like(linear.window.spikes(i)), *ages[1:]) for i, ages in enumerate(empty.y))
+    return empty._replace(y=y)
 
 
 def _before(trace: Trace, part: Partials) -> dict[int, Tensor]:

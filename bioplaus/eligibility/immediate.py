@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,8 @@ class Immediate:
         half="past", credit="state", bias="exact", exact_when="always, given the true credit", causal=True, local=True,
         memory="–", time="n·m", keeps="one step", reference="doi:10.1109/5.58337",
     )  # fmt: skip
+
+    takes_stretches: ClassVar[bool] = False
 
     def refuse(self, network: Network) -> str | None:
         return None
@@ -41,6 +44,7 @@ class Immediate:
         return weight_gradients(network, linear.window, credit), None
 
     def window(
-        self, network: Network, state: None, linear: Linear, credit: Any, last: bool
+        self, network: Network, state: None, stretches: Sequence[tuple[Linear, Any]], last: bool
     ) -> tuple[dict[str, Tensor], None]:
+        ((linear, credit),) = stretches
         return weight_gradients(network, linear.window, credit), None

@@ -16,6 +16,7 @@ J        ``J``         (batch, size of z, size of z)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -132,6 +133,8 @@ class RTRL:
         keeps="every path", reference="doi:10.1162/neco.1989.1.2.270",
     )  # fmt: skip
 
+    takes_stretches: ClassVar[bool] = False
+
     def refuse(self, network: Network) -> str | None:
         return None
 
@@ -194,9 +197,10 @@ class RTRL:
         return Basis(network).spread(torch.cat(parts) @ state.total)
 
     def window(
-        self, network: Network, state: Influence, linear: Linear, credit: Credit, last: bool
+        self, network: Network, state: Influence, stretches: Sequence[tuple[Linear, Credit]], last: bool
     ) -> tuple[dict[str, Tensor], Influence]:
         """The influence is its own carrier across steps: a window is walked step by step."""
+        ((linear, credit),) = stretches
         return self.forward(network, state, linear, credit)
 
     def forward(
