@@ -18,7 +18,9 @@ def done(tmp_path_factory: pytest.TempPathFactory):
     learning = replace(config.training, updates=300, evaluate_every=100, align_every=100)
     small = replace(config, training=learning, circuit=replace(config.circuit, units=48), seeds=(0,))
     root = tmp_path_factory.mktemp("runs")
-    return run_experiment(module.sequential_digits(small), "sequential_digits", root=root), Path(root) / "sequential_digits"
+    return run_experiment(module.sequential_digits(small), "sequential_digits", root=root), Path(
+        root
+    ) / "sequential_digits"
 
 
 def test_the_cortex_learns_from_its_cerebellum(done) -> None:

@@ -10,8 +10,8 @@ allocator on a GPU, and from the process's high-water mark in a fresh process on
 from __future__ import annotations
 
 import argparse
-import csv
 import multiprocessing
+import platform
 import resource
 import sys
 import time
@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import pandas
 import torch
 from torch import Tensor
 
@@ -202,7 +203,7 @@ def memory(
     rows = []
     context = multiprocessing.get_context("spawn")
     for rule in rules:
-        for steps in lengths if rule != "rtrl" else (lengths[0], lengths[1]):
+        for steps in lengths:
             queue = context.Queue()
             process = context.Process(target=peak, args=(rule, steps, queue))
             process.start()
@@ -216,7 +217,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=None, help="also write the table to this CSV file")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="also write the table to this CSV file, and as Markdown beside it"
+    )
     parser.add_argument("--skip-memory", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -245,12 +248,14 @@ def main() -> None:
             rows.append(row)
             print(row, flush=True)
     if given.out is not None:
-        columns = list(dict.fromkeys(k for row in rows for k in row))
-        with given.out.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
-        print(f"written to {given.out}", file=sys.stderr)
+        table = pandas.DataFrame(rows)
+        table.to_csv(given.out, index=False)
+        columns = ["" if c == "what" else c for c in table]
+        lines = [columns, ["---"] * len(columns), *table.astype(object).where(table.notna(), "–").to_numpy().tolist()]
+        about = f"torch {torch.__version__}, {platform.processor() or platform.machine()}, one thread, median of {given.repeats}"
+        text = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+        given.out.with_suffix(".md").write_text(f"{text}\n\n{about}\n")
+        print(f"written to {given.out} and {given.out.with_suffix('.md')}", file=sys.stderr)
 
 
 if __name__ == "__main__":
