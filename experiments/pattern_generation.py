@@ -59,7 +59,7 @@ def pattern_generation(config: Config = Config()) -> Experiment:
         table=table,
         figures={"summary": summary, "activity": activity},
         expected="loss, 80–140 at first, after 500 trials: e-prop with random feedback 7–15, with symmetric feedback "
-        "3–10, BPTT 10–30",
+        "3–8, BPTT with its lower surrogate 6–20",
         references=("doi:10.1038/s41467-020-17236-y",),
     )
 
@@ -93,7 +93,8 @@ def summary(results):
         figure = bp.figures.sheet(bp.figures.DOUBLE, 100)
         axes = figure.subplots(2, 2)
         bp.figures.panels.raster(axes[0, 0], spikes, time)
-        bp.figures.panels.learning(axes[0, 1], curves, log=True)
+        bp.figures.panels.learning(axes[0, 1], curves, log=True, most=None)
+        axes[0, 1].get_legend().set_loc("upper right")
         bp.figures.panels.traces(axes[1, 0], v, time, units=(0, 1, 2), spikes=spikes)
         axes[1, 0].legend(ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0))
         bp.figures.panels.over_time(axes[1, 1], output, target, time)
