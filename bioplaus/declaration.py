@@ -17,7 +17,7 @@ class Declaration:
     half : ``"past"`` (eligibility) or ``"future"`` (learning signal).
     credit : for a past half, the credit it needs; for a future half, the credit it gives. ``"state"``: for the state, all of
         the future included; ``"output"``: for the output, the future through other neurons included; ``"direct"``: for the
-        output, this step's loss only (MATHS §2).
+        output, this step's loss only (docs/concepts.md).
     bias : ``"exact"``, ``"unbiased"`` or ``"biased"``, where it is exact in brackets.
     exact_when : the regime in which it is exact.
     causal : usable while time runs (schedule online).

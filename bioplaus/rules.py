@@ -16,7 +16,7 @@ from bioplaus.errors import RuleError, unknown
 from bioplaus.schedule import Online, Schedule, Window
 from bioplaus.signal import BPTT, DNI, BPLambda, Instant
 
-#: which signals may meet an eligibility so that no path from weight to loss is counted twice (MATHS §2); a signal that
+#: which signals may meet an eligibility so that no path from weight to loss is counted twice (docs/concepts.md); a signal that
 #: gives less than is needed makes a biased rule, one that gives more counts paths twice and is refused
 MEETS = {"state": {"state"}, "output": {"output", "direct"}, "direct": {"direct"}}
 

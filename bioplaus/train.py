@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -90,9 +91,18 @@ class Trainer:
         if t.align_every and self.update_index % t.align_every == 0:
             row |= self.alignment(batch)
         apply = self.apply if t.apply == "window" else None
-        outcome = sequence(self.network, self.rule, self.theta, batch, self.task.loss, self.regulariser, apply)
-        if apply is None:
-            self.apply(outcome.gradients, outcome.own)
+        try:
+            outcome = sequence(self.network, self.rule, self.theta, batch, self.task.loss, self.regulariser, apply)
+            if apply is None:
+                self.apply(outcome.gradients, outcome.own)
+        except NumericalError as error:
+            try:
+                check_batch(self.task, batch)
+            except TaskError as cause:
+                raise NumericalError(f"{error} But it came with the batch: {cause}") from cause
+            raise
+        if self.update_index == 0:
+            self._alive(outcome)
         self.update_index += 1
         self.seconds += time.perf_counter() - began
         row |= self._measures(outcome, batch) | {"seconds": self.seconds}
@@ -125,6 +135,16 @@ class Trainer:
             after = getattr(self.rule.signal, "after_update", None)
             if after is not None:
                 after(self.theta, self.network)
+
+    def _alive(self, outcome: Outcome) -> None:
+        for p in self.network.populations:
+            if p.kernel.derived.spiking and outcome.rates[p.name] == 0:
+                warnings.warn(
+                    f"Population '{p.name}' fired no spike in the first batch of '{self.task.name}': a silent circuit learns "
+                    "nothing, and every rule looks alike. Raise the circuit's input_gain or lower the cell's threshold.",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
 
     @staticmethod
     def _worst(gradients: dict[str, Tensor]) -> str:
@@ -227,9 +247,10 @@ class Trainer:
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
-    """Cosine of the angle between two vectors, in float64 so that it stays within ±1; 0 if one of them vanishes."""
+    """Cosine of the angle between two vectors, in float64 so that it stays within ±1; NaN, undefined, if one vanishes."""
     a, b = a.double(), b.double()
-    return max(-1.0, min(1.0, float(a @ b / (a.norm() * b.norm()).clamp_min(1e-300))))
+    norms = float(a.norm() * b.norm())
+    return max(-1.0, min(1.0, float(a @ b) / norms)) if norms > 0 else float("nan")
 
 
 def fit(circuit: Circuit, task: Any) -> None:
@@ -336,9 +357,9 @@ def gradient(
 
 
 def align(
-    circuit: Circuit,
+    circuit: Circuit | Network,
     task: Any,
-    rules: Sequence[Rule],
+    rules: Sequence[Rule] | Rule,
     updates: int = 200,
     training: Training | None = None,
     seed: int = 0,
@@ -356,6 +377,8 @@ def align(
     import numpy as np
     import xarray as xr
 
+    rules = [rules] if isinstance(rules, Rule) else list(rules)
+    circuit = circuit.circuit if isinstance(circuit, Network) else circuit
     if not rules:
         raise RuleError("align needs at least one rule; the first drives.")
     trainers = [Trainer(circuit, task, r, training, seed) for r in rules]

@@ -138,7 +138,7 @@ def reached(results):
         trials = [run.recordings.isel(time=[-1]) for run in results[name]]
         ends[name] = {what: np.concatenate([trial[what] for trial in trials], 1) for what in ("output", "target")}
     with bp.figures.style():
-        figure = bp.figures.sheet(bp.figures.DOUBLE, 60)
+        figure = bp.figures.sheet(bp.figures.DOUBLE, 54)
         axes = figure.subplots(1, len(ends))
         letters(axes)
         for ax, (name, end) in zip(axes, ends.items(), strict=True):

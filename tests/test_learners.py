@@ -363,3 +363,20 @@ def test_alignment_of_an_exact_rule_is_one():
         assert row["alignment"] == pytest.approx(1.0, abs=1e-5)
     row = Trainer(small("lstm"), Plain(), bp.rule("bp_lambda"), Training(batch=2, align_every=1)).update()
     assert 0 < row["alignment"] < 1 and row["prediction"] == 0.0  # a silent predictor
+
+
+def test_adaptive_feedback_and_readout_shrink_together_at_every_update() -> None:
+    task = bp.task("target_reaching")
+    circuit = bp.circuit("recurrent", cell=bp.model("elman"), inputs=task.inputs, units=6, outputs=2)
+    trainer = bp.Trainer(circuit, task, bp.rule("eprop", feedback="adaptive", decay=0.25), bp.Training(lr=0.0, batch=4))
+    readout, feedback = trainer.network.weights["W_out"].clone(), trainer.theta["B"].clone()
+    trainer.update()
+    torch.testing.assert_close(trainer.network.weights["W_out"], 0.75 * readout)
+    torch.testing.assert_close(trainer.theta["B"], 0.75 * feedback)
+
+
+def test_a_silent_circuit_is_told() -> None:
+    task = bp.task("target_reaching")
+    circuit = bp.circuit("recurrent", cell=bp.model("lif"), inputs=task.inputs, units=6, outputs=2, input_gain=1e-3)
+    with pytest.warns(RuntimeWarning, match="fired no spike"):
+        bp.Trainer(circuit, task, bp.rule("eprop"), bp.Training(batch=4)).update()

@@ -1,6 +1,6 @@
 """A built circuit as Brian2 objects: a group for each population, a `Synapses` for each recurrent projection.
 
-Brian2's step k runs in slots, and every piece of a circuit's step (MATHS §1) has its own::
+Brian2's step k runs in slots, and every piece of a circuit's step (docs/concepts.md) has its own::
 
     start          arriving = Σ W y of rate cells, d steps old           summed variables
     before_groups  I = unit (external + Σ arriving);  arriving = 0       constant during the step

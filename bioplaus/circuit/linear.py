@@ -44,7 +44,8 @@ class Window:
     """Consecutive steps of a trajectory, stacked over time when somebody asks."""
 
     def __init__(self, network: Network, steps: Sequence[Step], x: Tensor) -> None:
-        self.network, self.steps, self.x = network, steps, x
+        self.network, self.x = network, x
+        self.steps: Sequence[Step] = steps
         self._stacked: dict[Any, Tensor] = {}
 
     def __len__(self) -> int:

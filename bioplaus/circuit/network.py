@@ -1,6 +1,6 @@
 """A circuit with numbers: compiled cells, weights, masks, and one step of the whole.
 
-One step, in Brian2's order (MATHS §1)::
+One step, in Brian2's order (docs/concepts.md)::
 
     I_t = Σ_p W_p y_{t−d_p} + U x_t + b
     u_t = f(s_{t−1}, I_t);   y_t = φ(u_t);   s_t = r(u_t, y_t)

@@ -55,8 +55,7 @@ def new(path: str | Path, copy: Iterable[str] = ()) -> Study:
             (folder / place).write_bytes(source.read_bytes())
     except OSError as error:
         raise ContentError(
-            f"The study can't be made at {folder}: {error.strerror or error}. "
-            f"Name a folder that you may write to."
+            f"The study can't be made at {folder}: {error.strerror or error}. Name a folder that you may write to."
         ) from error
     return Study(folder, tuple(folder / place for place in sources.values()), _advice(folder))
 

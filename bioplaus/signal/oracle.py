@@ -1,6 +1,6 @@
 """The true future credit, from a reverse sweep over the whole sequence: for tests and figures, not for learning online.
 
-Given to an eligibility, it must return the gradient of backpropagation through time elementwise (MATHS §2).
+Given to an eligibility, it must return the gradient of backpropagation through time elementwise (docs/concepts.md).
 """
 
 from __future__ import annotations

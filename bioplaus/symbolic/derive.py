@@ -1,6 +1,6 @@
 """A cell's step and its local partial derivatives, as sympy expressions.
 
-One step of a neuron (MATHS: state update → threshold → synapses → reset)::
+One step of a neuron (state update → threshold → synapses → reset)::
 
     u = f(s, I, y₋)      the integrator; y₋ is the neuron's own last output, which a discrete map may use
     y = φ(u)             a spike, 1 where the margin is positive, or a rate
@@ -11,7 +11,7 @@ and what every learning rule needs of it, all inside one neuron::
     F = ∂f/∂s   E = ∂f/∂y₋   G = ∂f/∂I   ψ = ∂φ/∂u   Ru = ∂r/∂u   ry = ∂r/∂y
 
 ψ of a spike is the surrogate derivative. ry is zero for a statement through which the spike is not differentiated
-(by default the reset, Bellec et al. 2020, doi:10.1038/s41467-020-17236-y). The within-neuron derivative of MATHS is
+(by default the reset, Bellec et al. 2020, doi:10.1038/s41467-020-17236-y). The within-neuron derivative of docs/concepts.md is
 D = F (Ru + ry ψ) + E ψ, with r and φ taken one step earlier.
 """
 

@@ -67,7 +67,7 @@ def lstm_rows(
 
 
 class PlainALIF(torch.nn.Module):
-    """The ALIF circuit of REFERENCE written by hand for autograd: what one would write without bioplaus."""
+    """The ALIF circuit of the e-prop papers written by hand for autograd: what one would write without bioplaus."""
 
     def __init__(self, network: Any, decay: float, decay_a: float, kappa: float, refractory: int) -> None:
         super().__init__()

@@ -12,6 +12,4 @@ def my_circuit(*, cell=None, inputs: int = 100, units: int = 100, outputs: int =
     cell : the cell, `my_cell` unless another is given.
     inputs, units, outputs : numbers of input channels, neurons and readouts.
     """
-    return bp.circuit(
-        "recurrent", cell=cell or bp.model("my_cell"), inputs=inputs, units=units, outputs=outputs
-    )
+    return bp.circuit("recurrent", cell=cell or bp.model("my_cell"), inputs=inputs, units=units, outputs=outputs)
