@@ -110,27 +110,9 @@ def call(kind: str, name: str, /, **parameters: Any) -> Any:
         config = getattr(load(kind, name), "Config", None)
         if isinstance(config, type) and dataclasses.is_dataclass(config):
             _check(f"field of the configuration of the experiment {name!r}", config, parameters)
-            return _kept(kind, name, make(config(**parameters)))
+            return make(config(**parameters))
     _check(f"parameter of the {kind} {name!r}", make, parameters)
-    return _kept(kind, name, make(**parameters))
-
-
-#: what tells a cell, a circuit and an experiment from anything else, without importing them here
-_MARK = {
-    "model": ("derived", "a Cell"),
-    "circuit": ("populations", "a Circuit"),
-    "experiment": ("arms", "an Experiment"),
-}
-
-
-def _kept(kind: str, name: str, made: Any) -> Any:
-    """What a factory made, if it is what its folder promises."""
-    attribute, wanted = _MARK[kind]
-    if not hasattr(made, attribute):
-        raise ContentError(
-            f"The {kind} '{name}' ({_find(kind, name)}) returned {made!r:.60}, not {wanted}. Let its function return {wanted}."
-        )
-    return made
+    return make(**parameters)
 
 
 def describe(kind: str, name: str) -> dict[str, str]:
