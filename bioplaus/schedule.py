@@ -2,7 +2,8 @@
 
 ``Online()`` carries traces forward and asks for a gradient after every step: memory does not grow with time, weights may
 move each step. ``Window(K)`` holds the weights for K steps and computes the same gradient backwards in matrix products,
-carrying traces across window borders; ``Window()`` takes the whole sequence as one window.
+carrying traces across window borders; ``Window()`` takes the whole sequence as one window. Windows are counted back from the
+sequence's end, where many tasks ask: the last is whole, the first may be shorter.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Online:
 
 @dataclass(frozen=True)
 class Window:
-    """``steps`` at a time (None: the whole sequence), computed backwards."""
+    """``steps`` at a time (None: the whole sequence), computed backwards; if they don't divide it, the first window is shorter."""
 
     steps: int | None = None
 
@@ -161,10 +162,9 @@ def sequence(
         sums = [torch.zeros(p.size, dtype=network.dtype, device=network.device) for p in network.populations]
         outputs, infos, windows = [], [], []
         lean = not (keep_windows or future.reads_state)
-        for start in range(0, T, K):
+        for start, stop in borders(T, K):
             # a window is simulated in stretches, each reduced to what its derivatives need before the next begins
-            stop = min(start + K, T)
-            final = stop >= T
+            final = stop == T
             size = STRETCH if pointwise and lean and past.takes_stretches and not online else K
             stretches: list[tuple[Linear, Tensor]] = []
             for begin in range(start, stop, size):
@@ -243,7 +243,16 @@ def _windows(linear: Linear, error: Tensor, n: int) -> list[tuple[Linear, Tensor
     T = len(linear.window)
     if n >= T:
         return [(linear, error)]
-    return [(linear.part(slice(a, a + n)), error[a : a + n]) for a in range(0, T, n)]
+    return [(linear.part(slice(a, b)), error[a:b]) for a, b in borders(T, n)]
+
+
+def borders(T: int, n: int) -> list[tuple[int, int]]:
+    """(start, stop) of windows of n steps, counted back from the end: only the first may be shorter.
+
+    >>> borders(7, 3)
+    [(0, 1), (1, 4), (4, 7)]
+    """
+    return [(max(0, stop - n), stop) for stop in range(T, 0, -n)][::-1]
 
 
 def _joined(credits: list[Any]) -> Any:

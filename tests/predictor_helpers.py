@@ -177,7 +177,7 @@ def with_synthetic_gradients(
 
 
 def windows(T: int, K: int) -> list[tuple[int, int]]:
-    return [(a, min(a + K, T)) for a in range(0, T, K)]
+    return [(max(0, b - K), b) for b in sorted(range(T, 0, -K))]
 
 
 # -- detectors: see rule_helpers ----------------------------------------------------------------------------------------------
