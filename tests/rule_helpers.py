@@ -275,7 +275,7 @@ def rflo_is_the_leak(c: Case) -> None:
     same(c.gradients(replace(rule, schedule=Windows(7))), leak)
 
 
-def tbptt_is_cut_autograd(c: Case, steps: int = 5) -> None:
+def tbptt_is_cut_autograd(c: Case, steps: int = 7) -> None:
     cut = c.by_hand(cut_every=steps)
     assert off(cut, c.true) > 1e-3
     same(c.gradients(bp.rule("tbptt", steps=steps)), cut)

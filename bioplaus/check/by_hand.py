@@ -185,7 +185,7 @@ def run(
     Parameters
     ----------
     stop : ``"between"`` detaches what neurons send to each other, ``"all"`` also what they send to themselves.
-    cut_every : detach everything that is carried from step to step at every multiple of so many steps.
+    cut_every : detach everything that is carried from step to step, every so many steps back from the end.
     """
     T, B = x.shape[:2]
     neurons = {name: Neurons(p.cell, circuit.dt, (B, p.size), stop) for name, p in circuit.populations.items()}
@@ -193,7 +193,7 @@ def run(
     assert circuit.readout.sources is not None
     filtered, outputs = torch.zeros(()), []
     for t in range(T):
-        if cut_every and t % cut_every == 0:
+        if cut_every and (T - t) % cut_every == 0:
             filtered = filtered.detach()
             sent = {name: [y.detach() for y in ys] for name, ys in sent.items()}
             for n in neurons.values():

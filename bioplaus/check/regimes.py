@@ -91,7 +91,7 @@ def schedules(bench: Bench, rule: Rule, theta: dict[str, Tensor] | None = None) 
 def of_tbptt(bench: Bench) -> Found:
     yield "one window", difference(bench.gradients(tbptt(bench.batch.steps)), bench.true)
     if bench.written_by_hand:
-        yield "autograd cut every 5", difference(bench.gradients(tbptt(5)), bench.by_hand(cut_every=5))
+        yield "autograd cut every 7", difference(bench.gradients(tbptt(7)), bench.by_hand(cut_every=7))
 
 
 def of_eprop(bench: Bench) -> Found:
