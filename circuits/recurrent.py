@@ -40,7 +40,7 @@ def recurrent(
     fan_in : recurrent inputs per neuron from each cell type; None: all.
     delay : steps from a neuron's output to its effect.
     autapses : self-connections; default: none in spiking circuits.
-    init : distribution of the weights, ``"normal"``, ``"uniform"``, ``"gamma"``, ``"zeros"``.
+    init : distribution of the weights, ``"normal"``, ``"uniform"``, ``"gamma"``, ``"orthogonal"``, ``"zeros"``.
     bias : first values of a learned bias per channel, e.g. ``{"I_f": 1.0}``; True zeros, False none; default: zeros for cells with a rate.
     output_bias : whether the readout has a bias.
     cerebellum : a predictor that belongs to the circuit; see ``cortico_cerebellar``.

@@ -34,7 +34,7 @@ from bioplaus.check.regimes import knowing
 from bioplaus.circuit.carried import Layout
 from bioplaus.rules import bp_lambda, dni
 from bioplaus.schedule import Online, Window, sequence
-from bioplaus.signal.truth import future_credit, prediction_alignment
+from bioplaus.signal.truth import asked, future_credit, predicted_and_true, prediction_alignment
 from bioplaus.tasks import Batch, squared
 
 # name → model, readout: with and without a memory of the readout, spikes with one
@@ -335,6 +335,23 @@ def test_prediction_alignment_is_one_for_a_predictor_that_knows():
     assert prediction_alignment(c.network, bp_lambda(), theta, c.batch, squared, c.window)[0] == pytest.approx(
         float(expected), abs=1e-10
     )
+
+
+def test_prediction_and_truth_step_by_step():
+    """With the window at hand or seen anew; and what is asked for at λ = γ = 1 is the truth."""
+    c = circuit("lstm")
+    rule = bp_lambda(0.4)
+    theta = drawn(c, rule)
+    h, truth = torch.stack(path("lstm").h[1:-1]), torch.stack(true_future(c)[1:-1])
+    for window in (c.window, None):
+        g, v = predicted_and_true(c.network, rule, theta, c.batch, squared, window)
+        torch.testing.assert_close(g, predicted(theta, h), rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(v, truth, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(asked(c.network, bp_lambda(1.0), c.batch, squared), truth, rtol=1e-9, atol=1e-11)
+    silent = {n: torch.zeros_like(v) for n, v in theta.items()}
+    expected = torch.stack(lambda_targets(path("lstm"), silent, 0.4, 0.9)[1 : c.batch.steps])
+    found = asked(c.network, bp_lambda(0.4, discount=0.9), c.batch, squared)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
 
 
 def test_sharper_traces_see_further():

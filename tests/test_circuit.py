@@ -102,6 +102,31 @@ def test_balance_and_initial_distributions():
     )
 
 
+def test_orthogonal_weights_pass_all_directions_on_alike():
+    """Wᵀ W = gain², channel by channel; W Wᵀ too where W is square; never the same matrix twice, nor one with a preference."""
+    circuits = {
+        "elman": bp.circuit(
+            "recurrent", cell=bp.model("elman"), inputs=4, units=9, outputs=2, init="orthogonal", gain=1.5
+        ),
+        "lstm": bp.circuit(
+            "recurrent", cell=bp.model("lstm"), inputs=12, units=9, outputs=2, init="orthogonal", gain=1.5
+        ),
+    }
+    eye = torch.eye(9, dtype=torch.float64)
+    for name, circuit in circuits.items():
+        first, other = (circuit.build(seed=seed, dtype=torch.float64).weights for seed in (0, 1))
+        assert not torch.allclose(first["W_rec"], other["W_rec"])
+        for W in first["W_rec"].view(-1, 9, 9):
+            torch.testing.assert_close(W @ W.T, 1.5**2 * eye, rtol=0, atol=1e-13)
+        for W in first["W_in"].view(-1, 9, circuit.inputs):  # 9 × 4: columns; 9 × 12: rows
+            product = W.T @ W if name == "elman" else W @ W.T
+            torch.testing.assert_close(product, eye[: len(product), : len(product)], rtol=0, atol=1e-13)
+    gates = circuits["lstm"].build(dtype=torch.float64).weights["W_rec"].view(4, 9, 9)
+    assert not torch.allclose(gates[0], gates[1])
+    drawn = torch.stack([circuits["elman"].build(seed, torch.float64).weights["W_rec"] for seed in range(400)])
+    assert float(drawn.mean(0).abs().max()) < 0.15, "uniform over all of them: each entry as often negative as positive"
+
+
 @pytest.mark.parametrize("delay", (1, 2, 5))
 def test_a_pulse_arrives_after_its_delay(delay):
     """Neuron 0 is driven at step 3; neuron 1, which hears it alone, moves ``delay`` steps later and not before."""
@@ -233,6 +258,9 @@ def one(**changes: Any) -> dict[str, Any]:
         (lambda: one(fan_in=9), ("fan_in=9", "4")),
         (lambda: one(fan_in=4, autapses=False), ("fan_in=4", "3")),
         (lambda: one(init="gausian"), ("gausian", "normal")),
+        (lambda: one(init="orthogonal", fan_in=2), ("orthogonal", "fan_in")),
+        (lambda: one(init="orthogonal", autapses=False), ("orthogonal", "autapses")),
+        (lambda: one(init="orthogonal", sign=1), ("orthogonal", "sign")),
         (lambda: one(name="W_out"), ("W_out", "differently")),
         (lambda: {"projections": one()["projections"] * 2}, ("W", "differently")),
         (lambda: {"populations": {"a": Population(bp.model("lif"), 4, {})}, **one(name="b")}, ("b", "bias")),

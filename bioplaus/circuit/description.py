@@ -12,7 +12,7 @@ from bioplaus.circuit import checks
 from bioplaus.errors import CircuitError
 
 INPUT = "input"
-INITS = ("normal", "uniform", "gamma", "zeros")
+INITS = ("normal", "uniform", "gamma", "orthogonal", "zeros")
 LONGEST = 10_000  # steps of delay; every one of them is kept for every neuron  # chosen: 10 s at 1 ms
 
 
@@ -66,7 +66,9 @@ class Projection:
     sign : +1 or −1 holds every weight at or beyond zero (Dale's law), None leaves it free.
     fan_in : number of distinct sources per neuron, None for all (dense).
     autapses : whether a neuron may project to itself.
-    init : ``"normal"`` N(0, gain²/fan-in), ``"uniform"`` U(±gain/√fan-in), ``"gamma"`` (shape 2) of mean gain/fan-in, ``"zeros"``.
+    init : ``"normal"`` N(0, gain²/fan-in), ``"uniform"`` U(±gain/√fan-in), ``"gamma"`` (shape 2) of mean gain/fan-in, ``"zeros"``;
+        ``"orthogonal"``: gain times a random orthogonal matrix for each channel, which passes all directions on alike (Saxe, McClelland
+        & Ganguli 2014, arXiv:1312.6120); of a matrix that is not square the rows or the columns, whichever are fewer, are orthonormal.
     learned : whether rules compute its gradient.
     """
 
@@ -110,6 +112,12 @@ class Projection:
         checks.flag(CircuitError, f"learned {who}", self.learned)
         checks.word(CircuitError, f"init {who}", self.init, INITS)
         checks.number(CircuitError, f"The gain {who}", self.gain)
+        sparse = self.fan_in is not None or (self.source == self.target and not self.autapses)
+        if self.init == "orthogonal" and (sparse or self.sign is not None):
+            raise CircuitError(
+                f"init='orthogonal' {who} goes with every weight present and free in sign: with fan_in, sign or autapses=False "
+                "the matrix would not be orthogonal any more. Leave those out, or take another init, such as 'normal'."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

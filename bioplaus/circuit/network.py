@@ -167,7 +167,7 @@ class Network:
             order = torch.rand(post, pre, generator=generator).masked_fill(mask == 0, 2.0).argsort(1).argsort(1)
             mask = (order < p.fan_in).to(mask.dtype)
         fan_in = p.fan_in or pre
-        W = _initial((len(p.channels) * post, pre), fan_in, p.init, p.gain, generator)
+        W = _initial((len(p.channels) * post, pre), fan_in, p.init, p.gain, generator, len(p.channels))
         mask = mask.repeat(len(p.channels), 1)
         self.weights[p.name] = self._tensor((W.abs() * p.sign if p.sign else W) * mask)
         if not bool(mask.all()):
@@ -293,11 +293,19 @@ def _differentiable(kernel: Kernel) -> tuple[Any, Any]:
     return (surrogate_spike(kernel.surrogate) if kernel.surrogate else hard_spike), Tensor.detach
 
 
-def _initial(shape: tuple[int, int], fan_in: int, init: str, gain: float, generator: torch.Generator) -> Tensor:
+def _initial(
+    shape: tuple[int, int], fan_in: int, init: str, gain: float, generator: torch.Generator, channels: int = 1
+) -> Tensor:
+    rows, pre = shape[0] // channels, shape[1]
     if init == "zeros" or fan_in == 0:
         return torch.zeros(shape, dtype=torch.float64)
     if init == "normal":
         return torch.randn(shape, generator=generator, dtype=torch.float64) * gain / fan_in**0.5
+    if init == "orthogonal":
+        tall = torch.randn(channels, max(rows, pre), min(rows, pre), generator=generator, dtype=torch.float64)
+        Q, R = torch.linalg.qr(tall)
+        Q = gain * Q * R.diagonal(dim1=-2, dim2=-1).sign()[:, None]  # uniform over all such matrices
+        return (Q if rows >= pre else Q.mT).reshape(shape)
     uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
     if init == "uniform":
         return (2 * uniform - 1) * gain / fan_in**0.5

@@ -160,6 +160,11 @@ class Run:
         return dict(self.checkpoint["trainer"]["weights"])
 
     @cached_property
+    def own(self) -> dict[str, torch.Tensor]:
+        """What the rule keeps beside them at the last checkpoint, such as a predictor's weights."""
+        return dict(self.checkpoint["trainer"]["own"])
+
+    @cached_property
     def network(self) -> Network:
         """The circuit, built, with the weights of the last checkpoint.
 

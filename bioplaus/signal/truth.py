@@ -5,13 +5,14 @@ v_t = dL_{>t}/dh_t = (q_{t+1} + v_{t+1}) J_{t+1},     v_T = 0
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Linear, Window, add, at, silent, to_h, to_u
+from bioplaus.circuit.linear import Linear, Window, add, at, roll, silent, to_h, to_u
 from bioplaus.circuit.network import Network
 from bioplaus.signal.dni import which
 from bioplaus.signal.observed import Observed
@@ -30,17 +31,58 @@ def future_credit(network: Network, linear: Linear, observed: Observed) -> Tenso
     return torch.stack(out[::-1])
 
 
+def observe(network: Network, batch: Any, loss: Any, window: Window | None = None) -> Observed:
+    """What a signal sees of a batch, as the network saw it in ``window`` or (None) sees it now."""
+    if window is None:
+        window, _ = roll(network, network.start(batch.size), batch.inputs)
+    error = loss.error(network.output(window.seen()), batch.targets) * batch.weight[..., None]
+    return Observed(network, Linear(network, window), error, True, batch.context)
+
+
+def predicted_and_true(
+    network: Network, rule: Any, theta: dict[str, Tensor], batch: Any, loss: Any, window: Window | None = None
+) -> tuple[Tensor, Tensor]:
+    """g(h_t) and the true gradient of the future loss at steps 1 … T − 1 of a batch, (time, batch, size of h) each.
+
+    ``window`` as for `observe`.
+    """
+    with torch.no_grad():
+        observed = observe(network, batch, loss, window)
+        linear = observed.linear
+        h = Layout(network).vectors(linear.window)[1:-1]
+        seen = observed.with_context(h) if rule.signal.context else h
+        g = which(rule.signal.predictor, network).predict(theta, seen)
+        return g, future_credit(network, linear, observed)[:-1]
+
+
 def prediction_alignment(
     network: Network, rule: Any, theta: dict[str, Tensor], batch: Any, loss: Any, window: Window
 ) -> tuple[float, float]:
-    """g(h_t) against the true gradient of the future loss over samples and steps 1 … T − 1: mean cosine, and ratio of mean norms."""
+    """The same two over samples and steps: mean cosine, and ratio of mean norms."""
+    g, true = predicted_and_true(network, rule, theta, batch, loss, window)
+    cosines = torch.nn.functional.cosine_similarity(g, true, dim=-1, eps=1e-30)
+    return float(cosines.mean()), float(g.norm(dim=-1).mean() / true.norm(dim=-1).mean().clamp_min(1e-30))
+
+
+@dataclass(frozen=True)
+class _Silent:
+    """A predictor that says nothing and hands back what it is asked to learn, step by step."""
+
+    affine = True  # as nothing of it is learned
+
+    def predict(self, theta: dict[str, Tensor], h: Tensor) -> Tensor:
+        return torch.zeros_like(h)
+
+    def gradient(self, theta: dict[str, Tensor], h: Tensor, u: Tensor) -> dict[str, Tensor]:
+        return {"u": u}
+
+
+def asked(network: Network, rule: Any, batch: Any, loss: Any) -> Tensor:
+    """What BP(λ) asks a predictor for that still says nothing: its target at steps 1 … T − 1, (time, batch, size of h).
+
+    At λ = γ = 1 the target does not depend on the prediction, and is the truth, unless the rule is ``published``.
+    """
+    signal = replace(rule.signal, predictor=_Silent())
     with torch.no_grad():
-        linear = Linear(network, window)
-        error = loss.error(network.output(window.seen()), batch.targets) * batch.weight[..., None]
-        observed = Observed(network, linear, error, True, batch.context)
-        h = Layout(network).vectors(window)[1:-1]
-        seen = observed.with_context(h) if rule.signal.context else h
-        g = which(rule.signal.predictor, network).predict(theta, seen)
-        true = future_credit(network, linear, observed)[:-1]
-        cosines = torch.nn.functional.cosine_similarity(g, true, dim=-1, eps=1e-30)
-        return float(cosines.mean()), float(g.norm(dim=-1).mean() / true.norm(dim=-1).mean().clamp_min(1e-30))
+        own = signal.credit({}, signal.init(network, batch.size), observe(network, batch, loss))[1]
+    return -own["u"][1:]
