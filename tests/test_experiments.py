@@ -4,16 +4,48 @@ import ast
 import dataclasses
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import bioplaus as bp
 from bioplaus import content
-from bioplaus.runs import run_experiment
+from bioplaus.runs import Run, run_experiment
+from bioplaus.runs.loop import execute
+from bioplaus.signal.truth import asked, predicted_and_true
+from bioplaus.tasks.copy_repeat import CopyRepeat
 
 REDUCED = {
+    "copy_repeat": {
+        "units": 16,
+        "bits": 1,
+        "lambdas": (1.0,),
+        "windows": (2, 5),
+        "lr": 0.05,
+        "predictor_lr": 0.01,
+        "batch": 16,
+        "updates": 120,
+        "seeds": (0,),
+    },
+    "sequential_mnist": {
+        "data": "digits",
+        "units": 8,
+        "updates": 6,
+        "batch": 10,
+        "evaluate_every": 2,
+        "seeds": (0,),
+    },
+    "fixed_network_alignment": {"lengths": (6, 12), "updates": 200, "align_every": 20, "seeds": (0,)},
+    # A higher learning rate, so that so few updates are enough to learn the short trials.
+    "horizon": {"horizons": (2, 6), "units": 8, "updates": 60, "lr": 0.03, "seeds": (0,)},
     "online_rules": {"units": 5, "stretch": 30, "short": 2, "long": 2, "seeds": (0,)},
+    "released_code": {
+        "fixed": {"updates": 150, "align_every": 25},
+        "reaching": {"updates": 20},
+        "digits": {"units": 8, "updates": 4, "batch": 10},
+        "seeds": (0,),
+    },
     "sequential_digits": {
         "circuit": {"units": 8},
         "training": {"updates": 6, "batch": 10, "evaluate_every": 2, "align_every": 1},
@@ -23,6 +55,18 @@ REDUCED = {
         "fixed": {"updates": 109},
         "learning": {"updates": 60, "align_every": 20},
         "seeds": (0, 1),
+    },
+    "trace_cost": {
+        "steps": 5,
+        "units": 5,
+        "kept": 2,
+        "lr": 0.03,
+        "predictor_lr": 0.1,
+        "updates": 12,
+        "align_every": 4,
+        "evaluate_every": 4,
+        "draws": 16,
+        "seeds": (0,),
     },
     # A higher learning rate, so that so few trials are enough to see something learned.
     "pattern_generation": {"steps": 200, "units": 40, "updates": 25, "lr": 1e-3, "seeds": (0,)},
@@ -74,7 +118,8 @@ def test_experiment_leaves_table_and_figures(name, reduced):
     assert list(results) == list(experiment.arms)
     assert all(run.done for runs in results.values() for run in runs)
     table = pd.read_csv(folder / "table.csv")
-    assert list(table["arm"]) == list(experiment.arms)
+    rows = list(table["arm"])  # one an arm, or one for all arms of which only the last word differs
+    assert list(dict.fromkeys(arm if arm in rows else arm.rpartition(" ")[0] for arm in experiment.arms)) == rows
     assert set(column(folder, "n").values()) == {len(experiment.seeds)}
     assert (folder / "table.md").read_text(encoding="utf-8").count("\n") == len(table) + 2
     for figure in experiment.figures:
@@ -128,6 +173,90 @@ def test_predictions_align_with_the_truth_as_published(tmp_path):
     assert {file.stem for file in (folder / "figures").glob("*.pdf")} == {"fixed"}
 
 
+def test_fixed_network_alignment_is_sane(reduced):
+    _, results, folder = reduced("fixed_network_alignment")
+    end = column(folder, "cosine after 200")
+    assert end["T=12 BP(λ=1)"] > 0.97 > end["T=12 BP(λ=0)"] and end["T=6 BP(λ=1)"] > 0.99
+    assert end["published BP(λ=1)"] > end["published BP(λ=0)"]
+    for name in results:
+        assert (results.curves("loss")[name][1].std() < 1e-6).all(), "fixed is fixed"
+    drawn = pd.read_csv(folder / "figures" / "alignment.csv").query("arm == 'BP(λ=1)' and panel.str.contains('T=12')")
+    assert sorted(drawn["update"]) == list(range(1, 12))  # steps to the loss
+    at_the_end = float(drawn["value"].to_numpy().mean())  # one update after it was measured
+    assert at_the_end == pytest.approx(end["T=12 BP(λ=1)"], abs=2e-3)
+
+
+def test_an_affine_predictor_can_be_perfect_through_orthogonal_weights():
+    """A = p(W) with p(W) h_1 = v_1: then A h_t = A Wᵗ⁻¹ h_1 = Wᵗ⁻¹ v_1 = v_t, however long the trial."""
+    experiment, _ = make("fixed_network_alignment", {})
+    arm = experiment.arms["T=60 BP(λ=1)"]
+    network = arm.circuit.build(seed=0, dtype=torch.float64)
+    batch = next(iter(arm.task.test_batches(1))).to(dtype=torch.float64)
+    theta = {"A": torch.eye(30, dtype=torch.float64), "b": torch.zeros(30, dtype=torch.float64)}
+    h, v = predicted_and_true(network, arm.rule, theta, batch, arm.task.loss)  # what says the state itself
+    assert h.shape == (59, 1, 30)
+    values, V = torch.linalg.eig(network.weights["W_rec"])
+    torch.testing.assert_close(values.abs(), torch.ones(30, dtype=torch.float64), rtol=1e-10, atol=0)
+    first = [torch.linalg.solve(V, each[0, 0].to(V.dtype)) for each in (h, v)]
+    A = (V @ torch.diag(first[1] / first[0]) @ torch.linalg.inv(V)).real
+    g, _ = predicted_and_true(network, arm.rule, {"A": A, "b": theta["b"]}, batch, arm.task.loss)
+    torch.testing.assert_close(g, v, rtol=0, atol=1e-8 * float(v.abs().max()))
+
+
+def test_released_code_is_sane(reduced):
+    """The mistakes are in the released arms alone: twice the truth, and gates that see part of it."""
+    experiment, results, folder = reduced("released_code")
+    ratio, aligned = column(folder, "norm ratio"), column(folder, "weight-gradient cosine")
+    for value in ("0", "0.5", "1"):
+        assert 1.6 < ratio[f"fixed λ={value} released"] / ratio[f"fixed λ={value}"] < 2.4
+    assert aligned["digits BPTT"] == pytest.approx(1, abs=1e-6)
+    arm, (run,) = experiment.arms["fixed λ=1 released"], results["fixed λ=1 released"]
+    batch = next(iter(arm.task.test_batches(1)))
+    rules = {name: experiment.arms[f"fixed λ=1{name}"].rule for name in ("", " released")}
+    asked_for = {name: asked(run.network, rule, batch, arm.task.loss) for name, rule in rules.items()}
+    _, true = predicted_and_true(run.network, arm.rule, run.own, batch, arm.task.loss)
+    torch.testing.assert_close(asked_for[""], true, rtol=1e-4, atol=1e-6 * float(true.abs().max()))
+    units = true.shape[-1] // 2  # the cell's half, one step before the loss
+    torch.testing.assert_close(asked_for[" released"][-1, :, :units], 2 * true[-1, :, :units], rtol=1e-4, atol=0)
+    assert float((asked_for[" released"][-1, :, units:] / true[-1, :, units:] - 2).abs().max()) > 1e-3
+
+
+def test_horizon_is_sane(reduced):
+    _, _, folder = reduced("horizon")
+    short, long, longest = (column(folder, name) for name in ("loss, T=2", "loss, T=6", "longest T"))
+    assert short["BPTT"] == short["TBPTT n=5"] == short["DNI n=5"]  # a window of 5 steps holds the whole trial
+    assert len({long[name] for name in ("BPTT", "TBPTT n=5", "DNI n=5")}) == 3
+    assert longest["BPTT"] == 6 > longest["BP(λ=0)"] and long["BPTT"] < 0.05 < long["BP(λ=0)"]
+    window, online = column(folder, "KiB per sample"), column(folder, "KiB per sample, step by step")
+    assert window["TBPTT n=5"] < window["BPTT"] == window["BP(λ=1)"] < online["BP(λ=1)"]
+    assert math.isnan(online["BPTT"])
+    assert min(column(folder, "ms per update").values()) > 0
+    reach = content.load("experiment", "horizon").longest
+    ends = np.array(
+        [[0.01, 0.01, 0.2], [0.01, 0.2, 0.01], [0.2, 0.01, 0.01]]
+    )  # what comes after a failure does not count
+    assert reach(np.array([5, 10, 20]), ends, 0.05).tolist() == [10, 5, 0]
+
+
+def test_trace_cost_is_sane(reduced):
+    _, results, folder = reduced("trace_cost")
+    losses = {name: runs[0].metrics["loss"].to_numpy() for name, runs in results.items()}
+    for name in ("exact", "replay"):  # three ways to the same update
+        np.testing.assert_allclose(losses[name], losses["reverse"], rtol=1e-3)
+    others = [loss for name, loss in losses.items() if name not in ("exact", "replay", "reverse")]
+    assert all(np.abs(loss - losses["reverse"]).max() > 1e-3 * losses["reverse"].max() for loss in others)
+    bias, deviation = column(folder, "bias"), column(folder, "deviation")
+    for name in ("reverse", "exact", "replay"):
+        assert bias.pop(name) < 1e-9
+    assert bias.pop("Kronecker") < deviation["Kronecker"]
+    assert all(value > 0.01 for value in bias.values() if not math.isnan(value)) and len(bias) == 11
+    assert [name for name, value in deviation.items() if value > 0] == ["Kronecker"]
+    kept = column(folder, "KiB per sample")
+    assert kept["exact"] == max(kept.values()) > 2 * kept["local"] > 2 * kept["reverse"] > 0
+    aligned = column(folder, "weight-gradient cosine")
+    assert aligned["BPTT"] == pytest.approx(1, abs=1e-6) and sorted(aligned.values())[-2] < 0.999
+
+
 def test_pattern_generation_is_sane(reduced):
     _, results, folder = reduced("pattern_generation")
     first, last = column(folder, "loss at first"), column(folder, "test loss")
@@ -156,3 +285,49 @@ def test_exact_bptt_explodes_in_the_published_spiking_circuit():
     assert norm(published, eprop) > 10
     assert norm(published, bptt) > 1e6 * norm(published, eprop)
     assert norm(damped, bptt) < 3 * norm(damped, eprop)
+
+
+def test_copy_repeat_is_sane(reduced):
+    """Trials grow along the published lengths as they are solved, and truncation tells."""
+    _, results, folder = reduced("copy_repeat")
+    lengths = CopyRepeat().curriculum(6)
+    largest, first = {}, {}
+    for label, (run,) in results.items():
+        steps, solved = run.metrics["steps"], run.metrics["solved"] > 0
+        assert list(steps.unique()) == lengths[: 1 + solved[:-1].sum()], label
+        assert (run.metrics["score"][solved] < 0.15).all() and (run.metrics["score"][~solved] >= 0.15).all()
+        largest[label], first[label] = steps[solved].max(), run.metrics["update"][solved].min()
+    assert largest["BPTT"] == max(largest.values()) >= 7, largest
+    assert first["BPTT"] == min(first.values()) < first["TBPTT n=2"], first
+    table = pd.read_csv(folder / "table.csv").set_index("arm")
+    assert table.loc["BPTT", "largest T solved"] == largest["BPTT"]
+
+
+def test_sequential_mnist_is_sane(reduced):
+    """The arms differ in what they learn from, not in what they begin with; n = 1 … 5 are five different truncations."""
+    experiment, results, _ = reduced("sequential_mnist")
+    assert len({run.metrics["loss"][0] for runs in results.values() for run in runs}) == 1
+    ends = [run.metrics["loss"].iloc[-1] for runs in results.values() for run in runs]
+    assert len(set(ends)) == len(experiment.arms) == 14
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "after"),
+    [("copy_repeat", "DNI n=5", 60), ("sequential_digits", "BP(λ=1)", 4), ("sequential_mnist", "BP(λ=1)", 3)],
+)
+def test_what_was_interrupted_ends_at_the_same_numbers(name, label, after, tmp_path):
+    arm = make(name, REDUCED[name])[0].arms[label]
+    count = iter(range(1, 10**6))
+    execute(arm, 0, tmp_path / "whole", label=label)
+    with pytest.raises(KeyboardInterrupt):
+        execute(arm, 0, tmp_path / "parts", label=label, stop=lambda: next(count) >= after)
+    assert len(Run.load(tmp_path / "parts", arm.circuit).metrics) == after
+    execute(arm, 0, tmp_path / "parts", label=label)
+    whole, parts = (Run.load(tmp_path / folder, arm.circuit) for folder in ("whole", "parts"))
+    pd.testing.assert_frame_equal(whole.metrics.drop(columns="seconds"), parts.metrics.drop(columns="seconds"))
+    assert parts.record["timing"]["sittings"] == 2
+    for weight, value in whole.weights.items():
+        assert torch.equal(value, parts.weights[weight]), weight
+    if name == "copy_repeat":  # both before and after the interruption the curriculum went on
+        solved = whole.metrics["solved"].to_numpy()
+        assert solved[:after].any() and solved[after:].any()

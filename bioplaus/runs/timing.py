@@ -1,9 +1,15 @@
-"""How long an update of a run took, read from its metrics."""
+"""How long an update takes: read from a run's metrics, or measured apart."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
+from bioplaus.runs.experiment import Arm
+from bioplaus.runs.loop import threads_limited
 from bioplaus.runs.run import Run
 
 _BESIDES = ("test_score", "alignment")  # columns whose measurement takes time that is not learning
@@ -29,3 +35,32 @@ def seconds_per_update(run: Run) -> float:
         return float(table["seconds"].iloc[-1] / len(table))
     quarter = len(found) // 4
     return float(found[quarter : len(found) - quarter].mean())
+
+
+def cpu_seconds(arms: Mapping[str, Arm], rounds: int = 15) -> dict[str, float]:
+    """Seconds of CPU time an update takes on one thread: all arms in turn, again and again, and the fastest of each.
+
+    Runs tell how long they took by the clock, which a busy machine makes longer, now for one arm and now for another; CPU
+    time suffers less from that, and the fastest update least.
+
+    Parameters
+    ----------
+    arms : mapping of str to Arm
+        Label → what is trained, from its first weights; one update before that counts, which compiles.
+    rounds : int
+        Updates of every arm that are timed.
+    """
+    from bioplaus.train import Trainer
+
+    with threads_limited(1):
+        trainers = {
+            label: Trainer(arm.circuit, arm.task, arm.rule, replace(arm.training, align_every=0))
+            for label, arm in arms.items()
+        }
+        spent: dict[str, list[float]] = {label: [] for label in arms}
+        for _ in range(rounds + 1):
+            for label, trainer in trainers.items():
+                began = time.process_time()
+                trainer.update()
+                spent[label].append(time.process_time() - began)
+    return {label: min(times[1:]) for label, times in spent.items()}
