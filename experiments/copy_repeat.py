@@ -49,7 +49,8 @@ def copy_repeat(config: Config = Config()) -> Experiment:
         seeds=config.seeds,
         table=table,
         figures={"curriculum": curriculum},
-        expected="4,000 updates, largest T solved: BPTT 12 to 19, above all others",
+        expected="4,000 updates, largest T solved: BPTT 15 or 19; DNI n=5, TBPTT n=5 and BP(λ=1) 9 or 12; DNI n=2, TBPTT n=2 and "
+        "λ=0.5 7 or 9; λ=0 5 or 7",
         references=("arXiv:2401.07044", "arXiv:1608.05343"),
     )
 
@@ -86,31 +87,36 @@ def _three(ordered):
 
 
 def curriculum(results):
-    """T over updates, median over seeds and every seed; and the largest T solved at the end."""
+    """When each length was solved, and the longest at the end: medians and every seed."""
     import numpy as np
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import LogLocator
 
     from bioplaus.figures.compose import above, done, letters
-    from bioplaus.figures.panels.curves import key
 
-    stages = {name: (at, values) for name, (at, values) in results.curves("steps").items()}
     reached = {
         name: np.array([max(solved(run)[1], default=0) for run in runs], float) for name, runs in results.items()
     }
-    pen = bp.figures.pens(stages)
+    lengths = [T for T in CopyRepeat().curriculum(14) if T <= max(values.max() for values in reached.values())]
+    times = {name: np.array([[when(run, T) for T in lengths] for run in runs]) for name, runs in results.items()}
+    pen = bp.figures.pens(results)
     with bp.figures.style():
-        figure = bp.figures.sheet(bp.figures.DOUBLE, 74)
+        figure = bp.figures.sheet(bp.figures.DOUBLE, 78)
         left, right = figure.subplots(1, 2)
-        for name, (at, values) in stages.items():
-            left.step(at, np.median(values, 0), color=pen[name].colour, linestyle=pen[name].line, where="post")
-        left.set(xlabel="Update", ylabel="Length of trials T (median)", yscale="log")
-        bp.figures.panels.final_scores(right, reached, quantity="Largest T solved", unit="", strokes=pen, legend=False)
-        lengths = CopyRepeat().curriculum(12)
-        shown = [T for T in lengths if T <= max(values.max() for _, values in stages.values())]
-        left.set_yticks(shown, [str(T) for T in shown])
-        left.minorticks_off()
+        for beside, (name, values) in zip(np.linspace(-0.25, 0.25, len(times)), times.items(), strict=True):
+            x, middle = np.arange(len(lengths)) + beside, np.sort(values, 0)[(len(values) - 1) // 2]
+            left.plot(
+                x, np.where(np.isfinite(middle), middle, np.nan), color=pen[name].colour, linestyle=pen[name].line
+            )
+            left.plot(x, np.where(np.isfinite(values), values, np.nan).T, ".", color=pen[name].colour, markersize=2.5)
+        left.set(xlabel="Length of trials T (steps)", ylabel="Updates until solved", yscale="log")
+        left.set_xticks(range(len(lengths)), [str(T) for T in lengths])
+        left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        left.yaxis.set_major_formatter("{x:.0f}")
+        left.yaxis.set_minor_formatter("")
+        named = {"quantity": "Largest T solved", "unit": "steps", "counts": False, "legend": False}
+        bp.figures.panels.final_scores(right, reached, strokes=pen, **named)
         letters([left, right])
-        above(figure, *key(stages, strokes=pen))
-        return done(
-            figure,
-            bp.figures.table(steps=stages, reached={name: ([-1], row[:, None]) for name, row in reached.items()}),
-        )
+        lines = [Line2D([], [], color=colour, linestyle=line) for colour, line in (pen[name] for name in times)]
+        above(figure, lines, list(times), "median and each seed; right: mean ± s.e.m.")
+        return done(figure, {"largest": reached, "updates": times})
