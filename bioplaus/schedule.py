@@ -181,7 +181,7 @@ def sequence(
                 linear = Linear(network, window)
                 if stop - start > size:
                     linear.freeze()
-                stretches.append((linear, loss.error(o, targets) * weight[..., None]))
+                stretches.append((linear, _error(loss, o, targets, weight)))
                 if keep_windows:
                     windows.append(window)
             means = [total / (T * B) for total in sums]
@@ -224,7 +224,8 @@ def sequence(
                 _add(totals[0], gradients)
                 _add(totals[1], own)
         o = torch.cat(outputs)
-        value = float((loss.value(o, batch.targets) * batch.weight).sum()) / B
+        asked = batch.weight.any(-1)
+        value = float((loss.value(o[asked], batch.targets[asked]) * batch.weight[asked]).sum()) / B
     names = [p.name for p in network.populations]
     return Outcome(
         gradients={n: g / B for n, g in totals[0].items()},
@@ -236,6 +237,14 @@ def sequence(
         state=state,
         windows=windows,
     )
+
+
+def _error(loss: Any, o: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+    """weight · ∂loss/∂o; not computed, but zero, at steps that ask nothing of any sample."""
+    asked = weight.any(-1)
+    error = torch.zeros_like(o)
+    error[asked] = loss.error(o[asked], targets[asked]) * weight[asked][..., None]
+    return error
 
 
 def _windows(linear: Linear, error: Tensor, n: int) -> list[tuple[Linear, Tensor]]:

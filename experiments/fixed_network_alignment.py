@@ -2,9 +2,8 @@
 
 The cortex is a fixed linear network that is cued at the first step and asked for a point at the last (Pemberton & Costa 2024,
 arXiv 2401.07044); only the predictor learns, by BP(λ). First with the published weights, U(±1/√N), and ten steps. Then over
-longer trials, where such weights leave one or two modes of the cue and nothing else: there W is orthogonal, so that all modes
-stay alive. For orthogonal W, h_t = Wᵗ h_0 and the true gradient v_t = Wᵗ W⁻ᵀ v_T, so that A = p(W) with p(W) h_0 = W⁻ᵀ v_T
-predicts it without error for every T: what differs between the λ is learning alone.
+longer trials, where such weights leave one or two modes of the cue: there W is orthogonal, and all modes stay alive. Its transpose
+is its inverse, so that h_t = Wᵗ⁻¹ h_1 and the true gradient v_t = Wᵗ⁻¹ v_1, and A = p(W) with A h_1 = v_1 has no error at any t.
 """
 
 from dataclasses import dataclass
@@ -32,8 +31,7 @@ class Config:
 
 
 # Cosine measured with the authors' code, github.com/neuralml/bp_lambda, one seed, after 300, 1000 and 3000 updates.
-AUTHORS = {"published BP(λ=0)": "0.15, 0.21, 0.17", "published BP(λ=0.5)": "0.39, 0.45, 0.52"}
-AUTHORS["published BP(λ=1)"] = "0.69, 0.86, 0.97"
+AUTHORS = {"0": "0.15, 0.21, 0.17", "0.5": "0.39, 0.45, 0.52", "1": "0.69, 0.86, 0.97"}  # by λ
 
 
 def fixed_network_alignment(config: Config = Config()) -> Experiment:
@@ -63,9 +61,9 @@ def fixed_network_alignment(config: Config = Config()) -> Experiment:
     )
 
 
-def by_setting(arms, results):
-    """Setting → rule → arm; tells what is missing where arms were left out."""
-    parts = [(*arm.rsplit(" ", 1), arm) for arm in arms if results[arm]]
+def by_setting(results):
+    """Setting → rule → arm, of those that were run."""
+    parts = [(*arm.rsplit(" ", 1), arm) for arm in results]
     return {setting: {rule: arm for of, rule, arm in parts if of == setting} for setting, _, _ in parts}
 
 
@@ -88,7 +86,7 @@ def table(results):
         rows[f"cosine after {updates[i]}"] = [float(mean[0]) for mean, _, _ in spread]
         rows[f"s.e.m. at {updates[i]}"] = [float(sem[0]) for _, sem, _ in spread]
     rows["norm ratio at the end"] = [float(ratios[name].mean()) for name in rows["arm"]]
-    rows["authors' code"] = [AUTHORS.get(name, "–") for name in rows["arm"]]
+    rows["authors' code"] = [AUTHORS.get(name.removeprefix("published BP(λ=").rstrip(")"), "–") for name in rows["arm"]]
     return rows
 
 
@@ -108,41 +106,45 @@ def by_distance(arms, results, rules):
 
 def alignment(arms, results):
     """Published setting over training; at the end by the length of a trial; within the longest trials by distance."""
-    of = by_setting(arms, results)
-    lengths = {int(name[2:]): rules for name, rules in of.items() if name.startswith("T=") and "slow" not in name}
-    at_end = [{rule: it[:, -1] for rule, (_, it) in measured(results, rules).items()} for rules in lengths.values()]
-    ends = {rule: (np.array(list(lengths)), np.stack([each[rule] for each in at_end], 1)) for rule in at_end[0]}
-    parts = {"U(±1/√N), T=10": measured(results, of["published"]), "orthogonal, at the end": ends}
-    parts[f"orthogonal, T={max(lengths)}, at the end"] = by_distance(arms, results, lengths[max(lengths)])
-    figure = drawn(parts, ("Updates", "Length of a trial, T (steps)", "Steps to the loss"), columns=3)
-    figure.axes[1].set_xticks(list(lengths))
-    return figure
+    of, parts = by_setting(results), {}
+    if "published" in of:
+        parts["U(±1/√N), T=10"] = "Updates", measured(results, of["published"])
+    if lengths := {int(name[2:]): rules for name, rules in of.items() if name.startswith("T=") and "slow" not in name}:
+        at_end = [{rule: it[:, -1] for rule, (_, it) in measured(results, rules).items()} for rules in lengths.values()]
+        everywhere = [rule for rule in at_end[0] if all(rule in each for each in at_end)]
+        ends = {rule: (np.array(list(lengths)), np.stack([each[rule] for each in at_end], 1)) for rule in everywhere}
+        last = max(lengths)
+        parts["orthogonal, at the end"] = "Length of a trial, T (steps)", ends
+        parts[f"orthogonal, T={last}, at the end"] = "Steps to the loss", by_distance(arms, results, lengths[last])
+    return drawn(parts, len(parts))
 
 
 def by_length(arms, results):
     """With orthogonal weights, one column a setting: over training; and at the end by distance to the loss."""
-    of = {name: rules for name, rules in by_setting(arms, results).items() if name.startswith("T=")}
-    parts = {name: measured(results, rules) for name, rules in of.items()}
-    parts |= {f"{name} by distance": by_distance(arms, results, rules) for name, rules in of.items()}
-    figure = drawn(parts, ["Updates"] * len(of) + ["Steps to the loss"] * len(of), columns=len(of))
+    of = {name: rules for name, rules in by_setting(results).items() if name.startswith("T=")}
+    if not of:
+        results[next(arm for arm in arms if arm.startswith("T="))]  # tells what is missing
+    parts = {name: ("Updates", measured(results, rules)) for name, rules in of.items()}
+    parts |= {f"{n} by distance": ("Steps to the loss", by_distance(arms, results, rules)) for n, rules in of.items()}
+    figure = drawn(parts, len(of))
     for ax in figure.axes[len(of) :]:
         ax.set_title("")  # the column's stands above
     return figure
 
 
-def drawn(parts, labels, columns):
+def drawn(parts, columns):
     """One panel a part, λ by its shade of blue."""
     from bioplaus.figures.compose import above, done, letters
     from bioplaus.figures.panels.curves import key
 
-    rows = len(parts) // columns
+    rows, drawn = len(parts) // columns, {title: curves for title, (_, curves) in parts.items()}
     with bp.figures.style():
         figure = bp.figures.sheet(bp.figures.DOUBLE, 10 + 48 * rows)
-        strokes = bp.figures.pens(next(iter(parts.values())))
+        strokes = bp.figures.pens(dict.fromkeys(rule for curves in drawn.values() for rule in curves))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        for ax, (title, curves), label in zip(axes, parts.items(), labels, strict=True):
+        for ax, (title, (label, curves)) in zip(axes, parts.items(), strict=True):
             bp.figures.panels.alignment(ax, curves, legend=False, strokes=strokes, each=False)
             ax.set(xlabel=label, ylabel="Cosine with the true gradient" if ax in axes[::columns] else "", title=title)
         letters(axes)
-        above(figure, *key(*parts.values(), strokes=strokes))
-        return done(figure, bp.figures.table(**parts))
+        above(figure, *key(*drawn.values(), strokes=strokes))
+        return done(figure, bp.figures.table(**drawn))

@@ -49,13 +49,13 @@ def horizon(config: Config = Config()) -> Experiment:
     sizes = {"inputs": task.inputs, "units": config.units, "outputs": task.outputs, "bias": {"I_f": config.forget}}
     circuit = bp.circuit("cortico_cerebellar", cell=bp.model("lstm"), **sizes)
     arms = {f"{name} T={T}": Arm(circuit, tasks[T], rule, training) for name, rule in rules.items() for T in tasks}
-    costs = cache(lambda: measured({name: arms[f"{name} T={max(tasks)}"] for name in rules}))
+    costs = cache(lambda rules: measured({name: arms[f"{name} T={max(tasks)}"] for name in rules}))
     return Experiment(
         title="Horizon: the longest dependency each rule learns",
         arms=arms,
         seeds=config.seeds,
-        table=lambda results: table(results, costs(), config.threshold),
-        figures={"horizon": lambda results: figure(results, costs(), config.threshold)},
+        table=lambda results: table(results, costs(tuple(losses(results))), config.threshold),
+        figures={"horizon": lambda results: figure(results, costs(tuple(losses(results))), config.threshold)},
         expected="longest T learned, median over seeds: BPTT 60, e-prop and BP(λ=1) 40, TBPTT n=5 20, BP(λ=0.5), DNI n=5 and "
         "DNI n=2 10, BP(λ=0) 5; a step of the grid more or less with other seeds",
         references=("arXiv:2401.07044", "arXiv:1608.05343", "doi:10.1038/s41467-020-17236-y"),
@@ -65,10 +65,9 @@ def horizon(config: Config = Config()) -> Experiment:
 def losses(results):
     """Rule → (T, loss): loss (seed, T) at the end, the median of the tests in the last tenth of the updates."""
     found = {}
-    for label, (_, values) in results.curves("test_loss").items():
+    for label, ends in results.late("test_loss").items():
         rule, _, T = label.rpartition(" T=")
-        end = np.median(values[:, -max(1, values.shape[1] // 10) :], axis=1)
-        found.setdefault(rule, {})[int(T)] = end
+        found.setdefault(rule, {})[int(T)] = ends
     return {
         rule: (np.array(sorted(ends)), np.stack([ends[T] for T in sorted(ends)], 1)) for rule, ends in found.items()
     }

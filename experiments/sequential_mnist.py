@@ -54,6 +54,9 @@ def sequential_mnist(config: Config = Config()) -> Experiment:
     )
 
 
+KINDS = ("DNI", "TBPTT")
+
+
 def percent(curves):
     return {label: (updates, 100 * values) for label, (updates, values) in curves.items()}
 
@@ -80,7 +83,13 @@ def windows(results):
 
     curves = percent(results.curves("test_score"))
     ends = {name: (at[-1:], values[:, -1:]) for name, (at, values) in curves.items()}
-    shown = {name: curve for name, curve in curves.items() if "n=" not in name or name.endswith(("n=1", "n=5"))}
+    by_n = {
+        kind: {int(name.rpartition("=")[2]): name for name in curves if name.startswith(f"{kind} n=")} for kind in KINDS
+    }
+    few = {name for of in by_n.values() if of for name in (of[min(of)], of[max(of)])}
+    shown = {name: curve for name, curve in curves.items() if "n=" not in name or name in few}
+    if "BP(λ=0)" in curves:
+        by_n["DNI"] = {1: "BP(λ=0)", **by_n["DNI"]}
     pen = bp.figures.pens(curves)
     with bp.figures.style():
         figure = bp.figures.sheet(bp.figures.DOUBLE, 70)
@@ -88,14 +97,15 @@ def windows(results):
         bp.figures.panels.learning(
             left, shown, quantity="Held-out accuracy", unit="%", legend=False, strokes=pen, each=False
         )
-        for kind, first in (("DNI", "BP(λ=0)"), ("TBPTT", "TBPTT n=1")):
-            by_n = {1: ends[first][1]} | {int(n[-1]): ends[n][1] for n in ends if n.startswith(f"{kind} n=")}
-            for n, values in by_n.items():
-                right.plot([n] * len(values), values[:, 0], ".", color=bp.figures.colour(kind), markersize=3, alpha=0.6)
-            right.plot(list(by_n), [values.mean() for values in by_n.values()], color=bp.figures.colour(kind))
+        for kind, of in by_n.items():
+            for n, name in of.items():
+                right.plot(
+                    [n] * len(ends[name][1]), ends[name][1], ".", color=bp.figures.colour(kind), markersize=3, alpha=0.6
+                )
+            right.plot(list(of), [ends[name][1].mean() for name in of.values()], color=bp.figures.colour(kind))
         for name in (name for name in ends if "n=" not in name):
             right.axhline(ends[name][1].mean(), color=pen[name].colour, linestyle=pen[name].line, linewidth=0.8)
-        right.set_xticks(list(by_n))
+        right.set_xticks(sorted(set().union(*by_n.values())))
         right.set(xlabel="Window n (rows)", ylabel=left.get_ylabel(), ylim=left.get_ylim())
         letters([left, right])
         above(figure, *key(shown, strokes=pen))

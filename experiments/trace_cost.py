@@ -64,13 +64,13 @@ def trace_cost(config: Config = Config()) -> Experiment:
     )  # fmt: skip
     arms = {name: Arm(circuit, task, rule, training) for name, rule in rules.items()}
     online = {name: replace(arms[name], rule=replace(rule, schedule=bp.Online())) for name, rule in traces.items()}
-    costs = cache(partial(measured, arms | online))
+    costs = cache(lambda names: measured({name: (arms | online)[name] for name in names}))
     return Experiment(
         title="What a cheaper trace of BP(λ) costs and spares",
         arms=arms,
         seeds=config.seeds,
-        table=lambda results: table(results, arms, costs(), config.draws),
-        figures={"cost": lambda results: figure(results, costs())},
+        table=lambda results: table(results, arms, costs(tuple(results)), config.draws),
+        figures={"cost": lambda results: figure(results, costs(tuple(results)))},
         expected="median loss: BPTT, reverse, exact and replay below 0.001; replay k=5, local, Kronecker, projected and 'local + J within' "
         "0.001–0.02; 'learned + J learned' 0.01–0.2; BP(λ=0) and one learned, random or cut J without the other 0.1–0.5",
         references=("arXiv:2401.07044", "arXiv:1805.10842", "arXiv:1907.02649", "doi:10.1038/ncomms13276"),
@@ -80,7 +80,7 @@ def trace_cost(config: Config = Config()) -> Experiment:
 def table(results, arms, costs, draws):
     """Loss at the end, agreement with the true gradients over training, bias and deviation of the trace, and cost."""
     rows = results.table(()).drop(columns="ms per update")
-    ended = at_the_end(results)
+    ended = results.late("test_loss")
     rows["test loss"] = [float(np.median(ended[name])) for name in rows["arm"]]
     rows["range over seeds"] = [f"{ended[name].min():.2g}–{ended[name].max():.2g}" for name in rows["arm"]]
     for column, title in (("prediction", "prediction cosine"), ("alignment", "weight-gradient cosine")):
@@ -91,12 +91,6 @@ def table(results, arms, costs, draws):
     for column, values in costs.items():
         rows[column] = [values[name] for name in rows["arm"]]
     return rows
-
-
-def at_the_end(results):
-    """Label → loss (seed,), the median of the tests in the last tenth of the updates."""
-    curves = results.curves("test_loss").items()
-    return {name: np.median(values[:, -max(1, values.shape[1] // 10) :], axis=1) for name, (_, values) in curves}
 
 
 def quality(arm, runs, draws):
@@ -130,7 +124,7 @@ def figure(results, costs):
     from bioplaus.figures.panels.tradeoff import name_points
 
     aligned = {name: np.nanmean(values, 1) for name, (_, values) in results.curves("alignment").items()}
-    scores = {"Test loss at the end": at_the_end(results), "Weight-gradient cosine": aligned}
+    scores = {"Test loss at the end": results.late("test_loss"), "Weight-gradient cosine": aligned}
     spent = dict(zip(("Time per update (ms)", "Memory per sample (KiB)"), costs.values(), strict=True))
     with bp.figures.style():
         sheet, pen = bp.figures.sheet(bp.figures.DOUBLE, 150), bp.figures.pens(results)

@@ -13,6 +13,7 @@ import bioplaus as bp
 from bioplaus import content
 from bioplaus.runs import Run, run_experiment
 from bioplaus.runs.loop import execute
+from bioplaus.runs.timing import cpu_seconds
 from bioplaus.signal.truth import asked, predicted_and_true
 from bioplaus.tasks.copy_repeat import CopyRepeat
 
@@ -331,3 +332,49 @@ def test_what_was_interrupted_ends_at_the_same_numbers(name, label, after, tmp_p
     if name == "copy_repeat":  # both before and after the interruption the curriculum went on
         solved = whole.metrics["solved"].to_numpy()
         assert solved[:after].any() and solved[after:].any()
+
+
+ONLY = {
+    "copy_repeat": ["BPTT"],
+    "fixed_network_alignment": ["published BP(λ=0)", "published BP(λ=1)"],
+    "horizon": ["BPTT T=2", "BPTT T=6"],
+    "sequential_mnist": ["BP(λ=1)", "BPTT"],
+    "trace_cost": ["exact", "local"],
+}
+
+
+@pytest.mark.parametrize("name", ONLY)
+def test_some_arms_alone_leave_a_table_and_a_figure(name, tmp_path):
+    """What is left out is missing in table and figures, and no trouble."""
+    experiment, config = make(name, REDUCED[name])
+    run_experiment(experiment, name, root=tmp_path, only=ONLY[name], config=config)
+    table = pd.read_csv(tmp_path / name / "table.csv")
+    assert len(table) == (1 if name == "horizon" else len(ONLY[name]))
+    assert list((tmp_path / name / "figures").glob("*.png"))
+
+
+def test_windows_other_than_the_published_ones_are_drawn(tmp_path):
+    experiment, config = make("sequential_mnist", REDUCED["sequential_mnist"] | {"windows": (2, 12), "lambdas": (1.0,)})
+    run_experiment(experiment, "sequential_mnist", root=tmp_path, config=config)
+    assert (tmp_path / "sequential_mnist" / "figures" / "windows.png").exists()
+
+
+def test_time_of_an_update_is_the_fastest_after_the_first(monkeypatch):
+    """Two arms in turn: the clock says what each update took; that of the first round does not count."""
+    experiment, _ = make("sequential_mnist", REDUCED["sequential_mnist"])
+    took = {"BPTT": [0.1, 5.0, 3.0, 4.0], "e-prop": [0.2, 2.0, 9.0, 7.0]}
+    clock = [0.0]
+    for each in zip(*took.values(), strict=True):
+        for seconds in each:
+            clock += [clock[-1] + seconds, clock[-1] + seconds]
+    times = iter(clock)
+    monkeypatch.setattr("bioplaus.runs.timing.time.process_time", lambda: next(times))
+    assert cpu_seconds({name: experiment.arms[name] for name in took}, rounds=3) == pytest.approx({"BPTT": 3, "e-prop": 2})
+
+
+def test_late_is_the_median_of_the_last_measurements(reduced):
+    _, results, _ = reduced("target_reaching")
+    values = results.curves("test_loss")["BPTT"][1]
+    assert values.shape == (2, 3)
+    assert results.late("test_loss")["BPTT"].tolist() == values[:, -1].tolist()
+    assert results.late("test_loss", share=1.0)["BPTT"].tolist() == np.median(values, 1).tolist()

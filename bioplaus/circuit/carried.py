@@ -35,17 +35,18 @@ class Layout:
 
     def vector(self, state: State) -> Tensor:
         """h of a state, (batch, size)."""
-        populations, filtered = state
-        pick = {
-            "s": lambda i, j: populations[i].s[j],
-            "y": lambda i, a: populations[i].y[a],
-            "f": lambda i, _: filtered[i],
-        }
-        return torch.cat([pick[kind](i, j) for kind, i, j, _ in self.blocks], -1)
+        return torch.cat([self._part(state, *block) for block in self.blocks], -1)
 
     def vectors(self, window: Window) -> Tensor:
         """h_{t0} … h_{t1}: before the first step and after each, (time + 1, batch, size)."""
-        return torch.stack([self.vector(window.steps[0].before), *(self.vector(step.after) for step in window.steps)])
+        states = [window.steps[0].before, *(step.after for step in window.steps)]
+        return torch.cat([torch.stack([self._part(state, *block) for state in states]) for block in self.blocks], -1)
+
+    @staticmethod
+    def _part(state: State, kind: str, i: int, j: int, size: int) -> Tensor:
+        if kind == "f":
+            return state.filtered[i]
+        return (state.populations[i].s if kind == "s" else state.populations[i].y)[j]
 
     def credit(self, vector: Tensor) -> Credit:
         """A row vector over h as a credit."""

@@ -69,14 +69,11 @@ class Window:
     def get(self, p: int, kind: str, i: int) -> Tensor:
         """A stacked quantity of population ``p``, (time, batch, unit)."""
         if kind == "I":
-            if (
-                "I",
-                p,
-            ) not in self._stacked:  # channel by channel, each in one piece: functions of a channel run twice as fast
-                I = torch.stack([step.I[p] for step in self.steps])
-                self._stacked["I", p] = (
-                    I.unflatten(-1, (-1, self.network.populations[p].size)).movedim(-2, 0).contiguous()
-                )
+            # channel by channel, each in one piece: functions of a channel run twice as fast
+            if ("I", p) not in self._stacked:
+                stacked = torch.stack([step.I[p] for step in self.steps])
+                apart = stacked.unflatten(-1, (-1, self.network.populations[p].size)).movedim(-2, 0)
+                self._stacked["I", p] = apart.contiguous()
             return self._stacked["I", p][i]
         picks: dict[str, Callable[[Step], Tensor]] = {
             "s": lambda step: step.before.populations[p].s[i],

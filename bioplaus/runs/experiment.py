@@ -123,6 +123,13 @@ class Results(Mapping[str, "list[Run]"]):
 
         return {label: np.array([run.final(column) for run in runs]) for label, runs in self.items()}
 
+    def late(self, column: str = "test_loss", share: float = 0.1) -> dict[str, np.ndarray]:
+        """Median of a column's last measurements, by default the last tenth of them, arm → (seed,); steadier than `final`."""
+        import numpy as np
+
+        curves = self.curves(column)
+        return {label: np.nanmedian(row[:, -max(1, int(share * row.shape[1])) :], 1) for label, (_, row) in curves.items()}
+
     def table(self, columns: Sequence[str] = ("test_score", "test_loss")) -> pandas.DataFrame:
         """One row an arm: n, mean ± s.e.m. of each column at the end (ddof 1), milliseconds an update."""
         import pandas

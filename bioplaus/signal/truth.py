@@ -14,6 +14,7 @@ from torch import Tensor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.linear import Linear, Window, add, at, roll, silent, to_h, to_u
 from bioplaus.circuit.network import Network
+from bioplaus.errors import RuleError
 from bioplaus.signal.dni import which
 from bioplaus.signal.observed import Observed
 
@@ -81,7 +82,16 @@ def asked(network: Network, rule: Any, batch: Any, loss: Any) -> Tensor:
     """What BP(λ) asks a predictor for that still says nothing: its target at steps 1 … T − 1, (time, batch, size of h).
 
     At λ = γ = 1 the target does not depend on the prediction, and is the truth, unless the rule is ``published``.
+
+    Raises
+    ------
+    RuleError
+        If the rule is not BP(λ) with the exact trace, which alone tells what is asked step by step.
     """
+    if getattr(rule.signal, "trace", "") != "exact":
+        raise RuleError(
+            f"asked() needs bp_lambda with trace='exact', and was given {rule.signal!r}: other traces have no target at every step."
+        )
     signal = replace(rule.signal, predictor=_Silent())
     with torch.no_grad():
         own = signal.credit({}, signal.init(network, batch.size), observe(network, batch, loss))[1]

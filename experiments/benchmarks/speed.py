@@ -53,7 +53,7 @@ def lstm(device: str, task: bp.Task, batch: int, units: int) -> tuple[Callable[[
 
     net = torch.nn.LSTM(task.inputs, units).to(device)
     readout = torch.nn.Linear(units, task.outputs).to(device)
-    optimiser = torch.optim.Adam([*net.parameters(), *readout.parameters()], lr=1e-3)
+    optimiser = torch.optim.Adam([*net.parameters(), *readout.parameters()], lr=1e-3, fused=True)
     asked = data.weight.any(1)
     x, target, weight = (a.to(device) for a in (data.inputs, data.targets[asked], data.weight[asked]))
     asked = asked.to(device)
