@@ -11,6 +11,7 @@ import torch
 
 import bioplaus as bp
 from bioplaus import content
+from bioplaus.errors import RuleError
 from bioplaus.runs import Run, run_experiment
 from bioplaus.runs.loop import execute
 from bioplaus.runs.timing import cpu_seconds
@@ -334,6 +335,15 @@ def test_what_was_interrupted_ends_at_the_same_numbers(name, label, after, tmp_p
         assert solved[:after].any() and solved[after:].any()
 
 
+def test_what_is_asked_is_known_for_the_exact_trace_only():
+    experiment, _ = make("released_code", REDUCED["released_code"])
+    arm = experiment.arms["fixed λ=1"]
+    network, batch = arm.circuit.build(0), arm.task.batch(bp.stream(0, "task"), 3)
+    assert asked(network, arm.rule, batch, arm.task.loss).shape == (9, 3, 60)
+    with pytest.raises(RuleError, match="trace='exact'"):
+        asked(network, bp.rule("bp_lambda", trace="local"), batch, arm.task.loss)
+
+
 ONLY = {
     "copy_repeat": ["BPTT"],
     "fixed_network_alignment": ["published BP(λ=0)", "published BP(λ=1)"],
@@ -369,7 +379,9 @@ def test_time_of_an_update_is_the_fastest_after_the_first(monkeypatch):
             clock += [clock[-1] + seconds, clock[-1] + seconds]
     times = iter(clock)
     monkeypatch.setattr("bioplaus.runs.timing.time.process_time", lambda: next(times))
-    assert cpu_seconds({name: experiment.arms[name] for name in took}, rounds=3) == pytest.approx({"BPTT": 3, "e-prop": 2})
+    assert cpu_seconds({name: experiment.arms[name] for name in took}, rounds=3) == pytest.approx(
+        {"BPTT": 3, "e-prop": 2}
+    )
 
 
 def test_late_is_the_median_of_the_last_measurements(reduced):
