@@ -57,6 +57,8 @@ class Trainer:
         first = task.batch(stream(seed, "check"), t.batch)
         check_batch(task, first)
         self.theta = own_tensors(rule, self.network, first, seed)
+        if hasattr(rule.signal, "fits") and (rule.schedule.steps or first.steps) < first.steps:
+            rule.signal.fits(self.network, self.theta, t.batch)
         self.update_index, self.seconds = 0, 0.0
         spiking = [p.cell.spiking for p in circuit.populations.values()]
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0

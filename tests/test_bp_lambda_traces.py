@@ -678,6 +678,36 @@ def test_a_trace_that_does_not_fit_is_refused_before_it_is_kept(monkeypatch):
         sequence(network, chosen, chosen.signal.parameters(network, torch.Generator(), 0), batch, squared)
 
 
+def test_a_trace_that_does_not_fit_is_refused_before_anything_is_learned(monkeypatch):
+    """By the trainer, which an experiment makes of all its arms before the first begins."""
+    task = bp.task("target_reaching", steps=6)
+    cortex = bp.circuit("cortico_cerebellar", cell=bp.model("lstm"), inputs=task.inputs, units=5, outputs=2)
+    weights = 10 * 10 + 10
+    traces = [
+        (2 * 10 * weights, BPLambda()),
+        (2 * 10 * weights, BPLambda(trace="learned")),
+        (2 * 2 * weights, BPLambda(trace="local")),
+        (2 * 3 * 33, BPLambda(trace="projected", outputs=3)),
+    ]
+
+    def made(signal: BPLambda, schedule: Any) -> Trainer:
+        return Trainer(cortex, task, Rule(Immediate(), signal, schedule), Training(batch=7))
+
+    for floats, signal in traces:
+        there = 7 * floats * 4 / 0.9
+        monkeypatch.setattr(afford, "memory", lambda device, there=there: there * 1.001)
+        for schedule in (Online(), Window(4)):
+            made(signal, schedule)
+        monkeypatch.setattr(afford, "memory", lambda device, there=there: there * 0.999)
+        made(signal, Window())  # whole sequences need no trace
+        for schedule in (Online(), Window(4)):
+            with pytest.raises(RuleError, match="batch of 7"):
+                made(signal, schedule)
+    monkeypatch.setattr(afford, "memory", lambda device: 0)
+    for signal in (BPLambda(trace="replay"), BPLambda(trace="kronecker")):
+        made(signal, Online())
+
+
 SETTINGS = {
     **{n: rule(n).signal for n in VARIANTS},
     "local hidden": rule("local", "mlp").signal,

@@ -48,6 +48,7 @@ from bioplaus.signal.dni import check_predictor, which
 from bioplaus.signal.jacobians import JACOBIANS, jacobian
 from bioplaus.signal.observed import Observed
 from bioplaus.signal.traces import TRACES, Replay, View
+from bioplaus.signal.traces.afford import afford
 
 
 @dataclass
@@ -169,6 +170,18 @@ class BPLambda:
         if self.published and (reason := published.refuse(network)):
             return reason
         return outputs.refuse(network) if self.gives == "output" else None
+
+    def fits(self, network: Network, theta: dict[str, Tensor], batch: int) -> None:
+        """Refuse a batch whose trace, carried from window to window, this machine's memory cannot hold.
+
+        Raises
+        ------
+        RuleError
+        """
+        layout, learned = Layout(network), (w for n, w in theta.items() if not n.startswith(("fixed_", "model_")))
+        weights = sum(w.numel() for w in learned)
+        floats = self._trace.floats(which(self.predictor, network), layout, weights, self.outputs or layout.size)
+        afford(layout, layout.size, batch, floats, weights)
 
     def parameters(self, network: Network, generator: torch.Generator, context: int) -> dict[str, Tensor]:
         size, g_of = Layout(network).size, which(self.predictor, network)

@@ -6,26 +6,25 @@ import os
 
 import torch
 
+from bioplaus.circuit.carried import Layout
 from bioplaus.errors import RuleError
-from bioplaus.signal.traces.view import View
 
 GIB = 2**30
 
 
-def afford(view: View, floats: int, weights: int) -> None:
-    """Refuse a trace of so many floats a sample, of so many weights, that this machine's memory cannot hold.
+def afford(layout: Layout, inputs: int, batch: int, floats: int, weights: int) -> None:
+    """Refuse a trace of so many floats a sample, of a predictor with so many inputs and weights, that memory cannot hold.
 
     Raises
     ------
     RuleError
         Saying how much would be needed and what would need less.
     """
-    network, batch = view.layout.network, view.seen.shape[1]
+    network, H = layout.network, layout.size
     size = torch.finfo(network.dtype).bits // 8
     there = 0.9 * memory(network.device)
     if batch * floats * size <= there:
         return
-    H, inputs = view.layout.size, view.seen.shape[-1]
     steps, factors = H * batch * size, (H**2 + inputs) * batch * size
     raise RuleError(
         f"A trace carried from step to step, and the product that replaces it, would take {_shown(batch * floats * size)} for a batch of {batch} "

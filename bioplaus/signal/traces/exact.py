@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.circuit.carried import Layout
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.afford import afford
 from bioplaus.signal.traces.view import View
@@ -48,15 +49,17 @@ class Exact:
         u = J.sweep(view.linear, delta, view.decay)
         found = view.gradient(u)
         if state is None and not view.final:
-            self.afford(view, found, delta)
+            weights = sum(g.numel() for g in found.values())
+            floats = self.floats(view.g, view.layout, weights, delta.shape[-1])
+            afford(view.layout, view.seen.shape[-1], delta.shape[1], floats, weights)
         if state is not None:  # what earlier windows left
             for name, e in state.items():
                 found[name] = found[name] + torch.einsum("bo,bo...->...", u[0], e)
         return found, None if view.final else self.carry(view, J, state, delta[0])
 
-    def afford(self, view: View, found: dict[str, Tensor], delta: Tensor) -> None:
-        weights = sum(g.numel() for g in found.values())
-        afford(view, 2 * delta.shape[-1] * weights, weights)
+    def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
+        """What a trace carried from window to window takes for each sample, with the product that replaces it."""
+        return 2 * outputs * weights
 
     def carry(self, view: View, J: Jacobian, trace: dict[str, Tensor] | None, like: Tensor) -> dict[str, Tensor] | None:
         """(1), forward over the window, times γλ J of its own last step."""

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.circuit.carried import Layout
 from bioplaus.eligibility.uoro import balance
 from bioplaus.signal.reward import branch
 from bioplaus.signal.traces.view import View, with_bias
@@ -58,6 +59,9 @@ class Kronecker:
             "trace='kronecker' follows the last layer of a predictor, whose input is the same for all outputs; in hidden layers "
             "that learn the trace is no such product (use predictor='linear', an mlp with train='output', or trace='replay')"
         )
+
+    def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
+        return 0  # little
 
     def start(self, generator: torch.Generator | None) -> Factors:
         return Factors(branch(generator))

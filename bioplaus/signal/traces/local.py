@@ -27,6 +27,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.linear import Linear
 from bioplaus.signal.jacobians import Jacobian, OfCircuit
@@ -54,8 +55,9 @@ class Local(Exact):
         found = view.gradient(u)
         where = coordinates(view.layout)
         if state is None and not view.final:
-            c = max(len(rows) for rows in where)
-            afford(view, 2 * c * sum(g.numel() for g in found.values()), sum(g.numel() for g in found.values()))
+            weights = sum(g.numel() for g in found.values())
+            floats = self.floats(view.g, view.layout, weights, delta.shape[-1])
+            afford(view.layout, view.seen.shape[-1], delta.shape[1], floats, weights)
         if state is not None:
             left = u.new_zeros(delta.shape[-1], view.features(0).shape[-1])
             for rows, e in zip(where, state, strict=True):
@@ -63,6 +65,11 @@ class Local(Exact):
             for name, g in with_bias(left).items():
                 found[name] = found[name] + g
         return found, None if view.final else self._walk(view, J, where, state)
+
+    def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
+        if not getattr(g, "affine", False):
+            return super().floats(g, layout, weights, outputs)
+        return 2 * max(len(rows) for rows in coordinates(layout)) * weights
 
     @staticmethod
     def _walk(view: View, J: Jacobian, where: list[Tensor], state: list[Tensor] | None) -> list[Tensor]:

@@ -71,6 +71,9 @@ class Replay:
     def refuse(self, g: Predictor) -> str | None:
         return None
 
+    def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
+        return 0  # little
+
     def start(self, generator: torch.Generator | None) -> list[Past]:
         return []
 

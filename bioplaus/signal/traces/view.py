@@ -55,13 +55,15 @@ class Trace(Protocol):
     """How Σ_t δ_t e_t is found: a description without state, a state that it hands on.
 
     ``claims`` is what it declares of itself (memory, time, …); ``refuse(g)`` a reason why it cannot follow a predictor, or
-    None; ``start(generator)`` the state before a sequence; ``update(view, state, delta)`` → ({weight of g: Σ δ e}, state).
+    None; ``floats(g, layout, weights, outputs)`` how many numbers a sample it may come to carry that have to be afforded;
+    ``start(generator)`` the state before a sequence; ``update(view, state, delta)`` → ({weight of g: Σ δ e}, state).
     """
 
     @property
     def claims(self) -> Mapping[str, Any]: ...
 
     def refuse(self, g: Predictor) -> str | None: ...
+    def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int: ...
     def start(self, generator: torch.Generator | None) -> Any: ...
     def update(self, view: View, state: Any, delta: Tensor) -> tuple[dict[str, Tensor], Any]: ...
 
