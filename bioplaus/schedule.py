@@ -243,7 +243,8 @@ def _error(loss: Any, o: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
     """weight · ∂loss/∂o; not computed, but zero, at steps that ask nothing of any sample."""
     asked = weight.any(-1)
     error = torch.zeros_like(o)
-    error[asked] = loss.error(o[asked], targets[asked]) * weight[asked][..., None]
+    if bool(asked.any()):
+        error[asked] = loss.error(o[asked], targets[asked]) * weight[asked][..., None]
     return error
 
 

@@ -57,7 +57,8 @@ class Trainer:
         first = task.batch(stream(seed, "check"), t.batch)
         check_batch(task, first)
         self.theta = own_tensors(rule, self.network, first, seed)
-        if hasattr(rule.signal, "fits") and (rule.schedule.steps or first.steps) < first.steps:
+        cut = rule.schedule.steps is not None and (t.curriculum or rule.schedule.steps < first.steps)
+        if cut and hasattr(rule.signal, "fits"):  # something is carried from window to window, now or in longer trials
             rule.signal.fits(self.network, self.theta, t.batch)
         self.update_index, self.seconds = 0, 0.0
         spiking = [p.cell.spiking for p in circuit.populations.values()]

@@ -706,6 +706,11 @@ def test_a_trace_that_does_not_fit_is_refused_before_anything_is_learned(monkeyp
     monkeypatch.setattr(afford, "memory", lambda device: 0)
     for signal in (BPLambda(trace="replay"), BPLambda(trace="kronecker")):
         made(signal, Online())
+    growing = bp.task("copy_repeat", bits=2)  # trials of 5 steps, and longer ones once they are solved
+    cortex = bp.circuit("cortico_cerebellar", cell=bp.model("lstm"), inputs=growing.inputs, units=5, outputs=3)
+    Trainer(cortex, growing, bp_lambda(schedule="window", steps=8), Training(batch=7))
+    with pytest.raises(RuleError, match="batch of 7"):
+        Trainer(cortex, growing, bp_lambda(schedule="window", steps=8), Training(batch=7, curriculum=True))
 
 
 SETTINGS = {

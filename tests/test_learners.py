@@ -18,6 +18,7 @@ from bioplaus.circuit import Circuit, Population, Projection, Readout
 from bioplaus.errors import CircuitError, NumericalError, RuleError, RunError, TaskError
 from bioplaus.schedule import sequence
 from bioplaus.tasks import Batch, Task, cross_entropy, squared
+from bioplaus.train import own_tensors
 
 # -- what does not fit ---------------------------------------------------------------------------------------------------
 
@@ -357,3 +358,39 @@ def test_a_silent_circuit_is_told() -> None:
     circuit = bp.circuit("recurrent", cell=bp.model("lif"), inputs=task.inputs, units=6, outputs=2, input_gain=1e-3)
     with pytest.warns(RuntimeWarning, match="fired no spike"):
         bp.Trainer(circuit, task, bp.rule("eprop"), bp.Training(batch=4)).update()
+
+
+class Asked(type(squared)):
+    """Squared error that has never been asked about nothing."""
+
+    def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        assert outputs.numel() and bool(targets.isfinite().all())
+        return super().error(outputs, targets)
+
+
+@pytest.mark.parametrize(
+    "options", ({"schedule": "online"}, {"schedule": "window", "steps": 5}, {"schedule": "window"})
+)
+@pytest.mark.parametrize("rule", ("eprop", "bp_lambda"))
+def test_steps_that_ask_nothing_are_not_looked_at(rule, options):
+    """What stands in the targets where no sample has a weight makes no difference; where one has, the others' weight still counts."""
+    circuit = small("lstm")
+    network = circuit.build(0, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(12, 3, circuit.inputs, generator=generator, dtype=torch.float64)
+    y = torch.randn(12, 3, circuit.readout.size, generator=generator, dtype=torch.float64)
+    weight = torch.zeros(12, 3, dtype=torch.float64)
+    weight[7], weight[11, 1] = 0.5, 2.0
+    blank = y.where(weight.any(-1)[:, None, None], torch.nan)
+    chosen = bp.rule(rule, **options)
+    own = own_tensors(chosen, network, Batch(x, y, weight), 0)
+    found, expected = (
+        sequence(network, chosen, own, Batch(x, targets, weight), loss)
+        for targets, loss in ((blank, Asked()), (y, squared))
+    )
+    by_loss = (squared.value(expected.outputs, y) * weight).sum() / 3
+    assert found.loss == expected.loss == pytest.approx(float(by_loss), rel=1e-14) and found.loss > 0.1
+    error = (expected.outputs - y) * weight[..., None]
+    torch.testing.assert_close(found.gradients["b_out"], error.sum((0, 1)) / 3, rtol=1e-12, atol=0)
+    for name, value in expected.gradients.items():
+        assert torch.equal(value, found.gradients[name]) and bool(value.any()), name

@@ -49,13 +49,16 @@ class Exact:
         u = J.sweep(view.linear, delta, view.decay)
         found = view.gradient(u)
         if state is None and not view.final:
-            weights = sum(g.numel() for g in found.values())
-            floats = self.floats(view.g, view.layout, weights, delta.shape[-1])
-            afford(view.layout, view.seen.shape[-1], delta.shape[1], floats, weights)
+            self.afford(view, found, delta)
         if state is not None:  # what earlier windows left
             for name, e in state.items():
                 found[name] = found[name] + torch.einsum("bo,bo...->...", u[0], e)
         return found, None if view.final else self.carry(view, J, state, delta[0])
+
+    def afford(self, view: View, found: dict[str, Tensor], delta: Tensor) -> None:
+        weights = sum(g.numel() for g in found.values())
+        floats = self.floats(view.g, view.layout, weights, delta.shape[-1])
+        afford(view.layout, view.seen.shape[-1], delta.shape[1], floats, weights)
 
     def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
         """What a trace carried from window to window takes for each sample, with the product that replaces it."""

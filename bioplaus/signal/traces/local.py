@@ -31,7 +31,6 @@ from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.linear import Linear
 from bioplaus.signal.jacobians import Jacobian, OfCircuit
-from bioplaus.signal.traces.afford import afford
 from bioplaus.signal.traces.exact import Exact
 from bioplaus.signal.traces.view import View, with_bias
 
@@ -55,9 +54,7 @@ class Local(Exact):
         found = view.gradient(u)
         where = coordinates(view.layout)
         if state is None and not view.final:
-            weights = sum(g.numel() for g in found.values())
-            floats = self.floats(view.g, view.layout, weights, delta.shape[-1])
-            afford(view.layout, view.seen.shape[-1], delta.shape[1], floats, weights)
+            self.afford(view, found, delta)
         if state is not None:
             left = u.new_zeros(delta.shape[-1], view.features(0).shape[-1])
             for rows, e in zip(where, state, strict=True):
