@@ -196,7 +196,7 @@ def test_eprop_is_autograd_with_stopped_outputs(c):
 
 @every
 def test_tbptt_is_autograd_cut_at_the_borders(c):
-    tbptt_is_cut_autograd(made(c), 5)
+    tbptt_is_cut_autograd(made(c))
 
 
 @pytest.mark.parametrize("model", ALL)
