@@ -43,36 +43,36 @@ _ROOMS = ("brian", "content", "errors", "figures", "rules", "runs", "signal", "s
 __all__ = sorted((*_HOME, "brian", "errors", "figures"))  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
-    from . import brian as brian
-    from . import errors as errors
-    from . import figures as figures
-    from .align import align as align
-    from .cell import Cell as Cell
-    from .cell import fast_sigmoid as fast_sigmoid
-    from .cell import triangular as triangular
-    from .cerebellum import predictor as predictor
-    from .check.trace_quality import trace_quality as trace_quality
-    from .circuit import Circuit as Circuit
-    from .circuit import Network as Network
-    from .circuit import Population as Population
-    from .circuit import Projection as Projection
-    from .circuit import Readout as Readout
-    from .lags import credit_by_lag as credit_by_lag
-    from .rules import Rule as Rule
-    from .rules import rule as rule
-    from .runs import Arm as Arm
-    from .runs import Experiment as Experiment
-    from .schedule import Online as Online
-    from .schedule import Window as Window
-    from .simulate import simulate as simulate
-    from .streams import stream as stream
-    from .tasks import Batch as Batch
-    from .tasks import Task as Task
-    from .tasks import task as task
-    from .train import Trainer as Trainer
-    from .train import gradient as gradient
-    from .training import Training as Training
-    from .runs import train as train  # isort: skip  (after the module of the same name, or it hides the function)
+    from bioplaus import brian as brian
+    from bioplaus import errors as errors
+    from bioplaus import figures as figures
+    from bioplaus.align import align as align
+    from bioplaus.cell import Cell as Cell
+    from bioplaus.cell import fast_sigmoid as fast_sigmoid
+    from bioplaus.cell import triangular as triangular
+    from bioplaus.cerebellum import predictor as predictor
+    from bioplaus.check.trace_quality import trace_quality as trace_quality
+    from bioplaus.circuit import Circuit as Circuit
+    from bioplaus.circuit import Network as Network
+    from bioplaus.circuit import Population as Population
+    from bioplaus.circuit import Projection as Projection
+    from bioplaus.circuit import Readout as Readout
+    from bioplaus.lags import credit_by_lag as credit_by_lag
+    from bioplaus.rules import Rule as Rule
+    from bioplaus.rules import rule as rule
+    from bioplaus.runs import Arm as Arm
+    from bioplaus.runs import Experiment as Experiment
+    from bioplaus.schedule import Online as Online
+    from bioplaus.schedule import Window as Window
+    from bioplaus.simulate import simulate as simulate
+    from bioplaus.streams import stream as stream
+    from bioplaus.tasks import Batch as Batch
+    from bioplaus.tasks import Task as Task
+    from bioplaus.tasks import task as task
+    from bioplaus.train import Trainer as Trainer
+    from bioplaus.train import gradient as gradient
+    from bioplaus.training import Training as Training
+    from bioplaus.runs import train as train  # isort: skip  (after the module of the same name, or it hides the function)
 
     def model(name: str, /, **parameters: Any) -> Cell: ...
     def circuit(name: str, /, **parameters: Any) -> Circuit: ...

@@ -291,9 +291,17 @@ def rflo(
 
 
 def dni(
-    steps: int = 1, predictor: str | Predictor | None = None, hidden: tuple[int, ...] | None = None, discount: float = 1.0, injection: float = 1.0,
-    context: bool = False, copy_every: int = 0, jacobian: str = "exact", auxiliary: float = 0.0, eligibility: str = "immediate",
-) -> Rule:  # fmt: skip
+    steps: int = 1,
+    predictor: str | Predictor | None = None,
+    hidden: tuple[int, ...] | None = None,
+    discount: float = 1.0,
+    injection: float = 1.0,
+    context: bool = False,
+    copy_every: int = 0,
+    jacobian: str = "exact",
+    auxiliary: float = 0.0,
+    eligibility: str = "immediate",
+) -> Rule:
     """n-step synthetic gradients (Jaderberg et al. 2017, arXiv 1608.05343); the options are those of `DNI`."""
     schedule, (past, gives) = Window(steps), _past(eligibility)
     signal = DNI(_predictor(predictor, hidden), discount, injection, context, copy_every, jacobian, auxiliary, gives)  # type: ignore[arg-type]
@@ -303,15 +311,36 @@ def dni(
 
 
 def bp_lambda(
-    lmbda: float = 1.0, predictor: str | Predictor | None = None, hidden: tuple[int, ...] | None = None, discount: float = 1.0, injection: float = 1.0,
-    context: bool = False, schedule: str = "", steps: int | None = None, trace: str = "exact", outputs: int | None = None, horizon: int | None = None,
-    jacobian: str = "exact", eligibility: str = "immediate", published: bool = False,
-) -> Rule:  # fmt: skip
+    lmbda: float = 1.0,
+    predictor: str | Predictor | None = None,
+    hidden: tuple[int, ...] | None = None,
+    discount: float = 1.0,
+    injection: float = 1.0,
+    context: bool = False,
+    schedule: str = "",
+    steps: int | None = None,
+    trace: str = "exact",
+    outputs: int | None = None,
+    horizon: int | None = None,
+    jacobian: str = "exact",
+    eligibility: str = "immediate",
+    published: bool = False,
+) -> Rule:
     """Synthetic gradients learned by TD errors and eligibility traces (Pemberton & Costa 2024, arXiv 2401.07044); the options are those of `BPLambda`."""
     past, gives = _past(eligibility)
     signal = BPLambda(
-        _predictor(predictor, hidden), lmbda, discount, injection, context, trace, outputs, horizon, jacobian, gives, published  # type: ignore[arg-type]
-    )  # fmt: skip
+        _predictor(predictor, hidden),
+        lmbda,
+        discount,
+        injection,
+        context,
+        trace,
+        outputs,
+        horizon,
+        jacobian,
+        gives,
+        published,  # type: ignore[arg-type]
+    )
     return Rule(past, signal, _schedule(schedule, Window(), steps), "bp_lambda")
 
 
@@ -337,9 +366,24 @@ def _predictor(given: str | Predictor | None, hidden: tuple[int, ...] | None) ->
 TABLE: dict[str, Callable[..., Rule]] = {
     f.__name__: f
     for f in (
-        bptt, tbptt, sliding_bptt, rtrl, hops, snap, uoro, kf_rtrl, r_kf_rtrl, kernl, eprop, rflo, mdgl, three_factor, dni, bp_lambda,
+        bptt,
+        tbptt,
+        sliding_bptt,
+        rtrl,
+        hops,
+        snap,
+        uoro,
+        kf_rtrl,
+        r_kf_rtrl,
+        kernl,
+        eprop,
+        rflo,
+        mdgl,
+        three_factor,
+        dni,
+        bp_lambda,
     )
-}  # fmt: skip
+}
 
 
 def rule(name: str, **options: Any) -> Rule:

@@ -70,6 +70,10 @@ def excitatory_inhibitory(
             )
     populations = {n: Population(c, sizes[n], None if c.spiking else {}) for n, c in cells.items()}
     return Circuit(
-        populations=populations, projections=tuple(projections), inputs=inputs, dt=dt, name="excitatory_inhibitory",
+        populations=populations,
+        projections=tuple(projections),
+        inputs=inputs,
+        dt=dt,
+        name="excitatory_inhibitory",
         readout=Readout(size=outputs, tau=tau_out, sources=("E",)),
-    )  # fmt: skip
+    )

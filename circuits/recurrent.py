@@ -78,6 +78,11 @@ def recurrent(
         first = dict(wanted) if isinstance(wanted, Mapping) else ({} if wanted else None)
         populations[n] = Population(c, size, first)
     return Circuit(
-        populations=populations, projections=tuple(projections), inputs=inputs, dt=dt, name=name, cerebellum=cerebellum,
+        populations=populations,
+        projections=tuple(projections),
+        inputs=inputs,
+        dt=dt,
+        name=name,
+        cerebellum=cerebellum,
         readout=Readout(size=outputs, tau=tau_out, bias=output_bias, init="uniform" if init == "uniform" else "normal"),
-    )  # fmt: skip
+    )

@@ -23,11 +23,19 @@ def learning() -> str:
     rows = []
     for name, r in named():
         halves = (r.past, r.future)
-        rows.append((
-            f"`{name}`", r.facing, f"`{type(r.eligibility).__name__}`: {r.past.keeps}", f"`{type(r.signal).__name__}`: {r.future.keeps}",
-            both(half.tensor for half in halves), "stochastic" if any(half.random for half in halves) else "deterministic",
-            "closed" if all(half.closed for half in halves) else "numerical", r.claim, r.exact_when,
-        ))  # fmt: skip
+        rows.append(
+            (
+                f"`{name}`",
+                r.facing,
+                f"`{type(r.eligibility).__name__}`: {r.past.keeps}",
+                f"`{type(r.signal).__name__}`: {r.future.keeps}",
+                both(half.tensor for half in halves),
+                "stochastic" if any(half.random for half in halves) else "deterministic",
+                "closed" if all(half.closed for half in halves) else "numerical",
+                r.claim,
+                r.exact_when,
+            )
+        )
     return table(("rule", "faces", "past half", "future half", "tensor", "update", "form", "claim", "exact when"), rows)
 
 
@@ -37,10 +45,17 @@ def cost() -> str:
     for name, r in named():
         past, future = halves = (r.past, r.future)
         links = ", ".join(f"[{reference}]({where})" for reference, where in r.references.items())
-        rows.append((
-            f"`{name}`", word(past.causal and future.causal), word(past.local and future.local), word(past.transport or future.transport),
-            both(half.memory for half in halves), both(half.time for half in halves), links,
-        ))  # fmt: skip
+        rows.append(
+            (
+                f"`{name}`",
+                word(past.causal and future.causal),
+                word(past.local and future.local),
+                word(past.transport or future.transport),
+                both(half.memory for half in halves),
+                both(half.time for half in halves),
+                links,
+            )
+        )
     return table(("rule", "online", "local", "weight transport", "memory", "time", "reference"), rows)
 
 
@@ -74,9 +89,17 @@ def short() -> str:
         local = word(past.local and future.local)
         if local == "yes" and (past.transport or future.transport):
             local = "but for weight transport"
-        rows.append((
-            f"`{name}`", past.keeps, future.keeps, r.claim, word(past.causal and future.causal), local, both(half.memory for half in halves),
-        ))  # fmt: skip
+        rows.append(
+            (
+                f"`{name}`",
+                past.keeps,
+                future.keeps,
+                r.claim,
+                word(past.causal and future.causal),
+                local,
+                both(half.memory for half in halves),
+            )
+        )
     return table(("rule", "past half keeps", "future half", "claim", "online", "local", "memory per sample"), rows)
 
 

@@ -41,9 +41,15 @@ def horizon(config: Config = Config()) -> Experiment:
     rules |= {f"DNI n={n}": bp.rule("dni", steps=n) for n in (2, 5)}  # n = 1 is BP(0)
     rules |= {"TBPTT n=5": bp.rule("tbptt", steps=5), "e-prop": bp.rule("eprop"), "BPTT": bp.rule("bptt")}
     training = Training(
-        updates=config.updates, batch=config.batch, lr=config.lr, predictor_lr=config.predictor_lr, clip=config.clip,
-        betas=config.betas, eps=1e-9, evaluate_every=config.evaluate_every,
-    )  # fmt: skip
+        updates=config.updates,
+        batch=config.batch,
+        lr=config.lr,
+        predictor_lr=config.predictor_lr,
+        clip=config.clip,
+        betas=config.betas,
+        eps=1e-9,
+        evaluate_every=config.evaluate_every,
+    )
     tasks = {T: bp.task("target_reaching", targets=config.targets, steps=T) for T in sorted(config.horizons)}
     task = tasks[max(tasks)]
     sizes = {"inputs": task.inputs, "units": config.units, "outputs": task.outputs, "bias": {"I_f": config.forget}}

@@ -57,9 +57,13 @@ def sequential_digits(config: Config = Config()) -> Experiment:
     """Digits read row by row: a cortex taught by its cerebellum, beside e-prop and BPTT."""
     task = bp.task("sequential_digits", data=config.task.data, split=config.task.split)
     circuit = bp.circuit(
-        "cortico_cerebellar", cell=bp.model(config.circuit.cell), inputs=task.inputs, units=config.circuit.units, outputs=task.outputs,
+        "cortico_cerebellar",
+        cell=bp.model(config.circuit.cell),
+        inputs=task.inputs,
+        units=config.circuit.units,
+        outputs=task.outputs,
         cerebellum=config.rule.predictor,
-    )  # fmt: skip
+    )
     training = Training(**vars(config.training))
     given = {"discount": config.rule.discount, "injection": config.rule.injection}
     rules = {
@@ -106,9 +110,12 @@ def table(results):
 
 def summary(results):
     return bp.figures.summary(
-        percent(results.curves("test_score")), results.curves("alignment"), quantity="Held-out accuracy", unit="%",
+        percent(results.curves("test_score")),
+        results.curves("alignment"),
+        quantity="Held-out accuracy",
+        unit="%",
         scores={label: 100 * values for label, values in results.final("test_score").items()},
-    )  # fmt: skip
+    )
 
 
 def learning(results):

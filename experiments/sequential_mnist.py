@@ -34,9 +34,14 @@ def sequential_mnist(config: Config = Config()) -> Experiment:
     sizes = {"inputs": task.inputs, "units": config.units, "outputs": task.outputs}
     circuit = bp.circuit("cortico_cerebellar", cell=bp.model("lstm"), **sizes)
     training = Training(
-        updates=config.updates, batch=config.batch, lr=config.lr, betas=config.betas, eps=1e-9,
-        evaluate_every=config.evaluate_every, align_every=config.evaluate_every,
-    )  # fmt: skip
+        updates=config.updates,
+        batch=config.batch,
+        lr=config.lr,
+        betas=config.betas,
+        eps=1e-9,
+        evaluate_every=config.evaluate_every,
+        align_every=config.evaluate_every,
+    )
     given = {"discount": config.discount, "injection": config.injection}
     rules = {f"BP(λ={value:g})": bp.rule("bp_lambda", lmbda=value, **given) for value in config.lambdas}
     rules |= {f"DNI n={n}": bp.rule("dni", steps=n, **given) for n in config.windows if n > 1}

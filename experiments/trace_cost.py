@@ -59,9 +59,16 @@ def trace_cost(config: Config = Config()) -> Experiment:
     sizes = {"inputs": task.inputs, "units": config.units, "outputs": task.outputs, "bias": {"I_f": config.forget}}
     circuit = bp.circuit("cortico_cerebellar", cell=bp.model("lstm"), **sizes)
     training = Training(
-        updates=config.updates, batch=config.batch, lr=config.lr, predictor_lr=config.predictor_lr, clip=config.clip,
-        betas=config.betas, eps=1e-9, align_every=config.align_every, evaluate_every=config.evaluate_every,
-    )  # fmt: skip
+        updates=config.updates,
+        batch=config.batch,
+        lr=config.lr,
+        predictor_lr=config.predictor_lr,
+        clip=config.clip,
+        betas=config.betas,
+        eps=1e-9,
+        align_every=config.align_every,
+        evaluate_every=config.evaluate_every,
+    )
     arms = {name: Arm(circuit, task, rule, training) for name, rule in rules.items()}
     online = {name: replace(arms[name], rule=replace(rule, schedule=bp.Online())) for name, rule in traces.items()}
     costs = cache(lambda names: measured({name: (arms | online)[name] for name in names}))

@@ -5,10 +5,23 @@ from bioplaus.cell import Cell, triangular
 
 
 def adex(
-    *, C=200 * pF, g_L=10 * nS, E_L=-70 * mV, V_T=-50 * mV, Delta_T=2 * mV, V_cut=-40 * mV, V_reset=-58 * mV,
-    tau_w=120 * ms, a=2 * nS, b=60 * pA, unit_current=100 * pA, surrogate_width=10 * mV, dampening=0.3,
-    refractory=2 * ms, method: str = "exponential_euler",
-) -> Cell:  # fmt: skip
+    *,
+    C=200 * pF,
+    g_L=10 * nS,
+    E_L=-70 * mV,
+    V_T=-50 * mV,
+    Delta_T=2 * mV,
+    V_cut=-40 * mV,
+    V_reset=-58 * mV,
+    tau_w=120 * ms,
+    a=2 * nS,
+    b=60 * pA,
+    unit_current=100 * pA,
+    surrogate_width=10 * mV,
+    dampening=0.3,
+    refractory=2 * ms,
+    method: str = "exponential_euler",
+) -> Cell:
     """Adaptive exponential integrate-and-fire neuron.
 
     C dv/dt = g_L (E_L − v) + g_L Δ_T exp((v − V_T)/Δ_T) − w + I,  τ_w dw/dt = a (v − E_L) − w;

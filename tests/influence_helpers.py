@@ -56,8 +56,14 @@ MODELS = ("leaky_rate", "elman", "lstm", "gru", "lif", "alif", "adex", "lsnn_lif
 def shared_projections() -> Case:
     """Two kinds of cells side by side, each onto each."""
     circuit = bp.circuit(
-        "recurrent", cell=[bp.model("leaky_rate"), bp.model("elman")], units=[3, 2], inputs=4, outputs=2, tau_out=10 * ms, bias=True,
-    )  # fmt: skip
+        "recurrent",
+        cell=[bp.model("leaky_rate"), bp.model("elman")],
+        units=[3, 2],
+        inputs=4,
+        outputs=2,
+        tau_out=10 * ms,
+        bias=True,
+    )
     return living(circuit, {}, 12, 2)
 
 
@@ -170,9 +176,13 @@ def follow(c: Case) -> Path:
                 z = torch.cat(parts, -1).squeeze(0)
                 names = [n for n in weights if n not in ("W_out", "b_out")]
                 found = torch.autograd.grad(
-                    z, [*nodes, *(weights[n] for n in names)], torch.eye(len(z), dtype=z.dtype), is_grads_batched=True, retain_graph=True,
+                    z,
+                    [*nodes, *(weights[n] for n in names)],
+                    torch.eye(len(z), dtype=z.dtype),
+                    is_grads_batched=True,
+                    retain_graph=True,
                     materialize_grads=True,
-                )  # fmt: skip
+                )
                 Js.append(torch.cat(found[: len(nodes)], -1).squeeze(1) if t else z.new_zeros(len(z), len(z)))
                 Ms.append(dict(zip(names, found[len(nodes) :], strict=True)))
                 psis.append(torch.cat(list(_psi(step, before))))

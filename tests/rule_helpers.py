@@ -227,9 +227,18 @@ def two_populations(first: str = "alif", second: str = "lstm", tau: Any = 10 * m
 def dale(tau: Any = 10 * ms, cell: str = "lif", inhibitory: str = "alif", delay: int = 2, steps: int = 40) -> Case:
     """Excitatory and inhibitory neurons, sparse, without autapses; the readout sees the excitatory ones."""
     circuit = bp.circuit(
-        "excitatory_inhibitory", cell=bp.model(cell), inhibitory=bp.model(inhibitory), inputs=4, units=10, outputs=2, fraction=0.6, fan_in=0.7,
-        tau_out=tau, delay=delay, gain=1.5,
-    )  # fmt: skip
+        "excitatory_inhibitory",
+        cell=bp.model(cell),
+        inhibitory=bp.model(inhibitory),
+        inputs=4,
+        units=10,
+        outputs=2,
+        fraction=0.6,
+        fan_in=0.7,
+        tau_out=tau,
+        delay=delay,
+        gain=1.5,
+    )
     return living(circuit, DRIVE, steps, 3)
 
 

@@ -18,7 +18,21 @@ ENGINE = Path(bioplaus.__file__).parent
 # Later rooms may import earlier ones, never the reverse.
 ORDER = [
     *("errors", "content", "streams", "declaration", "symbolic", "cell", "circuit", "simulate"),
-    *("eligibility", "cerebellum", "signal", "schedule", "rules", "tasks", "training", "train", "align", "lags", "cost", "brian", "check"),
+    *(
+        "eligibility",
+        "cerebellum",
+        "signal",
+        "schedule",
+        "rules",
+        "tasks",
+        "training",
+        "train",
+        "align",
+        "lags",
+        "cost",
+        "brian",
+        "check",
+    ),
     *("figures", "runs", "cli"),
 ]
 
@@ -107,9 +121,7 @@ def offences(source: str, own: str, package: str = "bioplaus.room") -> list[str]
 
 @pytest.mark.parametrize("file", files(), ids=lambda file: file.relative_to(ENGINE).as_posix())
 def test_imports_run_one_way(file):
-    if (
-        file == ENGINE / "__init__.py"
-    ):  # the front door knows every room, and opens none before it is asked to
+    if file == ENGINE / "__init__.py":  # the front door knows every room, and opens none before it is asked to
         return
     assert room(file) in ORDER, f"{room(file)} has no place in the order"
     package = ".".join(file.relative_to(ENGINE.parent).parent.parts)
@@ -166,9 +178,7 @@ def test_content_uses_the_engine_and_earlier_content(file):
 
 
 def test_importing_bioplaus_imports_nothing_heavy():
-    ask = (
-        "import sys, bioplaus; print({'torch', 'brian2', 'numpy', 'matplotlib', 'pandas'} & set(sys.modules))"
-    )
+    ask = "import sys, bioplaus; print({'torch', 'brian2', 'numpy', 'matplotlib', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
     assert done.stdout.strip() == "set()", done.stderr
 

@@ -73,10 +73,21 @@ def synaptic() -> bp.Cell:
         start={"v": -65 * mV},
         method="exponential_euler",
         parameters=dict(
-            g_L=10 * nS, C=200 * pF, E_L=-65 * mV, E_e=0 * mV, E_i=-80 * mV, tau_e=5 * ms, tau_i=10 * ms, tau_w=80 * ms, V_T=-50 * mV,
-            w=40 * pA, I_max=100 * pA, k0=1 * mV, width=10 * mV,
+            g_L=10 * nS,
+            C=200 * pF,
+            E_L=-65 * mV,
+            E_e=0 * mV,
+            E_i=-80 * mV,
+            tau_e=5 * ms,
+            tau_i=10 * ms,
+            tau_w=80 * ms,
+            V_T=-50 * mV,
+            w=40 * pA,
+            I_max=100 * pA,
+            k0=1 * mV,
+            width=10 * mV,
         ),
-    )  # fmt: skip
+    )
 
 
 def drive(steps: int = STEPS, batch: int = BATCH, lines: int = LINES, seed: int = 0) -> np.ndarray:
@@ -93,9 +104,7 @@ def both(
 
 def gap(a: xr.Dataset, b: xr.Dataset, name: str) -> float:
     """Largest difference, relative to the largest value."""
-    return float(
-        np.abs(a[name].values - b[name].values).max() / np.abs(a[name].values).max()
-    )  # NaN if anything is
+    return float(np.abs(a[name].values - b[name].values).max() / np.abs(a[name].values).max())  # NaN if anything is
 
 
 def margins(network: bp.Network, inputs: np.ndarray) -> float:
@@ -194,9 +203,7 @@ def threshold_linear() -> bp.Cell:
         inputs={"I": 100 * pA},
         output="r/top",
         method="euler",
-        parameters=dict(
-            tau=10 * SPREAD * ms, theta=20 * pA, gain=10 * Hz / (100 * pA), top=10 * Hz, loss=2 * Hz
-        ),
+        parameters=dict(tau=10 * SPREAD * ms, theta=20 * pA, gain=10 * Hz / (100 * pA), top=10 * Hz, loss=2 * Hz),
     )
 
 

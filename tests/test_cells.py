@@ -58,24 +58,18 @@ ADEX = {"v": (-0.048, 0.008), "w": (1e-10, 1e-10)}
 
 def test_every_shipped_model_is_tried_here():
     assert (
-        {label.split()[0] for label in CELLS}
-        == {cell().name for cell in CELLS.values()}
-        == set(content.names("model"))
+        {label.split()[0] for label in CELLS} == {cell().name for cell in CELLS.values()} == set(content.names("model"))
     )
 
 
-def draw(
-    cell: bp.Cell, seed: int = 0
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor, Tensor | None]:
+def draw(cell: bp.Cell, seed: int = 0) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor, Tensor | None]:
     """Random old states, currents, last outputs and refractoriness, (batch, unit)."""
     g = torch.Generator().manual_seed(seed)
     ranges = ADEX if cell.name == "adex" else RANGES
     normal = lambda: torch.randn(BATCH, N, generator=g, dtype=torch.float64)  # noqa: E731
     states = tuple(ranges.get(s, (0, 1))[0] + ranges.get(s, (0, 1))[1] * normal() for s in cell.states)
     last = (torch.rand(BATCH, N, generator=g) < 0.5).double() if cell.spiking else torch.tanh(normal())
-    active = (
-        (torch.rand(BATCH, N, generator=g) < 0.7).double() if float(np.asarray(cell.refractory)) > 0 else None
-    )
+    active = (torch.rand(BATCH, N, generator=g) < 0.7).double() if float(np.asarray(cell.refractory)) > 0 else None
     return states, tuple(normal() for _ in cell.inputs), last, active
 
 
@@ -99,9 +93,7 @@ def close(a: Tensor, b: Tensor, tolerance: float = 1e-12) -> None:
     """Elementwise, relative to the largest value of each row and column over neurons (their units differ)."""
     scale = torch.maximum(a.abs(), b.abs()).amax((-1, -2), keepdim=True)
     assert torch.isfinite(a).all() and torch.isfinite(b).all()
-    assert bool(((a - b).abs() <= tolerance * scale).all()), float(
-        ((a - b).abs() / scale.clamp_min(1e-300)).max()
-    )
+    assert bool(((a - b).abs() <= tolerance * scale).all()), float(((a - b).abs() / scale.clamp_min(1e-300)).max())
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")  # torch's own jacfwd
@@ -331,11 +323,7 @@ def test_step_equals_the_one_written_by_hand(label):
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_lsnn_cells_are_the_published_map(adaptive):
     n_ref = 4
-    cell = (
-        bp.model("lsnn_alif", beta=0.1, refractory=n_ref)
-        if adaptive
-        else bp.model("lsnn_lif", refractory=n_ref)
-    )
+    cell = bp.model("lsnn_alif", beta=0.1, refractory=n_ref) if adaptive else bp.model("lsnn_lif", refractory=n_ref)
     currents = 0.3 * np.random.default_rng(2).normal(0.2, 1, (300, 1, BATCH, N))
     kernel_u, y, _ = rolled(replace(cell, refractory=n_ref * ms), generated(cell), currents)
     v, a, z, wait = np.zeros((4, BATCH, N))
@@ -390,9 +378,7 @@ def one(
 ) -> list[float]:
     """One step of one neuron, before the reset."""
     ready = lambda values: tuple(torch.full((1, 1), v, dtype=dtype) for v in values)  # noqa: E731
-    u, _, _ = cell.kernel(1, dt, dtype, "cpu").step(
-        ready(state), ready([I]), *ready([0.0, active]), hard_spike, uncut
-    )
+    u, _, _ = cell.kernel(1, dt, dtype, "cpu").step(ready(state), ready([I]), *ready([0.0, active]), hard_spike, uncut)
     return [float(v) for v in u]
 
 
@@ -408,22 +394,20 @@ def test_methods_on_a_leak_are_the_textbook_ones(dt):
         assert found == pytest.approx([I + factor * (v - I)], abs=1e-14), method
 
 
-@pytest.mark.parametrize(
-    ("method", "order"), [("euler", 1), ("exponential_euler", 1), ("rk2", 2), ("rk4", 4)]
-)
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("exponential_euler", 1), ("rk2", 2), ("rk4", 4)])
 def test_the_order_of_each_method(method, order):
     cell = bp.Cell(
-        equations="dv/dt = (-v*(1 + w**2) + I)/tau : 1\ndw/dt = (v - w)/tau_w : 1", output="v", method=method,
+        equations="dv/dt = (-v*(1 + w**2) + I)/tau : 1\ndw/dt = (v - w)/tau_w : 1",
+        output="v",
+        method=method,
         parameters=dict(tau=10 * ms, tau_w=5 * ms),
-    )  # fmt: skip
+    )
 
     def end(steps: int) -> np.ndarray:
         kernel = cell.kernel(1, 20e-3 / steps, torch.float64, "cpu")
         s = tuple(torch.full((1, 1), v, dtype=torch.float64) for v in (1.0, -0.5))
         for _ in range(steps):
-            s = kernel.step(
-                s, (torch.full((1, 1), 2.0, dtype=torch.float64),), s[0], None, hard_spike, uncut
-            )[2]
+            s = kernel.step(s, (torch.full((1, 1), 2.0, dtype=torch.float64),), s[0], None, hard_spike, uncut)[2]
         return np.array([float(v) for v in s])
 
     coarse, middle, fine = (end(n) for n in (20, 40, 80))
@@ -440,9 +424,13 @@ def test_exact_steps_compose_and_euler_steps_do_not():
 
 def test_a_held_variable_stands_still_for_the_others_too():
     cell = bp.Cell(
-        equations="dv/dt = (-v - w + I)/tau : 1 (unless refractory)\ndw/dt = (0.5*v - w)/tau_w : 1", spike="v > threshold", reset="v = 0",
-        surrogate=bp.triangular(), refractory=3 * ms, parameters=dict(tau=15 * ms, tau_w=150 * ms, threshold=0.6),
-    )  # fmt: skip
+        equations="dv/dt = (-v - w + I)/tau : 1 (unless refractory)\ndw/dt = (0.5*v - w)/tau_w : 1",
+        spike="v > threshold",
+        reset="v = 0",
+        surrogate=bp.triangular(),
+        refractory=3 * ms,
+        parameters=dict(tau=15 * ms, tau_w=150 * ms, threshold=0.6),
+    )
     A = np.array([[-1 / 15, -1 / 15, 1 / 15], [0.5 / 150, -1 / 150, 0], [0, 0, 0]])
     v, w, I = 0.3, -0.8, 0.5
     assert one(cell, (v, w), I, 1e-3) == pytest.approx(list((expm(A) @ [v, w, I])[:2]), abs=1e-14)
@@ -490,9 +478,7 @@ def test_the_membrane_integrates_on_or_is_held():
     first = int(np.flatnonzero(free.spikes.values)[0])
     assert (np.diff(free.v.values[first : first + 6, 0, 0]) > 0.01).all()
     first = int(np.flatnonzero(held.spikes.values)[0])
-    assert (held.v.values[first : first + 6, 0, 0] == -58e-3).all() and held.v.values[
-        first + 6, 0, 0
-    ] > -58e-3
+    assert (held.v.values[first : first + 6, 0, 0] == -58e-3).all() and held.v.values[first + 6, 0, 0] > -58e-3
     assert len(set(held.w.values[first : first + 6, 0, 0])) == 6  # adaptation is not held
 
 
@@ -525,9 +511,7 @@ def test_float32_is_float32_throughout_and_near():
                 for row in group
                 for e in (row if isinstance(row, tuple) else (row,))
             ]
-            assert all(
-                a.dtype == dtype for a in (*u, out, *after, *(e for e in entries if isinstance(e, Tensor)))
-            )
+            assert all(a.dtype == dtype for a in (*u, out, *after, *(e for e in entries if isinstance(e, Tensor))))
             results.append((*u, *after))
         for wide, narrow in zip(*results, strict=True):
             assert torch.allclose(wide.float(), narrow, rtol=1e-4, atol=1e-5 * float(wide.abs().max()))
@@ -546,15 +530,9 @@ def test_cells_travel_to_other_processes():
     for label in ("adex per neuron", "alif reset only", "gru"):
         cell = CELLS[label]()
         again = pickle.loads(pickle.dumps(cell))
-        assert (
-            again.derived == cell.derived
-            and again.units == cell.units
-            and again.describe() == cell.describe()
-        )
+        assert again.derived == cell.derived and again.units == cell.units and again.describe() == cell.describe()
     cell = CELLS["adex per neuron"]()
-    done = subprocess.run(
-        [sys.executable, "-c", CODE], input=pickle.dumps(cell), capture_output=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", CODE], input=pickle.dumps(cell), capture_output=True, check=False)
     assert done.stdout.decode() == cell.kernel(7, DT, torch.float64, "cpu").source + repr(cell.describe()), (
         done.stderr.decode()
     )
@@ -581,14 +559,15 @@ def test_names_of_a_user_do_not_collide_with_those_of_the_source():
         equations="""dv/dt = (-v + I/J_max)/tau : 1
                      dI/dt = (-I + J)/tau_s : amp
                      dx/dt = -x*margin/tau : 1""",
-        inputs={"J": 100 * pA}, spike="v > k0 + x", reset="v -= k0*k1; x += constant", surrogate=bp.triangular(width="k0"),
+        inputs={"J": 100 * pA},
+        spike="v > k0 + x",
+        reset="v -= k0*k1; x += constant",
+        surrogate=bp.triangular(width="k0"),
         parameters=dict(tau=20 * ms, tau_s=5 * ms, k0=0.5, k1=2.0, J_max=50 * pA, constant=0.25, margin=1.5),
-    )  # fmt: skip
+    )
     kernel = cell.kernel(1, DT, torch.float64, "cpu")
     state = tuple(torch.full((1, 1), v, dtype=torch.float64) for v in (0.9, 40e-12, 0.1))
-    u, y, s = kernel.step(
-        state, (torch.full((1, 1), 0.3, dtype=torch.float64),), state[0], None, hard_spike, uncut
-    )
+    u, y, s = kernel.step(state, (torch.full((1, 1), 0.3, dtype=torch.float64),), state[0], None, hard_spike, uncut)
     A = np.array([[-1 / 20, 1 / 20 / 50, 0], [0, -1 / 5, 1 / 5], [0, 0, 0]])  # ms, pA
     v, I, _ = expm(A) @ [0.9, 40, 30]
     assert float(y) == 1.0
@@ -611,9 +590,12 @@ def test_constants_may_use_every_function():
 
 def test_two_channels_with_units_of_their_own():
     cell = bp.Cell(
-        equations="dv/dt = (g_L*(E_L - v) + g*(E_e - v) + I)/C : volt", inputs={"I": 100 * pA, "g": 2 * nS}, output="v/width",
-        parameters=dict(g_L=10 * nS, E_L=-70 * mV, E_e=0 * mV, C=200 * pF, width=10 * mV), method="euler",
-    )  # fmt: skip
+        equations="dv/dt = (g_L*(E_L - v) + g*(E_e - v) + I)/C : volt",
+        inputs={"I": 100 * pA, "g": 2 * nS},
+        output="v/width",
+        parameters=dict(g_L=10 * nS, E_L=-70 * mV, E_e=0 * mV, C=200 * pF, width=10 * mV),
+        method="euler",
+    )
     kernel = cell.kernel(1, DT, torch.float64, "cpu")
     full = lambda v: torch.full((1, 1), v, dtype=torch.float64)  # noqa: E731
     u, y, _ = kernel.step((full(-0.06),), (full(2.0), full(0.5)), full(0.0), None, hard_spike, uncut)

@@ -17,9 +17,12 @@ from bioplaus.cell import Surrogate
 from bioplaus.errors import CellError
 
 LIF: dict[str, Any] = dict(
-    equations="dv/dt = (-v + I)/tau : 1", spike="v > threshold", reset="v -= threshold", surrogate=triangular(),
+    equations="dv/dt = (-v + I)/tau : 1",
+    spike="v > threshold",
+    reset="v -= threshold",
+    surrogate=triangular(),
     parameters=dict(tau=20 * ms, threshold=0.6),
-)  # fmt: skip
+)
 RATE: dict[str, Any] = dict(equations="dx/dt = (-x + I)/tau : 1", output="tanh(x)", parameters=dict(tau=10 * ms))
 MAP: dict[str, Any] = dict(
     update="v = decay*v + I",

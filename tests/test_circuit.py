@@ -132,9 +132,13 @@ def test_a_pulse_arrives_after_its_delay(delay):
     """Neuron 0 is driven at step 3; neuron 1, which hears it alone, moves ``delay`` steps later and not before."""
     circuit = Circuit(
         populations={"a": Population(bp.model("elman"), 1), "b": Population(bp.model("elman"), 1)},
-        projections=(Projection(name="in", source="input", target="a"), Projection(name="ba", source="a", target="b", delay=delay)),
-        inputs=1, readout=Readout(size=1, sources=("b",), bias=False),
-    )  # fmt: skip
+        projections=(
+            Projection(name="in", source="input", target="a"),
+            Projection(name="ba", source="a", target="b", delay=delay),
+        ),
+        inputs=1,
+        readout=Readout(size=1, sources=("b",), bias=False),
+    )
     network = circuit.build(dtype=torch.float64)
     network.load({"in": [[2.0]], "ba": [[0.5]], "W_out": [[1.0]]})
     x = torch.zeros(12, 1, 1, dtype=torch.float64)
@@ -176,9 +180,11 @@ def test_channels_have_rows_of_their_own():
         and network.weights["b"].shape == (8,)
     )
     one = Circuit(
-        populations={"a": Population(bp.model("lstm"), 2, {"I_f": 1.0})}, inputs=3, readout=Readout(size=1),
+        populations={"a": Population(bp.model("lstm"), 2, {"I_f": 1.0})},
+        inputs=3,
+        readout=Readout(size=1),
         projections=(Projection(name="in", source="input", target="a", channels=("I_g",)),),
-    )  # fmt: skip
+    )
     network = one.build(dtype=torch.float64)
     assert network.weights["in"].shape == (2, 3) and network.weights["b"].tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
     (drive,) = network.drive(normal(1, 1, 3))

@@ -53,9 +53,7 @@ def study(tmp_path, monkeypatch):
 
 def shell(*words, **more):
     """Run the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "bioplaus.cli", *words], capture_output=True, text=True, **more
-    )
+    return subprocess.run([sys.executable, "-m", "bioplaus.cli", *words], capture_output=True, text=True, **more)
 
 
 def refused(capsys, *words):
@@ -130,9 +128,7 @@ def test_unknown_words_name_the_nearest(study, capsys):
     assert "Did you mean 'light'" in refused(capsys, "run", "lihgt")
     assert "Did you mean 'rules'" in refused(capsys, "list", "rulez")
     assert "Did you mean 'alif'" in refused(capsys, "show", "alff")
-    assert "Did you mean 'lstm'" in refused(
-        capsys, "compare", "target_reaching", "--rules", "bptt", "--cell", "lsmt"
-    )
+    assert "Did you mean 'lstm'" in refused(capsys, "compare", "target_reaching", "--rules", "bptt", "--cell", "lsmt")
     assert "Did you mean 'bp_lambda'" in refused(capsys, "compare", "target_reaching", "--rules", "bp_lamda")
     assert "too much" in refused(capsys, "run", "light", "again")
     assert "needs --rules" in refused(capsys, "compare", "target_reaching")
@@ -208,11 +204,7 @@ def test_a_configuration_that_takes_an_option_of_run_is_refused(study, capsys):
 
 def test_the_comment_of_a_field_is_its_help(study):
     said = shell("run", "light", "--help", env={**os.environ, "COLUMNS": "100"})
-    assert (
-        said.returncode == 0
-        and "neurons in the circuit" in said.stdout
-        and "--circuit.units INT" in said.stdout
-    )
+    assert said.returncode == 0 and "neurons in the circuit" in said.stdout and "--circuit.units INT" in said.stdout
 
 
 @pytest.mark.parametrize(
@@ -309,9 +301,7 @@ def test_a_folder_one_may_not_write_to_is_one_paragraph(study, capsys, monkeypat
 def test_new_makes_a_study_and_harms_none(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["new", "mine", "--copy", "alif"]) == 0
-    assert (tmp_path / "mine" / "bioplaus.toml").exists() and (
-        tmp_path / "mine" / "models" / "alif.py"
-    ).exists()
+    assert (tmp_path / "mine" / "bioplaus.toml").exists() and (tmp_path / "mine" / "models" / "alif.py").exists()
     capsys.readouterr()
     before = sorted(path.name for path in (tmp_path / "mine").rglob("*"))
     assert "nothing is overwritten" in refused(capsys, "new", "mine")

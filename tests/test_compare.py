@@ -214,8 +214,11 @@ def test_a_search_goes_on_where_it_was_stopped():
     found = tune(options, progress=second.append)
     kinds = {event.label: event.kind for event in second if event.kind in ("found", "resume", "start")}
     assert kinds == {
-        "bptt lr=0.001": "found", "bptt lr=0.01": "found", "eprop lr=0.001": "resume", "eprop lr=0.01": "start"
-    }  # fmt: skip
+        "bptt lr=0.001": "found",
+        "bptt lr=0.01": "found",
+        "eprop lr=0.001": "resume",
+        "eprop lr=0.01": "start",
+    }
     done = [(event.label, event.update) for event in [*first, *second] if event.kind == "update"]
     assert len(done) == len(set(done)) == 4 * SMALL.updates
     third: list[Any] = []
@@ -385,9 +388,18 @@ def test_time_of_an_update_leaves_out_what_is_no_learning():
 def standing(label="a", scores=(1.0, 1.1, 0.9, 1.0, 1.05), broken=(), updates=100, batch=10) -> Standing:
     seeds = tuple(range(len(scores)))
     return Standing(
-        label, 0.01, updates, batch, 10, seeds, tuple(broken), tuple(scores), spread(scores), (1e-3,) * len(scores),
+        label,
+        0.01,
+        updates,
+        batch,
+        10,
+        seeds,
+        tuple(broken),
+        tuple(scores),
+        spread(scores),
+        (1e-3,) * len(scores),
         Cost(0, 0, 0),
-    )  # fmt: skip
+    )
 
 
 FAR = tuple(9 + x for x in (0.0, 0.1, -0.1, 0.05, -0.05))

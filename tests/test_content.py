@@ -150,7 +150,10 @@ THING = """
 
 def test_content_travels_to_spawned_workers(study):
     write(study, "models/thing.py", THING)
-    write(study, "script.py", """
+    write(
+        study,
+        "script.py",
+        """
         import multiprocessing
         import bioplaus as bp
         from bioplaus import content
@@ -161,13 +164,12 @@ def test_content_travels_to_spawned_workers(study):
                 back = pool.map(double, [bp.model("thing", value=n) for n in (1, 2, 3)])
             assert all(type(some) is content.load("model", "thing").Thing for some in back)
             print([some.value for some in back])
-        """)  # fmt: skip
+        """,
+    )
     for variable in (None, str(study)):
         env = os.environ | ({"BIOPLAUS_STUDY": variable} if variable else {})
         where = study.parent / "outside" if variable else study
-        done = subprocess.run(
-            [sys.executable, study / "script.py"], cwd=where, env=env, capture_output=True, text=True
-        )
+        done = subprocess.run([sys.executable, study / "script.py"], cwd=where, env=env, capture_output=True, text=True)
         assert done.stdout.strip() == "[2, 4, 6]", done.stderr
 
 
@@ -246,11 +248,15 @@ def test_every_mistake_is_told_in_one_paragraph(study, ask, says):
 
 
 def test_what_a_factory_itself_refuses_comes_through_unchanged(study):
-    write(study, "models/refuses.py", """
+    write(
+        study,
+        "models/refuses.py",
+        """
         from bioplaus.errors import CellError
         def refuses():
             raise CellError("no such cell can be")
-        """)  # fmt: skip
+        """,
+    )
     with pytest.raises(CellError, match="no such cell can be"):
         bp.model("refuses")
 
@@ -329,8 +335,6 @@ def test_every_error_is_a_bioplaus_error_and_names_the_nearest():
 
     kinds = [value for name, value in vars(errors).items() if name.endswith("Error")]
     assert len(kinds) == 9 and all(issubclass(kind, BioplausError) for kind in kinds)
-    assert "'Epropp'. Did you mean 'eprop'? Known: bptt" in errors.unknown(
-        "rule", "Epropp", ["bptt", "eprop"]
-    )
+    assert "'Epropp'. Did you mean 'eprop'? Known: bptt" in errors.unknown("rule", "Epropp", ["bptt", "eprop"])
     assert "Did you mean" not in errors.unknown("rule", "zzz", ["bptt", "eprop"])
     assert errors.unknown("rule", "x", []) == "There is no rule 'x'. Known: none."

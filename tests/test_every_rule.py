@@ -270,9 +270,14 @@ def test_a_rule_without_a_causal_signal_waits_for_its_window():
 
 def test_a_weight_that_is_called_like_a_rules_own_tensor():
     circuit = Circuit(
-        populations={"a": Population(bp.model("elman"), 3, {})}, inputs=2, readout=Readout(size=1),
-        projections=(Projection(name="in", source="input", target="a"), Projection(name="kernel", source="a", target="a")),
-    )  # fmt: skip
+        populations={"a": Population(bp.model("elman"), 3, {})},
+        inputs=2,
+        readout=Readout(size=1),
+        projections=(
+            Projection(name="in", source="input", target="a"),
+            Projection(name="kernel", source="a", target="a"),
+        ),
+    )
     with pytest.raises(RuleError, match="'kernel'.*otherwise") as error:
         bp.rule("kernl").refuse(circuit.build())
     paragraph(error)
@@ -298,8 +303,15 @@ class Plain(Task):
 def small(model: str, leaky: bool = False) -> Circuit:
     drive = {"alif": 15.0, "lif": 15.0}.get(model, 1.0)
     return bp.circuit(
-        "recurrent", cell=bp.model(model), inputs=4, units=5, outputs=2, tau_out=5 * ms if leaky else None, input_gain=drive, fan_in=3,
-    )  # fmt: skip
+        "recurrent",
+        cell=bp.model(model),
+        inputs=4,
+        units=5,
+        outputs=2,
+        tau_out=5 * ms if leaky else None,
+        input_gain=drive,
+        fan_in=3,
+    )
 
 
 MORE: dict[str, Callable[[], Rule]] = {

@@ -199,11 +199,7 @@ def test_nothing_is_clipped_and_nothing_overlaps(composed):
         drawn += [*ax.texts, ax._left_title]  # pyright: ignore[reportAttributeAccessIssue]
     legends = [*figure.legends, *(legend for ax in figure.axes if (legend := ax.get_legend()))]
     drawn += [text for legend in legends for text in legend.get_texts()]
-    boxes = [
-        (text.get_text(), text.get_window_extent())
-        for text in drawn
-        if text.get_text() and text.get_visible()
-    ]
+    boxes = [(text.get_text(), text.get_window_extent()) for text in drawn if text.get_text() and text.get_visible()]
     assert len(boxes) > 6
     for name, box in boxes:
         inside = box.x0 >= -0.5 and box.y0 >= -0.5 and box.x1 <= page.x1 + 0.5 and box.y1 <= page.y1 + 0.5

@@ -208,8 +208,13 @@ def test_cosines_of_every_two_rules_stand_in_their_cells():
     (ax,) = figures.pairwise(cosines, ["a", "b", "c"]).axes
     told = {tuple(map(int, text.get_position())): text for text in ax.texts}
     assert {place: text.get_text() for place, text in told.items()} == {
-        (0, 0): "1", (1, 0): "\N{MINUS SIGN}.46", (0, 1): "\N{MINUS SIGN}.46", (1, 1): "1", (2, 1): "0", (1, 2): "0",
-    }  # fmt: skip
+        (0, 0): "1",
+        (1, 0): "\N{MINUS SIGN}.46",
+        (0, 1): "\N{MINUS SIGN}.46",
+        (1, 1): "1",
+        (2, 1): "0",
+        (1, 2): "0",
+    }
     assert told[0, 0].get_color() == "white" and told[2, 1].get_color() == "black"
     (image,) = ax.images
     assert np.asarray(image.get_array()) == pytest.approx(cosines, nan_ok=True) and image.get_clim() == (-1, 1)
@@ -356,6 +361,4 @@ def test_many_outputs_without_target_share_a_panel():
     assert len(figures.activity(data, target=scores[:, 0]).axes) == 12
     with pytest.raises(RunError, match="mm high"):
         panels_on_no_page = xr.concat([data["output"]] * 2, "unit_output")
-        figures.activity(
-            data.drop_vars("output").assign(output=panels_on_no_page), target=np.zeros((400, 20))
-        )
+        figures.activity(data.drop_vars("output").assign(output=panels_on_no_page), target=np.zeros((400, 20)))

@@ -58,18 +58,14 @@ def recording(populations=("",), units=30, steps=400, trials=2):
 def stored(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     figure = figures.learning(random_curves(), quantity="Accuracy", unit="%")
-    return figure, figures.save(
-        figure, folder / "lambda-0.5", command="bioplaus run sequential_digits --seeds 0:3"
-    )
+    return figure, figures.save(figure, folder / "lambda-0.5", command="bioplaus run sequential_digits --seeds 0:3")
 
 
 def test_files_are_named_after_the_path(stored):
     _, files = stored
     assert set(files) == {".pdf", ".svg", ".png", ".csv", ".json"}
     assert all(path.name == "lambda-0.5" + suffix for suffix, path in files.items())
-    assert sorted(path.name for path in files[".pdf"].parent.iterdir()) == sorted(
-        p.name for p in files.values()
-    )
+    assert sorted(path.name for path in files[".pdf"].parent.iterdir()) == sorted(p.name for p in files.values())
 
 
 def test_pdf_has_editable_fonts_the_width_and_the_command(stored):
@@ -128,8 +124,7 @@ def test_origin_is_told(stored):
 
 def test_same_figure_gives_the_same_files(tmp_path):
     once, twice = (
-        figures.save(figures.alignment(cosines()), tmp_path / name / "a", command="c")
-        for name in ("one", "two")
+        figures.save(figures.alignment(cosines()), tmp_path / name / "a", command="c") for name in ("one", "two")
     )
     for suffix in (".pdf", ".svg", ".png", ".csv"):
         assert once[suffix].read_bytes() == twice[suffix].read_bytes(), suffix

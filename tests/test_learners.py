@@ -147,9 +147,14 @@ def test_a_nan_in_a_population_that_the_readout_does_not_see(schedule):
     """Spikes hide a NaN: what is not a number is not above threshold. So every population is looked at."""
     circuit = Circuit(
         populations={"a": Population(bp.model("lif"), 3), "b": Population(bp.model("alif"), 3)},
-        projections=(Projection(name="in_a", source="input", target="a"), Projection(name="in_b", source="input", target="b"), Projection(name="ab", source="b", target="a")),
-        inputs=4, readout=Readout(size=2, sources=("a",)),
-    )  # fmt: skip
+        projections=(
+            Projection(name="in_a", source="input", target="a"),
+            Projection(name="in_b", source="input", target="b"),
+            Projection(name="ab", source="b", target="a"),
+        ),
+        inputs=4,
+        readout=Readout(size=2, sources=("a",)),
+    )
     network = circuit.build(dtype=torch.float64)
     batch = Plain().batch(torch.Generator().manual_seed(0), 3).to(dtype=torch.float64)
     network.weights["in_b"][1, 2] = float("inf")

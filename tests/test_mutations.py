@@ -444,9 +444,13 @@ misprint(
 )
 misprint("readout_sees_the_bare_trace", met, KeRNL, "meet", "state.B_bar)", "state.B)")
 misprint(
-    "twin_behind_the_readout_held_against_bare_kicks", along(kernl_learns_from_its_twin, tau=10 * ms), KeRNL, "kick",
-    "state.v_bar, state.w_bar, state.omega_bar)\n", "state.v_bar, state.w, state.omega_bar)\n",
-)  # fmt: skip
+    "twin_behind_the_readout_held_against_bare_kicks",
+    along(kernl_learns_from_its_twin, tau=10 * ms),
+    KeRNL,
+    "kick",
+    "state.v_bar, state.w_bar, state.omega_bar)\n",
+    "state.v_bar, state.w, state.omega_bar)\n",
+)
 misprint(
     "a_sign_of_its_own_for_each_factor", signs(KFRTRL()), KFRTRL, "advance", "(s * p2)", "(state.signs(batch) * p2)"
 )

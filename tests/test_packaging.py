@@ -90,13 +90,9 @@ def test_the_wheel_holds_the_content_inside_the_package_only(checkout, wheel):
     inside = members(wheel)
     assert content_of(checkout)
     assert {f"bioplaus/_shipped/{file}" for file in content_of(checkout)} <= inside
-    assert {name.split("/")[0].split("-")[0] for name in inside} == {
-        "bioplaus"
-    }  # nothing else lands in site-packages
+    assert {name.split("/")[0].split("-")[0] for name in inside} == {"bioplaus"}  # nothing else lands in site-packages
     assert not [name for name in inside if "__pycache__" in name]
-    assert {
-        f"bioplaus/content/template/{file}" for file in ("bioplaus.toml", ".gitignore", "README.md")
-    } <= inside
+    assert {f"bioplaus/content/template/{file}" for file in ("bioplaus.toml", ".gitignore", "README.md")} <= inside
 
 
 def test_the_source_archive_builds_the_same_wheel(checkout, wheel, tmp_path):
@@ -197,9 +193,7 @@ def test_the_constraints_satisfy_every_requirement(python):
 
 
 def test_the_commands_that_a_newcomer_types_are_there():
-    listed = subprocess.run(
-        ["make", "-n", "demo", "test", "lint", "check"], cwd=ROOT, capture_output=True, text=True
-    )
+    listed = subprocess.run(["make", "-n", "demo", "test", "lint", "check"], cwd=ROOT, capture_output=True, text=True)
     assert listed.returncode == 0, listed.stderr
     for command in (
         "bioplaus run sequential_digits",

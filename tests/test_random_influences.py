@@ -35,8 +35,16 @@ def brief(model: str, units: int, steps: int, leaky: bool, delay: int) -> Case:
     """So few neurons and steps that all their signs can be tried, and living all the same."""
     rest = {"refractory": 0 * ms} if model in ("lif", "alif") else {}
     circuit = bp.circuit(
-        "recurrent", cell=bp.model(model, **rest), inputs=2, units=units, outputs=2, bias=True, gain=2.0, delay=delay, tau_out=10 * ms if leaky else None,
-    )  # fmt: skip
+        "recurrent",
+        cell=bp.model(model, **rest),
+        inputs=2,
+        units=units,
+        outputs=2,
+        bias=True,
+        gain=2.0,
+        delay=delay,
+        tau_out=10 * ms if leaky else None,
+    )
     return living(circuit, STRONG, steps, 1)
 
 

@@ -68,9 +68,15 @@ def mixed(name: str) -> Case:
 def case_of_two_cells() -> Case:
     """The published circuit of e-prop: half of the neurons adapt, all share their projections."""
     circuit = bp.circuit(
-        "recurrent", cell=[bp.model("lsnn_lif", refractory=5), bp.model("lsnn_alif", tau_a=100 * ms, beta=0.2, refractory=5)],
-        units=[4, 4], inputs=4, outputs=2, tau_out=20 * ms, gain=0.4, bias=True,
-    )  # fmt: skip
+        "recurrent",
+        cell=[bp.model("lsnn_lif", refractory=5), bp.model("lsnn_alif", tau_a=100 * ms, beta=0.2, refractory=5)],
+        units=[4, 4],
+        inputs=4,
+        outputs=2,
+        tau_out=20 * ms,
+        gain=0.4,
+        bias=True,
+    )
     return living(circuit, {"lsnn_lif": 0.15, "lsnn_alif": 0.15}, 40, 3)
 
 
@@ -113,9 +119,11 @@ UNUSUAL = (
 )  # fmt: skip
 
 every = pytest.mark.parametrize(
-    "c", [pytest.param((shared, m, d, r), id=f"{m}-delay{d}-{r}") for m in ALL for d in (1, 3) for r in READOUTS]
-    + [pytest.param((mixed, m), id=m) for m in MIXED] + [pytest.param((unusual, m), id=m) for m in UNUSUAL],
-)  # fmt: skip
+    "c",
+    [pytest.param((shared, m, d, r), id=f"{m}-delay{d}-{r}") for m in ALL for d in (1, 3) for r in READOUTS]
+    + [pytest.param((mixed, m), id=m) for m in MIXED]
+    + [pytest.param((unusual, m), id=m) for m in UNUSUAL],
+)
 
 
 def made(how: tuple) -> Case:
@@ -347,9 +355,14 @@ def test_weights_that_move_after_every_step_or_window():
 def test_weights_that_are_not_learned_get_no_gradient():
     c = case("alif")
     held = Circuit(
-        populations={"cortex": Population(bp.model("alif"), 5, {})}, inputs=4, readout=Readout(size=2, tau=10 * ms),
-        projections=(Projection(name="W_in", source="input", target="cortex", learned=False), Projection(name="W_rec", source="cortex", target="cortex")),
-    )  # fmt: skip
+        populations={"cortex": Population(bp.model("alif"), 5, {})},
+        inputs=4,
+        readout=Readout(size=2, tau=10 * ms),
+        projections=(
+            Projection(name="W_in", source="input", target="cortex", learned=False),
+            Projection(name="W_rec", source="cortex", target="cortex"),
+        ),
+    )
     network = held.build(dtype=torch.float64)
     network.load({n: c.network.weights[n] for n in ("W_in", "W_rec", "b", "W_out", "b_out")})
     still = Case(network, c.batch)

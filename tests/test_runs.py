@@ -134,9 +134,7 @@ def stopper(after):
 
 def test_a_run_leaves_all_its_files(tmp_path):
     heard = []
-    done = run(
-        tmp_path / "r", progress=heard.append, origin={"experiment": None, "content": {"models/x": {}}}
-    )
+    done = run(tmp_path / "r", progress=heard.append, origin={"experiment": None, "content": {"models/x": {}}})
     names = {path.name for path in (tmp_path / "r").iterdir()} - {".lock"}
     assert names == {"run.json", "metrics.csv", "recordings.nc", "checkpoint.pt", "log.txt"}
     record = json.loads((tmp_path / "r" / "run.json").read_text())
@@ -279,9 +277,7 @@ def damage_flip(data):
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
-@pytest.mark.parametrize(
-    "damage", [damage_cut, damage_flip, lambda data: b"", lambda data: b"not a checkpoint"]
-)
+@pytest.mark.parametrize("damage", [damage_cut, damage_flip, lambda data: b"", lambda data: b"not a checkpoint"])
 def test_a_damaged_checkpoint_is_refused_and_left_alone(tmp_path, damage):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, stop=stopper(6))
@@ -404,16 +400,12 @@ def test_configurations_are_written_with_units_and_told_apart():
     assert configs.digest(configs.plain({"a": many})) != configs.digest(configs.plain({"a": other}))
     assert configs.plain({"a": many})["a"]["shape"] == [100]
     assert configs.plain(20.000001 * ms) != configs.plain(20 * ms)
-    assert "20.0" in str(configs.plain(np.full(3, 20.0) * ms)) and "ms" in str(
-        configs.plain(np.full(3, 20.0) * ms)
-    )
+    assert "20.0" in str(configs.plain(np.full(3, 20.0) * ms)) and "ms" in str(configs.plain(np.full(3, 20.0) * ms))
 
 
 def test_the_hash_is_the_same_in_another_process():
     code = "from bioplaus.runs.config import digest; print(digest({'b': [1, 2.5], 'a': {'x': None}}))"
-    other = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert configs.digest({"a": {"x": None}, "b": [1, 2.5]}) == other and len(other) == 8
 
 

@@ -204,9 +204,14 @@ def test_the_reward_is_the_same_under_every_schedule(past, monkeypatch):
         generator = None if seed is None else stream(seed, "noise")
         total: list[dict[str, Tensor]] = []
         outcome = sequence(
-            c.network, Rule(past, Instant("reward"), schedule), {}, c.batch, squared, generator=generator,
+            c.network,
+            Rule(past, Instant("reward"), schedule),
+            {},
+            c.batch,
+            squared,
+            generator=generator,
             apply=(lambda g, own: total.append(g)) if apply else None,
-        )  # fmt: skip
+        )
         return {n: sum(g[n] for g in total) for n in total[0]} if apply else outcome.gradients  # type: ignore[misc]
 
     seeds = (5,) if isinstance(past, Restless) else (5, None)
@@ -284,8 +289,15 @@ def by_autograd(
 
     free = {n: v.clone().requires_grad_() for n, v in learned(theta).items()}
     both = theta | free
-    copy = {n: theta[f"fixed_copy_{n}"] if signal.copy_every and n in free else v for n, v in theta.items()
-            if not n.startswith(("model", "auxiliary"))} if signal.copy_every else theta  # fmt: skip
+    copy = (
+        {
+            n: theta[f"fixed_copy_{n}"] if signal.copy_every and n in free else v
+            for n, v in theta.items()
+            if not n.startswith(("model", "auxiliary"))
+        }
+        if signal.copy_every
+        else theta
+    )
     loss = torch.zeros(())
     for a, b in cuts:
         target = torch.zeros_like(tr.h[b]) if b == T else gamma * predicted(copy, see(tr.h[b]))

@@ -89,9 +89,7 @@ def parts(model="lstm", rule="bp_lambda"):
     made = bp.task("target_reaching", path="line", targets=6)  # random trials; each spike counts
     cell = bp.model(model)
     strong = 60.0 if cell.spiking else 1.0  # so that it spikes
-    circuit = bp.circuit(
-        "recurrent", cell=cell, inputs=made.inputs, units=10, outputs=made.outputs, input_gain=strong
-    )
+    circuit = bp.circuit("recurrent", cell=cell, inputs=made.inputs, units=10, outputs=made.outputs, input_gain=strong)
     return circuit, made, bp.rule(rule)
 
 
@@ -189,16 +187,18 @@ def test_an_experiment_runs_all_arms_and_seeds_and_reports(study):
     heard = []
     results = run_experiment(bp.experiment("small"), "small", progress=heard.append)
     assert {label: [run.seed for run in runs] for label, runs in results.items()} == {
-        "bptt": [0, 1], "bp_lambda": [0, 1], "eprop": [0, 1]
-    }  # fmt: skip
+        "bptt": [0, 1],
+        "bp_lambda": [0, 1],
+        "eprop": [0, 1],
+    }
     folder = study / "runs" / "small"
     files = {path.name for path in folder.iterdir() if path.is_file()}
     assert files == {"table.csv", "table.md", "experiment.json"}
     table = pd.read_csv(folder / "table.csv")
     assert table["arm"].tolist() == ["bptt", "bp_lambda", "eprop"] and table["n"].tolist() == [2] * 3
-    assert np.isfinite(table["test score"].to_numpy(float)).all() and (
-        folder / "table.md"
-    ).read_text().startswith("| arm ")
+    assert np.isfinite(table["test score"].to_numpy(float)).all() and (folder / "table.md").read_text().startswith(
+        "| arm "
+    )
     assert {path.suffix for path in (folder / "figures").iterdir()} >= {".pdf", ".svg", ".png"}
     record = json.loads((folder / "experiment.json").read_text())
     assert record["experiment"]["name"] == "small" and len(record["runs"]["bptt"]) == 2
@@ -246,8 +246,10 @@ def test_one_broken_arm_does_not_stop_the_others(study):
     with pytest.raises(NumericalError, match="The other 1 of 2 runs are done") as error:
         run_experiment(both, "both")
     assert "\n" not in str(error.value)
-    states = {json.loads(file.read_text())["label"]: json.loads(file.read_text())["status"]
-              for file in (study / "runs" / "both").glob("*/run.json")}  # fmt: skip
+    states = {
+        json.loads(file.read_text())["label"]: json.loads(file.read_text())["status"]
+        for file in (study / "runs" / "both").glob("*/run.json")
+    }
     assert states == {"wild": "failed", "bptt": "done"}
     assert pd.read_csv(study / "runs" / "both" / "table.csv")["arm"].tolist() == ["bptt"]
 

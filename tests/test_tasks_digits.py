@@ -168,9 +168,7 @@ def test_files_that_are_not_mnist_are_refused(offline: Path) -> None:
     paragraph(error)
 
 
-def test_mnist_as_published_is_found_in_the_data_folder(
-    offline: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mnist_as_published_is_found_in_the_data_folder(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(files.MNIST_COUNT, "train", 600)
     write_mnist(offline, "train", 600)
     write_mnist(offline, "t10k", 10_000)

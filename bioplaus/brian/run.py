@@ -74,20 +74,14 @@ def simulate(
         batches = x.split(max(1, SYNAPSES // max(1, synapses)), dim=1)
         parts = [_run(network, batch, asked) for batch in batches]
         recorded = {key: np.concatenate([part[key] for part in parts], axis=1) for key in asked}
-        outputs = torch.as_tensor(
-            np.concatenate([recorded[p, "y_now", 0] for p in network.sources], axis=-1)
-        ).to(x)
+        outputs = torch.as_tensor(np.concatenate([recorded[p, "y_now", 0] for p in network.sources], axis=-1)).to(x)
         output = network.output(_filtered(network, outputs))
     values = {label: recorded[key] for label, key in wanted.items()}
-    return dataset(
-        network, values, {k: p for k, (p, _, _) in wanted.items()}, x.cpu().numpy(), output.cpu().numpy()
-    )
+    return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, x.cpu().numpy(), output.cpu().numpy())
 
 
 def _refuse_maps(network: Network) -> None:
-    maps = {
-        n: p.cell.name or "unnamed" for n, p in network.circuit.populations.items() if not p.cell.continuous
-    }
+    maps = {n: p.cell.name or "unnamed" for n, p in network.circuit.populations.items() if not p.cell.continuous}
     if maps:
         listed = ", ".join(f"'{n}' ({cell})" for n, cell in maps.items())
         raise CircuitError(
@@ -97,9 +91,7 @@ def _refuse_maps(network: Network) -> None:
         )
 
 
-def _run(
-    network: Network, x: Tensor, asked: Sequence[tuple[int, str, int]]
-) -> dict[tuple[int, str, int], np.ndarray]:
+def _run(network: Network, x: Tensor, asked: Sequence[tuple[int, str, int]]) -> dict[tuple[int, str, int], np.ndarray]:
     """Run some samples; (population, kind, index) → (time, batch, unit)."""
     T, batch = x.shape[:2]
     clock = twin.clock(network)
@@ -124,9 +116,7 @@ def _run(
         n = network.populations[p].size
         if isinstance(monitor, brian2.SpikeMonitor):
             values = np.zeros((T, batch * n))
-            values[
-                np.rint(np.asarray(monitor.t_) / network.circuit.dt).astype(int), np.asarray(monitor.i)
-            ] = 1.0
+            values[np.rint(np.asarray(monitor.t_) / network.circuit.dt).astype(int), np.asarray(monitor.i)] = 1.0
         else:
             values = np.asarray(getattr(monitor, f"{monitor.record_variables[0]}_")).T
         recorded[p, kind, i] = values.reshape(T, batch, n)

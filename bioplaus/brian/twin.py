@@ -38,9 +38,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     model = equations(cell.equations, cell.channels, cell.parameters)
     written = [*cell.spike.split(">"), cell.output, *(right for _, _, right in statements(cell.reset))]
     used = set().union(*(names(expression(text)) for text in written if text))
-    more = [
-        f"{n} : {unit_name(v)} (constant)" for n, v in cell.parameters.items() if n in used and n not in model
-    ]
+    more = [f"{n} : {unit_name(v)} (constant)" for n, v in cell.parameters.items() if n in used and n not in model]
     more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
 
@@ -58,8 +56,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
         model + "\n".join(more),
         method=cell.method,
         threshold=" > ".join(map(brian_text, cell.spike.split(">"))) if cell.spiking else None,
-        reset="; ".join(f"{name} {sign} {brian_text(right)}" for name, sign, right in statements(cell.reset))
-        or None,
+        reset="; ".join(f"{name} {sign} {brian_text(right)}" for name, sign, right in statements(cell.reset)) or None,
         refractory=p.refractory * clock.dt if p.refractory else False,  # type: ignore[arg-type]
         namespace=namespace,
         clock=clock,
@@ -67,9 +64,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     group.run_regularly("\n".join(collect + clear), when="before_groups", clock=clock)
     if not cell.spiking:
         aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
-        group.run_regularly(
-            "\n".join([*aged, f"rate1_ = {brian_text(cell.output)}"]), when="after_groups", clock=clock
-        )
+        group.run_regularly("\n".join([*aged, f"rate1_ = {brian_text(cell.output)}"]), when="after_groups", clock=clock)
     values = {n: v for n, v in cell.parameters.items() if n in group.variables} | dict(
         zip(cell.states, p.start, strict=True)
     )

@@ -151,11 +151,16 @@ class Network:
         kernel = cell.kernel(population.size, self.circuit.dt, self.dtype, self.device)
         ages = max([w.spec.delay or 1 for w in self.wired if w.source == index], default=1)
         return Wiring(
-            name=name, size=population.size, kernel=kernel, refractory=refractory_steps(cell, self.circuit.dt), ages=ages,
+            name=name,
+            size=population.size,
+            kernel=kernel,
+            refractory=refractory_steps(cell, self.circuit.dt),
+            ages=ages,
             start=tuple(plain(cell.start.get(s, 0.0)) for s in cell.states),
             live=tuple(s in kernel.derived.live for s in cell.states),
-            incoming=tuple(w for w in self.wired if w.target == index), channels=len(cell.inputs),
-        )  # fmt: skip
+            incoming=tuple(w for w in self.wired if w.target == index),
+            channels=len(cell.inputs),
+        )
 
     def _draw(self, p: Projection, pre: int, generator: torch.Generator) -> None:
         post = self.circuit.populations[p.target].size

@@ -66,10 +66,19 @@ def _rules() -> list[tuple[str, ...]]:
         local = in_word(past.local and future.local)
         if local == "yes" and (past.transport or future.transport):
             local = "yes*"
-        found.append((
-            name, rule.facing, tensor, in_word(past.random or future.random), in_word(past.closed and future.closed), rule.claim,
-            in_word(past.causal and future.causal), local, *(order(each).replace(" + ", "+") for each in (faced.memory, faced.time)),
-        ))  # fmt: skip
+        found.append(
+            (
+                name,
+                rule.facing,
+                tensor,
+                in_word(past.random or future.random),
+                in_word(past.closed and future.closed),
+                rule.claim,
+                in_word(past.causal and future.causal),
+                local,
+                *(order(each).replace(" + ", "+") for each in (faced.memory, faced.time)),
+            )
+        )
     return found
 
 
@@ -106,9 +115,7 @@ def origin(file: Path) -> str:
     shipped = content.shipped()
     if file.is_relative_to(shipped):
         return "shipped"
-    return (
-        "study, in place of a shipped one" if (shipped / file.parent.name / file.name).exists() else "study"
-    )
+    return "study, in place of a shipped one" if (shipped / file.parent.name / file.name).exists() else "study"
 
 
 def summary(file: Path, name: str) -> str:

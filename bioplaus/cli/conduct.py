@@ -89,9 +89,7 @@ def _letters(label: str) -> str:
     return re.sub(r"[^a-z0-9.]", "", label.lower().replace("λ", "lambda").replace("γ", "gamma"))
 
 
-def header(
-    experiment: Experiment, arms: dict[str, Arm], seeds: Sequence[int], workers: int, folder: Path
-) -> None:
+def header(experiment: Experiment, arms: dict[str, Arm], seeds: Sequence[int], workers: int, folder: Path) -> None:
     """What is going to run."""
     heading(experiment.title)
     # What all arms share is said once, what differs is said in the table.

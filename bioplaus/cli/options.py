@@ -44,9 +44,7 @@ def parse(kind: type[T], words: Sequence[str], command: str) -> T:
     except SystemExit as exit_:
         if not exit_.code:
             raise
-        raise UsageError(
-            _paragraph(said.getvalue()) or f"`{command}` was given a value it can't use."
-        ) from None
+        raise UsageError(_paragraph(said.getvalue()) or f"`{command}` was given a value it can't use.") from None
 
 
 def check_names(words: Sequence[str], allowed: Sequence[str], command: str) -> None:
@@ -76,9 +74,9 @@ def nearest(given: str, allowed: Sequence[str]) -> list[str]:
         return max(whole, last)
 
     best = max(map(likeness, allowed), default=0.0)
-    return [name for name in sorted(allowed, key=likeness, reverse=True) if likeness(name) >= best - 0.1][
-        :3
-    ] or ["--help"]
+    return [name for name in sorted(allowed, key=likeness, reverse=True) if likeness(name) >= best - 0.1][:3] or [
+        "--help"
+    ]
 
 
 def option_names(kind: Any, prefix: str = "") -> Iterator[str]:
@@ -109,9 +107,7 @@ def _paragraph(boxed: str) -> str:
     ).strip()
 
 
-def names_first(
-    words: Sequence[str], what: str, command: str, number: int = 1
-) -> tuple[list[str], list[str]]:
+def names_first(words: Sequence[str], what: str, command: str, number: int = 1) -> tuple[list[str], list[str]]:
     """Split off the words before the first option, of which there may be up to `number`.
 
     Raises
@@ -123,8 +119,9 @@ def names_first(
     end = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
     first, rest = words[:end], words[end:]
     if len(first) > number:
-        raise UsageError(f"`{command}` takes {what}; {' '.join(map(repr, first[number:]))} is too much. "
-                         f"Options begin with --.")  # fmt: skip
+        raise UsageError(
+            f"`{command}` takes {what}; {' '.join(map(repr, first[number:]))} is too much. Options begin with --."
+        )
     return first, rest
 
 

@@ -55,8 +55,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
         for row in [list(columns), *texts]:
-            cells = (text.rjust(width) if name in right else text.ljust(width)
-                     for text, width, name in zip(row, widths, columns, strict=True))  # fmt: skip
+            cells = (
+                text.rjust(width) if name in right else text.ljust(width)
+                for text, width, name in zip(row, widths, columns, strict=True)
+            )
             say(("  " + "  ".join(cells)).rstrip())
         return
     from rich import box

@@ -54,9 +54,7 @@ class Watch:
         if self.bars:
             self.bars.start()
             if self.runs > 1:
-                self.all = self.bars.add_task(
-                    f"all {self.runs} runs", total=self.total, said="starting", left=""
-                )
+                self.all = self.bars.add_task(f"all {self.runs} runs", total=self.total, said="starting", left="")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -110,9 +108,7 @@ class Watch:
 
     def _show(self, run: _Going, name: str, event: Event, now: float) -> None:
         mine = duration((event.updates - event.update) * self.pace.get(event.label, 0.0))
-        said = "  ".join(
-            f"{key} {event.row[key]:.4g}" for key in ("loss", "score") if event.row.get(key) is not None
-        )
+        said = "  ".join(f"{key} {event.row[key]:.4g}" for key in ("loss", "score") if event.row.get(key) is not None)
         everything = duration(self.seconds_left() or 0.0)
         if self.bars:
             self.bars.update(run.bar, completed=event.update, said=said, left=mine)

@@ -84,10 +84,18 @@ class EProp(Eligibility):
                 spare = (len(chosen.stored) if len(chosen.stored) > 1 else 0) + chosen.output
                 items.append(
                     Trace(
-                        p, k, pieces, chosen, [zeros(m) for _ in chosen.shared], [zeros(n, m) for _ in chosen.stored], zeros(n, m),
-                        zeros(n, m) if network.kappa and p in network.sources else None, None, [zeros(n, m) for _ in range(spare)],
+                        p,
+                        k,
+                        pieces,
+                        chosen,
+                        [zeros(m) for _ in chosen.shared],
+                        [zeros(n, m) for _ in chosen.stored],
+                        zeros(n, m),
+                        zeros(n, m) if network.kappa and p in network.sources else None,
+                        None,
+                        [zeros(n, m) for _ in range(spare)],
                     )
-                )  # fmt: skip
+                )
         return Traces(items)
 
     def step(self, state: Traces, linear: Linear) -> Traces:

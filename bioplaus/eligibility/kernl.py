@@ -106,9 +106,16 @@ class KeRNL(Recursion):
         states = [len(p.start) for p in space.network.populations]
         B = [space.zeros(batch, S, *shape) for S, shape in zip(states, space.columns, strict=True)]
         state = Kernel(
-            space, generator, kernel=own["kernel"], decay=own["decay"], B=B, v=space.zeros(batch, space.size), w=space.zeros(batch, count),
-            omega=space.zeros(batch, count), taught={n: torch.zeros_like(own[n]) for n in ("kernel", "decay")},
-        )  # fmt: skip
+            space,
+            generator,
+            kernel=own["kernel"],
+            decay=own["decay"],
+            B=B,
+            v=space.zeros(batch, space.size),
+            w=space.zeros(batch, count),
+            omega=space.zeros(batch, count),
+            taught={n: torch.zeros_like(own[n]) for n in ("kernel", "decay")},
+        )
         if space.network.kappa:
             state.B_bar = [torch.zeros_like(b) for b in B]
             state.v_bar, state.w_bar = torch.zeros_like(state.v), torch.zeros_like(state.w)
@@ -177,7 +184,9 @@ class KeRNL(Recursion):
 
     def meet(self, state: Kernel, c: Tensor, f: Tensor | None, total: list[Tensor]) -> None:
         size = state.space.size
-        meetings = [(c @ state.kernel[:size], state.B)] + ([(f @ state.kernel[size:], state.B_bar)] if f is not None else [])
+        meetings = [(c @ state.kernel[:size], state.B)] + (
+            [(f @ state.kernel[size:], state.B_bar)] if f is not None else []
+        )
         for reached, traces in meetings:  # credit for every kick
             at = 0
             for t, B in zip(total, traces, strict=True):

@@ -86,9 +86,14 @@ class SnAp(Recursion):
         F = [torch.zeros_like(x) for x in P] if space.network.kappa else None
         device = space.network.device
         return Blocks(
-            space, generator, J=space.zeros(batch, space.size + 1, space.size + 1), rows=[r.to(device) for r in rows],
-            inputs=[i.to(device) for i in inputs], P=P, F=F,
-        )  # fmt: skip
+            space,
+            generator,
+            J=space.zeros(batch, space.size + 1, space.size + 1),
+            rows=[r.to(device) for r in rows],
+            inputs=[i.to(device) for i in inputs],
+            P=P,
+            F=F,
+        )
 
     def advance(self, state: Blocks, now: Moment) -> None:
         space = state.space

@@ -10,15 +10,15 @@ NaN where nothing was measured.
 89
 """
 
-from . import panels
-from .alignments import along, credit, pairwise
-from .colours import OKABE_ITO, RULES, Pen, colour, pens, rule_of
-from .compose import alignment, final_scores, learning, summary, trajectories, weights
-from .data import Curves, curves, final, mean_sem, table
-from .recordings import activity, raster
-from .save import load_data, save
-from .style import DOUBLE, SINGLE, Sheet, axis_label, sheet, style
-from .tradeoff import pareto
+from bioplaus.figures import panels
+from bioplaus.figures.alignments import along, credit, pairwise
+from bioplaus.figures.colours import OKABE_ITO, RULES, Pen, colour, pens, rule_of
+from bioplaus.figures.compose import alignment, final_scores, learning, summary, trajectories, weights
+from bioplaus.figures.data import Curves, curves, final, mean_sem, table
+from bioplaus.figures.recordings import activity, raster
+from bioplaus.figures.save import load_data, save
+from bioplaus.figures.style import DOUBLE, SINGLE, Sheet, axis_label, sheet, style
+from bioplaus.figures.tradeoff import pareto
 
 __all__ = [
     "DOUBLE",

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import panels
-from .colours import pens
-from .compose import above, done, letters
-from .data import Curves, averaged, checked, numbers, table
-from .panels.curves import key
-from .style import DOUBLE, POINTS, SINGLE, sheet, style
+from bioplaus.figures import panels
+from bioplaus.figures.colours import pens
+from bioplaus.figures.compose import above, done, letters
+from bioplaus.figures.data import Curves, averaged, checked, numbers, table
+from bioplaus.figures.panels.curves import key
+from bioplaus.figures.style import DOUBLE, POINTS, SINGLE, sheet, style
 
 _FEW = 5  # chosen: as many rules as can be told apart with a line for each seed
 _CELL = 7.0  # mm, of a number of two digits and its sign

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from ..errors import RunError
+from bioplaus.errors import RunError
 
 OKABE_ITO = {
     "black": "#000000",

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..errors import RunError
-from . import panels
-from .colours import pens
-from .data import Curves, averaged, checked, final, finite, table
-from .panels.curves import key
-from .panels.outputs import same_shape
-from .panels.weights import two_axes
-from .style import DOUBLE, SINGLE, Sheet, sheet, style
+from bioplaus.errors import RunError
+from bioplaus.figures import panels
+from bioplaus.figures.colours import pens
+from bioplaus.figures.data import Curves, averaged, checked, final, finite, table
+from bioplaus.figures.panels.curves import key
+from bioplaus.figures.panels.outputs import same_shape
+from bioplaus.figures.panels.weights import two_axes
+from bioplaus.figures.style import DOUBLE, SINGLE, Sheet, sheet, style
 
 
 def learning(
@@ -189,9 +189,7 @@ def trajectories(
             figure = sheet(SINGLE, 66)
             panels.plane(figure.subplots(), reached, asked, weight=when, unit=unit)
             return done(figure, drawn)
-        clock, time_unit = (
-            (np.arange(steps), "step") if time is None else (np.asarray(time, float), time_unit)
-        )
+        clock, time_unit = (np.arange(steps), "step") if time is None else (np.asarray(time, float), time_unit)
         figure = sheet(SINGLE, 24 + 26 * size)
         axes = figure.subplots(size, 1, sharex=True, squeeze=False)[:, 0]
         for k, ax in enumerate(axes):
@@ -266,9 +264,7 @@ def above(figure: Figure, handles: list, names: list[str], title: str) -> None:
     # Longer names could not stand beside their line in one column.
     names = [fill(name, 46) for name in names]
     for columns in range(min(len(names), 6), 0, -1):
-        legend = figure.legend(
-            handles, names, title=title, loc="outside upper left", ncols=columns, alignment="left"
-        )
+        legend = figure.legend(handles, names, title=title, loc="outside upper left", ncols=columns, alignment="left")
         figure.draw_without_rendering()
         if columns == 1 or legend.get_window_extent().width <= 0.98 * figure.bbox.width:
             return

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import RunError
+from bioplaus.errors import RunError
 
 # label → (updates, values): updates (update,) rising; values (seed, update), NaN where not measured.
 Curves = Mapping[str, tuple[Any, Any]]
@@ -139,9 +139,7 @@ def averaged(curves: Curves, most: int | None = 100) -> tuple[Checked, int]:
         The largest number of measurements in one average; 1 if nothing was averaged.
     """
     if most is not None and most < 1:
-        raise RunError(
-            f"A curve can't be drawn with at most {most!r} points: give a positive number, or None for all."
-        )
+        raise RunError(f"A curve can't be drawn with at most {most!r} points: give a positive number, or None for all.")
     good, largest = checked(curves), 1
     for label, (updates, values) in good.items():
         measured = np.isfinite(values).any(0)

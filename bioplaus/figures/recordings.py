@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ..errors import RunError
-from . import panels
-from .compose import done, letters, only_last
-from .data import numbers
-from .panels.common import SERIES
-from .style import SINGLE, sheet, style
+from bioplaus.errors import RunError
+from bioplaus.figures import panels
+from bioplaus.figures.compose import done, letters, only_last
+from bioplaus.figures.data import numbers
+from bioplaus.figures.panels.common import SERIES
+from bioplaus.figures.style import SINGLE, sheet, style
 
 
 def raster(dataset: xr.Dataset, *, batch: int = 0, window: float = 10.0) -> Figure:
@@ -100,9 +100,7 @@ def activity(
             ax = next(rows)
             for (name, values), colour in zip(spikes.items(), SERIES, strict=False):
                 colour = colour if len(spikes) > 1 else "black"
-                panels.rate(
-                    ax, values, time, time_unit=unit, window=window, name=_population(name), colour=colour
-                )
+                panels.rate(ax, values, time, time_unit=unit, window=window, name=_population(name), colour=colour)
             if len(spikes) > 1:
                 ax.legend(ncols=len(spikes), loc="lower right", bbox_to_anchor=(1.0, 0.95))
         for name, values in traced.items():
@@ -178,8 +176,7 @@ def trial(dataset: xr.Dataset, name: str, batch: int) -> xr.DataArray:
         values = values.isel(batch=batch)
     if values.ndim != 2 or "time" not in values.dims:
         raise RunError(
-            f"The recorded {name!r} has dimensions {values.dims}, but a trial is (time, unit). Select one "
-            "first."
+            f"The recorded {name!r} has dimensions {values.dims}, but a trial is (time, unit). Select one first."
         )
     return values.transpose("time", ...)
 

@@ -20,8 +20,8 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..errors import RunError
-from .style import style
+from bioplaus.errors import RunError
+from bioplaus.figures.style import style
 
 DPI = 300
 FORMATS = (".pdf", ".svg", ".png")

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ..errors import RunError
+from bioplaus.errors import RunError
 
 SINGLE = 89.0  # mm, one column
 DOUBLE = 183.0  # mm, two columns

@@ -8,13 +8,13 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from . import panels
-from .colours import pens
-from .compose import above, done, ends, letters
-from .data import Curves, averaged, table
-from .panels.curves import key
-from .panels.tradeoff import FRONTIER, name_points
-from .style import DOUBLE, sheet, style
+from bioplaus.figures import panels
+from bioplaus.figures.colours import pens
+from bioplaus.figures.compose import above, done, ends, letters
+from bioplaus.figures.data import Curves, averaged, table
+from bioplaus.figures.panels.curves import key
+from bioplaus.figures.panels.tradeoff import FRONTIER, name_points
+from bioplaus.figures.style import DOUBLE, sheet, style
 
 
 def pareto(

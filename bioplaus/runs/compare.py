@@ -174,17 +174,13 @@ def _parts(options: Comparison) -> tuple[Circuit, Task, dict[str, Rule]]:
 
     parsed = [parse_rule(text) for text in options.rules]
     if not parsed:
-        raise RunError(
-            "There is nothing to compare: give the names of one or more rules, such as bptt,eprop."
-        )
+        raise RunError("There is nothing to compare: give the names of one or more rules, such as bptt,eprop.")
     if len(set(options.rules)) < len(options.rules):
         raise RunError(f"A rule is named twice in {', '.join(options.rules)}: name each once.")
     task = bp.task(options.task)
     setting = options.setting
     circuit = bp.circuit(setting.circuit, cell=bp.model(setting.cell), **_circuit_options(setting, task))
-    rules = {
-        text: bp.rule(name, **keywords) for text, (name, keywords) in zip(options.rules, parsed, strict=True)
-    }
+    rules = {text: bp.rule(name, **keywords) for text, (name, keywords) in zip(options.rules, parsed, strict=True)}
     return circuit, task, rules
 
 
@@ -300,6 +296,4 @@ def parse_rule(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _value(node: ast.expr) -> Any:
-    return (
-        node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
-    )  # feedback=random needs no quotes
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)  # feedback=random needs no quotes

@@ -84,13 +84,12 @@ def plain(value: Any, name: str = "value") -> Any:
         return _quantity(value, name)
     if hasattr(value, "detach") and hasattr(value, "numpy"):
         value = value.detach().cpu().numpy()
-    if "numpy" in sys.modules and isinstance(
-        value, sys.modules["numpy"].ndarray | sys.modules["numpy"].generic
-    ):
+    if "numpy" in sys.modules and isinstance(value, sys.modules["numpy"].ndarray | sys.modules["numpy"].generic):
         return _array(value, name)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: plain(getattr(value, field.name), f"{name}.{field.name}")
-                  for field in dataclasses.fields(value)}  # fmt: skip
+        fields = {
+            field.name: plain(getattr(value, field.name), f"{name}.{field.name}") for field in dataclasses.fields(value)
+        }
         return {"type": type(value).__qualname__, **fields}
     if isinstance(value, functools.partial):
         return {
@@ -133,9 +132,7 @@ def differences(given: Any, found: Any, name: str = "") -> list[str]:
         return [
             line
             for key in keys
-            for line in differences(
-                given.get(key, missing), found.get(key, missing), f"{name}.{key}".lstrip(".")
-            )
+            for line in differences(given.get(key, missing), found.get(key, missing), f"{name}.{key}".lstrip("."))
         ]
     return [] if given == found else [f"{name} is {_short(given)}, was {_short(found)}"]
 

@@ -60,9 +60,7 @@ def draw_run(run: Run, name: str) -> Figure:
         return figures.weights(dict(list(matrices.items())[:_ROWS]))
     recordings = run.recordings
     if name == "raster":
-        return figures.activity(
-            recordings, states=_states(recordings), target=_target(recordings), output=True
-        )
+        return figures.activity(recordings, states=_states(recordings), target=_target(recordings), output=True)
     if "target" not in recordings or recordings["target"].ndim < 3:
         raise RunError(
             f"The run in {run.folder} has no trajectories to draw: its task asks for classes, not for values "
@@ -70,9 +68,12 @@ def draw_run(run: Run, name: str) -> Figure:
         )
     weight = recordings["weight"].values if "weight" in recordings else None
     return figures.trajectories(
-        recordings["output"].values, recordings["target"].values, weight=weight,
-        time=recordings["time"].values, time_unit=str(recordings["time"].attrs.get("units", "ms")),
-    )  # fmt: skip
+        recordings["output"].values,
+        recordings["target"].values,
+        weight=weight,
+        time=recordings["time"].values,
+        time_unit=str(recordings["time"].attrs.get("units", "ms")),
+    )
 
 
 def _states(recordings: Any) -> tuple[str, ...]:

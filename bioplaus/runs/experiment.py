@@ -106,9 +106,7 @@ class Results(Mapping[str, "list[Run]"]):
         columns: set[str] = set()
         for label, runs in self.items():
             columns |= {name for run in runs for name in run.metrics.columns}
-            series = [
-                run.metrics.set_index("update")[column].dropna() for run in runs if column in run.metrics
-            ]
+            series = [run.metrics.set_index("update")[column].dropna() for run in runs if column in run.metrics]
             updates = sorted(set().union(*(one.index for one in series)))
             if updates:
                 values = np.stack([one.reindex(updates).to_numpy(float) for one in series])
@@ -128,7 +126,9 @@ class Results(Mapping[str, "list[Run]"]):
         import numpy as np
 
         curves = self.curves(column)
-        return {label: np.nanmedian(row[:, -max(1, int(share * row.shape[1])) :], 1) for label, (_, row) in curves.items()}
+        return {
+            label: np.nanmedian(row[:, -max(1, int(share * row.shape[1])) :], 1) for label, (_, row) in curves.items()
+        }
 
     def table(self, columns: Sequence[str] = ("test_score", "test_loss")) -> pandas.DataFrame:
         """One row an arm: n, mean ± s.e.m. of each column at the end (ddof 1), milliseconds an update."""
@@ -226,6 +226,5 @@ def check_seeds(seeds: Sequence[int]) -> None:
     good = all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 for seed in seeds)
     if not seeds or not good or len(set(seeds)) < len(seeds):
         raise RunError(
-            f"The seeds {tuple(seeds)!r} can't be used: give one or more different whole numbers from 0 "
-            "upwards."
+            f"The seeds {tuple(seeds)!r} can't be used: give one or more different whole numbers from 0 upwards."
         )

@@ -111,9 +111,7 @@ def execute(
     report = progress or (lambda event: None)
     updates = int(arm.training.updates)
 
-    def event(
-        kind: str, update: int = updates, row: dict[str, Any] | None = None, message: str = ""
-    ) -> Event:
+    def event(kind: str, update: int = updates, row: dict[str, Any] | None = None, message: str = "") -> Event:
         return Event(kind, label, seed, str(folder), update, updates, row or {}, message)
 
     if is_done(files, config):
@@ -128,9 +126,7 @@ def execute(
             if is_done(files, config):  # another process may have finished it meanwhile
                 report(event("found"))
                 return
-            _Session(files, config, learner, arm, label, origin or {}, event, report, stopped).run(
-                checkpoint_every
-            )
+            _Session(files, config, learner, arm, label, origin or {}, event, report, stopped).run(checkpoint_every)
 
 
 def is_done(files: RunFolder, config: dict[str, Any]) -> bool:
@@ -203,9 +199,7 @@ class _Session:
         if previous and previous.get("versions") != self.record["versions"]:
             files.log(f"continuing with other versions than before: {previous.get('versions')}")
         files.write_record(self.record)
-        files.log(
-            f"{'resumed at update ' + str(self.saved_at) if saved else 'started'}: {self.record['command']}"
-        )
+        files.log(f"{'resumed at update ' + str(self.saved_at) if saved else 'started'}: {self.record['command']}")
         report(event("resume" if saved else "start", self.saved_at, self._portrait()))
 
     def _portrait(self) -> dict[str, Any]:
@@ -226,9 +220,7 @@ class _Session:
             self._close("failed", message)
             raise NumericalError(message) from error
         except KeyboardInterrupt:
-            self._close(
-                "interrupted", f"interrupted at update {learner.update_index}; saved up to {self.saved_at}"
-            )
+            self._close("interrupted", f"interrupted at update {learner.update_index}; saved up to {self.saved_at}")
             raise
         except BaseException as error:
             self._close("failed", "".join(traceback.format_exception(error)).rstrip())
@@ -278,9 +270,7 @@ class _Session:
 
 def save_netcdf(dataset: Any, path: Path) -> None:
     """A dataset as compressed NetCDF."""
-    squeeze = {
-        name: {"zlib": True, "complevel": 1} for name, array in dataset.data_vars.items() if array.ndim
-    }
+    squeeze = {name: {"zlib": True, "complevel": 1} for name, array in dataset.data_vars.items() if array.ndim}
     dataset.to_netcdf(path, engine="h5netcdf", encoding=squeeze)
 
 

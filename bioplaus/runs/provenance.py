@@ -39,9 +39,7 @@ def git() -> dict[str, dict[str, Any]]:
 def _git(folder: Path) -> dict[str, Any] | None:
     def ask(*words: str) -> str | None:
         try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10
-            )
+            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
@@ -83,7 +81,5 @@ def command() -> str:
     if not sys.argv or not sys.argv[0] or sys.argv[0] == "-c":
         return "python"
     program = Path(sys.argv[0])
-    name = (
-        "bioplaus" if program.stem == "bioplaus" or program.parent.name == "cli" else f"python {program.name}"
-    )
+    name = "bioplaus" if program.stem == "bioplaus" or program.parent.name == "cli" else f"python {program.name}"
     return " ".join([name, *map(shlex.quote, sys.argv[1:])])

@@ -120,8 +120,7 @@ def markdown(table: pandas.DataFrame) -> str:
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
-        "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
+        "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines) + "\n"
@@ -146,8 +145,10 @@ def read_report(folder: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{folder} is neither the folder of a run nor that of an experiment: it holds no "
-                       f"run.json and no experiment.json.") from None  # fmt: skip
+        raise RunError(
+            f"{folder} is neither the folder of a run nor that of an experiment: it holds no "
+            f"run.json and no experiment.json."
+        ) from None
     except ValueError as error:
         raise RunError(
             f"{file} can't be read: {error}. Run the experiment again: its finished runs are kept."

@@ -149,9 +149,7 @@ class Run:
         """
         state = self._files.load_checkpoint()
         if state is None:
-            raise RunError(
-                f"The run in {self.folder} has no checkpoint yet: it was stopped before its first."
-            )
+            raise RunError(f"The run in {self.folder} has no checkpoint yet: it was stopped before its first.")
         return state
 
     @cached_property

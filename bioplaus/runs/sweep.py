@@ -79,8 +79,11 @@ def run_experiment(
     origin = origin_of(name, config)
     report = progress or (lambda event: None)
     # Seeds outside, arms inside: after a third of the time all arms can be compared.
-    jobs = [(label, arm, seed, folder / folder_name(label, seed, resolve(arm, seed)))
-            for seed in seeds for label, arm in arms.items()]  # fmt: skip
+    jobs = [
+        (label, arm, seed, folder / folder_name(label, seed, resolve(arm, seed)))
+        for seed in seeds
+        for label, arm in arms.items()
+    ]
     _refuse_early(jobs)
     if workers == 1 or len(jobs) == 1:
         failures = _one_by_one(jobs, origin, checkpoint_every, report)
@@ -137,9 +140,7 @@ def _told(failures: dict[str, BioplausError], jobs: int, folder: Path) -> Biopla
     if not failures:
         return None
     first = next(iter(failures.values()))
-    others = (
-        f" So did {len(failures) - 1} more: {', '.join(list(failures)[1:])}." if len(failures) > 1 else ""
-    )
+    others = f" So did {len(failures) - 1} more: {', '.join(list(failures)[1:])}." if len(failures) > 1 else ""
     done = (
         f" The other {jobs - len(failures)} of {jobs} runs are done and saved in {folder}."
         if jobs > len(failures)
@@ -154,11 +155,7 @@ def origin_of(name: str, config: Any) -> dict[str, Any]:
     """Which experiment with which configuration, and the content files in use, as plain data."""
     from bioplaus import content
 
-    options = (
-        dataclasses.asdict(config)
-        if dataclasses.is_dataclass(config) and not isinstance(config, type)
-        else {}
-    )
+    options = dataclasses.asdict(config) if dataclasses.is_dataclass(config) and not isinstance(config, type) else {}
     return {
         "experiment": {"name": name, "config": {key: plain(value, key) for key, value in options.items()}},
         "content": content.loaded(),

@@ -36,7 +36,9 @@ def derive_cell(cell: Cell) -> tuple[Derived, dict[str, str]]:
             raise CellError(f"'{state}' takes the same value, {e}, at every step. Make it a parameter.")
     idle = [k for k in cell.inputs if not any(symbol(k) in e.free_symbols for e in f.values())]
     if idle:
-        raise CellError(f"Input channel {', '.join(idle)} has no effect: the step of {', '.join(f)} does not use it. Correct the name, or leave it out of inputs=.")
+        raise CellError(
+            f"Input channel {', '.join(idle)} has no effect: the step of {', '.join(f)} does not use it. Correct the name, or leave it out of inputs=."
+        )
     return _derived(cell, f, refractory, dims), {s: unit_text(dims[s]) for s in f}
 
 
@@ -66,9 +68,17 @@ def _derived(cell: Cell, f: dict[str, sp.Expr], refractory: dict[str, sp.Expr], 
         check_units(value, DIMENSIONLESS if operator in ("*=", "/=") else dims[name], variables, f"the reset of {name}")
     height, width = _surrogate(cell, unit, variables)
     return derive(
-        f=f, inputs=tuple(cell.inputs), output=margin, spiking=True, surrogate=height, width=width,
-        reset=cell.reset, reset_variables=reset_targets(expression(left)), differentiate=frozenset(cell.differentiate), refractory=refractory,
-    )  # fmt: skip
+        f=f,
+        inputs=tuple(cell.inputs),
+        output=margin,
+        spiking=True,
+        surrogate=height,
+        width=width,
+        reset=cell.reset,
+        reset_variables=reset_targets(expression(left)),
+        differentiate=frozenset(cell.differentiate),
+        refractory=refractory,
+    )
 
 
 def _surrogate(cell: Cell, unit: Any, variables: dict[str, Any]) -> tuple[sp.Expr, sp.Expr]:
@@ -77,24 +87,36 @@ def _surrogate(cell: Cell, unit: Any, variables: dict[str, Any]) -> tuple[sp.Exp
     height, width = cell.surrogate.height, cell.surrogate.width
     for text in (height, width):
         if not isinstance(text, str):
-            raise CellError(f"A surrogate's height and width are text; this one has {text!r}. Write for example Surrogate('relu(1 - abs(x))', 'threshold').")
+            raise CellError(
+                f"A surrogate's height and width are text; this one has {text!r}. Write for example Surrogate('relu(1 - abs(x))', 'threshold')."
+            )
     parameters = set(cell.parameters)
     tall = _quantity(height, f"the surrogate's height '{height}'", parameters | {MARGIN.name}, cell)
-    check_units(height, DIMENSIONLESS, variables | {MARGIN.name: Variable("x", dimensions=DIMENSIONLESS)}, "the surrogate's height")  # type: ignore[no-untyped-call]
+    check_units(
+        height,
+        DIMENSIONLESS,
+        variables | {MARGIN.name: Variable("x", dimensions=DIMENSIONLESS)},
+        "the surrogate's height",
+    )  # type: ignore[no-untyped-call]
     wide = _quantity(width, f"the surrogate's width '{width}'", parameters, cell)
     check_units(width, unit, variables, "the surrogate's width")
     symbols = sorted(wide.free_symbols, key=str)
     value = sp.lambdify(symbols, wide, [NUMPY, "numpy"])(*(plain(cell.parameters[str(s)]) for s in symbols))
     if not np.all(np.asarray(value) > 0):
-        raise CellError(f"The surrogate's width '{width}' is {value:g} with these parameters; it must be positive." if np.ndim(value) == 0
-                        else f"The surrogate's width '{width}' is not positive in every neuron.")  # fmt: skip
+        raise CellError(
+            f"The surrogate's width '{width}' is {value:g} with these parameters; it must be positive."
+            if np.ndim(value) == 0
+            else f"The surrogate's width '{width}' is not positive in every neuron."
+        )
     return tall, wide
 
 
 def _integrated(cell: Cell) -> tuple[dict[str, sp.Expr], dict[str, sp.Expr], dict[str, Any]]:
     written = read(cell.equations)
     if not states(written):
-        raise CellError("equations= contain no differential equation. Write one as 'dv/dt = (-v + I)/tau : 1'; a discrete map goes into update=.")
+        raise CellError(
+            "equations= contain no differential equation. Write one as 'dv/dt = (-v + I)/tau : 1'; a discrete map goes into update=."
+        )
     used = identifiers(written) | _words(cell)
     validate.names(cell, states(written), used)
     known = set(written) | set(cell.inputs) | set(cell.parameters) | {"dt"}
@@ -113,7 +135,9 @@ def _mapped(cell: Cell) -> tuple[dict[str, sp.Expr], dict[str, sp.Expr], dict[st
     seen: set[str] = set()
     for name, operator, right in lines:
         if operator != "=":
-            raise CellError(f"A map's update has plain assignments only; found '{name} {operator} {right}'. Write '{name} = {name} …'.")
+            raise CellError(
+                f"A map's update has plain assignments only; found '{name} {operator} {right}'. Write '{name} = {name} …'."
+            )
         read_first |= names(expression(right)) - seen
         seen.add(name)
     found = [n for n in dict.fromkeys(assigned) if n in read_first or n in read_later]
@@ -123,7 +147,9 @@ def _mapped(cell: Cell) -> tuple[dict[str, sp.Expr], dict[str, sp.Expr], dict[st
     variables = _variables(cell) | {n: Variable(n, dimensions=DIMENSIONLESS) for n in plain_numbers}  # type: ignore[no-untyped-call]
     for channel, unit in cell.channels.items():
         if get_dimensions(unit) is not DIMENSIONLESS:
-            raise CellError(f"Input channel {channel} of a discrete map is given {unit} per unit of weight, but a map's variables are plain numbers.")
+            raise CellError(
+                f"Input channel {channel} of a discrete map is given {unit} per unit of weight, but a map's variables are plain numbers."
+            )
     values: dict[sp.Symbol, sp.Expr] = {}
     for name, _, right in lines:
         e = _quantity(right, f"update='{name} = {right}'", allowed, cell)
@@ -151,7 +177,11 @@ def _variables(cell: Cell) -> dict[str, Any]:
 def _words(cell: Cell) -> set[str]:
     """Every word of the cell's texts."""
     surrogate = [str(t) for t in (cell.surrogate.height, cell.surrogate.width)] if cell.surrogate else []
-    return set(re.findall(r"[^\W\d]\w*", " ".join([cell.equations, cell.update, cell.output, cell.spike, cell.reset, *surrogate])))
+    return set(
+        re.findall(
+            r"[^\W\d]\w*", " ".join([cell.equations, cell.update, cell.output, cell.spike, cell.reset, *surrogate])
+        )
+    )
 
 
 def _quantity(text: str, where: str, known: set[str], cell: Cell) -> sp.Expr:
@@ -165,7 +195,9 @@ def _quantity(text: str, where: str, known: set[str], cell: Cell) -> sp.Expr:
 
 def _refuse_functions(e: sp.Expr, where: str) -> None:
     if e.atoms(Relational, BooleanFunction, BooleanAtom):
-        raise CellError(f"There is a condition (<, >, and, or, not) in {where}, where a number is needed. Write step(x), 1 where x > 0 and else 0.")
+        raise CellError(
+            f"There is a condition (<, >, and, or, not) in {where}, where a number is needed. Write step(x), 1 where x > 0 and else 0."
+        )
     for f in e.atoms(sp.Function):
         if f.func.__name__ not in TORCH:
             known = sorted({{"magnitude": "abs", "direction": "sign"}.get(n, n) for n in TORCH} - {"Abs"})
@@ -174,18 +206,28 @@ def _refuse_functions(e: sp.Expr, where: str) -> None:
 
 def _refuse_blind(e: sp.Expr, f: dict[str, sp.Expr], where: str) -> None:
     if not names(e) & set(f):
-        raise CellError(f"No state variable is read by {where}, so that no input can change it. States: {', '.join(f)}.")
+        raise CellError(
+            f"No state variable is read by {where}, so that no input can change it. States: {', '.join(f)}."
+        )
 
 
 def _unknown(name: str, where: str, known: set[str], cell: Cell) -> None:
     if name in cell._set_aside:
-        raise CellError(f"In {where}: the parameter {name} is {cell._set_aside[name]}, which is not a number. Give a number or a quantity, e.g. 20*ms.")
+        raise CellError(
+            f"In {where}: the parameter {name} is {cell._set_aside[name]}, which is not a number. Give a number or a quantity, e.g. 20*ms."
+        )
     if name in DEFAULT_UNITS:
-        raise CellError(f"In {where}: '{name}' is a unit. Quantities have names here: give this one a name in parameters=, such as tau=20*ms.")
+        raise CellError(
+            f"In {where}: '{name}' is a unit. Quantities have names here: give this one a name in parameters=, such as tau=20*ms."
+        )
     if name in cell.inputs:
-        raise CellError(f"In {where}: '{name}' is an input channel, which only equations= and update= can read. Read a state variable instead.")
+        raise CellError(
+            f"In {where}: '{name}' is an input channel, which only equations= and update= can read. Read a state variable instead."
+        )
     if name == LAST.name:
-        raise CellError(f"In {where}: 'y', the neuron's own last output, can only be read by update=. Use a state variable that follows it.")
+        raise CellError(
+            f"In {where}: 'y', the neuron's own last output, can only be read by update=. Use a state variable that follows it."
+        )
     said = unknown("parameter or variable", name, known)
     raise CellError(f"In {where}: {said} Add it to parameters=, or correct the name.")
 
@@ -195,7 +237,9 @@ def kernel(cell: Cell, n: int, dt: float, dtype: Any, device: Any) -> Kernel:
     for kind, values in (("Parameter", cell.parameters), ("The start of", cell.start)):
         for name, value in values.items():
             if np.ndim(value) and np.shape(value) != (n,):
-                raise CellError(f"{kind} {name} has shape {np.shape(value)}, but the population has {n} neurons: give a scalar or {n} values.")
+                raise CellError(
+                    f"{kind} {name} has shape {np.shape(value)}, but the population has {n} neurons: give a scalar or {n} values."
+                )
     numbers = {k: plain(v) for k, v in cell.parameters.items()}
     numbers |= {f"unit_{k}": v for k, v in cell.scales.items()}
     return generate(cell.derived, numbers, dt, refractory_steps(cell, dt) > 0, dtype, device)
@@ -203,7 +247,11 @@ def kernel(cell: Cell, n: int, dt: float, dtype: Any, device: Any) -> Kernel:
 
 def refractory_steps(cell: Cell, dt: float) -> int:
     """Refractory time in steps; a spike at step k forbids spikes at k + 1 … k + steps − 1."""
-    steps = plain(cell.refractory) / dt if get_dimensions(cell.refractory) is not DIMENSIONLESS else plain(cell.refractory)
+    steps = (
+        plain(cell.refractory) / dt if get_dimensions(cell.refractory) is not DIMENSIONLESS else plain(cell.refractory)
+    )
     if abs(steps - round(steps)) > 1e-6:
-        raise CellError(f"refractory={cell.refractory} is {steps:g} steps of {dt * 1e3:g} ms; give a whole number of steps.")
+        raise CellError(
+            f"refractory={cell.refractory} is {steps:g} steps of {dt * 1e3:g} ms; give a whole number of steps."
+        )
     return int(round(steps))

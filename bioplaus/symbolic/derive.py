@@ -107,7 +107,11 @@ def derive(
     for name, operator, right in statements(reset):
         at_spike = apply(name, operator, expression(right)).xreplace({symbol(s): e for s, e in new.items()})
         # (1 − y) u + y at_spike, written so that a subtractive reset is the subtraction Brian2 does
-        new[name] = new[name] + NOW * (at_spike - new[name]) if operator in ("+=", "-=") else (1 - NOW) * new[name] + NOW * at_spike
+        new[name] = (
+            new[name] + NOW * (at_spike - new[name])
+            if operator in ("+=", "-=")
+            else (1 - NOW) * new[name] + NOW * at_spike
+        )
         if ("reset" if name in reset_variables else "jumps") in differentiate:
             kept.add(name)
     r = tuple(new[s] for s in states)
@@ -130,4 +134,3 @@ def derive(
         kept=frozenset(kept),
         live=tuple(s for j, s in enumerate(states) if any(row[j] != 0 for row in F)),
     )
-

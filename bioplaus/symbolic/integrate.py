@@ -110,7 +110,9 @@ def integrate(text: str, inputs: Mapping[str, Any], parameters: Mapping[str, Any
             )
     valueless = [n for n, e in full.items() if e.type == PARAMETER and n not in inputs and n not in parameters]
     if valueless:
-        raise CellError(f"{', '.join(valueless)} is declared in the equations but has no value. Add it to parameters=, or to inputs=(…).")
+        raise CellError(
+            f"{', '.join(valueless)} is declared in the equations but has no value. Add it to parameters=, or to inputs=(…)."
+        )
     step = _step(full, method, parameters)
     still = [s for s in step if "unless refractory" in full[s].flags]
     refractory: dict[str, sp.Expr] = {s: symbol(s) for s in still}

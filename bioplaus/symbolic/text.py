@@ -36,7 +36,9 @@ def expression(text: str) -> sp.Expr:
     try:
         parsed = str_to_sympy(_RENAMED.sub(r"our_\1(", text))
     except Exception as error:
-        raise CellError(f"The expression '{text}' can't be read: {reason(error)}. Write it as Brian2 equations are written.") from error
+        raise CellError(
+            f"The expression '{text}' can't be read: {reason(error)}. Write it as Brian2 equations are written."
+        ) from error
     for name, function in OURS.items():
         parsed = parsed.replace(sp.Function(f"our_{name}"), function)
     # Brian2's parser leaves its sqrt a function of which sympy knows no derivative
@@ -57,7 +59,9 @@ def statements(text: str) -> list[tuple[str, str, str]]:
             continue
         match = _STATEMENT.match(part)
         if match is None:
-            raise CellError(f"'{part.strip()}' is not a statement. Expected 'name = expression' (or +=, -=, *=, /=), separated by ';'.")
+            raise CellError(
+                f"'{part.strip()}' is not a statement. Expected 'name = expression' (or +=, -=, *=, /=), separated by ';'."
+            )
         found.append((match[1], match[2], match[3].strip()))
     return found
 
@@ -85,9 +89,13 @@ def check_units(text: str, expected: Dimension | None, variables: Mapping[str, o
     try:
         found = parse_expression_dimensions(brian_text(text), known)  # type: ignore[no-untyped-call]
     except DimensionMismatchError as error:
-        raise CellError(f"Units do not fit in {where}: '{text}'. {reason(error)}. Give every parameter its unit, e.g. 20*ms.") from error
+        raise CellError(
+            f"Units do not fit in {where}: '{text}'. {reason(error)}. Give every parameter its unit, e.g. 20*ms."
+        ) from error
     except (KeyError, ValueError, TypeError, SyntaxError) as error:
-        raise CellError(f"The units of '{text}' in {where} can't be found: {reason(error)}. Quantities get their units in parameters=.") from error
+        raise CellError(
+            f"The units of '{text}' in {where} can't be found: {reason(error)}. Quantities get their units in parameters=."
+        ) from error
     if expected is not None and found is not expected:
         raise CellError(
             f"Units do not fit in {where}: '{text}' has unit {unit_text(found)}, expected {unit_text(expected)}. "

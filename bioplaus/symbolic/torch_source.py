@@ -53,7 +53,11 @@ class _Torch(StrPrinter):
         if not terms:
             return str(super()._print_Add(expr, order))
         (c, first), *rest = terms
-        total = self.parenthesize(sp.Mul(*first), 50) if c is None else f"{self.parenthesize(c, 50)}*{self.parenthesize(sp.Mul(*first), 50)}"
+        total = (
+            self.parenthesize(sp.Mul(*first), 50)
+            if c is None
+            else f"{self.parenthesize(c, 50)}*{self.parenthesize(sp.Mul(*first), 50)}"
+        )
         for a in still:
             total = f"{total} + {self.parenthesize(a, 40)}"
         for c, factors in rest:
@@ -106,7 +110,9 @@ class _Constants:
         coefficients = [sp.diff(e, v) for v in variables]
         if variables and not any(c.free_symbols & self.dynamic for c in coefficients):
             rest = e.xreplace({v: sp.Integer(0) for v in variables})
-            return sp.Add(*(sp.Mul(self.name(c), v) for c, v in zip(coefficients, variables, strict=True)), self.name(rest))
+            return sp.Add(
+                *(sp.Mul(self.name(c), v) for c, v in zip(coefficients, variables, strict=True)), self.name(rest)
+            )
         return e
 
     def name(self, e: Any) -> Any:
@@ -132,7 +138,9 @@ class _Constants:
             symbols = sorted(e.free_symbols, key=str)
             unknown = [s.name for s in symbols if s.name not in values]
             if unknown:
-                raise CellError(f"Unknown name {', '.join(unknown)} in a cell's equations. Known parameters: {', '.join(sorted(self.values))}.")
+                raise CellError(
+                    f"Unknown name {', '.join(unknown)} in a cell's equations. Known parameters: {', '.join(sorted(self.values))}."
+                )
             try:
                 with np.errstate(divide="raise", over="raise", invalid="raise"):
                     value = sp.lambdify(symbols, e, [NUMPY, "numpy"])(*(values[s.name] for s in symbols))
@@ -190,7 +198,14 @@ def surrogate_spike(surrogate: Callable[[torch.Tensor], torch.Tensor]) -> Callab
     return spike
 
 
-def generate(derived: Derived, parameters: Mapping[str, Any], dt: float, refractory: bool, dtype: torch.dtype, device: torch.device | str) -> Kernel:
+def generate(
+    derived: Derived,
+    parameters: Mapping[str, Any],
+    dt: float,
+    refractory: bool,
+    dtype: torch.dtype,
+    device: torch.device | str,
+) -> Kernel:
     """Write and bind the torch source of a cell.
 
     Parameters
@@ -215,21 +230,30 @@ def generate(derived: Derived, parameters: Mapping[str, Any], dt: float, refract
 
     f, output = [ready(e, in_f) for e in d.f], ready(d.output, plainly)
     r = [ready(e, plainly) for e in d.r]
-    r_cut = [e if s in d.kept or not d.spiking else e.xreplace({NOW: symbol("y_cut")}) for s, e in zip(d.states, r, strict=True)]
+    r_cut = [
+        e if s in d.kept or not d.spiking else e.xreplace({NOW: symbol("y_cut")})
+        for s, e in zip(d.states, r, strict=True)
+    ]
     flat = {
         "F": [e for row in d.F for e in row], "E": list(d.E), "G": [e for row in d.G for e in row], "psi": list(d.psi),
         "Ru": [e for row in d.Ru for e in row], "ry": list(d.ry),
     }  # fmt: skip
     entries = {
-        f"{name}_{i}": ready(e, in_f if name in ("F", "E", "G") else in_u) for name, group in flat.items() for i, e in enumerate(group)
+        f"{name}_{i}": ready(e, in_f if name in ("F", "E", "G") else in_u)
+        for name, group in flat.items()
+        for i, e in enumerate(group)
     }
     pseudo = ready(d.surrogate, {}) if d.surrogate is not None else None
 
     numbers = {name: np.asarray(value, dtype=float) for name, value in constants.numbers().items()}
     show = _Torch(
         frozenset(n for n, v in numbers.items() if v.ndim == 0), frozenset(n for n, v in numbers.items() if v.ndim)
-    ).doprint  # fmt: skip
-    lines = ["def step(states, currents, y_last, not_refractory, spike, cut):", *_unpack("states", old), *_unpack("currents", inputs)]
+    ).doprint
+    lines = [
+        "def step(states, currents, y_last, not_refractory, spike, cut):",
+        *_unpack("states", old),
+        *_unpack("currents", inputs),
+    ]
     lines += _assign(f, [str(u) for u in new], "f", show)
     if d.spiking:
         lines += _assign([output], ["margin"], "m", show)
@@ -280,13 +304,21 @@ def _unpack(name: str, symbols: Sequence[sp.Symbol]) -> list[str]:
     return [f"    {_tuple(map(str, symbols))}= {name}"] if symbols else []
 
 
-def _assign(expressions: Sequence[sp.Expr], targets: Sequence[str], prefix: str, show: Callable[[Any], str]) -> list[str]:
+def _assign(
+    expressions: Sequence[sp.Expr], targets: Sequence[str], prefix: str, show: Callable[[Any], str]
+) -> list[str]:
     shared, reduced = sp.cse(list(expressions), symbols=(symbol(f"{prefix}{i}_") for i in range(10_000)), order="none")
     lines = [f"    {name} = {show(e)}" for name, e in shared]
     return lines + [f"    {target} = {show(e)}" for target, e in zip(targets, reduced, strict=True)]
 
 
-def _nested(name: str, shape: tuple[int, ...], entries: Mapping[str, sp.Expr], moving: Mapping[str, sp.Expr], show: Callable[[Any], str]) -> str:
+def _nested(
+    name: str,
+    shape: tuple[int, ...],
+    entries: Mapping[str, sp.Expr],
+    moving: Mapping[str, sp.Expr],
+    show: Callable[[Any], str],
+) -> str:
     def one(i: int) -> str:
         key = f"{name}_{i}"
         if key in moving:

@@ -25,7 +25,20 @@ TEXTS = ("equations", "update", "output", "spike", "reset", "method", "source", 
 _RANDOM = re.compile(r"\b(xi|xi_\w+)\b|\b(rand|randn|poisson)\s*\(")
 _TIME = re.compile(r"\b(t|t_in_timesteps)\b")
 # what a name would be mistaken for: words of Brian2 and of our notation, and (states and channels) of the generated source
-_TAKEN = {"y", "t", "dt", "i", "N", "lastspike", "not_refractory", "t_in_timesteps", "y_now", "y_last", "y_cut", "surrogate_height"}
+_TAKEN = {
+    "y",
+    "t",
+    "dt",
+    "i",
+    "N",
+    "lastspike",
+    "not_refractory",
+    "t_in_timesteps",
+    "y_now",
+    "y_last",
+    "y_cut",
+    "surrogate_height",
+}
 _SOURCE = {"states", "currents", "spike", "cut", "margin", "get", "torch", "heaviside", "softplus", "constant"}
 _GENERATED = re.compile(r"[a-z]+(\d+_)+")
 
@@ -35,7 +48,9 @@ def texts(cell: Cell) -> None:
     for field in TEXTS:
         given = getattr(cell, field)
         if not isinstance(given, str):
-            raise CellError(f"{field}={given!r} is not text. Write it in quotes, as Brian2 equations are written, e.g. 'v > threshold'.")
+            raise CellError(
+                f"{field}={given!r} is not text. Write it in quotes, as Brian2 equations are written, e.g. 'v > threshold'."
+            )
     for field in ("equations", "update", "output", "spike", "reset"):
         given = getattr(cell, field)
         random, time = _RANDOM.search(given), _TIME.search(given)
@@ -45,7 +60,9 @@ def texts(cell: Cell) -> None:
                 "Feed noise to the circuit as an external input instead."
             )
         if time:
-            raise CellError(f"{field}= uses '{time[1]}', the time, but a cell sees time through its inputs only. Make it an input channel.")
+            raise CellError(
+                f"{field}= uses '{time[1]}', the time, but a cell sees time through its inputs only. Make it an input channel."
+            )
 
 
 def words(which: str, given: Any, allowed: Iterable[str] | None = None) -> tuple[str, ...]:
@@ -56,7 +73,9 @@ def words(which: str, given: Any, allowed: Iterable[str] | None = None) -> tuple
     names = tuple(given)
     for name in names:
         if not isinstance(name, str):
-            raise CellError(f"{which}={given!r} contains {name!r}, which is not a name. Write a tuple of names, such as {which}=({example!r},).")
+            raise CellError(
+                f"{which}={given!r} contains {name!r}, which is not a name. Write a tuple of names, such as {which}=({example!r},)."
+            )
         if allowed is not None and name not in allowed:
             raise CellError(f"In {which}={given!r}: " + unknown("such choice", name, allowed) + " Choose from those.")
     if len(set(names)) < len(names):
@@ -69,28 +88,42 @@ def channels(cell: Cell) -> dict[str, Any]:
     given = cell.inputs
     names = words("inputs", given)
     if not names:
-        raise CellError("A cell without input channel can't be driven by anything. Name at least one, such as inputs=('I',).")
-    scales = {name: _number(given[name], f"one unit of weight on input channel {name}") for name in names} if isinstance(given, Mapping) else {}
+        raise CellError(
+            "A cell without input channel can't be driven by anything. Name at least one, such as inputs=('I',)."
+        )
+    scales = (
+        {name: _number(given[name], f"one unit of weight on input channel {name}") for name in names}
+        if isinstance(given, Mapping)
+        else {}
+    )
     for name, value in scales.items():
         if np.ndim(value) or plain(value) == 0:
-            raise CellError(f"One unit of weight on input channel {name} is {value}; give one current that is not zero, e.g. {{'{name}': 100*pA}}.")
+            raise CellError(
+                f"One unit of weight on input channel {name} is {value}; give one current that is not zero, e.g. {{'{name}': 100*pA}}."
+            )
     for which in ("external", "recurrent"):
         opened = getattr(cell, which)
         if opened is not None and not words(which, opened, names):
-            raise CellError(f"{which}=() opens no channel at all. Name some of {', '.join(names)}, or leave it out to open all of them.")
+            raise CellError(
+                f"{which}=() opens no channel at all. Name some of {', '.join(names)}, or leave it out to open all of them."
+            )
     return scales or dict.fromkeys(names, 1.0)
 
 
 def parameters(cell: Cell) -> dict[str, Any]:
     """The numbers among the parameters, those of the surrogate included; arrays are float64."""
     if not isinstance(cell.parameters, Mapping):
-        raise CellError(f"parameters={cell.parameters!r} is not a mapping of names to numbers. Write parameters=dict(tau=20*ms) or parameters=locals().")
+        raise CellError(
+            f"parameters={cell.parameters!r} is not a mapping of names to numbers. Write parameters=dict(tau=20*ms) or parameters=locals()."
+        )
     given = {k: v for k, v in cell.parameters.items() if _is_number(v)}
     if cell.surrogate is not None:
         own = {k: _number(v, f"the surrogate's parameter {k}") for k, v in cell.surrogate.parameters.items()}
         clash = [k for k in own if k in given and not k.startswith("surrogate_") and np.any(given[k] != own[k])]
         if clash:
-            raise CellError(f"Parameter {clash[0]} has one value in the cell and another in its surrogate. Rename one of them.")
+            raise CellError(
+                f"Parameter {clash[0]} has one value in the cell and another in its surrogate. Rename one of them."
+            )
         given |= own
     values = {name: _number(value, f"parameter {name}") for name, value in given.items()}
     for name, value in values.items():
@@ -103,23 +136,35 @@ def refractory(cell: Cell) -> None:
     """Refuse a refractory time that is neither a time nor a number of steps."""
     value = cell.refractory
     hint = "Give a time, such as 5*ms, or a whole number of steps."
-    if isinstance(value, bool) or not _is_number(value) or np.ndim(value) or not np.isfinite(plain(value)) or plain(value) < 0:
+    if (
+        isinstance(value, bool)
+        or not _is_number(value)
+        or np.ndim(value)
+        or not np.isfinite(plain(value))
+        or plain(value) < 0
+    ):
         raise CellError(f"refractory={value!r} is not one time that is zero or more. {hint}")
-    if get_dimensions(value) not in (SECOND, DIMENSIONLESS) or (get_dimensions(value) is DIMENSIONLESS and plain(value) % 1):
+    if get_dimensions(value) not in (SECOND, DIMENSIONLESS) or (
+        get_dimensions(value) is DIMENSIONLESS and plain(value) % 1
+    ):
         raise CellError(f"refractory={value!r} is neither a time nor a whole number of steps. {hint}")
 
 
 def start(cell: Cell, units: Mapping[str, str]) -> dict[str, Any]:
     """Initial values: known states, their units, finite."""
     if not isinstance(cell.start, Mapping):
-        raise CellError(f"start={cell.start!r} is not a mapping of states to values. Write start={{'{next(iter(units))}': value}}.")
+        raise CellError(
+            f"start={cell.start!r} is not a mapping of states to values. Write start={{'{next(iter(units))}': value}}."
+        )
     values = {}
     for name, value in cell.start.items():
         if name not in units:
             raise CellError("In start=: " + unknown("state", name, units) + " Only states have initial values.")
         values[name] = _number(value, f"the start of {name}")
         if unit_name(values[name]) != units[name]:
-            raise CellError(f"The start of {name} is {show(values[name])}, which has unit {unit_name(values[name])}, but {name} has unit {units[name]}.")
+            raise CellError(
+                f"The start of {name} is {show(values[name])}, which has unit {unit_name(values[name])}, but {name} has unit {units[name]}."
+            )
     return values
 
 
@@ -127,7 +172,11 @@ def names(cell: Cell, states: Iterable[str], used: Iterable[str]) -> None:
     """Refuse names that mean something else already, or two things at once."""
     states, taken = tuple(states), {*cell.parameters} & {*used}
     generated = {f"{head}_{s}" for s in states for head in ("u", "new")} | {f"unit_{k}" for k in cell.inputs}
-    kinds = [("a state variable", states), ("an input channel", tuple(cell.inputs)), ("a parameter", tuple(sorted(taken)))]
+    kinds = [
+        ("a state variable", states),
+        ("an input channel", tuple(cell.inputs)),
+        ("a parameter", tuple(sorted(taken))),
+    ]
     seen: dict[str, str] = {}
     for kind, some in kinds:
         for name in some:
@@ -135,19 +184,30 @@ def names(cell: Cell, states: Iterable[str], used: Iterable[str]) -> None:
                 raise CellError(f"'{name}' is both {seen[name]} and {kind} of the cell. Rename one of them.")
             seen[name] = kind
             meaning = (
-                "the neuron's own last output" if name == "y"
-                else "the margin, in a surrogate" if name == "x" and kind == "a parameter" and cell.spiking
-                else "a constant" if name in DEFAULT_CONSTANTS
-                else "a function" if name in DEFAULT_FUNCTIONS or name in OURS
-                else "a unit" if name in DEFAULT_UNITS
+                "the neuron's own last output"
+                if name == "y"
+                else "the margin, in a surrogate"
+                if name == "x" and kind == "a parameter" and cell.spiking
+                else "a constant"
+                if name in DEFAULT_CONSTANTS
+                else "a function"
+                if name in DEFAULT_FUNCTIONS or name in OURS
+                else "a unit"
+                if name in DEFAULT_UNITS
                 else "something else in Brian2 or in generated code"
-                if name in _TAKEN | generated or _GENERATED.fullmatch(name) or (name in _SOURCE and kind != "a parameter")
+                if name in _TAKEN | generated
+                or _GENERATED.fullmatch(name)
+                or (name in _SOURCE and kind != "a parameter")
                 else ""
-            )  # fmt: skip
+            )
             if meaning:
-                raise CellError(f"'{name}' can't be the name of {kind}: it already means {meaning}. Choose another name, such as {name}_0.")
+                raise CellError(
+                    f"'{name}' can't be the name of {kind}: it already means {meaning}. Choose another name, such as {name}_0."
+                )
             if not name.isidentifier() or iskeyword(name) or name.startswith("_") or not name.isascii():
-                raise CellError(f"'{name}' can't be the name of {kind}: use letters, digits and underscores, and start with a letter.")
+                raise CellError(
+                    f"'{name}' can't be the name of {kind}: use letters, digits and underscores, and start with a letter."
+                )
 
 
 def _is_number(value: Any) -> bool:

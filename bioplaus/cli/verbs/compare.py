@@ -19,9 +19,7 @@ def main(words: Sequence[str]) -> int:
 
     names, rest = names_first(words, "one task", "bioplaus compare")
     if not names and not wants_help(rest):
-        raise UsageError(
-            f"`bioplaus compare` needs the name of a task, before any option: {', '.join(TASKS)}."
-        )
+        raise UsageError(f"`bioplaus compare` needs the name of a task, before any option: {', '.join(TASKS)}.")
     task = choose("task", names[0], list(TASKS)) if names else ""
     given = parse(_options(), rest, f"bioplaus compare {task or 'TASK'}")
     rules = split_rules(given.rules)

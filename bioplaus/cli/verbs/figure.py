@@ -32,9 +32,7 @@ def main(words: Sequence[str]) -> int:
     names, rest = names_first(words, "a folder and the name of a figure", "bioplaus figure", number=2)
     parse(Options, rest, "bioplaus figure FOLDER [FIGURE]")
     if not names and not wants_help(rest):
-        raise UsageError(
-            "`bioplaus figure` needs the folder of a run or an experiment: bioplaus figure runs/NAME."
-        )
+        raise UsageError("`bioplaus figure` needs the folder of a run or an experiment: bioplaus figure runs/NAME.")
     folder, name = Path(names[0]), names[1] if len(names) > 1 else None
     if not folder.is_dir():
         near = sorted(path.as_posix() for path in Path("runs").glob("*") if path.is_dir())
@@ -76,9 +74,7 @@ def _of_experiment(folder: Path, name: str | None) -> list[Path]:
         choose("figure of this experiment", name, [*own, *OF_RESULTS])
     if name in OF_RESULTS and name not in own or not own:
         figure = name or "learning"
-        return [
-            save(draw(results, figure), folder / "figures" / figure, command=provenance.command())[".pdf"]
-        ]
+        return [save(draw(results, figure), folder / "figures" / figure, command=provenance.command())[".pdf"]]
     assert experiment is not None
     return draw_figures(experiment, results, folder, _remark, [name] if name else None)
 
@@ -108,7 +104,5 @@ def load(folder: Path) -> tuple[Experiment | None, Results]:
         runs[label] = [run for name in names if (run := Run.load(folder / name, circuit)).done]
     results = Results(runs)
     if not results:
-        raise RunError(
-            f"No run of the experiment in {folder} is done. It was made by: {record.get('command')}"
-        )
+        raise RunError(f"No run of the experiment in {folder} is done. It was made by: {record.get('command')}")
     return experiment, results

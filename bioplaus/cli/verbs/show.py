@@ -158,7 +158,10 @@ def show_rule(name: str) -> None:
             ("exact when", rule.exact_when),
             ("faces", f"the {rule.facing}"),
             ("schedule", f"{rule.schedule}, unless another is asked for"),
-            *((f"source {i}" if len(rule.references) > 1 else "source", where) for i, where in enumerate(rule.references.values(), 1)),
+            *(
+                (f"source {i}" if len(rule.references) > 1 else "source", where)
+                for i, where in enumerate(rule.references.values(), 1)
+            ),
         ]
     )
     for half in (rule.eligibility, rule.signal):
@@ -170,7 +173,9 @@ def show_rule(name: str) -> None:
             say(inspect.cleandoc(module.__doc__))
         say()
         declared = vars(half.declaration).items()
-        pairs([(key.replace("_", " "), in_word(value) if isinstance(value, bool) else value) for key, value in declared])
+        pairs(
+            [(key.replace("_", " "), in_word(value) if isinstance(value, bool) else value) for key, value in declared]
+        )
     say()
     pairs([("file", inspect.getsourcefile(type(half)) or "") for half in (rule.eligibility, rule.signal)])
 

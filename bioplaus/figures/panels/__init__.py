@@ -1,11 +1,11 @@
 """Panels: each draws one thing on the axes it is given, from arrays; to be used inside `style`."""
 
-from .activity import raster, rate, traces
-from .alignment import by_lag, pairwise
-from .curves import alignment, final_scores, learning
-from .outputs import over_time, plane
-from .tradeoff import frontier, pareto
-from .weights import histogram, matrix
+from bioplaus.figures.panels.activity import raster, rate, traces
+from bioplaus.figures.panels.alignment import by_lag, pairwise
+from bioplaus.figures.panels.curves import alignment, final_scores, learning
+from bioplaus.figures.panels.outputs import over_time, plane
+from bioplaus.figures.panels.tradeoff import frontier, pareto
+from bioplaus.figures.panels.weights import histogram, matrix
 
 __all__ = [
     "alignment",

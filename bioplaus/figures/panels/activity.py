@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from ...errors import RunError
-from ..data import finite
-from ..style import axis_label
-from .common import SECONDS, SERIES, clock, step_length, ticks, time_axis
+from bioplaus.errors import RunError
+from bioplaus.figures.data import finite
+from bioplaus.figures.panels.common import SECONDS, SERIES, clock, step_length, ticks, time_axis
+from bioplaus.figures.style import axis_label
 
 
 def raster(ax: Axes, spikes: Any, time: Any, *, time_unit: str = "ms", name: str = "") -> None:

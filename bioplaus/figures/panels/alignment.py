@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from ...errors import RunError
-from ..colours import Pen, pens
-from ..data import Curves, checked, mean_sem, numbers, seeds
-from ..style import axis_label
-from .common import GUIDE, short, ticks, widths
-from .weights import COLOURS
+from bioplaus.errors import RunError
+from bioplaus.figures.colours import Pen, pens
+from bioplaus.figures.data import Curves, checked, mean_sem, numbers, seeds
+from bioplaus.figures.panels.common import GUIDE, short, ticks, widths
+from bioplaus.figures.panels.weights import COLOURS
+from bioplaus.figures.style import axis_label
 
 NONE = 0.01  # of BPTT's norm: below this the axis of norm ratios is linear, down to no credit at all
 _DARK = 0.6  # |cosine| from which a cell is too dark for black numbers

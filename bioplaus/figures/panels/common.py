@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ...errors import RunError
-from ..colours import LEFTOVER, OKABE_ITO
-from ..data import finite
-from ..style import axis_label
+from bioplaus.errors import RunError
+from bioplaus.figures.colours import LEFTOVER, OKABE_ITO
+from bioplaus.figures.data import finite
+from bioplaus.figures.style import axis_label
 
 MEAN_WIDTH = 1.2  # pt, of a mean over seeds
 _SAME = 0.004  # of the range of all curves: nearer than a line is wide  # chosen: 0.2 mm of 50
@@ -46,8 +46,7 @@ def clock(time: Any, steps: int) -> np.ndarray:
     times = finite(time, "times", ("time",))
     if times.size != steps or (np.diff(times) <= 0).any():
         raise RunError(
-            f"There are {times.size} times for {steps} steps, or they do not rise. Give one time for every "
-            "step."
+            f"There are {times.size} times for {steps} steps, or they do not rise. Give one time for every step."
         )
     return times
 

@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ...errors import RunError
-from ..colours import Pen, pens
-from ..data import Checked, Curves, averaged, checked, finite, mean_sem, seeds
-from ..style import axis_label
-from .common import GUIDE, MEAN_WIDTH, ticks, widths
+from bioplaus.errors import RunError
+from bioplaus.figures.colours import Pen, pens
+from bioplaus.figures.data import Checked, Curves, averaged, checked, finite, mean_sem, seeds
+from bioplaus.figures.panels.common import GUIDE, MEAN_WIDTH, ticks, widths
+from bioplaus.figures.style import axis_label
 
 SEED_WIDTH = 0.4  # pt
 BAND = 0.22  # opacity of ± s.e.m.
@@ -190,20 +190,14 @@ def final_scores(
         No arm, or an arm without seeds or with NaN.
     """
     if not isinstance(scores, Mapping) or not scores:
-        raise RunError(
-            "There are no final scores to draw: give a dict from each arm's label to one score per seed."
-        )
-    good = {
-        str(label): finite(each, f"final scores of {label!r}", ("seed",)) for label, each in scores.items()
-    }
+        raise RunError("There are no final scores to draw: give a dict from each arm's label to one score per seed.")
+    good = {str(label): finite(each, f"final scores of {label!r}", ("seed",)) for label, each in scores.items()}
     strokes = _strokes(good, strokes)
     for place, (label, values) in enumerate(good.items()):
         colour = strokes[label].colour
         # The seeds lie above the mean, each at the same height in every arm, to be followed by eye.
         height = place - (np.linspace(0.34, 0.04, values.size) if values.size > 1 else np.full(1, 0.19))
-        ax.plot(
-            values, height, "o", color=colour, markersize=2.6, alpha=0.6, markeredgewidth=0, label="_seed"
-        )
+        ax.plot(values, height, "o", color=colour, markersize=2.6, alpha=0.6, markeredgewidth=0, label="_seed")
         mean, sem, n = mean_sem(values[:, None])
         bar = sem if n[0] > 1 else None
         ax.errorbar(mean, [place + 0.22], xerr=bar, fmt="D", color=colour, markersize=2.8, elinewidth=1.0)

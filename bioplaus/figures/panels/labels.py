@@ -57,11 +57,21 @@ def place_labels(
     sizes: dict[str, tuple[float, float]] = {}
     for name, point in places.items():
         text = ax.annotate(
-            name, point, (0, 0), textcoords="offset points", color=dark(colours[name]), ha="center", va="center",
+            name,
+            point,
+            (0, 0),
+            textcoords="offset points",
+            color=dark(colours[name]),
+            ha="center",
+            va="center",
             arrowprops={
-                "arrowstyle": "-", "linewidth": 0.4, "color": colours[name], "shrinkA": 0.5, "shrinkB": 2.5,
+                "arrowstyle": "-",
+                "linewidth": 0.4,
+                "color": colours[name],
+                "shrinkA": 0.5,
+                "shrinkB": 2.5,
             },
-        )  # fmt: skip
+        )
         box = text.get_window_extent()
         # The extent takes in the line to the point, which is of no length yet.
         sizes[name] = (box.width * scale, box.height * scale)

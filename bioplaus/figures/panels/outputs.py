@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from ...errors import RunError
-from ..data import finite
-from ..style import axis_label
-from .common import SERIES, TARGET, clock, ticks, time_axis
+from bioplaus.errors import RunError
+from bioplaus.figures.data import finite
+from bioplaus.figures.panels.common import SERIES, TARGET, clock, ticks, time_axis
+from bioplaus.figures.style import axis_label
 
 
 def plane(

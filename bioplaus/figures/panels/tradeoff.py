@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ...errors import RunError
-from ..colours import Pen, pens
-from ..data import finite, mean_sem
-from ..style import axis_label
-from .common import GUIDE, short, ticks
-from .labels import place_labels
+from bioplaus.errors import RunError
+from bioplaus.figures.colours import Pen, pens
+from bioplaus.figures.data import finite, mean_sem
+from bioplaus.figures.panels.common import GUIDE, short, ticks
+from bioplaus.figures.panels.labels import place_labels
+from bioplaus.figures.style import axis_label
 
 _SPAN = 20.0  # ratio of the largest to the smallest score above which errors stand on a logarithmic axis  # chosen
 # Decades up to which 1, 2 and 5 of each get a number on the axis, and 1 to 9 of a single one.  # chosen by eye
@@ -78,9 +78,16 @@ def pareto(
             )
         (mean_x, bar_x), (mean_y, bar_y) = _mean(x), _mean(y)
         ax.errorbar(
-            mean_x, mean_y, xerr=bar_x, yerr=bar_y, fmt="o", color=pen[label].colour, markersize=3.6, elinewidth=0.8,
+            mean_x,
+            mean_y,
+            xerr=bar_x,
+            yerr=bar_y,
+            fmt="o",
+            color=pen[label].colour,
+            markersize=3.6,
+            elinewidth=0.8,
             zorder=3,
-        )  # fmt: skip
+        )
         means[label] = (mean_x, mean_y)
     ax.set_xscale("log")
     heights = [y for _, y in means.values()]

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
-from ...errors import RunError
-from ..data import finite, numbers
-from ..style import axis_label
-from .common import short, ticks
+from bioplaus.errors import RunError
+from bioplaus.figures.data import finite, numbers
+from bioplaus.figures.panels.common import short, ticks
+from bioplaus.figures.style import axis_label
 
 COLOURS = "RdBu_r"  # negative blue, zero white, positive red; safe for colour-blind readers
 
@@ -97,7 +97,6 @@ def two_axes(weight: Any, name: str) -> np.ndarray:
     values = numbers(weight, f"weights {name!r}")
     if values.ndim not in (1, 2):
         raise RunError(
-            f"The weights {name!r} have shape {values.shape}, but a matrix W[post, pre] or a bias (post,) "
-            "is needed."
+            f"The weights {name!r} have shape {values.shape}, but a matrix W[post, pre] or a bias (post,) is needed."
         )
     return finite(values if values.ndim == 2 else values[:, None], f"weights {name!r}", ("post", "pre"))
