@@ -38,7 +38,7 @@ _HOMES = {
     ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ("brian", "content", "errors", "figures", "rules", "runs", "signal", "symbolic", "tasks")
+_ROOMS = ("brian", "checks", "content", "errors", "figures", "rules", "runs", "signal", "symbolic", "tasks")
 
 __all__ = sorted((*_HOME, "brian", "errors", "figures"))  # pyright: ignore[reportUnsupportedDunderAll]
 

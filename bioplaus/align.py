@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bioplaus.circuit import Circuit, Network, checks
+from bioplaus import checks
+from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
 from bioplaus.errors import NumericalError, RuleError, RunError
 from bioplaus.rules import Rule, bptt

@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from bioplaus import checks
 from bioplaus.align import Along, Rules, cosines, over
-from bioplaus.circuit import Circuit, Network, checks
+from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import RunError
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch

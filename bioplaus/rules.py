@@ -334,10 +334,10 @@ def bp_lambda(
         discount,
         injection,
         context,
-        trace,
+        trace,  # type: ignore[arg-type]
         outputs,
         horizon,
-        jacobian,
+        jacobian,  # type: ignore[arg-type]
         gives,
         published,  # type: ignore[arg-type]
     )

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from bioplaus.circuit import checks
+from bioplaus import checks
 from bioplaus.circuit.linear import Credit, Linear, mapped, roll, silent
 from bioplaus.circuit.network import Network, State
 from bioplaus.errors import NumericalError, RuleError

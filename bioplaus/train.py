@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from bioplaus.circuit import Circuit, Network, checks
+from bioplaus import checks
+from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.linear import roll
 from bioplaus.errors import BioplausError, CircuitError, NumericalError, RuleError, RunError, TaskError
 from bioplaus.rules import Rule, bptt

@@ -17,7 +17,7 @@ ENGINE = Path(bioplaus.__file__).parent
 
 # Later rooms may import earlier ones, never the reverse.
 ORDER = [
-    *("errors", "content", "streams", "declaration", "symbolic", "cell", "circuit", "simulate"),
+    *("errors", "checks", "content", "streams", "declaration", "symbolic", "cell", "circuit", "simulate"),
     *(
         "eligibility",
         "cerebellum",

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from bioplaus.circuit import checks
+from bioplaus import checks
 from bioplaus.errors import RuleError, unknown
 
 Theta = dict[str, Tensor]

@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bioplaus import checks
 from bioplaus.align import alone, scatter
-from bioplaus.circuit import Circuit, Network, checks
+from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
 from bioplaus.errors import RuleError
 from bioplaus.rules import Rule

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from math import exp
 from typing import Any
 
+from bioplaus import checks
 from bioplaus.cell import Cell
-from bioplaus.circuit import checks
 from bioplaus.errors import CircuitError
 
 INPUT = "input"

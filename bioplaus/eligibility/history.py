@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bioplaus.circuit import checks
+from bioplaus import checks
 from bioplaus.circuit.linear import Credit, Linear, Window, mapped, plus, sweep, to_h, to_u, weight_gradients
 from bioplaus.circuit.network import Network, Step
 from bioplaus.declaration import Declaration

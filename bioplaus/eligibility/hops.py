@@ -24,7 +24,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bioplaus.circuit import checks
+from bioplaus import checks
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Row, Space
 from bioplaus.eligibility.rtrl import RTRL, Dense

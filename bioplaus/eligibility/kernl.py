@@ -33,7 +33,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bioplaus.circuit import checks
+from bioplaus import checks
 from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space

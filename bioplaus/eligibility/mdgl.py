@@ -25,7 +25,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bioplaus.circuit import checks
+from bioplaus import checks
 from bioplaus.circuit.linear import Credit, Linear, add, at, channels, mapped, plus, silent, to_u
 from bioplaus.circuit.network import Network, Wired
 from bioplaus.declaration import Declaration

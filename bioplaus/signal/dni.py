@@ -19,10 +19,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from bioplaus import checks
 from bioplaus.cerebellum import Linear as LinearPredictor
 from bioplaus.cerebellum.nuclei import Nuclei
 from bioplaus.cerebellum.predictors import Predictor
-from bioplaus.circuit import checks
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.linear import Credit, silent, sweep, to_u
 from bioplaus.circuit.network import Network

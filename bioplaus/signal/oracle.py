@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from bioplaus.circuit import checks
+from bioplaus import checks
 from bioplaus.circuit.linear import silent, sweep
 from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
