@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.network import Wired
 from bioplaus.circuit.transpose import Partials
+from bioplaus.circuit.wiring import Wired
 from bioplaus.symbolic.torch_source import Entry
 
 
