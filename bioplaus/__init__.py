@@ -26,8 +26,9 @@ _HOMES = {
     "bioplaus.schedule": ("Online", "Window"),
     "bioplaus.cerebellum": ("predictor",),
     "bioplaus.tasks": ("Batch", "Task", "task"),
-    "bioplaus.training": ("Training",),
-    "bioplaus.train": ("Trainer", "gradient"),
+    "bioplaus.learning.gradient": ("gradient",),
+    "bioplaus.learning.trainer": ("Trainer",),
+    "bioplaus.learning.training": ("Training",),
     "bioplaus.align": ("align",),
     "bioplaus.lags": ("credit_by_lag",),
     "bioplaus.check.trace_quality": ("trace_quality",),
@@ -38,7 +39,19 @@ _HOMES = {
     ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ("brian", "checks", "content", "errors", "figures", "rules", "runs", "signal", "symbolic", "tasks")
+_ROOMS = (
+    "brian",
+    "checks",
+    "content",
+    "eligibility",
+    "errors",
+    "figures",
+    "rules",
+    "runs",
+    "signal",
+    "symbolic",
+    "tasks",
+)
 
 __all__ = sorted((*_HOME, "brian", "errors", "figures"))  # pyright: ignore[reportUnsupportedDunderAll]
 
@@ -58,10 +71,14 @@ if TYPE_CHECKING:
     from bioplaus.circuit import Projection as Projection
     from bioplaus.circuit import Readout as Readout
     from bioplaus.lags import credit_by_lag as credit_by_lag
+    from bioplaus.learning.gradient import gradient as gradient
+    from bioplaus.learning.trainer import Trainer as Trainer
+    from bioplaus.learning.training import Training as Training
     from bioplaus.rules import Rule as Rule
     from bioplaus.rules import rule as rule
     from bioplaus.runs import Arm as Arm
     from bioplaus.runs import Experiment as Experiment
+    from bioplaus.runs import train as train
     from bioplaus.schedule import Online as Online
     from bioplaus.schedule import Window as Window
     from bioplaus.simulate import simulate as simulate
@@ -69,10 +86,6 @@ if TYPE_CHECKING:
     from bioplaus.tasks import Batch as Batch
     from bioplaus.tasks import Task as Task
     from bioplaus.tasks import task as task
-    from bioplaus.train import Trainer as Trainer
-    from bioplaus.train import gradient as gradient
-    from bioplaus.training import Training as Training
-    from bioplaus.runs import train as train  # isort: skip  (after the module of the same name, or it hides the function)
 
     def model(name: str, /, **parameters: Any) -> Cell: ...
     def circuit(name: str, /, **parameters: Any) -> Circuit: ...
@@ -120,7 +133,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps `bioplaus.circuit`, `simulate` and `train` the functions that people call.
+    """Keeps `bioplaus.circuit` and `simulate` the functions that people call.
 
     Python binds a submodule as an attribute of its package when it is first imported, which would replace the
     functions by the modules of that name. Those stay importable: ``from bioplaus.circuit import Circuit``.

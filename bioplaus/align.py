@@ -28,13 +28,14 @@ from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
 from bioplaus.errors import NumericalError, RuleError, RunError
+from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.learning.trainer import Trainer
+from bioplaus.learning.training import Training
+from bioplaus.own import learned
 from bioplaus.rules import Rule, bptt
-from bioplaus.schedule import Outcome, sequence
 from bioplaus.signal import BPTT
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch
-from bioplaus.train import Trainer
-from bioplaus.training import Training
 
 if TYPE_CHECKING:
     import xarray
@@ -196,7 +197,7 @@ class Along:
         regularised: bool = True,
     ) -> Outcome:
         driver = self.driver
-        own = self._riders.get(name, driver).theta if name in self.asked else {}
+        own = self._riders.get(name, driver).own if name in self.asked else {}
         regulariser = driver.regulariser if regularised else None
         rule, loss = self.rules[name], self.task.loss
         return sequence(driver.network, rule, own, batch, loss, regulariser, generator=generator, uses=uses)
@@ -381,4 +382,4 @@ def clone(generator: torch.Generator) -> torch.Generator:
 
 
 def _learns(rider: Trainer) -> bool:
-    return any(not name.startswith("fixed_") for name in rider.theta)
+    return bool(learned(rider.own))

@@ -10,19 +10,23 @@ nor is a stock of random numbers.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.trajectory import roll
+from bioplaus.eligibility import Eligibility
+from bioplaus.learning.sequence import sequence
+from bioplaus.own import Owns
 from bioplaus.rules import Rule
-from bioplaus.schedule import sequence
+from bioplaus.signal import Signal
 from bioplaus.streams import stream
-from bioplaus.train import own_tensors
+from bioplaus.tasks import Batch, Task
 
 #: what holds no numbers of the rule's: the circuit, random streams, code
 _NOT_KEPT = (Network, Circuit, torch.Generator, types.FunctionType, types.MethodType, types.ModuleType, type)
@@ -30,6 +34,11 @@ _NOT_KEPT = (Network, Circuit, torch.Generator, types.FunctionType, types.Method
 
 #: attributes with random numbers drawn ahead, for speed alone: what will be drawn remembers nothing
 _STOCK = frozenset({"pools"})
+
+
+Half = TypeVar("Half", Eligibility, Signal)
+#: where in what a method answers the state stands
+_HANDS_ON = {"init": None, "forward": 1, "window": 1, "credit": 2}
 
 
 @dataclass(frozen=True)
@@ -49,13 +58,13 @@ class Cost:
 
 
 def memory(
-    circuit: Circuit, task: Any, rule: Rule, *, dtype: str = "float32", device: str = "cpu", seed: int = 0
+    circuit: Circuit, task: Task, rule: Rule, *, dtype: str = "float32", device: str = "cpu", seed: int = 0
 ) -> Cost:
     """Measure what a rule keeps while it learns a task in a circuit, on one whole sequence.
 
     Parameters
     ----------
-    circuit, task, rule : as for `bioplaus.train.Trainer`; they must fit.
+    circuit, task, rule : as for `bioplaus.learning.trainer.Trainer`; they must fit.
     dtype : of the circuit, ``"float32"`` or ``"float64"``.
     seed : of the weights and the trials; sizes depend on it only where a circuit is wired at random.
 
@@ -69,16 +78,16 @@ def memory(
     states, windows = {}, {}
     for size in (1, 2):
         batch = task.batch(stream(seed, "check"), size).to(device, network.dtype)
-        own = own_tensors(rule, network, batch, seed)
+        own = rule.begin(network, batch, seed)
         scales = _Scales(own)
-        watched = _Watched(_Half(rule.eligibility, scales), _Half(rule.signal, scales), rule.schedule)
+        watched = replace(rule, eligibility=scales.under(rule.eligibility), signal=scales.under(rule.signal))
         sequence(network, watched, own, batch, task.loss, generator=stream(seed, "noise"))
         states[size], windows[size] = scales.heaviest, _window(network, rule, batch)
     state = states[2] - states[1]
     return Cost(state, windows[2] - windows[1], states[1] - state)
 
 
-def _window(network: Network, rule: Rule, batch: Any) -> int:
+def _window(network: Network, rule: Rule, batch: Batch) -> int:
     """Bytes of the steps that the rule looks at at once, and of their inputs."""
     steps = min(rule.schedule.steps or batch.steps, batch.steps)
     with torch.no_grad():
@@ -86,54 +95,37 @@ def _window(network: Network, rule: Rule, batch: Any) -> int:
     return bytes_of((window.steps, window.x))
 
 
-@dataclass(frozen=True)
-class _Watched:
-    """A rule whose halves are looked at while they work."""
-
-    eligibility: Any
-    signal: Any
-    schedule: Any
-
-
 class _Scales:
     """What both halves hold at a time, with the rule's own tensors, weighed whenever one of them changes."""
 
-    def __init__(self, own: dict[str, Tensor]) -> None:
+    def __init__(self, own: Owns) -> None:
         self.own, self.held, self.heaviest = own, {}, 0
 
-    def put(self, half: _Half, state: Any) -> None:
+    def put(self, half: type, state: Any) -> None:
         self.held[half] = state
         self.heaviest = max(self.heaviest, bytes_of((*self.held.values(), self.own)))
 
+    def under(self, half: Half) -> Half:
+        """The same half of a rule; every state it hands on is put on the scales."""
+        weighed, kind, put = copy(half), type(half), self.put
 
-class _Half:
-    """One half of a rule; every state it hands on is put on the scales."""
+        class Weighed(kind):  # type: ignore[misc, valid-type]
+            pass
 
-    def __init__(self, half: Any, scales: _Scales) -> None:
-        self.half, self.scales = half, scales
+        def handing_on(method: str, place: int | None) -> Callable[..., Any]:
+            def call(self: Any, *given: Any) -> Any:
+                answer = getattr(kind, method)(self, *given)
+                put(kind, answer if place is None else answer[place])
+                return answer
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.half, name)
+            return call
 
-    def init(self, *given: Any) -> Any:
-        state = self.half.init(*given)
-        self.scales.put(self, state)
-        return state
-
-    def forward(self, *given: Any) -> Any:
-        gradients, state = self.half.forward(*given)
-        self.scales.put(self, state)
-        return gradients, state
-
-    def window(self, *given: Any) -> Any:
-        gradients, state = self.half.window(*given)
-        self.scales.put(self, state)
-        return gradients, state
-
-    def credit(self, *given: Any) -> Any:
-        credit, own, state, info = self.half.credit(*given)
-        self.scales.put(self, state)
-        return credit, own, state, info
+        for method, place in _HANDS_ON.items():
+            if hasattr(kind, method):
+                setattr(Weighed, method, handing_on(method, place))
+        Weighed.__name__ = kind.__name__  # as errors call it
+        object.__setattr__(weighed, "__class__", Weighed)
+        return weighed
 
 
 def bytes_of(kept: Any) -> int:

@@ -29,9 +29,9 @@ from bioplaus import checks
 from bioplaus.align import Along, Rules, cosines, over
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import RunError
+from bioplaus.learning.training import Training
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch
-from bioplaus.training import Training
 
 if TYPE_CHECKING:
     import xarray

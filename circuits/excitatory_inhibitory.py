@@ -49,28 +49,15 @@ def excitatory_inhibitory(
             f"units={units} with fraction={fraction} gives {sizes}, fan_in={fan_in}: need at least 2 of each kind and 0 < fan_in ≤ 1."
         )
     cells = {"E": cell, "I": inhibitory if inhibitory is not None else cell}
-    strength = {"E": gain, "I": gain * balance}
     projections = []
     for post in sizes:
         projections.append(Projection(name=f"W_in_{post}", source="input", target=post, gain=input_gain))
-        for pre, sign in (("E", 1), ("I", -1)):
+        for pre, sign, strength in (("E", 1, gain), ("I", -1, gain * balance)):
             count = min(sizes[pre] - (pre == post), max(1, round(fan_in * sizes[pre])))
-            projections.append(
-                Projection(
-                    name=f"W_{post}{pre}",
-                    source=pre,
-                    target=post,
-                    sign=sign,
-                    fan_in=count,
-                    autapses=False,
-                    init="gamma",
-                    gain=strength[pre],
-                    delay=delay,
-                )
-            )
-    populations = {n: Population(c, sizes[n], None if c.spiking else {}) for n, c in cells.items()}
+            synapses = {"sign": sign, "fan_in": count, "autapses": False, "init": "gamma", "gain": strength}
+            projections.append(Projection(name=f"W_{post}{pre}", source=pre, target=post, delay=delay, **synapses))
     return Circuit(
-        populations=populations,
+        populations={n: Population(c, sizes[n], None if c.spiking else {}) for n, c in cells.items()},
         projections=tuple(projections),
         inputs=inputs,
         dt=dt,

@@ -52,37 +52,37 @@ def recurrent(
             f"{len(cells)} cell types but {len(sizes)} sizes (units={units}); give one size per cell type."
         )
     names = ["cortex"] if len(cells) == 1 else [f"{c.name or 'cells'}{i}" for i, c in enumerate(cells)]
-    label = lambda *parts: "_".join(parts if len(cells) > 1 else parts[:1])  # noqa: E731
-    projections = []
-    for post, c in zip(names, cells, strict=True):
-        projections.append(
-            Projection(name=label("W_in", post), source="input", target=post, gain=input_gain, init=init)
-        )
-        for pre in names:
-            own = autapses if autapses is not None else not c.spiking
-            projections.append(
-                Projection(
-                    name=label("W_rec", post, pre),
-                    source=pre,
-                    target=post,
-                    gain=gain,
-                    init=init,
-                    fan_in=fan_in,
-                    delay=delay,
-                    autapses=own,
-                )
-            )
+    types = dict(zip(names, cells, strict=True))
+    synapses = {"gain": gain, "init": init, "fan_in": fan_in, "delay": delay}
     populations = {}
-    for n, c, size in zip(names, cells, sizes, strict=True):
-        wanted = (not c.spiking) if bias is None else bias
+    for n, size in zip(names, sizes, strict=True):
+        wanted = (not types[n].spiking) if bias is None else bias
         first = dict(wanted) if isinstance(wanted, Mapping) else ({} if wanted else None)
-        populations[n] = Population(c, size, first)
+        populations[n] = Population(types[n], size, first)
     return Circuit(
         populations=populations,
-        projections=tuple(projections),
+        projections=_projections(types, autapses, {"gain": input_gain, "init": init}, synapses),
         inputs=inputs,
         dt=dt,
         name=name,
         cerebellum=cerebellum,
         readout=Readout(size=outputs, tau=tau_out, bias=output_bias, init="uniform" if init == "uniform" else "normal"),
     )
+
+
+def _projections(
+    types: Mapping[str, Cell], autapses: bool | None, lines: Mapping[str, Any], synapses: Mapping[str, Any]
+) -> tuple[Projection, ...]:
+    """Input lines and recurrent synapses onto every population, in this order; named alone where there is only one."""
+
+    def label(*parts: str) -> str:
+        return "_".join(parts if len(types) > 1 else parts[:1])
+
+    projections = []
+    for post, cell in types.items():
+        own = autapses if autapses is not None else not cell.spiking
+        projections.append(Projection(name=label("W_in", post), source="input", target=post, **lines))
+        for pre in types:
+            name = label("W_rec", post, pre)
+            projections.append(Projection(name=name, source=pre, target=post, autapses=own, **synapses))
+    return tuple(projections)

@@ -98,7 +98,7 @@ def by_distance(arms, results, rules):
     for label, arm in rules.items():
         task, rule = arms[arm].task, arms[arm].rule
         batch = next(iter(task.test_batches(1)))
-        pairs = [predicted_and_true(run.network, rule, run.own, batch, task.loss) for run in results[arm]]
+        pairs = [predicted_and_true(run.network, rule.signal, run.own, batch, task.loss) for run in results[arm]]
         cosines = [(g * v).sum(-1) / (g.norm(dim=-1) * v.norm(dim=-1)).clamp_min(1e-30) for g, v in pairs]
         found[label] = np.arange(1, task.steps), np.stack([each.mean(1).flip(0).numpy() for each in cosines])
     return found

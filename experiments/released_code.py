@@ -108,7 +108,7 @@ def asked(arms, results, name):
     batch = next(iter(task.test_batches(100)))
     for run in results[name]:
         targets = truth.asked(run.network, rule, batch, task.loss)
-        _, true = truth.predicted_and_true(run.network, rule, run.own, batch, task.loss)
+        _, true = truth.predicted_and_true(run.network, rule.signal, run.own, batch, task.loss)
         for half, a, b in zip(found, targets.chunk(2, -1), true.chunk(2, -1), strict=True):
             found[half].append((a.norm(dim=-1).mean(1) / b.norm(dim=-1).mean(1)).flip(0).numpy())
     return {half: (np.arange(1, task.steps), np.stack(ratios)) for half, ratios in found.items()}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rule_helpers import TIGHT, Case, Gradients, Off, case, dale, living, off, same, two_populations
+from rule_helpers import TIGHT, Case, Gradients, Off, case, dale, living, off, same, side_by_side, two_populations
 from torch import Tensor
 
 import bioplaus as bp
@@ -30,8 +30,9 @@ from bioplaus.circuit.tangent import Tangent
 from bioplaus.eligibility import MDGL, History, Hops, KeRNL, SnAp
 from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving
+from bioplaus.learning.sequence import sequence
 from bioplaus.rules import Rule
-from bioplaus.schedule import Online, Window, sequence
+from bioplaus.schedule import Online, Window
 from bioplaus.signal import Instant
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, squared
@@ -577,7 +578,7 @@ def kicks() -> Iterator[list[Tensor]]:
 
 def some_kernel(c: Case, past: KeRNL, seed: int = 3) -> Weights:
     """A kernel with no zeros in it, and decays between 0 and 1."""
-    theta = past.parameters(c.network, stream(0, "kernel"))
+    theta = side_by_side(past.begin(c.network, stream(0, "kernel")))
     generator = stream(seed, "kernel")
     noise = torch.randn(theta["kernel"].shape, generator=generator, dtype=torch.float64)
     decay = 0.2 + 0.6 * torch.rand(theta["decay"].shape, generator=generator, dtype=torch.float64)
@@ -610,7 +611,7 @@ def kernl_learns_from_its_twin(c: Case, path: Path, restart: int = 5) -> None:
     past = KeRNL(restart)
     theta = some_kernel(c, past)
     with kicks() as drawn:
-        own = c.outcome(rule_of(past), theta).own
+        own = side_by_side(c.outcome(rule_of(past), theta).own)
     free = {n: v.clone().requires_grad_() for n, v in theta.items()}
     loss, w = torch.zeros((), dtype=torch.float64), torch.zeros_like(drawn[0])
     seen, kappa, size, rows = w, c.network.kappa, path.psi.shape[-1], u_rows(c.network)

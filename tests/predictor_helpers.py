@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from rule_helpers import Case, normal, off, same
+from rule_helpers import Case, normal, off, same, side_by_side, signal_of
 from torch import Tensor
 
+from bioplaus.check import regimes
 from bioplaus.circuit import Network
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.network import PopulationState, State
@@ -78,12 +80,18 @@ def trajectory(c: Case) -> Trajectory:
 
 
 def drawn(c: Case, rule: Rule, seed: int = 0, context: int = 0) -> dict[str, Tensor]:
-    """Predictor weights, all of them random: zeros hide mistakes."""
-    theta = rule.signal.parameters(c.network, torch.Generator().manual_seed(seed), context)
+    """A signal's own tensors as references name them, all of them random: zeros hide mistakes."""
+    theta = side_by_side(rule.signal.begin(c.network, torch.Generator().manual_seed(seed), context))
     return {
         n: v + 0.3 * normal(*v.shape, seed=seed + i) if v.is_floating_point() else v
         for i, (n, v) in enumerate(theta.items())
     }
+
+
+def knowing(c: Case) -> regimes.Knowing:
+    """The predictor that knows the futures of a case's batch."""
+    bench: Any = c
+    return regimes.knowing(bench)
 
 
 def predicted(theta: dict[str, Tensor], h: Tensor) -> Tensor:
@@ -186,17 +194,17 @@ def windows(T: int, K: int) -> list[tuple[int, int]]:
 def bp_lambda_is_its_traces(c: Case, rule: Rule, tr: Trajectory | None = None) -> None:
     """Under every schedule the predictor's gradient is Σ δ e with the forward traces of the paper."""
     theta = drawn(c, rule)
-    expected = forward_traces(tr or trajectory(c), theta, rule.signal.lmbda, rule.signal.discount)
+    expected = forward_traces(tr or trajectory(c), theta, signal_of(rule).lmbda, signal_of(rule).discount)
     assert all(bool(v.any()) for v in expected.values())
     for schedule in (Window(), Online(), Window(4), Window(1)):
-        same(c.outcome(replace(rule, schedule=schedule), theta).own, expected)
+        same(side_by_side(c.outcome(replace(rule, schedule=schedule), theta).own), expected)
 
 
 def cortex_sees_this_step_and_the_prediction(c: Case, rule: Rule) -> None:
     theta, T = drawn(c, rule), c.batch.steps
     h = Layout(c.network).vectors(c.window)
     expected = with_synthetic_gradients(
-        c, windows(T, 1), {t: rule.signal.injection * predicted(theta, h[t]) for t in range(1, T)}
+        c, windows(T, 1), {t: signal_of(rule).injection * predicted(theta, h[t]) for t in range(1, T)}
     )
     assert off(expected, c.true) > 1e-3
     for schedule in (Online(), Window(), Window(4)):
@@ -207,7 +215,7 @@ def dni_is_autograd_of_its_windows(c: Case, rule: Rule, tr: Trajectory | None = 
     """Cortex: the windows' losses and s·g at their ends; predictor: ½‖g(h_a) − what comes back from γ·g(h_b)‖²."""
     tr, theta, T = tr or trajectory(c), drawn(c, rule), c.batch.steps
     assert rule.schedule.steps is not None
-    s, gamma, cuts = rule.signal.injection, rule.signal.discount, windows(T, rule.schedule.steps)
+    s, gamma, cuts = signal_of(rule).injection, signal_of(rule).discount, windows(T, rule.schedule.steps)
     outcome = c.outcome(rule, theta)
     same(outcome.gradients, with_synthetic_gradients(c, cuts, {b: s * predicted(theta, tr.h[b]) for _, b in cuts[:-1]}))
     free = {n: v.clone().requires_grad_() for n, v in theta.items()}
@@ -217,4 +225,4 @@ def dni_is_autograd_of_its_windows(c: Case, rule: Rule, tr: Trajectory | None = 
         for t in reversed(range(a, b)):
             target = torch.einsum("bo,boh->bh", tr.q[t] + target, tr.J[t])
         loss = loss + 0.5 * (predicted(free, tr.h[a]) - target).square().sum() / c.batch.size
-    same(outcome.own, dict(zip(free, torch.autograd.grad(loss, list(free.values())), strict=True)))
+    same(side_by_side(outcome.own), dict(zip(free, torch.autograd.grad(loss, list(free.values())), strict=True)))

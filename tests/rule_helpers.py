@@ -23,8 +23,11 @@ from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.eligibility import RFLO, RTRL, EProp, Immediate
+from bioplaus.learning.regulariser import RateRegulariser
+from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.own import Own, Owns, by_part
 from bioplaus.rules import Rule, bptt
-from bioplaus.schedule import Online, Outcome, RateRegulariser, sequence
+from bioplaus.schedule import Online
 from bioplaus.schedule import Window as Windows
 from bioplaus.signal import Instant, Observed, Oracle
 from bioplaus.tasks import Batch, squared
@@ -74,6 +77,50 @@ def same(a: Gradients, b: Gradients, tolerance: float = TIGHT) -> None:
         raise Off(f"relative error {error:.1e}: {each}", error)
 
 
+#: a rule's own tensors, by part or as references have them
+Theta = Mapping[str, Own] | Mapping[str, Tensor] | None
+
+#: what references call a part's tensors, learned and fixed
+PREFIXES = {
+    ("predictor", True): "", ("predictor", False): "fixed_", ("feedback", True): "", ("feedback", False): "fixed_back_",
+    ("copy", False): "fixed_copy_", ("model", True): "model_", ("auxiliary", True): "auxiliary_", ("kernel", True): "",
+}  # fmt: skip
+ALONE = {"kernel.weights": "kernel", "copy.count": "fixed_count"}
+
+
+def side_by_side(found: Mapping[str, Own] | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A rule's own tensors, or gradients of them by path, under the short names by which references tell them apart."""
+    out: dict[str, Tensor] = {}
+
+    def put(part: str, name: str, value: Tensor, learned: bool) -> None:
+        short = ALONE.get(f"{part}.{name}", PREFIXES[part, learned] + name)
+        short = "fixed_B" if short == "fixed_back_B" else short
+        assert short not in out, short
+        out[short] = value
+
+    for path, value in found.items():
+        if isinstance(value, Own):
+            for name, v in value.learned.items():
+                put(path, name, v, True)
+            for name, v in value.fixed.items():
+                put(path, name, v, False)
+        else:
+            put(*path.split(".", 1), value, True)  # type: ignore[call-arg]
+    return out
+
+
+def owned(theta: Theta) -> Owns:
+    """By part, as rules want them, whichever way they are given; the tensors are the same."""
+    given = dict(theta or {})
+    parts = {part: own for part, own in given.items() if isinstance(own, Own)}
+    return parts or by_part({name: v for name, v in given.items() if isinstance(v, Tensor)})
+
+
+def signal_of(rule: Rule) -> Any:
+    """A rule's signal, whose options are its own."""
+    return rule.signal
+
+
 def paragraph(error: pytest.ExceptionInfo[Any]) -> str:
     """The message of an error: prose on one line."""
     text = str(error.value)
@@ -89,10 +136,10 @@ class Case:
     batch: Batch
     regulariser: RateRegulariser | None = None
 
-    def outcome(self, rule: Any, theta: dict[str, Tensor] | None = None) -> Outcome:
-        return sequence(self.network, rule, theta or {}, self.batch, squared, self.regulariser)
+    def outcome(self, rule: Any, theta: Theta = None) -> Outcome:
+        return sequence(self.network, rule, owned(theta), self.batch, squared, self.regulariser)
 
-    def gradients(self, rule: Any, theta: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def gradients(self, rule: Any, theta: Theta = None) -> dict[str, Tensor]:
         return self.outcome(rule, theta).gradients
 
     @cached_property

@@ -19,8 +19,9 @@ from bioplaus.circuit import Circuit
 from bioplaus.eligibility import History
 from bioplaus.errors import NumericalError, RuleError, RunError
 from bioplaus.lags import Reach, last_asked, spread
+from bioplaus.learning.sequence import sequence
+from bioplaus.own import tensors
 from bioplaus.rules import TABLE
-from bioplaus.schedule import sequence
 from bioplaus.signal import Instant
 from bioplaus.tasks import Batch, Task, squared
 
@@ -169,7 +170,7 @@ def test_bias_and_deviation_are_those_of_the_draws(name, updates):
     along = Along(small(), Plain(), rules("bptt", name), training(), 0)
     for _ in range(updates):
         along.update()
-    own = along._riders[name].theta
+    own = along._riders[name].own
     draws = [
         sequence(
             trainer.network, bp.rule(name), own, batch, squared, generator=bp.stream(0, f"draw {d} of update {updates}")
@@ -246,8 +247,8 @@ def test_the_driver_goes_its_own_way(driver):
         assert [row["loss"] for row in along.go(5, every, draws)] == losses
         for name, weight in alone.network.weights.items():
             assert torch.equal(weight, along.driver.network.weights[name]), (name, every, draws)
-        for name, value in alone.theta.items():
-            assert torch.equal(value, along.driver.theta[name]), name
+        for name, value in tensors(alone.own).items():
+            assert torch.equal(value, tensors(along.driver.own)[name]), name
 
 
 def test_what_is_measured_depends_on_nothing_else_that_is():
@@ -305,16 +306,16 @@ def test_riders_learn_their_own_tensors(name):
     options = training(lr=0.0, predictor_lr=0.02)
     alone = Trainer(small(), Plain(), bp.rule(name), options, 0)
     along = Along(small(), Plain(), rules("bptt", name), options, 0)
-    first = {n: v.clone() for n, v in along._riders[name].theta.items()}
+    first = {n: v.clone() for n, v in tensors(along._riders[name].own).items()}
     if name == "kernl":  # its kicks are its own
         for _ in along.go(4, every=3):
             pass
     else:
         for _ in along.go(4, every=3):
             alone.update()
-        for n, v in alone.theta.items():
-            torch.testing.assert_close(along._riders[name].theta[n], v, rtol=1e-12, atol=0)
-    assert any(not torch.equal(v, first[n]) for n, v in along._riders[name].theta.items())
+        for n, v in tensors(alone.own).items():
+            torch.testing.assert_close(tensors(along._riders[name].own)[n], v, rtol=1e-12, atol=0)
+    assert any(not torch.equal(v, first[n]) for n, v in tensors(along._riders[name].own).items())
 
 
 def test_a_rider_that_breaks_down_is_named():

@@ -17,22 +17,20 @@ ENGINE = Path(bioplaus.__file__).parent
 
 # Later rooms may import earlier ones, never the reverse.
 ORDER = [
-    *("errors", "checks", "content", "streams", "declaration", "symbolic", "cell", "circuit", "simulate"),
     *(
-        "eligibility",
+        "errors",
+        "checks",
+        "content",
+        "streams",
+        "own",
+        "declaration",
+        "symbolic",
+        "cell",
         "cerebellum",
-        "signal",
-        "schedule",
-        "rules",
-        "tasks",
-        "training",
-        "train",
-        "align",
-        "lags",
-        "cost",
-        "brian",
-        "check",
+        "circuit",
+        "simulate",
     ),
+    *("tasks", "eligibility", "signal", "schedule", "rules", "learning", "align", "lags", "cost", "brian", "check"),
     *("figures", "runs", "cli"),
 ]
 
@@ -132,19 +130,19 @@ def test_imports_run_one_way(file):
     ("own", "source"),
     [
         ("cell", "from bioplaus.circuit import Circuit"),
-        ("cell", "def f():\n    from ..train import Trainer"),
-        ("cell", "import importlib\nimportlib.import_module('bioplaus.train')"),
+        ("cell", "def f():\n    from ..learning.trainer import Trainer"),
+        ("cell", "import importlib\nimportlib.import_module('bioplaus.learning.trainer')"),
         ("cell", "from bioplaus import simulate"),
         ("cell", "import bioplaus as bp\nbp.simulate()"),
         ("errors", "from bioplaus import ms"),
         ("cell", "import brian2.units"),
-        ("train", "from brian2 import ms"),
+        ("learning", "from brian2 import ms"),
         ("runs", "import matplotlib.pyplot as plt"),
         ("rules", "from bioplaus.nowhere import x"),
         ("runs", "from bioplaus.content.models.lif import lif"),
         ("runs", "from models.lif import lif"),
         ("runs", "from bioplaus import content\ncontent.factory('model', 'lif')"),
-        ("train", "print('loss')"),
+        ("learning", "print('loss')"),
     ],
 )  # fmt: skip
 def test_each_offence_is_seen(own, source):
@@ -208,10 +206,11 @@ def test_the_front_door_declares_to_type_checkers_what_it_offers():
 
 
 def test_submodules_do_not_replace_the_functions_of_their_name():
+    import bioplaus.align
     import bioplaus.circuit
-    import bioplaus.train
-    from bioplaus import circuit, train
+    import bioplaus.simulate
+    from bioplaus import align, circuit, simulate
 
-    assert bioplaus.circuit is circuit and bioplaus.train is train
-    assert circuit.__module__ == "bioplaus.content" and callable(train)
+    assert bioplaus.circuit is circuit and bioplaus.simulate is simulate and bioplaus.align is align
+    assert circuit.__module__ == "bioplaus.content" and callable(simulate) and callable(align)
     assert sys.modules["bioplaus.circuit"].Circuit is bioplaus.Circuit

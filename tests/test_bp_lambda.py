@@ -16,6 +16,7 @@ from predictor_helpers import (
     drawn,
     forward_traces,
     jacobian,
+    knowing,
     lambda_targets,
     learned,
     loss_at,
@@ -25,15 +26,15 @@ from predictor_helpers import (
     windows,
     with_synthetic_gradients,
 )
-from rule_helpers import TIGHT, Case, case, normal, off, same, two_populations
+from rule_helpers import TIGHT, Case, case, normal, off, owned, same, side_by_side, signal_of, two_populations
 from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
-from bioplaus.check.regimes import knowing
 from bioplaus.circuit.carried import Layout
+from bioplaus.learning.sequence import sequence
 from bioplaus.rules import bp_lambda, dni
-from bioplaus.schedule import Online, Window, sequence
+from bioplaus.schedule import Online, Window
 from bioplaus.signal.truth import asked, future_credit, predicted_and_true, prediction_alignment
 from bioplaus.tasks import Batch, squared
 
@@ -130,7 +131,9 @@ def test_lambda_and_gamma_of_one_regress_on_the_true_gradient(name):
         * sum((predicted(free, h) - t).square().sum() for h, t in zip(tr.h[:-1], truth, strict=False))
         / c.batch.size
     )
-    same(c.outcome(rule, theta).own, dict(zip(free, torch.autograd.grad(loss, list(free.values())), strict=True)))  # type: ignore[arg-type]
+    assert isinstance(loss, Tensor)
+    expected = dict(zip(free, torch.autograd.grad(loss, list(free.values())), strict=True))
+    same(side_by_side(c.outcome(rule, theta).own), expected)
 
 
 # -- what the cortex gets ---------------------------------------------------------------------------------------------
@@ -161,7 +164,7 @@ def test_one_step_of_dni_is_bp_zero(name):
         theta = drawn(c, dni())
         one, other = c.outcome(dni(1, **options), theta), c.outcome(bp_lambda(0.0, **options), theta)  # type: ignore[arg-type]
         same(one.gradients, other.gradients)
-        same(one.own, other.own)
+        same(side_by_side(one.own), side_by_side(other.own))
 
 
 @everywhere
@@ -232,13 +235,13 @@ def test_discount_trace_and_injection_are_separate(name):
     def changed(**value: float) -> Any:
         return c.outcome(bp_lambda(**(base | value)), theta)  # type: ignore[arg-type]
 
-    same(changed(injection=0.2).own, at_base.own, 0.0)
+    same(side_by_side(changed(injection=0.2).own), side_by_side(at_base.own), 0.0)
     assert off(changed(injection=0.2).gradients, at_base.gradients) > 1e-3
     for other in (changed(lmbda=0.1), changed(discount=0.4)):
         same(other.gradients, at_base.gradients, 0.0)
-        assert off(other.own, at_base.own) > 1e-3
+        assert off(side_by_side(other.own), side_by_side(at_base.own)) > 1e-3
     # γ and λ enter the trace together but the TD error apart
-    assert off(changed(lmbda=0.9, discount=0.5).own, at_base.own) > 1e-3
+    assert off(side_by_side(changed(lmbda=0.9, discount=0.5).own), side_by_side(at_base.own)) > 1e-3
 
 
 @everywhere
@@ -251,7 +254,11 @@ def test_beyond_the_end_there_is_no_future(name):
     theta = drawn(c, bp_lambda())
     for rule in (bp_lambda(1.0), bp_lambda(0.0, schedule="online"), dni(1), dni(3)):
         same(short.gradients(rule, theta), short.true)
-    same(short.outcome(bp_lambda(1.0, discount=0.1), theta).own, short.outcome(bp_lambda(1.0), theta).own, 0.0)
+    same(
+        side_by_side(short.outcome(bp_lambda(1.0, discount=0.1), theta).own),
+        side_by_side(short.outcome(bp_lambda(1.0), theta).own),
+        0.0,
+    )
 
 
 def test_the_last_window_may_be_short_and_windows_may_be_longer_than_the_sequence():
@@ -261,7 +268,7 @@ def test_the_last_window_may_be_short_and_windows_may_be_longer_than_the_sequenc
     for steps in (2, 5, 10, 11, 12, 100):
         outcome = c.outcome(bp_lambda(0.8, schedule="window", steps=steps), theta)
         same(outcome.gradients, whole.gradients)
-        same(outcome.own, whole.own)
+        same(side_by_side(outcome.own), side_by_side(whole.own))
 
 
 def test_two_kinds_of_cells_with_delays_and_a_leaky_readout():
@@ -286,11 +293,11 @@ def test_context_is_part_of_what_the_predictor_sees(predictor):
     synthetic = {t: predicted(theta, told.h[t]) for t in range(1, c.batch.steps)}
     for schedule in (Online(), Window(), Window(4)):
         outcome = c.outcome(replace(rule, schedule=schedule), theta)
-        same(outcome.own, expected)
+        same(side_by_side(outcome.own), expected)
         same(outcome.gradients, with_synthetic_gradients(c, windows(c.batch.steps, 1), synthetic))
     n = dni(3, PREDICTORS[predictor], context=True)
     swapped = Case(c.network, replace(c.batch, context=c.batch.context.flip(0)))
-    assert off(swapped.outcome(n, theta).own, c.outcome(n, theta).own) > 1e-3
+    assert off(side_by_side(swapped.outcome(n, theta).own), side_by_side(c.outcome(n, theta).own)) > 1e-3
     assert off(swapped.gradients(n, theta), c.gradients(n, theta)) > 1e-3
 
 
@@ -300,41 +307,51 @@ def test_the_circuits_own_cerebellum_is_used():
     size = Layout(network).size
     assert size == 8  # c and y
     generator = torch.Generator()
-    of_circuit = bp_lambda().signal.parameters(network, generator, 0)
+    of_circuit = bp_lambda().signal.begin(network, generator, 0)["predictor"]
     assert of_circuit["A0"].shape == (5, 8) and of_circuit["A"].shape == (8, 5)
-    assert bp_lambda(predictor="linear").signal.parameters(network, generator, 0)["A"].shape == (8, 8)
+    assert bp_lambda(predictor="linear").signal.begin(network, generator, 0)["predictor"]["A"].shape == (8, 8)
     plain = bp.circuit("recurrent", **options).build(dtype=torch.float64)
-    assert set(bp_lambda().signal.parameters(plain, generator, 0)) == {"A", "b"}
-    assert set(bp_lambda(hidden=(3, 2)).signal.parameters(plain, generator, 0)) == {"A0", "b0", "A1", "b1", "A", "b"}
+    assert set(bp_lambda().signal.begin(plain, generator, 0)["predictor"]) == {"A", "b"}
+    assert set(bp_lambda(hidden=(3, 2)).signal.begin(plain, generator, 0)["predictor"]) == {
+        "A0",
+        "b0",
+        "A1",
+        "b1",
+        "A",
+        "b",
+    }
 
 
 @any_predictor
 def test_predictors_against_autograd(predictor):
     g = PREDICTORS[predictor] if not isinstance(PREDICTORS[predictor], str) else bp.predictor("linear")
-    theta = g.init(5, 3, torch.Generator().manual_seed(1), torch.float64, "cpu")
-    assert not bool(g.predict(theta, normal(7, 2, 5)).any()), "starts silent"
+    born = g.init(5, 3, torch.Generator().manual_seed(1), torch.float64, "cpu")
+    assert not bool(g.predict(born, normal(7, 2, 5)).any()), "starts silent"
+    theta = side_by_side({"predictor": born})
     theta = {n: v + 0.5 * normal(*v.shape, seed=i) for i, (n, v) in enumerate(theta.items())}
+    mine = owned(theta)["predictor"]
+    assert set(mine.learned) == set(born.learned) and set(mine.fixed) == set(born.fixed)
     h, u = normal(7, 2, 5, seed=3), normal(7, 2, 3, seed=4)
-    torch.testing.assert_close(g.predict(theta, h), predicted(theta, h), rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(g.predict(mine, h), predicted(theta, h), rtol=1e-13, atol=1e-13)
     free = {n: v.clone().requires_grad_() for n, v in theta.items()}
     expected = torch.autograd.grad((predicted(free, h) * u).sum(), [free[n] for n in learned(theta)])
-    same(g.gradient(theta, h, u), dict(zip(learned(theta), expected, strict=True)))
-    assert set(g.gradient(theta, h, u)) == set(learned(theta))
-    same(g.jacobian(theta, h[0]), jacobian(theta, h[0]))
+    same(g.gradient(mine, h, u), dict(zip(learned(theta), expected, strict=True)))
+    assert set(g.gradient(mine, h, u)) == set(learned(theta))
+    same(g.jacobian(mine, h[0]), jacobian(theta, h[0]))
 
 
 def test_prediction_alignment_is_one_for_a_predictor_that_knows():
     c = circuit("lif")
     known = knowing(c)
-    assert prediction_alignment(c.network, bp_lambda(1.0, known), {}, c.batch, squared, c.window) == pytest.approx(
-        (1.0, 1.0), abs=1e-12
-    )
+    assert prediction_alignment(
+        c.network, signal_of(bp_lambda(1.0, known)), {}, c.batch, squared, c.window
+    ) == pytest.approx((1.0, 1.0), abs=1e-12)
     theta = drawn(c, bp_lambda())
     h, truth = torch.stack(path("lif").h[1:-1]), torch.stack(true_future(c)[1:-1])
     expected = torch.nn.functional.cosine_similarity(predicted(theta, h), truth, dim=-1).mean()
-    assert prediction_alignment(c.network, bp_lambda(), theta, c.batch, squared, c.window)[0] == pytest.approx(
-        float(expected), abs=1e-10
-    )
+    assert prediction_alignment(c.network, signal_of(bp_lambda()), owned(theta), c.batch, squared, c.window)[
+        0
+    ] == pytest.approx(float(expected), abs=1e-10)
 
 
 def test_prediction_and_truth_step_by_step():
@@ -344,13 +361,15 @@ def test_prediction_and_truth_step_by_step():
     theta = drawn(c, rule)
     h, truth = torch.stack(path("lstm").h[1:-1]), torch.stack(true_future(c)[1:-1])
     for window in (c.window, None):
-        g, v = predicted_and_true(c.network, rule, theta, c.batch, squared, window)
+        g, v = predicted_and_true(c.network, signal_of(rule), owned(theta), c.batch, squared, window)
         torch.testing.assert_close(g, predicted(theta, h), rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(v, truth, rtol=1e-9, atol=1e-11)
-    torch.testing.assert_close(asked(c.network, bp_lambda(1.0), c.batch, squared), truth, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        asked(c.network, signal_of(bp_lambda(1.0)), c.batch, squared), truth, rtol=1e-9, atol=1e-11
+    )
     silent = {n: torch.zeros_like(v) for n, v in theta.items()}
     expected = torch.stack(lambda_targets(path("lstm"), silent, 0.4, 0.9)[1 : c.batch.steps])
-    found = asked(c.network, bp_lambda(0.4, discount=0.9), c.batch, squared)
+    found = asked(c.network, signal_of(bp_lambda(0.4, discount=0.9)), c.batch, squared)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
 
 
@@ -403,7 +422,7 @@ def test_sequence_gives_the_mean_over_the_batch():
         b = c.batch
         assert b.context is not None
         one = Batch(b.inputs[:, i : i + 1], b.targets[:, i : i + 1], b.weight[:, i : i + 1], b.context[i : i + 1])
-        outcome = sequence(c.network, rule, theta, one, squared)
-        alone.append(outcome.gradients | outcome.own)
+        outcome = sequence(c.network, rule, owned(theta), one, squared)
+        alone.append(outcome.gradients | side_by_side(outcome.own))
     together = c.outcome(rule, theta)
-    same(together.gradients | together.own, {n: sum(a[n] for a in alone) / len(alone) for n in alone[0]})  # type: ignore[misc]
+    same(together.gradients | side_by_side(together.own), {n: sum(a[n] for a in alone) / len(alone) for n in alone[0]})  # type: ignore[misc]

@@ -12,12 +12,13 @@ from predictor_helpers import (
     drawn,
     forward_traces,
     jacobian,
+    knowing,
     lambda_targets,
     loss_at,
     predicted,
     trajectory,
 )
-from rule_helpers import TIGHT, Case, normal, off, paragraph, same
+from rule_helpers import TIGHT, Case, normal, off, owned, paragraph, same, side_by_side, signal_of
 from test_rule_table import BATCH, Walk, differ, of_one_order, value
 from torch import Tensor
 from trace_helpers import (
@@ -47,19 +48,22 @@ from trace_helpers import (
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
 from bioplaus.cerebellum.nuclei import Nuclei
-from bioplaus.check.regimes import knowing
 from bioplaus.check.trace_quality import trace_quality
 from bioplaus.circuit.carried import Layout
 from bioplaus.cost import tensors
 from bioplaus.declaration import order
 from bioplaus.eligibility import EProp, Immediate
 from bioplaus.errors import RuleError
+from bioplaus.learning.sequence import sequence
 from bioplaus.rules import Rule, bp_lambda, dni
-from bioplaus.schedule import Online, Window, sequence
+from bioplaus.schedule import Online, Window
 from bioplaus.signal import DNI, BPLambda
-from bioplaus.signal.jacobians import PREFIX, OfCircuit
+from bioplaus.signal.jacobians import OfCircuit
 from bioplaus.signal.traces import TRACES, afford, kronecker
 from bioplaus.tasks import Batch, squared
+
+#: of random feedback in the place of recurrent weights, as references name it
+PREFIX = "fixed_back_"
 
 everywhere = pytest.mark.parametrize("name", [*CIRCUITS, "two"])
 
@@ -78,23 +82,24 @@ def test_replay_is_the_trace_while_everything_moves(name, predictor):
 
         def apply(gradients: dict[str, Tensor], own: dict[str, Tensor], mine: Any = mine, found: Any = found) -> None:
             nonlocal t
+            own = side_by_side(own)
             found.append(own)
             follow(mine, own)
             drift(c, t)
             t += 1
 
         with borrowed(c):
-            sequence(c.network, replace(chosen, schedule=Online()), mine, c.batch, squared, apply=apply)
+            sequence(c.network, replace(chosen, schedule=Online()), owned(mine), c.batch, squared, apply=apply)
         for mine_t, its in zip(found, steps, strict=True):
             same(mine_t, its)
         same(mine, expected)
     with borrowed(c):  # θ and W that stand still give something else
         same(
-            c.outcome(replace(rule("replay", predictor), schedule=Online()), theta).own,
+            side_by_side(c.outcome(replace(rule("replay", predictor), schedule=Online()), theta).own),
             forward_traces(path(name), theta, LAMBDA, GAMMA),
         )
         total = {n: torch.stack([own[n] for own in steps]).sum(0) for n in steps[0]}
-        assert off(total, c.outcome(rule("replay", predictor), theta).own) > 1e-3
+        assert off(total, side_by_side(c.outcome(rule("replay", predictor), theta).own)) > 1e-3
 
 
 def test_replay_along_a_trainers_updates():
@@ -113,7 +118,7 @@ def test_replay_along_a_trainers_updates():
         for _ in range(3):
             trainer.update()
         assert off(trainer.network.weights, before) > 1e-3
-        got.append({n: v.clone() for n, v in (trainer.network.weights | trainer.theta).items()})
+        got.append({n: v.clone() for n, v in (trainer.network.weights | side_by_side(trainer.own)).items()})
     same(got[0], got[1])
 
 
@@ -128,9 +133,11 @@ def test_replay_with_a_horizon_meets_the_last_predictions(name, predictor):
         everywhere_the_same(c, chosen, theta, traced(path(name), theta, horizon=k))
     exact = traced(path(name), theta)
     assert off(traced(path(name), theta, horizon=3), exact) > 1e-6
-    same(c.outcome(chosen, theta).own, exact)
+    same(side_by_side(c.outcome(chosen, theta).own), exact)
     one = c.outcome(bp_lambda(LAMBDA, PREDICTORS[predictor], discount=GAMMA, trace="replay", horizon=1), theta)
-    same(one.own, c.outcome(bp_lambda(0.0, PREDICTORS[predictor], discount=GAMMA), theta).own)
+    same(
+        side_by_side(one.own), side_by_side(c.outcome(bp_lambda(0.0, PREDICTORS[predictor], discount=GAMMA), theta).own)
+    )
 
 
 # -- local, projected, learned ---------------------------------------------------------------------------------------------
@@ -145,7 +152,10 @@ def test_local_traces_stay_inside_the_neuron(name, predictor):
     everywhere_the_same(c, chosen, theta, expected)
     assert off(expected, traced(path(name), theta)) > 1e-6
     if name not in ("elman", "gru"):  # what carries states has more than this step inside the neuron
-        assert off(expected, c.outcome(bp_lambda(0.0, PREDICTORS[predictor], discount=GAMMA), theta).own) > 1e-6
+        assert (
+            off(expected, side_by_side(c.outcome(bp_lambda(0.0, PREDICTORS[predictor], discount=GAMMA), theta).own))
+            > 1e-6
+        )
 
 
 @pytest.mark.parametrize("name", ("leaky_rate", "alif", "gru", "lstm"))
@@ -156,8 +166,8 @@ def test_local_traces_are_exact_where_no_neuron_drives_another(name):
         weights["W_rec"].zero_()
         alone = Case(c.network, c.batch)
         for schedule in SCHEDULES:
-            found = alone.outcome(replace(rule("local"), schedule=schedule), theta).own
-            same(found, alone.outcome(rule("exact"), theta).own)
+            found = side_by_side(alone.outcome(replace(rule("local"), schedule=schedule), theta).own)
+            same(found, side_by_side(alone.outcome(rule("exact"), theta).own))
 
 
 def test_a_local_trace_is_small():
@@ -167,7 +177,7 @@ def test_a_local_trace_is_small():
     for name, each in (("local", 2), ("exact", 2 * UNITS)):
         signal = rule(name).signal
         theta = drawn(c, rule(name))
-        state = signal.credit(theta, signal.init(c.network, 2), replace(c.observed, final=False))[2]
+        state = signal.credit(owned(theta), signal.init(c.network, 2), replace(c.observed, final=False))[2]
         kept = sum(t.numel() for t in tensors(state))
         assert kept == each * 2 * sum(v.numel() for v in theta.values())
 
@@ -195,11 +205,11 @@ def test_projected_traces_live_among_the_outputs(name, predictor, p):
         for n in total:
             total[n] -= torch.einsum("bo,bo...->...", delta, e[n]) / c.batch.size
     for schedule in SCHEDULES:
-        same(c.outcome(replace(chosen, schedule=schedule), theta).own, total)
-    exact = replace(chosen.signal, trace="exact", outputs=None)  # of the same predictor
+        same(side_by_side(c.outcome(replace(chosen, schedule=schedule), theta).own), total)
+    exact = replace(signal_of(chosen), trace="exact", outputs=None)  # of the same predictor
     whole = c.outcome(replace(chosen, signal=exact), theta)
     same(whole.gradients, c.gradients(chosen, theta))
-    assert off(total, whole.own) > 1e-6
+    assert off(total, side_by_side(whole.own)) > 1e-6
 
 
 # not adex: its states are in volts and amperes, and turning one into the other costs ten digits
@@ -210,7 +220,7 @@ def test_projected_onto_all_dimensions_is_exact(name, predictor):
     H = Layout(c.network).size
     chosen = bp_lambda(LAMBDA, PREDICTORS[predictor], discount=GAMMA, trace="projected", outputs=H)
     theta = drawn(c, chosen)
-    V = chosen.signal.parameters(c.network, torch.Generator().manual_seed(0), 0)["fixed_V"]
+    V = chosen.signal.begin(c.network, torch.Generator().manual_seed(0), 0)["predictor"].fixed["V"]
     torch.testing.assert_close(V.T @ V, torch.eye(H, dtype=V.dtype), rtol=0, atol=1e-13)
     theta["fixed_V"] = V
     plain = {n: v for n, v in theta.items() if n != "fixed_V"} | {"A": V @ theta["A"], "b": V @ theta["b"]}
@@ -218,15 +228,15 @@ def test_projected_onto_all_dimensions_is_exact(name, predictor):
     expected |= {"A": V.T @ expected["A"], "b": V.T @ expected["b"]}
     for schedule in SCHEDULES:
         outcome = c.outcome(replace(chosen, schedule=schedule), theta)
-        same(outcome.own, expected)
+        same(side_by_side(outcome.own), expected)
         same(outcome.gradients, c.gradients(bp_lambda(LAMBDA, PREDICTORS[predictor], discount=GAMMA), plain))
 
 
 def test_deep_nuclei_serve_the_circuits_own_cerebellum():
     options: dict[str, Any] = dict(cell=bp.model("elman"), inputs=4, units=5, outputs=2)
     network = bp.circuit("cortico_cerebellar", cerebellum="mlp", hidden=(3,), **options).build(dtype=torch.float64)
-    signal = bp_lambda(trace="projected", outputs=2).signal
-    shapes = {n: tuple(v.shape) for n, v in signal.parameters(network, torch.Generator(), 0).items()}
+    signal = signal_of(bp_lambda(trace="projected", outputs=2))
+    shapes = {n: tuple(v.shape) for n, v in side_by_side(signal.begin(network, torch.Generator(), 0)).items()}
     assert shapes == {"A0": (3, 5), "b0": (3,), "A": (2, 3), "b": (2,), "fixed_V": (5, 2)}
     assert replace(signal, lmbda=0.5).predictor == signal.predictor == Nuclei(None, 2)
     assert bp_lambda(trace="projected", outputs=2).describe()["signal"]["predictor"]["predictor"] == "nuclei"
@@ -238,11 +248,11 @@ def test_other_traces_follow_what_speaks_through_nuclei():
         t: BPLambda(Nuclei(PREDICTORS["features"], 3), LAMBDA, GAMMA, trace=t) for t in ("exact", "replay", "local")
     }  # type: ignore[arg-type]
     theta = drawn(c, Rule(Immediate(), behind["exact"]))
-    whole = c.outcome(Rule(Immediate(), behind["exact"], Window()), theta).own
+    whole = side_by_side(c.outcome(Rule(Immediate(), behind["exact"], Window()), theta).own)
     for schedule in SCHEDULES:
-        same(c.outcome(Rule(Immediate(), behind["replay"], schedule), theta).own, whole)
-        local = c.outcome(Rule(Immediate(), behind["local"], schedule), theta).own
-        same(local, c.outcome(Rule(Immediate(), behind["local"], Window()), theta).own)
+        same(side_by_side(c.outcome(Rule(Immediate(), behind["replay"], schedule), theta).own), whole)
+        local = side_by_side(c.outcome(Rule(Immediate(), behind["local"], schedule), theta).own)
+        same(local, side_by_side(c.outcome(Rule(Immediate(), behind["local"], Window()), theta).own))
         assert off(local, whole) > 1e-6
     with pytest.raises(RuleError, match="last layer"):
         BPLambda(Nuclei(PREDICTORS["linear"], 3), trace="kronecker")
@@ -267,7 +277,7 @@ def test_learned_models_carry_trace_and_error(name, predictor):
         for old, x, new in zip(tr.h, c.batch.inputs, tr.h[1:], strict=False)
     )
     expected = torch.autograd.grad(loss / c.batch.size, list(free.values()))  # type: ignore[arg-type]
-    own = c.outcome(rule("learned", predictor), theta | model).own
+    own = side_by_side(c.outcome(rule("learned", predictor), theta | model).own)
     same({n: own[n] for n in free}, dict(zip(free, expected, strict=True)))
 
 
@@ -282,8 +292,8 @@ def test_a_model_that_is_right_gives_the_exact_trace_and_training_finds_it():
     theta = drawn(c, bp_lambda())
     for options in ({"trace": "learned"}, {"jacobian": "learned"}):
         chosen = bp.rule("bp_lambda", lmbda=LAMBDA, discount=GAMMA, **options)
-        own = c.outcome(chosen, theta | model).own
-        same({n: own[n] for n in theta}, c.outcome(bp_lambda(LAMBDA, discount=GAMMA), theta).own)
+        own = side_by_side(c.outcome(chosen, theta | model).own)
+        same({n: own[n] for n in theta}, side_by_side(c.outcome(bp_lambda(LAMBDA, discount=GAMMA), theta).own))
         assert all(float(own[n].abs().max()) < 1e-12 for n in model), "nothing is left to be learned"
     trainer = Trainer(
         linear,
@@ -324,11 +334,11 @@ def test_kronecker_factors_over_all_signs(name):
         for corner in range(16):
             signs = iter([1.0 - 2.0 * (corner >> t & 1) for t in range(4)])
             kronecker.Factors.signs = lambda self, like, signs=signs: torch.full((len(like),), next(signs)).to(like)  # type: ignore[method-assign]
-            for n, g in short.outcome(rule("kronecker"), theta).own.items():
+            for n, g in side_by_side(short.outcome(rule("kronecker"), theta).own).items():
                 total[n] = total.get(n, 0) + g / 16
     finally:
         kronecker.Factors.signs = before  # type: ignore[method-assign]
-    same(total, short.outcome(rule("exact"), theta).own)
+    same(total, side_by_side(short.outcome(rule("exact"), theta).own))
 
 
 @pytest.mark.parametrize("name", ("elman", "alif"))
@@ -338,12 +348,19 @@ def test_kronecker_draws_from_the_sequences_generator_alike_under_every_schedule
 
     def drawing(seed: int, schedule: Any) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)
-        return sequence(c.network, replace(chosen, schedule=schedule), theta, c.batch, squared, generator=generator).own
+        return side_by_side(
+            sequence(
+                c.network, replace(chosen, schedule=schedule), owned(theta), c.batch, squared, generator=generator
+            ).own
+        )
 
     for schedule in SCHEDULES:
         same(drawing(3, schedule), drawing(3, Window()))
     assert off(drawing(4, Window()), drawing(3, Window())) > 1e-3
-    same(c.outcome(bp_lambda(0.0, trace="kronecker"), theta).own, c.outcome(bp_lambda(0.0), theta).own)
+    same(
+        side_by_side(c.outcome(bp_lambda(0.0, trace="kronecker"), theta).own),
+        side_by_side(c.outcome(bp_lambda(0.0), theta).own),
+    )
 
 
 # -- Jacobians of the TD error -----------------------------------------------------------------------------------------------
@@ -363,10 +380,12 @@ def test_jacobians_of_the_error(name, predictor):
     everywhere_the_same(c, rule("random", predictor), theta | feedback, random)
     true = traced(tr, theta)
     same(
-        c.outcome(
-            rule("random", predictor),
-            theta | {PREFIX + w.spec.name: c.network.weights[w.spec.name] for w in c.network.recurrent},
-        ).own,
+        side_by_side(
+            c.outcome(
+                rule("random", predictor),
+                theta | {PREFIX + w.spec.name: c.network.weights[w.spec.name] for w in c.network.recurrent},
+            ).own
+        ),
         true,
     )
     assert min(off(within, true), off(random, true), off(random, within)) > 1e-6
@@ -376,9 +395,9 @@ def test_random_feedback_is_drawn_where_there_are_synapses():
     network = bp.circuit(
         "excitatory_inhibitory", cell=bp.model("lif"), inputs=2, units=200, outputs=2, fan_in=0.5, gain=2.0
     ).build()
-    theta = BPLambda(jacobian="random").parameters(network, torch.Generator().manual_seed(0), 0)
+    theta = BPLambda(jacobian="random").begin(network, torch.Generator().manual_seed(0), 0)["feedback"].fixed
     for w in network.recurrent:
-        B, mask = theta[PREFIX + w.spec.name], network.masks[w.spec.name]
+        B, mask = theta[w.spec.name], network.masks[w.spec.name]
         assert bool(B[mask == 1].all()) and not bool(B[mask == 0].any()) and bool((B > 0).any()) and bool((B < 0).any())
         assert float(B[mask == 1].std()) == pytest.approx(w.spec.gain / (w.spec.fan_in or B.shape[1]) ** 0.5, rel=0.05)
     assert OfCircuit(network).network is network, "the circuit's own weights are not touched"
@@ -394,7 +413,7 @@ def test_neither_trace_nor_jacobian_is_felt_by_a_circuit_whose_predictor_knows()
         {"trace": "learned"},
     ):
         chosen = bp.rule("bp_lambda", lmbda=0.5, predictor=knowing(c), **options)
-        theta = chosen.signal.parameters(c.network, torch.Generator(), 0)
+        theta = chosen.signal.begin(c.network, torch.Generator(), 0)
         for schedule in SCHEDULES:
             same(c.gradients(replace(chosen, schedule=schedule), theta), c.true)
 
@@ -428,7 +447,7 @@ def test_eprops_predictor_learns_as_the_other_one_does(name):
         (dni(3, eligibility="eprop"), dni(3)),
     ):
         a, b = c.outcome(one, theta), c.outcome(other, theta)
-        same(a.own, b.own, 0.0)
+        same(side_by_side(a.own), side_by_side(b.own), 0.0)
         assert off(a.gradients, b.gradients) > 1e-3
     assert isinstance(one.eligibility, EProp) and isinstance(other.eligibility, Immediate)
 
@@ -471,7 +490,7 @@ def test_published_makes_the_published_mistakes(predictor):
     theta = drawn(c, chosen)
     expected = forward_traces(Trajectory(tr.h, J, q), theta, LAMBDA, GAMMA)
     for schedule in SCHEDULES:
-        same(c.outcome(replace(chosen, schedule=schedule), theta).own, expected)
+        same(side_by_side(c.outcome(replace(chosen, schedule=schedule), theta).own), expected)
     assert off(expected, traced(tr, theta)) > 1e-2
     for part in (Trajectory(tr.h, J, tr.q), Trajectory(tr.h, tr.J, q)):  # each of them counts
         assert off(expected, forward_traces(part, theta, LAMBDA, GAMMA)) > 1e-3
@@ -490,7 +509,7 @@ def test_the_cell_half_of_a_published_target_is_twice_the_truth():
         """Γ_t at λ = γ = 1 as the code has them: with g = 0 the update is Σ Γ_t ∂g(h_t)/∂θ, here seen through a predictor of time."""
         clock: Any = Clock()
         signal = bp_lambda(1.0, clock, published=published).signal
-        return signal.credit({}, signal.init(late.network, late.batch.size), late.observed)[1]["u"]
+        return signal.credit({}, signal.init(late.network, late.batch.size), late.observed)[1]["predictor.u"]
 
     true, released = targets(False), targets(True)
     for mine, its in zip(
@@ -565,7 +584,7 @@ def test_with_the_full_jacobian_an_lstms_targets_are_exact():
     expected = dict(zip(free, torch.autograd.grad(loss, list(free.values())), strict=True))
     for trace in ("exact", "replay"):
         for schedule in SCHEDULES:
-            same(c.outcome(replace(bp_lambda(1.0, trace=trace), schedule=schedule), theta).own, expected)
+            same(side_by_side(c.outcome(replace(bp_lambda(1.0, trace=trace), schedule=schedule), theta).own), expected)
 
 
 # -- how good they are -------------------------------------------------------------------------------------------------------
@@ -575,9 +594,9 @@ def test_quality_of_traces():
     c = circuit("alif")
     theta = drawn(c, rule("exact"))
     H = Layout(c.network).size
-    variants = {n: rule(n).signal for n in VARIANTS if n != "learned J"}
-    variants["all"] = bp_lambda(LAMBDA, discount=GAMMA, trace="projected", outputs=H).signal
-    found = trace_quality(c.network, c.batch, variants, theta, draws=100)
+    variants = {n: signal_of(rule(n)) for n in VARIANTS if n != "learned J"}
+    variants["all"] = signal_of(bp_lambda(LAMBDA, discount=GAMMA, trace="projected", outputs=H))
+    found = trace_quality(c.network, c.batch, variants, owned(theta), draws=100)
     exact = forward_traces(path("alif"), theta, LAMBDA, GAMMA)
     flat = lambda own: torch.cat([own["A"].flatten(), own["b"]])  # noqa: E731
     for name in ("exact", "replay", "all"):
@@ -590,9 +609,9 @@ def test_quality_of_traces():
     kron = found["kronecker"]
     assert kron.deviation > 0.1 and abs(kron.bias_squared) < 4 * kron.deviation**2 / 100
     # before a model is learned it is BP(0)
-    zero = flat(c.outcome(bp_lambda(0.0, discount=GAMMA), theta).own)
+    zero = flat(side_by_side(c.outcome(bp_lambda(0.0, discount=GAMMA), theta).own))
     assert found["learned"].bias == pytest.approx(float((zero - flat(exact)).norm() / flat(exact).norm()), rel=1e-9)
-    again = trace_quality(c.network, c.batch, {"kronecker": variants["kronecker"]}, theta, draws=100)
+    again = trace_quality(c.network, c.batch, {"kronecker": variants["kronecker"]}, owned(theta), draws=100)
     assert again["kronecker"] == kron and bp.trace_quality is trace_quality
     with pytest.raises(RuleError, match="DNI"):
         trace_quality(c.network, c.batch, {"mine": DNI()})  # type: ignore[dict-item]
@@ -638,9 +657,9 @@ def test_what_only_a_circuit_can_tell_is_refused_before_work():
         kronecker_.refuse(network)
     paragraph(error)
     with pytest.raises(RuleError, match="train='output'"):
-        kronecker_.signal.parameters(network, torch.Generator(), 0)
+        kronecker_.signal.begin(network, torch.Generator(), 0)
     with pytest.raises(RuleError, match="only 5 dimensions") as error:
-        bp_lambda(trace="projected", outputs=6).signal.parameters(network, torch.Generator(), 0)
+        bp_lambda(trace="projected", outputs=6).signal.begin(network, torch.Generator(), 0)
     paragraph(error)
     for gives in ("direct", 1):
         with pytest.raises(RuleError, match="one of|Known|state"):
@@ -675,7 +694,7 @@ def test_a_trace_that_does_not_fit_is_refused_before_it_is_kept(monkeypatch):
     batch = Batch(torch.zeros(2, 8, 4), torch.zeros(2, 8, 2), torch.ones(2, 8))
     chosen = bp_lambda(schedule="online")
     with pytest.raises(RuleError, match=r"[0-9.]+ GiB for a batch of 8"):
-        sequence(network, chosen, chosen.signal.parameters(network, torch.Generator(), 0), batch, squared)
+        sequence(network, chosen, chosen.signal.begin(network, torch.Generator(), 0), batch, squared)
 
 
 def test_a_trace_that_does_not_fit_is_refused_before_anything_is_learned(monkeypatch):
@@ -713,10 +732,10 @@ def test_a_trace_that_does_not_fit_is_refused_before_anything_is_learned(monkeyp
         Trainer(cortex, growing, bp_lambda(schedule="window", steps=8), Training(batch=7, curriculum=True))
 
 
-SETTINGS = {
-    **{n: rule(n).signal for n in VARIANTS},
-    "local hidden": rule("local", "mlp").signal,
-    "local within": bp_lambda(predictor="linear", trace="local", jacobian="within").signal,
+SETTINGS: dict[str, Any] = {
+    **{n: signal_of(rule(n)) for n in VARIANTS},
+    "local hidden": signal_of(rule("local", "mlp")),
+    "local within": signal_of(bp_lambda(predictor="linear", trace="local", jacobian="within")),
     "outputs": BPLambda(gives="output"),
     "projected 1": bp_lambda(trace="projected", outputs=1).signal,
 }
@@ -745,7 +764,7 @@ def test_memory_and_time_of_each_setting_are_of_the_declared_order(name):
         for n in (8, 32):
             walk = Walk(model, n, 4, steps=steps)
             own = walk.own(half)
-            theta = sum(v.numel() for k, v in own.items() if not k.startswith(("fixed_", "model_")))
+            theta = sum(v.numel() for v in own["predictor"].learned.values())
             letters = walk.letters | {"θ": theta, "T": steps, "k": half.outputs or half.horizon or 0}
             state, work, _ = walk.future(half, own=own)
             whole = [past.weights for past in state.trace] if half.trace == "replay" else []  # once for the batch
@@ -765,7 +784,7 @@ def test_every_trace_learns():
     training = Training(batch=16, lr=0.0, predictor_lr=1e-2, betas=(0.9, 0.98))
     found = {}
     for trace in TRACES:
-        chosen = bp_lambda(1.0, trace=trace, outputs=8 if trace == "projected" else None)
+        chosen = bp.rule("bp_lambda", lmbda=1.0, trace=trace, outputs=8 if trace == "projected" else None)
         trainer = Trainer(cortex, task, chosen, training, seed=0)
         for _ in range(120):
             trainer.update()

@@ -181,6 +181,7 @@ def test_surrogates_are_the_published_ones():
         "adex": (bp.model("adex"), 0.3 / 10e-3 * (1 - (v - 1).abs() * 1e-3 / 10e-3).relu()),
         "fast": (fast, 0.8 / 0.6 / (1 + 7 * far(0.6)) ** 2),
     }
+    psi: Any = ()
     for name, (cell, expected) in cells.items():
         u = (-40e-3 + (v - 1) * 1e-3, a) if name == "adex" else (v, a)[: len(cell.states)]
         kernel = cell.kernel(N, DT, torch.float64, "cpu")

@@ -18,8 +18,9 @@ from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import CircuitError
+from bioplaus.learning.sequence import sequence
+from bioplaus.own import tensors
 from bioplaus.rules import Rule
-from bioplaus.schedule import sequence
 from bioplaus.tasks import Batch, squared
 
 # -- structure ----------------------------------------------------------------------------------------------------------
@@ -435,8 +436,8 @@ def test_a_network_is_not_changed_by_looking_at_it():
     before = {n: w.clone() for n, w in c.network.weights.items()}
     for name in ("bptt", "tbptt", "rtrl", "eprop", "rflo", "dni", "bp_lambda"):
         rule: Rule = bp.rule(name)
-        theta = rule.signal.parameters(c.network, torch.Generator(), 0)
-        kept = {n: v.clone() for n, v in theta.items()}
-        c.outcome(rule, theta)
-        assert all(torch.equal(v, kept[n]) for n, v in theta.items())
+        own = rule.signal.begin(c.network, torch.Generator(), 0)
+        kept = {n: v.clone() for n, v in tensors(own).items()}
+        c.outcome(rule, own)
+        assert all(torch.equal(v, kept[n]) for n, v in tensors(own).items())
     assert isinstance(c.network, Network) and all(torch.equal(w, before[n]) for n, w in c.network.weights.items())

@@ -25,6 +25,7 @@ from bioplaus.cost import Cost, bytes_of, memory
 from bioplaus.errors import RunError
 from bioplaus.figures import panels
 from bioplaus.figures.panels.labels import dark
+from bioplaus.learning.trainer import Trainer
 from bioplaus.runs import Run, run_experiment
 from bioplaus.runs.compare import Comparison, Setting, comparison, trial, trials
 from bioplaus.runs.remarks import differences, warnings
@@ -33,7 +34,6 @@ from bioplaus.runs.standings import Standing, at_end
 from bioplaus.runs.timing import seconds_per_update
 from bioplaus.runs.tune import tune
 from bioplaus.runs.tuning import Choice, Tuning, choose, doubts
-from bioplaus.train import Trainer
 
 FLOAT = 4  # bytes of a float32
 SMALL = Setting(cell="leaky_rate", units=6, updates=12, batch=3)
@@ -151,7 +151,7 @@ def test_all_rules_are_searched_alike_and_other_rates_follow():
     assert [training.lr for training in trainings] == [1e-3, 1e-2] * 2
     arm = experiment.arms["dni(steps=3) lr=0.01"]
     trainer = Trainer(arm.circuit, arm.task, arm.rule, arm.training, 7)
-    optimisers = (trainer.optimiser, trainer.predictor_optimiser)
+    optimisers = (trainer.optimisers.circuit, trainer.optimisers.predictor)
     groups = [group for optimiser in optimisers if optimiser for group in optimiser.param_groups]
     assert len(groups) == 3 and {group["lr"] for group in groups} == {1e-2}
     whole = trials(dataclasses.replace(options, tuning=Tuning((1e-3, 1e-2))))
@@ -329,9 +329,9 @@ def test_both_halves_are_weighed_together():
     kept_by_signal = torch.zeros(2, 100)
 
     class Remembering(type(rule.signal)):
-        def credit(self, theta, state, observed):
-            credit, own, _, info = super().credit(theta, state, observed)
-            return credit, own, kept_by_signal[: observed.error.shape[1]], info
+        def credit(self, own, state, observed):
+            credit, found, _, info = super().credit(own, state, observed)
+            return credit, found, kept_by_signal[: observed.error.shape[1]], info
 
     both = dataclasses.replace(rule, signal=Remembering())
     assert memory(circuit, task, both).state == memory(circuit, task, rule).state + FLOAT * 100

@@ -20,7 +20,15 @@ BLOCK = re.compile(r"```python\n(.*?)```", re.S)
 
 def test_the_pages_that_promise_code_have_it() -> None:
     names = {page.name for page in PAGES}
-    assert {"README.md", "concepts.md", "rules.md", "add_a_model.md", "add_a_rule.md", "add_an_experiment.md"} <= names
+    assert {
+        "README.md",
+        "concepts.md",
+        "rules.md",
+        "add_a_model.md",
+        "add_a_rule.md",
+        "add_a_signal.md",
+        "add_an_experiment.md",
+    } <= names
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

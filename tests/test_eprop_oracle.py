@@ -15,8 +15,10 @@ from rule_helpers import Case, off, same
 import bioplaus as bp
 from bioplaus import Hz, Trainer, Training, ms
 from bioplaus.circuit import Network
+from bioplaus.learning.regulariser import RateRegulariser
+from bioplaus.learning.sequence import sequence
+from bioplaus.own import Own, Owns
 from bioplaus.rules import Rule
-from bioplaus.schedule import RateRegulariser, sequence
 from bioplaus.tasks import Batch, squared
 
 RTOL = 1e-6
@@ -29,7 +31,7 @@ def circuit() -> bp.Circuit:
     return bp.circuit("recurrent", cell=cell, inputs=100, units=100, outputs=1, tau_out=30 * ms, output_bias=False)
 
 
-def published(dtype: torch.dtype = torch.float64) -> tuple[Network, Batch, dict[str, torch.Tensor]]:
+def published(dtype: torch.dtype = torch.float64) -> tuple[Network, Batch, Owns]:
     """Network, batch and feedback of the oracle."""
     drawn = draw()
     network = circuit().build(dtype=dtype)
@@ -38,7 +40,7 @@ def published(dtype: torch.dtype = torch.float64) -> tuple[Network, Batch, dict[
     return (
         network,
         Batch(inputs, target, torch.ones(1000, 1, dtype=dtype)),
-        {"fixed_B": torch.tensor(drawn["B"].T, dtype=dtype)},
+        {"feedback": Own(fixed={"B": torch.tensor(drawn["B"].T, dtype=dtype)})},
     )
 
 
@@ -46,12 +48,10 @@ def rule(**options: Any) -> Rule:
     return bp.rule("eprop", feedback="random", **options)
 
 
-def descend(
-    network: Network, rule: Rule, theta: dict[str, torch.Tensor], batch: Batch, regulariser: Any = REGULARISER
-) -> Iterator[float]:
+def descend(network: Network, rule: Rule, own: Owns, batch: Batch, regulariser: Any = REGULARISER) -> Iterator[float]:
     """Losses before each update of plain gradient descent."""
     while True:
-        outcome = sequence(network, rule, theta, batch, squared, regulariser)
+        outcome = sequence(network, rule, own, batch, squared, regulariser)
         yield outcome.loss
         for name, w in network.weights.items():
             w -= RATE * outcome.gradients[name]
@@ -64,8 +64,8 @@ def descend(
     ids=("online", "window", "windows_of_100"),
 )
 def test_the_five_losses(schedule):
-    network, batch, theta = published()
-    losses = [loss for loss, _ in zip(descend(network, schedule, theta, batch), LOSSES, strict=False)]
+    network, batch, own = published()
+    losses = [loss for loss, _ in zip(descend(network, schedule, own, batch), LOSSES, strict=False)]
     np.testing.assert_allclose(losses, LOSSES, rtol=RTOL)
     assert bool((network.weights["W_rec"].diagonal() == 0).all()), "no autapses"
 
@@ -85,12 +85,12 @@ def test_the_five_losses_through_the_trainer(schedule):
         updates=5, batch=1, lr=RATE, optimiser="sgd", rate_target=10.0, rate_strength=300.0, dtype="float64"
     )
     trainer = Trainer(circuit(), Once(), rule(schedule=schedule), training)
-    network, _, theta = published()
+    network, _, own = published()
     trainer.network.load(network.weights)
-    trainer.theta["fixed_B"].copy_(theta["fixed_B"])
+    trainer.own["feedback"]["B"].copy_(own["feedback"]["B"])
     rows = [trainer.update() for _ in LOSSES]
     np.testing.assert_allclose([row["loss"] for row in rows], LOSSES, rtol=RTOL)
-    assert torch.equal(trainer.theta["fixed_B"], theta["fixed_B"]), "fixed feedback moved"
+    assert torch.equal(trainer.own["feedback"]["B"], own["feedback"]["B"]), "fixed feedback moved"
     spikes = np.mean([row["rate"] for row in rows])
     assert 1 < spikes < 200, "rate in Hz"
 
@@ -102,21 +102,21 @@ def test_the_five_losses_through_the_trainer(schedule):
         lambda n, r, t, b: descend(n, r, t, b, replace(REGULARISER, strength=150.0)),
         lambda n, r, t, b: descend(n, bp.rule("eprop"), {}, b),
         lambda n, r, t, b: descend(n, bp.rule("tbptt", steps=1000), {}, b),
-        lambda n, r, t, b: descend(n, r, {"fixed_B": -t["fixed_B"]}, b),
+        lambda n, r, t, b: descend(n, r, {"feedback": Own(fixed={"B": -t["feedback"]["B"]})}, b),
     ],
     ids=("no regulariser", "half the regulariser", "symmetric feedback", "bptt", "feedback of the other sign"),
 )
 def test_the_losses_would_tell(mistake):
     """The second and third loss already part with anything else."""
-    network, batch, theta = published()
-    losses = [loss for loss, _ in zip(mistake(network, rule(), theta, batch), range(3), strict=False)]
+    network, batch, own = published()
+    losses = [loss for loss, _ in zip(mistake(network, rule(), own, batch), range(3), strict=False)]
     np.testing.assert_allclose(losses[0], LOSSES[0], rtol=RTOL)
     assert max(abs(a / b - 1) for a, b in zip(losses[1:], LOSSES[1:3], strict=True)) > 10 * RTOL
 
 
 def test_a_trace_by_trace_program_in_numpy():
     """The first gradient, by the equations of the paper with the published recursion: ε filtered pre, e = ψ ε, ē filtered e."""
-    network, batch, theta = published()
+    network, batch, own = published()
     drawn = draw()
     x, target = drawn["input"].astype(float), drawn["target"].astype(float)
     W_in, W_rec, W_out, B = (drawn[n].astype(float) for n in ("W_in", "W_rec", "W_out", "B"))
@@ -146,7 +146,7 @@ def test_a_trace_by_trace_program_in_numpy():
     short = Batch(batch.inputs[:T], batch.targets[:T], batch.weight[:T])
     assert 0.001 < spikes.mean() / T < 0.3 and spikes.min() < spikes.max()
     for schedule in (rule(schedule="online"), rule()):
-        mine = sequence(network, schedule, theta, short, squared, REGULARISER).gradients
+        mine = sequence(network, schedule, own, short, squared, REGULARISER).gradients
         expected = {"W_in": torch.tensor(g[:100].T), "W_rec": torch.tensor(g[100:].T)}
         same({n: mine[n] for n in expected}, expected)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from influence_helpers import carried, followed, made, met, rule_of, some_kernel
-from rule_helpers import TIGHT, Case, case, off, paragraph, same
+from rule_helpers import TIGHT, Case, case, off, owned, paragraph, same, side_by_side
 from torch import Tensor
 
 import bioplaus as bp
@@ -20,12 +20,15 @@ from bioplaus import Trainer, Training, ms
 from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
 from bioplaus.eligibility import RTRL, History, Hops, KeRNL, SnAp
 from bioplaus.errors import RuleError
+from bioplaus.learning.regulariser import RateRegulariser
+from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.own import Own, Owns, learned, mapped
+from bioplaus.own import tensors as every
 from bioplaus.rules import ELIGIBILITIES, SIGNALS, TABLE, Rule, sliding_bptt
-from bioplaus.schedule import Online, Outcome, RateRegulariser, Window, sequence
+from bioplaus.schedule import Online, Window
 from bioplaus.signal import BPTT, Instant
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, Task, cross_entropy, squared
-from bioplaus.train import own_tensors
 
 #: rules whose window says what they compute, not only how: where credit is cut, or injected
 CUT = ("bptt", "tbptt", "dni")
@@ -44,17 +47,17 @@ def accepts(rule: Rule, network: Network) -> bool:
     return True
 
 
-def own(rule: Rule, c: Case) -> dict[str, Tensor]:
+def own(rule: Rule, c: Case) -> Owns:
     """A rule's own tensors, all of them random: what starts at zero or one hides mistakes."""
-    theta = own_tensors(rule, c.network, c.batch, 0)
+    begun = rule.begin(c.network, c.batch, 0)
     if isinstance(rule.eligibility, KeRNL):
-        return theta | some_kernel(c, rule.eligibility)
+        return begun | owned(some_kernel(c, rule.eligibility))
     generator = stream(0, "own")
-    return {n: v + 0.1 * torch.randn(v.shape, generator=generator, dtype=v.dtype) for n, v in theta.items()}
+    return mapped(lambda v: v + 0.1 * torch.randn(v.shape, generator=generator, dtype=v.dtype), begun)
 
 
 def everything(outcome: Outcome) -> dict[str, Tensor]:
-    """The circuit's gradients and those of the rule's own tensors, which may have the same names."""
+    """The circuit's gradients and those of the rule's own tensors, by path."""
     return outcome.gradients | {f"own {n}": g for n, g in outcome.own.items()}
 
 
@@ -75,14 +78,14 @@ def test_a_schedule_changes_nothing(label, name, monkeypatch):
         outcome = sequence(
             c.network, replace(rule, schedule=schedule), theta, c.batch, squared, generator=stream(3, "noise")
         )
-        assert set(outcome.own) <= set(theta)
+        assert set(outcome.own) == set(learned(theta))
         return everything(outcome)
 
     whole = found(Window())
     for schedule in (Online(), Window(7)):
         same(found(schedule), whole)
-    monkeypatch.setattr("bioplaus.schedule.STRETCH", 4)
-    monkeypatch.setattr("bioplaus.schedule.BLOCK", 3)
+    monkeypatch.setattr("bioplaus.learning.pace.STRETCH", 4)
+    monkeypatch.setattr("bioplaus.learning.pace.BLOCK", 3)
     for schedule in (Online(), Window(9), Window()):
         same(found(schedule), whole)
 
@@ -211,7 +214,7 @@ def test_single_precision_is_as_good_as_it_can_be(label):
         batch = Batch(*(x.float() for x in (c.batch.inputs, c.batch.targets, c.batch.weight)))
         double = sequence(c.network, rule, theta, c.batch, squared, generator=stream(3, "noise")).gradients
         single = sequence(
-            network, rule, {n: v.float() for n, v in theta.items()}, batch, squared, generator=stream(3, "noise")
+            network, rule, mapped(Tensor.float, theta), batch, squared, generator=stream(3, "noise")
         ).gradients
         assert all(g.dtype == torch.float32 for g in single.values())
         same({n: g.double() for n, g in single.items()}, double, 1e-3)
@@ -268,7 +271,8 @@ def test_a_rule_without_a_causal_signal_waits_for_its_window():
                 Rule(past(), BPTT(), Online())
 
 
-def test_a_weight_that_is_called_like_a_rules_own_tensor():
+def test_a_weight_may_be_called_like_a_rules_own_tensor():
+    """Both gradients come back, each under its own name: that of a weight, and that of a part by path."""
     circuit = Circuit(
         populations={"a": Population(bp.model("elman"), 3, {})},
         inputs=2,
@@ -278,10 +282,34 @@ def test_a_weight_that_is_called_like_a_rules_own_tensor():
             Projection(name="kernel", source="a", target="a"),
         ),
     )
-    with pytest.raises(RuleError, match="'kernel'.*otherwise") as error:
-        bp.rule("kernl").refuse(circuit.build())
-    paragraph(error)
-    bp.rule("rtrl").refuse(circuit.build())
+    network = circuit.build(dtype=torch.float64)
+    x, y = torch.rand(8, 2, 2, dtype=torch.float64), torch.ones(8, 2, 1, dtype=torch.float64)
+    batch, rule = Batch(x, y, torch.ones(8, 2, dtype=torch.float64)), bp.rule("kernl")
+    rule.refuse(network)
+    begun = rule.begin(network, batch, 0)
+    found = sequence(network, rule, begun, batch, squared)
+    assert found.gradients["kernel"].shape == network.weights["kernel"].shape
+    assert {path: g.shape for path, g in found.own.items()} == {p: v.shape for p, v in learned(begun).items()}
+    assert set(found.own) == {"kernel.weights", "kernel.decay"} and all(bool(g.any()) for g in found.own.values())
+    plain = replace(circuit, projections=(circuit.projections[0], replace(circuit.projections[1], name="W"))).build(
+        dtype=torch.float64
+    )
+    plain.load({{"kernel": "W"}.get(n, n): w for n, w in network.weights.items()})
+    same({"W": found.gradients["kernel"]}, {"W": sequence(plain, rule, begun, batch, squared).gradients["W"]}, 0.0)
+
+
+@pytest.mark.parametrize("label", TABLE)
+def test_references_find_every_tensor_by_its_name_of_before(label):
+    """What they have side by side goes back to its part, learned or fixed: the same tensors."""
+    for rule in (bp.rule(label), *(make() for name, make in MORE.items() if name.startswith(f"{label}, "))):
+        begun = rule.begin(small("leaky_rate").build(), Plain().batch(stream(0, "names"), 2), 0)
+        again = owned(side_by_side(begun))
+        assert set(again) == set(begun)
+        for part, own in begun.items():
+            assert isinstance(again[part], Own)
+            for kind in ("learned", "fixed"):
+                mine, its = getattr(again[part], kind), getattr(own, kind)
+                assert set(mine) == set(its) and all(mine[n] is its[n] for n in its), (part, kind)
 
 
 # -- seeds and checkpoints ----------------------------------------------------------------------------------------------------
@@ -354,13 +382,18 @@ def test_three_updates_a_checkpoint_and_three_more_are_six(label, apply):
     broken.update()  # what happens after saving must not reach into the file
     resumed = trainer(label, apply, 99, leaky)  # everything that differs comes from the checkpoint
     resumed.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
-    if "fixed_B" in resumed.theta:
-        assert torch.equal(resumed.theta["fixed_B"], straight.theta["fixed_B"])
+    for part, its in straight.own.items():
+        for n, v in its.fixed.items():
+            if part != "copy":  # taken anew now and then
+                assert torch.equal(resumed.own[part].fixed[n], v), (part, n)
     chance = (
         straight.rule.past.random or straight.rule.future.random
     )  # what is measured on the way draws from the seed, not the stream
     rows_agree([resumed.update() for _ in range(3)], rows[3:], ("alignment",) if chance else ())
-    for mine, theirs in ((straight.network.weights, resumed.network.weights), (straight.theta, resumed.theta)):
+    for mine, theirs in (
+        (straight.network.weights, resumed.network.weights),
+        (every(straight.own), every(resumed.own)),
+    ):
         assert set(mine) == set(theirs) and all(torch.equal(mine[n], theirs[n]) for n in mine)
     assert any(not torch.equal(w, broken.network.weights[n]) for n, w in straight.network.weights.items()), (
         "nothing is learned"
@@ -393,7 +426,7 @@ def test_two_runs_of_one_seed_are_one_run(label):
         one = trainer(label, "sequence", seed, leaky=True)
         for _ in range(2):
             one.update()
-        return one.network.weights | one.theta
+        return one.network.weights | every(one.own)
 
     a, b, other = run(1), run(1), run(2)
     assert all(torch.equal(a[n], b[n]) for n in a) and any(not torch.equal(a[n], other[n]) for n in a)
@@ -432,7 +465,10 @@ def watched(rule: Rule, c: Case, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     kept: dict[str, int] = {}
     theta = own(rule, c)
-    given = {t.untyped_storage().data_ptr() for t in (c.batch.inputs, c.batch.targets, c.batch.weight, *theta.values())}
+    given = {
+        t.untyped_storage().data_ptr()
+        for t in (c.batch.inputs, c.batch.targets, c.batch.weight, *every(theta).values())
+    }
 
     def watch(owner: Any, name: str, which: int) -> None:
         real = getattr(type(owner), name)
@@ -511,12 +547,12 @@ def test_adaptive_feedback_becomes_symmetric(label):
     circuit = bp.circuit("recurrent", cell=bp.model("leaky_rate"), inputs=4, units=6, outputs=2, output_bias=False)
     rule = bp.rule(label, feedback="adaptive", decay=0.04)
     one = Trainer(circuit, Steady(), rule, Training(batch=4, lr=0.02, dtype="float64"), seed=3)
-    C, B = one.network.weights["W_out"], one.theta["B"]
+    C, B = one.network.weights["W_out"], one.own["feedback"]["B"]
     batch = one.task.batch(stream(0, "test"), 4).to(dtype=torch.float64)
 
     def apart() -> tuple[float, float]:
         cosine = float(torch.nn.functional.cosine_similarity(C.flatten(), B.flatten(), dim=0))
-        mine = sequence(one.network, rule, one.theta, batch, squared).gradients
+        mine = sequence(one.network, rule, one.own, batch, squared).gradients
         symmetric = sequence(one.network, bp.rule(label), {}, batch, squared).gradients
         names = [n for n in mine if n not in ("W_out", "b_out")]
         return float(torch.rad2deg(torch.acos(torch.tensor(min(cosine, 1.0))))), off(

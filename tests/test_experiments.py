@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import torch
 import bioplaus as bp
 from bioplaus import content
 from bioplaus.errors import RuleError
+from bioplaus.own import Own
 from bioplaus.runs import Run, run_experiment
 from bioplaus.runs.loop import execute
 from bioplaus.runs.timing import cpu_seconds
@@ -195,13 +197,17 @@ def test_an_affine_predictor_can_be_perfect_through_orthogonal_weights():
     network = arm.circuit.build(seed=0, dtype=torch.float64)
     batch = next(iter(arm.task.test_batches(1))).to(dtype=torch.float64)
     theta = {"A": torch.eye(30, dtype=torch.float64), "b": torch.zeros(30, dtype=torch.float64)}
-    h, v = predicted_and_true(network, arm.rule, theta, batch, arm.task.loss)  # what says the state itself
+    h, v = predicted_and_true(
+        network, arm.rule.signal, {"predictor": Own(theta)}, batch, arm.task.loss
+    )  # what says the state itself
     assert h.shape == (59, 1, 30)
     values, V = torch.linalg.eig(network.weights["W_rec"])
     torch.testing.assert_close(values.abs(), torch.ones(30, dtype=torch.float64), rtol=1e-10, atol=0)
     first = [torch.linalg.solve(V, each[0, 0].to(V.dtype)) for each in (h, v)]
     A = (V @ torch.diag(first[1] / first[0]) @ torch.linalg.inv(V)).real
-    g, _ = predicted_and_true(network, arm.rule, {"A": A, "b": theta["b"]}, batch, arm.task.loss)
+    g, _ = predicted_and_true(
+        network, arm.rule.signal, {"predictor": Own({"A": A, "b": theta["b"]})}, batch, arm.task.loss
+    )
     torch.testing.assert_close(g, v, rtol=0, atol=1e-8 * float(v.abs().max()))
 
 
@@ -215,8 +221,8 @@ def test_released_code_is_sane(reduced):
     arm, (run,) = experiment.arms["fixed λ=1 released"], results["fixed λ=1 released"]
     batch = next(iter(arm.task.test_batches(1)))
     rules = {name: experiment.arms[f"fixed λ=1{name}"].rule for name in ("", " released")}
-    asked_for = {name: asked(run.network, rule, batch, arm.task.loss) for name, rule in rules.items()}
-    _, true = predicted_and_true(run.network, arm.rule, run.own, batch, arm.task.loss)
+    asked_for = {name: asked(run.network, rule.signal, batch, arm.task.loss) for name, rule in rules.items()}
+    _, true = predicted_and_true(run.network, arm.rule.signal, run.own, batch, arm.task.loss)
     torch.testing.assert_close(asked_for[""], true, rtol=1e-4, atol=1e-6 * float(true.abs().max()))
     units = true.shape[-1] // 2  # the cell's half, one step before the loss
     torch.testing.assert_close(asked_for[" released"][-1, :, :units], 2 * true[-1, :, :units], rtol=1e-4, atol=0)
@@ -339,9 +345,10 @@ def test_what_is_asked_is_known_for_the_exact_trace_only():
     experiment, _ = make("released_code", REDUCED["released_code"])
     arm = experiment.arms["fixed λ=1"]
     network, batch = arm.circuit.build(0), arm.task.batch(bp.stream(0, "task"), 3)
-    assert asked(network, arm.rule, batch, arm.task.loss).shape == (9, 3, 60)
+    assert asked(network, arm.rule.signal, batch, arm.task.loss).shape == (9, 3, 60)
+    local: Any = bp.rule("bp_lambda", trace="local").signal
     with pytest.raises(RuleError, match="trace='exact'"):
-        asked(network, bp.rule("bp_lambda", trace="local"), batch, arm.task.loss)
+        asked(network, local, batch, arm.task.loss)
 
 
 ONLY = {

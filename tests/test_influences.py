@@ -32,7 +32,7 @@ from influence_helpers import (
     u_rows,
     undelayed,
 )
-from rule_helpers import SMOOTH, TIGHT, Case, case, dale, living, off, same, two_populations
+from rule_helpers import SMOOTH, TIGHT, Case, case, dale, living, off, same, side_by_side, two_populations
 from torch import Tensor
 
 import bioplaus as bp
@@ -44,8 +44,9 @@ from bioplaus.circuit.trajectory import Stretch
 from bioplaus.eligibility import MDGL, RFLO, History, Hops, Immediate, KeRNL, SnAp
 from bioplaus.eligibility.influence import Space
 from bioplaus.errors import RuleError
+from bioplaus.learning.regulariser import RateRegulariser
 from bioplaus.rules import Rule, sliding_bptt
-from bioplaus.schedule import Online, RateRegulariser
+from bioplaus.schedule import Online
 from bioplaus.schedule import Window as Windows
 from bioplaus.signal import Instant, Oracle
 from bioplaus.streams import stream
@@ -272,8 +273,8 @@ def test_mdgl_is_autograd_of_one_crossing(name, types):
 def test_mdgl_over_stretches_of_a_window(monkeypatch):
     c = made("Dale, leaky")
     expected = one_crossing(c)
-    monkeypatch.setattr("bioplaus.schedule.STRETCH", 4)
-    monkeypatch.setattr("bioplaus.schedule.BLOCK", 3)
+    monkeypatch.setattr("bioplaus.learning.pace.STRETCH", 4)
+    monkeypatch.setattr("bioplaus.learning.pace.BLOCK", 3)
     for schedule in (Online(), Windows(), Windows(9)):
         same(c.gradients(rule_of(MDGL(), schedule)), expected)
 
@@ -377,7 +378,7 @@ PLAIN = ("leaky_rate", "elman", "lif", "alif", "lsnn_lif", "lsnn_alif", "Dale", 
 @pytest.mark.parametrize("name", PLAIN)
 def test_kernl_with_the_leak_and_no_kernel_is_rflo(name):
     c = made(name)
-    theta = KeRNL().parameters(c.network, stream(0, "kernel"))
+    theta = side_by_side(KeRNL().begin(c.network, stream(0, "kernel")))
     same(c.gradients(rule_of(KeRNL()), theta), of_all(c, Rule(RFLO(), Instant(), Online())))
     assert off(c.gradients(rule_of(KeRNL()), theta), c.true) > 1e-3
 
@@ -455,7 +456,7 @@ def test_the_best_kernel_comes_closer_than_rflo(gain):
     c = linear(gain)
     space, steps = moments(c)
     J = space.jacobian(steps[0], steps[1], space.zeros(c.batch.size, space.size, space.size))[0]
-    theta = KeRNL().parameters(c.network, stream(0, "kernel"))
+    theta = side_by_side(KeRNL().begin(c.network, stream(0, "kernel")))
     generator = stream(0, "kicks")
     v = w = torch.zeros(4000, space.size, dtype=torch.float64)
     for _ in range(50):
@@ -484,27 +485,28 @@ def test_a_kernel_that_learns_comes_closer_than_rflo():
         trainer.update()
     c = Case(trainer.network, linear(0.5).batch)
     rflo = distance(c, c.gradients(Rule(RFLO(), Instant(), Online())))
-    learned = distance(c, c.gradients(rule_of(KeRNL()), trainer.theta))
+    learned = distance(c, c.gradients(rule_of(KeRNL()), trainer.own))
     assert 1 - learned[0] < 0.6 * (1 - rflo[0]) and learned[1] < 0.8 * rflo[1], (learned, rflo)
 
 
 def test_decays_stay_between_nothing_and_all():
     network = made("lif").network
-    theta = KeRNL().parameters(network, stream(0, "kernel"))
-    kept = theta["decay"].clone()
-    theta["decay"][:2] = torch.tensor([-0.3, 1.4], dtype=torch.float64)
-    KeRNL().after_update(theta, network)
-    assert theta["decay"][:2].tolist() == [0.0, 1.0] and torch.equal(theta["decay"][2:], kept[2:])
+    own = KeRNL().begin(network, stream(0, "kernel"))
+    decay = own["kernel"]["decay"]
+    kept = decay.clone()
+    decay[:2] = torch.tensor([-0.3, 1.4], dtype=torch.float64)
+    KeRNL().after_update(own, network)
+    assert decay[:2].tolist() == [0.0, 1.0] and torch.equal(decay[2:], kept[2:])
 
 
 @every
 def test_a_kernel_starts_with_every_kick_at_its_own_u(name):
     network = made(name).network
-    theta, rows = KeRNL().parameters(network, stream(0, "kernel")), u_rows(made(name).network)
+    learned, rows = KeRNL().begin(network, stream(0, "kernel"))["kernel"].learned, u_rows(made(name).network)
     one = torch.zeros(len(rows), int(rows.sum()), dtype=torch.float64)
     one[rows.nonzero().flatten(), torch.arange(int(rows.sum()))] = 1.0
-    assert torch.equal(theta["kernel"], torch.cat([one, one]) if network.kappa else one)
-    assert theta["decay"].shape == (int(rows.sum()),)
+    assert torch.equal(learned["weights"], torch.cat([one, one]) if network.kappa else one)
+    assert learned["decay"].shape == (int(rows.sum()),)
 
 
 LEAKS = {
@@ -516,10 +518,11 @@ LEAKS = {
 @pytest.mark.parametrize("model", MODELS)
 def test_a_decay_starts_as_the_leak_where_it_is_one_number(model):
     """1 − exp(−dt/τ); everything where nothing is kept, half where the leak moves."""
-    decay = KeRNL().parameters(made(model).network, stream(0, "kernel"))["decay"].view(-1, 4)
+    decay = KeRNL().begin(made(model).network, stream(0, "kernel"))["kernel"]["decay"].view(-1, 4)
     for found, tau in zip(decay, LEAKS[model], strict=True):
         expected = 0.5 if tau is None else 1 - math.exp(-1 / tau) if tau else 1.0
         torch.testing.assert_close(found, torch.full((4,), expected, dtype=torch.float64), rtol=1e-9, atol=0)
     taus = (30.0, 5.0, 20.0, 10.0, 5.0, 10.0, 20.0, 40.0)
-    each = KeRNL().parameters(made("per neuron, reset differentiated, leaky").network, stream(0, "kernel"))["decay"]
+    network = made("per neuron, reset differentiated, leaky").network
+    each = KeRNL().begin(network, stream(0, "kernel"))["kernel"]["decay"]
     torch.testing.assert_close(each, torch.tensor([1 - math.exp(-1 / tau) for tau in taus], dtype=torch.float64))

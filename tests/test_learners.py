@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +17,10 @@ from bioplaus import Trainer, Training, ms
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Population, Projection, Readout
 from bioplaus.errors import CircuitError, NumericalError, RuleError, RunError, TaskError
-from bioplaus.schedule import sequence
+from bioplaus.learning.sequence import sequence
+from bioplaus.own import tensors
+from bioplaus.rules import Rule
 from bioplaus.tasks import Batch, Task, cross_entropy, squared
-from bioplaus.train import own_tensors
 
 # -- what does not fit ---------------------------------------------------------------------------------------------------
 
@@ -208,7 +210,7 @@ def test_continuing_from_a_checkpoint_is_bit_equal(name, apply, tmp_path):
         assert row | {"seconds": 0} == other | {"seconds": 0}
     for mine, theirs in (
         (straight.network.weights, resumed.network.weights),
-        (straight.theta, resumed.theta),
+        (tensors(straight.own), tensors(resumed.own)),
         (straight.network.masks, resumed.network.masks),
     ):
         assert set(mine) == set(theirs) and all(torch.equal(mine[n], theirs[n]) for n in mine)
@@ -232,6 +234,81 @@ def test_a_state_is_a_copy():
         return a == b
 
     assert equal(state, kept)
+
+
+#: rules, and what stood side by side in a checkpoint before a rule's own tensors stood by part; each with its path now
+BEFORE: dict[str, tuple[Callable[[], Rule], dict[str, str]]] = {
+    "synthetic": (
+        lambda: bp.rule("dni", steps=3, predictor=bp.predictor("mlp", hidden=(5,), train="output"), copy_every=2),
+        {
+            "fixed_A0": "predictor.A0", "fixed_b0": "predictor.b0", "A": "predictor.A", "b": "predictor.b",
+            "fixed_copy_A": "copy.A", "fixed_copy_b": "copy.b", "fixed_count": "copy.count",
+        },
+    ),
+    "every layer, model, auxiliary": (
+        lambda: bp.rule("dni", steps=3, hidden=(5,), copy_every=3, jacobian="learned", auxiliary=0.3),
+        {
+            **{n: f"predictor.{n}" for n in ("A0", "b0", "A", "b")},
+            **{f"fixed_copy_{n}": f"copy.{n}" for n in ("A0", "b0", "A", "b")}, "fixed_count": "copy.count",
+            **{f"model_{n}": f"model.{n}" for n in "JKc"}, "auxiliary_A": "auxiliary.A", "auxiliary_b": "auxiliary.b",
+        },
+    ),
+    "nuclei and feedback": (
+        lambda: bp.rule("bp_lambda", lmbda=0.5, jacobian="random", trace="projected", outputs=3),
+        {"A": "predictor.A", "b": "predictor.b", "fixed_V": "predictor.V", "fixed_back_W_rec": "feedback.W_rec"},
+    ),
+    "adaptive": (lambda: bp.rule("eprop", feedback="adaptive"), {"B": "feedback.B"}),
+    "random": (lambda: bp.rule("eprop", feedback="random"), {"fixed_B": "feedback.B"}),
+    "kernel": (
+        lambda: bp.rule("kernl", feedback="adaptive", restart=5),
+        {"kernel": "kernel.weights", "decay": "kernel.decay", "B": "feedback.B"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_a_checkpoint_of_before_parts_is_continued_bit_for_bit(name, tmp_path):
+    make, paths = BEFORE[name]
+
+    def trainer(seed: int = 4) -> Trainer:
+        return Trainer(small("lstm"), Plain(), make(), Training(batch=3, lr=1e-2), seed=seed)
+
+    straight = trainer()
+    for _ in range(3):
+        straight.update()
+    state, now = straight.state_dict(), tensors(straight.own)
+    assert state["format"] == 2 and set(now) == set(paths.values())
+    for kind in ("learned", "fixed"):
+        found = {f"{part}.{n}" for part, kinds in state["own"].items() for n in kinds[kind]}
+        assert found == {path for n, path in paths.items() if n.startswith("fixed_") == (kind == "fixed")}
+    old = {n: v for n, v in state.items() if n != "format"} | {
+        "own": {n: now[path].clone() for n, path in paths.items()}
+    }
+    torch.save(old, tmp_path / "checkpoint.pt")
+    rows = [straight.update() for _ in range(3)]
+    resumed = trainer(seed=99)
+    resumed.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
+    for path, value in tensors(resumed.own).items():
+        assert torch.equal(value, old["own"][next(n for n in paths if paths[n] == path)]), path
+    assert [resumed.update() | {"seconds": 0} for _ in range(3)] == [row | {"seconds": 0} for row in rows]
+    for mine, theirs in (
+        (straight.network.weights, resumed.network.weights),
+        (tensors(straight.own), tensors(resumed.own)),
+    ):
+        assert set(mine) == set(theirs) and all(torch.equal(mine[n], theirs[n]) for n in mine)
+
+
+def test_a_checkpoint_of_a_later_format_or_of_other_parts_is_refused():
+    trainer = Trainer(small("lstm"), Plain(), bp.rule("bp_lambda"), Training(batch=2))
+    state = trainer.state_dict()
+    with pytest.raises(RunError, match="format 3.*up to 2") as error:
+        trainer.load_state_dict(state | {"format": 3})
+    paragraph(error)
+    for own in ({"A": torch.zeros(3)}, {}, {"A": state["own"]["predictor"]["learned"]["A"]}):
+        before = {n: v.clone() for n, v in tensors(trainer.own).items()}
+        with pytest.raises(RunError, match="another configuration"):
+            trainer.load_state_dict({n: v for n, v in state.items() if n != "format"} | {"own": own})
+        assert all(torch.equal(v, before[n]) for n, v in tensors(trainer.own).items())
 
 
 def test_a_checkpoint_of_something_else_is_refused():
@@ -261,7 +338,7 @@ def test_adaptive_feedback_becomes_the_readout(optimiser):
         bp.rule("eprop", feedback="adaptive", decay=decay),
         Training(batch=4, lr=0.03, optimiser=optimiser),
     )
-    C, B = trainer.network.weights["W_out"], trainer.theta["B"]
+    C, B = trainer.network.weights["W_out"], trainer.own["feedback"].learned["B"]
     gap = (C - B).clone()
     assert float(gap.abs().max()) > 0.1
     for k in range(1, 101):
@@ -270,10 +347,11 @@ def test_adaptive_feedback_becomes_the_readout(optimiser):
             torch.testing.assert_close(C - B, gap * (1 - decay) ** k, rtol=1e-4, atol=2e-6)
     assert float(torch.nn.functional.cosine_similarity(C.flatten(), B.flatten(), dim=0)) > 0.9
     fixed = Trainer(small(), Plain(), bp.rule("eprop", feedback="random"), Training(batch=4))
-    before = fixed.theta["fixed_B"].clone()
+    B = fixed.own["feedback"].fixed["B"]
+    before = B.clone()
     fixed.update()
-    assert torch.equal(fixed.theta["fixed_B"], before)
-    assert not torch.allclose(fixed.theta["fixed_B"], fixed.network.weights["W_out"])
+    assert torch.equal(B, before) and fixed.own["feedback"].fixed["B"] is B
+    assert not torch.allclose(B, fixed.network.weights["W_out"])
 
 
 def test_learning_rates_reach_their_weights_only():
@@ -284,7 +362,8 @@ def test_learning_rates_reach_their_weights_only():
     )
     for rates, moved in expected:
         trainer = Trainer(small("lstm"), Plain(), bp.rule("bp_lambda"), Training(batch=2, **rates))
-        named = dict(trainer.network.weights) | {"A": trainer.theta["A"], "b_of_predictor": trainer.theta["b"]}
+        theta = trainer.own["predictor"]
+        named = dict(trainer.network.weights) | {"A": theta["A"], "b_of_predictor": theta["b"]}
         before = {n: w.clone() for n, w in named.items()}
         trainer.update()
         trainer.update()
@@ -352,10 +431,10 @@ def test_adaptive_feedback_and_readout_shrink_together_at_every_update() -> None
     task = bp.task("target_reaching")
     circuit = bp.circuit("recurrent", cell=bp.model("elman"), inputs=task.inputs, units=6, outputs=2)
     trainer = bp.Trainer(circuit, task, bp.rule("eprop", feedback="adaptive", decay=0.25), bp.Training(lr=0.0, batch=4))
-    readout, feedback = trainer.network.weights["W_out"].clone(), trainer.theta["B"].clone()
+    readout, feedback = trainer.network.weights["W_out"].clone(), trainer.own["feedback"]["B"].clone()
     trainer.update()
     torch.testing.assert_close(trainer.network.weights["W_out"], 0.75 * readout)
-    torch.testing.assert_close(trainer.theta["B"], 0.75 * feedback)
+    torch.testing.assert_close(trainer.own["feedback"]["B"], 0.75 * feedback)
 
 
 def test_a_silent_circuit_is_told() -> None:
@@ -388,7 +467,7 @@ def test_steps_that_ask_nothing_are_not_looked_at(rule, options):
     weight[7], weight[11, 1] = 0.5, 2.0
     blank = y.where(weight.any(-1)[:, None, None], torch.nan)
     chosen = bp.rule(rule, **options)
-    own = own_tensors(chosen, network, Batch(x, y, weight), 0)
+    own = chosen.begin(network, Batch(x, y, weight), 0)
     found, expected = (
         sequence(network, chosen, own, Batch(x, targets, weight), loss)
         for targets, loss in ((blank, Asked()), (y, squared))

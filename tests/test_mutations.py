@@ -71,8 +71,8 @@ from bioplaus.eligibility import (
 )
 from bioplaus.eligibility.influence import Space
 from bioplaus.eligibility.rtrl import Dense
+from bioplaus.learning.sequence import sequence
 from bioplaus.rules import bp_lambda, dni
-from bioplaus.schedule import sequence
 from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Observed, oracle
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.exact import Exact
@@ -150,7 +150,7 @@ def feedback_becomes_the_readout() -> None:
     trainer = Trainer(
         circuit, task, bp.rule("eprop", feedback="adaptive", decay=0.1), Training(batch=2, dtype="float64", lr=0.01)
     )
-    C, B = trainer.network.weights["W_out"], trainer.theta["B"]
+    C, B = trainer.network.weights["W_out"], trainer.own["feedback"]["B"]
     gap = (C - B).clone()
     for _ in range(5):
         trainer.update()
@@ -599,14 +599,14 @@ def random_feedback_is_the_readout(patch: Patch) -> None:
 
 @mistake(feedback_becomes_the_readout)
 def only_the_feedback_decays(patch: Patch) -> None:
-    patch.setattr(Instant, "after_update", lambda self, theta, network: theta["B"].mul_(1 - self.decay))
+    patch.setattr(Instant, "after_update", lambda self, own, network: own["feedback"]["B"].mul_(1 - self.decay))
 
 
 @mistake(lambda: tbptt_is_cut_autograd(case("elman", steps=20)))
 def credit_leaks_over_the_border(patch: Patch) -> None:
     """The next window's credit enters the one before: here, that of its own start again at its end."""
 
-    def credit(self: BPTT, theta: Any, state: Any, observed: Any) -> Any:
+    def credit(self: BPTT, own: Any, state: Any, observed: Any) -> Any:
         first = sweeping.sweep(observed.tangent, observed.direct())
         return sweeping.sweep(observed.tangent, observed.direct(), first.start).a_I, {}, None, {}
 
@@ -656,7 +656,7 @@ def jacobian_transposed_in_the_trace(patch: Patch) -> None:
 
 def changed_observation(patch: Patch, change: Callable[[Any], Any]) -> None:
     real = BPLambda.credit
-    patch.setattr(BPLambda, "credit", lambda self, theta, state, observed: real(self, theta, state, change(observed)))
+    patch.setattr(BPLambda, "credit", lambda self, own, state, observed: real(self, own, state, change(observed)))
 
 
 @mistake(predictor())

@@ -20,7 +20,9 @@ from bioplaus.circuit.tangent import Tangent
 from bioplaus.eligibility import KFRTRL, RKFRTRL, UORO, kf_rtrl, r_kf_rtrl, uoro
 from bioplaus.eligibility.influence import Space
 from bioplaus.eligibility.recursion import Moving
-from bioplaus.schedule import RateRegulariser, Window, sequence
+from bioplaus.learning.regulariser import RateRegulariser
+from bioplaus.learning.sequence import sequence
+from bioplaus.schedule import Window
 from bioplaus.streams import stream
 from bioplaus.tasks import squared
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +14,11 @@ from rule_helpers import (
 )
 
 import bioplaus as bp
-from bioplaus import check, ms
+from bioplaus import check, ms, rules
 from bioplaus.cell import Cell, triangular
 from bioplaus.cost import tensors
 from bioplaus.eligibility import RFLO, RTRL, EProp, Immediate, influence
+from bioplaus.eligibility.recursion import Recursion
 from bioplaus.errors import RuleError
 from bioplaus.rules import TABLE, Rule, bptt
 from bioplaus.schedule import Online, Window
@@ -162,7 +164,7 @@ def test_rflo_needs_a_plain_leak(model):
 def test_a_regulariser_where_nothing_waits_for_the_mean():
     for rule in (bp.rule("dni", steps=3), bp.rule("tbptt", steps=3), bp.rule("bp_lambda", schedule="online")):
         c = case("lif", rate=(0.01, 1.0))
-        theta = rule.signal.parameters(c.network, torch.Generator(), 0)
+        theta = rule.signal.begin(c.network, torch.Generator(), 0)
         with pytest.raises(RuleError, match="rate regulariser"):
             c.gradients(rule, theta)
 
@@ -218,6 +220,52 @@ def test_every_option_given_nonsense_is_refused_or_works():
             bp.rule(name)  # type: ignore[arg-type]
 
 
+SHARED = ("feedback", "gain", "decay", "schedule", "steps")
+#: the options of its own of every rule that is met by this step's error, and those it shares with the others
+OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "sliding_bptt": (("steps",), SHARED[:-1]), "rtrl": ((), SHARED), "hops": (("hops",), SHARED), "snap": (("order",), SHARED),
+    "uoro": ((), SHARED), "kf_rtrl": ((), SHARED), "r_kf_rtrl": ((), SHARED), "kernl": (("restart",), SHARED),
+    "eprop": ((), SHARED), "rflo": ((), SHARED), "mdgl": (("types",), SHARED), "three_factor": ((), ("schedule", "steps")),
+}  # fmt: skip
+DEFAULTS = {"feedback": "symmetric", "gain": 1.0, "decay": 1e-3, "schedule": "", "steps": None}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_rule_shows_its_options_and_their_defaults_arrive(name):
+    """Its own first; a default given by name or by place makes the same rule as one left out."""
+    shown = inspect.signature(TABLE[name]).parameters
+    assert all(each.default is not each.empty for each in shown.values())
+    assert all(each.kind is each.POSITIONAL_OR_KEYWORD for each in shown.values())
+    defaults = {option: each.default for option, each in shown.items()}
+    made = bp.rule(name)
+    assert made == bp.rule(name, **defaults) == TABLE[name](*defaults.values())
+    assert made.name == name and TABLE[name].__name__ == name and inspect.getdoc(TABLE[name])
+    assert inspect.signature(getattr(rules, name)) == inspect.signature(TABLE[name])
+    if name not in OPTIONS:
+        assert name in ("bptt", "tbptt", "dni", "bp_lambda")
+        return
+    mine, shared = OPTIONS[name]
+    assert tuple(shown) == mine + shared
+    expected = DEFAULTS | ({"feedback": "random"} if name == "rflo" else {})
+    assert {option: defaults[option] for option in shared} == {option: expected[option] for option in shared}
+    feedback: Any = "reward" if name == "three_factor" else expected["feedback"]
+    assert made.signal == Instant(feedback, gain=1.0, decay=1e-3)
+    windows = name in ("eprop", "rflo", "mdgl", "three_factor")
+    assert made.schedule == (Window() if windows else Online())
+    for option in mine:
+        its = "steps" if name == "sliding_bptt" else option
+        assert getattr(made.eligibility, its) == defaults[option]
+        other = True if name == "mdgl" else 3
+        assert getattr(bp.rule(name, **{option: other}).eligibility, its) == other
+    given: dict[str, Any] = {"feedback": "adaptive", "gain": 2.0, "decay": 0.25, "schedule": "window", "steps": 4}
+    told = TABLE[name](**{option: given[option] for option in shared})
+    assert told.eligibility == made.eligibility
+    assert told.signal == (made.signal if name == "three_factor" else Instant("adaptive", 2.0, 0.25))
+    assert told.schedule == Window(4 if "steps" in shared else None)
+    with pytest.raises(TypeError):
+        TABLE[name](feedbak="random")
+
+
 def test_steps_alone_mean_windows():
     for name in ("eprop", "rflo", "rtrl", "bp_lambda"):
         assert bp.rule(name, steps=5).schedule == Window(5)
@@ -236,20 +284,20 @@ def test_declarations_are_complete():
 
 
 @pytest.mark.parametrize(
-    "given",
+    ("given", "said"),
     [
-        {"eligibility": "eprop", "signal": Instant()},
-        {"eligibility": EProp, "signal": Instant()},
-        {"eligibility": EProp(), "signal": "instant"},
-        {"eligibility": EProp(), "signal": Instant(), "schedule": "online"},
-        {"eligibility": EProp(), "signal": Instant(), "schedule": 5},
-        {"eligibility": EProp(), "signal": Instant(), "name": 7},
+        ({"eligibility": "eprop", "signal": Instant()}, "and 'eprop' is none"),
+        ({"eligibility": EProp, "signal": Instant()}, "and EProp is a class"),
+        ({"eligibility": EProp(), "signal": "instant"}, "and 'instant' is none"),
+        ({"eligibility": EProp(), "signal": Instant(), "schedule": "online"}, "not 'online'"),
+        ({"eligibility": EProp(), "signal": Instant(), "schedule": 5}, "not 5"),
+        ({"eligibility": EProp(), "signal": Instant(), "name": 7}, "not 7"),
     ],
 )
-def test_what_is_no_half_no_schedule_no_name_is_refused(given):
+def test_what_is_no_half_no_schedule_no_name_is_refused(given, said):
     with pytest.raises(RuleError) as error:
         Rule(**given)
-    assert "not" in str(error.value) and "\n" not in str(error.value)
+    assert said in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_learner_of_wrong_parts_is_refused():
@@ -277,6 +325,7 @@ def test_traces_that_do_not_fit_are_refused_before_anything_runs(name, monkeypat
     circuit = bp.circuit("recurrent", cell=bp.model("elman"), inputs=2, units=20, outputs=2)
     made = bp.rule(name)
     network = circuit.build()
+    assert isinstance(made.eligibility, Recursion)
     needed = 4 * made.eligibility.numbers(influence.Space(network)) * 64
     monkeypatch.setattr(influence.os, "sysconf", lambda what: 1 if what == "SC_PAGE_SIZE" else int(needed / 0.9) + 2)
     bp.Trainer(circuit, task, made, bp.Training(batch=64))

@@ -31,6 +31,8 @@ from bioplaus.cost import tensors
 from bioplaus.declaration import INDICES, LETTERS, Declaration, order
 from bioplaus.eligibility import MDGL, EProp, History, Hops, SnAp
 from bioplaus.errors import RuleError
+from bioplaus.own import Owns, learned
+from bioplaus.own import tensors as every
 from bioplaus.rules import ELIGIBILITIES, SIGNALS, TABLE, Rule
 from bioplaus.schedule import Online
 from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Observed, Oracle
@@ -101,9 +103,9 @@ def test_every_pair_is_in_the_table_and_refused_for_the_right_reason():
                 assert cell.split()[0] in ("exact", "unbiased", "biased"), (name, column, cell)
                 assert past | future == {"inside", "between"} or cell.startswith("biased")
     with pytest.raises(RuleError, match="counted twice"):
-        Rule(ELIGIBILITIES["eprop"](), Oracle("state"), bp.Stretch())
+        Rule(ELIGIBILITIES["eprop"](), Oracle("state"), bp.Window())
     with pytest.raises(RuleError, match="missed"):
-        Rule(ELIGIBILITIES["immediate"](), Oracle("output"), bp.Stretch())
+        Rule(ELIGIBILITIES["immediate"](), Oracle("output"), bp.Window())
 
 
 def test_the_concepts_name_every_half():
@@ -200,8 +202,8 @@ def test_regimes_follow_from_the_two_halves():
         "its feedback weights are the readout's",
         "no neuron drives another (W_rec = 0)",
     ]
-    assert Rule(EProp(), Oracle("output"), bp.Stretch()).exact_when == "always"
-    assert Rule(EProp(), Oracle("output"), bp.Stretch()).facing == "both"
+    assert Rule(EProp(), Oracle("output"), bp.Window()).exact_when == "always"
+    assert Rule(EProp(), Oracle("output"), bp.Window()).facing == "both"
 
 
 @pytest.mark.parametrize("half", HALVES, ids=name_of)
@@ -274,35 +276,37 @@ class Walk:
             return Oracle(half.declaration.credit).credit({}, None, whole)[0]
 
     def past(self, half: Any, seed: int = 1, credit: Any = None) -> tuple[Any, float, dict[str, Tensor]]:
-        """State at the end, work of the last step per sample, and the gradient, given true credit or another."""
+        """State at the end, work of the last step per sample, and all gradients, given true credit or another."""
         with torch.no_grad():
             credit = self.true_credit(half) if credit is None else credit
-            own = half.parameters(self.network, torch.Generator().manual_seed(0))
+            own = half.begin(self.network, torch.Generator().manual_seed(0))
             state = half.init(self.network, BATCH, own, torch.Generator().manual_seed(seed))
             total: dict[str, Tensor] = {}
+            work = Work()
             for t, tangent in enumerate(self.linears()):
                 now = one_step(credit, t)
-                with Work() as work:
+                with (work := Work()):
                     found, state = half.forward(self.network, state, tangent, now)
                 for name, g in found.items():
                     total[name] = total.get(name, torch.zeros(())) + g
+            total |= half.learned(state)
         return state, work.count / BATCH, total
 
-    def future(self, half: Any, seed: int = 1, own: dict[str, Tensor] | None = None) -> tuple[Any, float, Any]:
+    def future(self, half: Any, seed: int = 1, own: Owns | None = None) -> tuple[Any, float, Any]:
         """State before the last step, its work per sample, and what came out of all."""
         with torch.no_grad():
             own = self.own(half) if own is None else own
             state = half.init(self.network, BATCH, torch.Generator().manual_seed(seed))
-            out, before = [], state
+            out, before, work = [], state, Work()
             for t, tangent in enumerate(self.linears()):
                 before, seen = state, Observed(self.network, tangent, self.error[t : t + 1], False)
-                with Work() as work:
+                with (work := Work()):
                     credit, more, state, _ = half.credit(own, state, seen)
                 out += [*tensors(credit), *more.values()]
         return before, work.count / BATCH, out
 
-    def own(self, half: Any) -> dict[str, Tensor]:
-        return half.parameters(self.network, torch.Generator().manual_seed(0), 0)
+    def own(self, half: Any) -> Owns:
+        return half.begin(self.network, torch.Generator().manual_seed(0), 0)
 
 
 def value(text: str, letters: dict[str, Any]) -> float:
@@ -368,7 +372,7 @@ def test_memory_and_time_of_future_halves_are_of_the_declared_order(half):
     for n in (16, 64) if isinstance(half, BPLambda) else (64, 256):
         walk = Walk("elman", n, 4, steps=2)
         own = walk.own(half)
-        letters = walk.letters | {"θ": sum(each.numel() for each in own.values())}
+        letters = walk.letters | {"θ": sum(each.numel() for each in every(own).values())}
         state, work, _ = walk.future(half, own=own)
         carried = sum(each.numel() for each in tensors(state)) / BATCH
         window = Layout(walk.network).size if d.memory.startswith("T·") else 0
@@ -402,9 +406,8 @@ def test_random_halves_draw_and_the_others_do_not(half):
 def test_numerical_halves_learn_something_of_their_own_and_closed_ones_do_not(half):
     walk = Walk("alif", 6, 4)
     generator = torch.Generator().manual_seed(0)
-    own = half.parameters(walk.network, generator) if half in PASTS else walk.own(half)
-    learned = [name for name in own if not name.startswith("fixed_")]
-    assert bool(learned) == (not half.declaration.closed)
+    own = half.begin(walk.network, generator) if half in PASTS else walk.own(half)
+    assert bool(learned(own)) == (not half.declaration.closed)
 
 
 @pytest.mark.parametrize("half", PASTS, ids=name_of)
@@ -417,7 +420,9 @@ def test_local_past_halves_need_no_synapse_of_others_but_for_transport(half):
     for post, pre, by in ((0, 1, 1.0), (1, 2, -1.0), (3, 5, 2.0), (4, 0, -2.0)):
         walk.network.weights[w.spec.name][post, pre] += by
     after = walk.past(half, credit=credit)[2]
-    names = [name for name in before if name not in half.owns]  # what a kernel learns from its twin is another matter
+    names = [
+        name for name in before if name in walk.network.weights
+    ]  # what a kernel learns from its twin is another matter
     moved = any(not torch.allclose(before[name], after[name], rtol=1e-10, atol=1e-12) for name in names)
     assert moved == (not half.declaration.local or half.declaration.transport)
 

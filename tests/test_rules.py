@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from rule_helpers import (
     normal,
     off,
     oracle_pairs_are_bptt,
+    paragraph,
     random_feedback_is_autograd,
     rflo_is_the_leak,
     rtrl_is_bptt,
@@ -28,17 +30,20 @@ from rule_helpers import (
     tbptt_is_cut_autograd,
     two_populations,
 )
+from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import ms
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Population, Projection, Readout
 from bioplaus.circuit.trajectory import roll
-from bioplaus.eligibility import RFLO, EProp
+from bioplaus.eligibility import RFLO, Eligibility, EProp
 from bioplaus.errors import RuleError
+from bioplaus.learning.regulariser import RateRegulariser
+from bioplaus.learning.sequence import sequence
 from bioplaus.rules import Rule, bptt
-from bioplaus.schedule import Online, RateRegulariser, Window, sequence
-from bioplaus.signal import Instant
+from bioplaus.schedule import Online, Window
+from bioplaus.signal import Instant, Signal
 from bioplaus.tasks import Batch, squared
 
 ALL = (*SEVEN, "lsnn_lif", "lsnn_alif")
@@ -316,8 +321,8 @@ def test_where_computations_are_cut_for_speed_changes_nothing(c, monkeypatch):
     """Pieces of a reverse sweep and blocks of an online run, here much shorter than the sequence."""
     c = made(c)
     whole = {s: c.gradients(bp.rule("eprop", schedule=s)) for s in ("online", "window")}
-    monkeypatch.setattr("bioplaus.schedule.STRETCH", 4)
-    monkeypatch.setattr("bioplaus.schedule.BLOCK", 3)
+    monkeypatch.setattr("bioplaus.learning.pace.STRETCH", 4)
+    monkeypatch.setattr("bioplaus.learning.pace.BLOCK", 3)
     for name, g in whole.items():
         same(c.gradients(bp.rule("eprop", schedule=name)), g)
     same(c.gradients(bp.rule("eprop", schedule="window", steps=11)), whole["online"])
@@ -382,3 +387,77 @@ def test_gradient_of_a_batch_by_name():
     assert off(bp.gradient(network, bp.rule("eprop"), batch), reference) > 1e-3
     with pytest.raises(RuleError, match="context=True"):
         bp.gradient(network, bp.rule("bp_lambda", context=True), batch)
+
+
+# -- what is no half -----------------------------------------------------------------------------------------------
+
+
+class Duck:
+    """It has all the methods, and is no Eligibility."""
+
+    declaration = EProp.declaration
+
+    def init(self, *given: Any) -> None: ...
+    def step(self, *given: Any) -> None: ...
+    def gradient(self, *given: Any) -> dict[str, Tensor]:
+        return {}
+
+
+class MutePast(Eligibility):
+    """It says nothing of itself."""
+
+    def step(self, state: Any, tangent: Any) -> Any:
+        return state
+
+    def gradient(self, network: Any, state: Any, tangent: Any, credit: Any) -> dict[str, Tensor]:
+        return {}
+
+
+class MuteFuture(Signal):
+    def credit(self, own: Any, state: Any, observed: Any) -> Any:
+        return observed.direct(), {}, None, {}
+
+
+@pytest.mark.parametrize(
+    ("past", "signal", "words"),
+    [
+        (Duck(), Instant(), ("eligibility", "Duck", "subclass of bioplaus.eligibility.Eligibility")),
+        (EProp(), Duck(), ("signal", "Duck", "subclass of bioplaus.signal.Signal")),
+        ("eprop", Instant(), ("eligibility", "'eprop'", "bp.rule(")),
+        (None, Instant(), ("eligibility", "None")),
+        (EProp, Instant(), ("eligibility", "EProp is a class", "EProp()")),
+        (Duck, Instant(), ("eligibility", "Duck is a class")),
+        (EProp(), Instant, ("signal", "Instant is a class", "Instant()")),
+        (MutePast(), Instant(), ("eligibility", "MutePast has no declaration", "bioplaus.declaration.Declaration")),
+        (EProp(), MuteFuture(), ("signal", "MuteFuture has no declaration", "bioplaus.declaration.Declaration")),
+        (Instant(), EProp(), ("eligibility", "Instant is the other half", "Rule(eligibility, signal)")),
+        (EProp(), RFLO(), ("signal", "RFLO is the other half", "Rule(eligibility, signal)")),
+    ],
+)
+def test_what_is_no_half_is_refused_by_name(past, signal, words):
+    with pytest.raises(RuleError) as error:
+        Rule(past, signal, Window())
+    said = paragraph(error)
+    assert said.startswith(f"The {words[0]} of a rule ") and all(word in said for word in words), said
+
+
+def test_a_half_of_ones_own_needs_the_least_only():
+    """With a declaration, the two above make a rule: what the defaults promise is there."""
+
+    class Past(MutePast):
+        declaration = EProp.declaration
+
+        def gradient(self, network: Any, state: Any, tangent: Any, credit: Any) -> dict[str, Tensor]:
+            return {n: torch.ones_like(w) for n, w in network.weights.items() if n == "W_rec"}
+
+    class Future(MuteFuture):
+        declaration = Instant.declaration
+
+    c = case("elman", steps=6)
+    for schedule in (Online(), Window(), Window(4)):
+        found = c.gradients(Rule(Past(), Future(), schedule))
+        expected = c.network.masks.get("W_rec", 1) * torch.ones_like(c.network.weights["W_rec"])
+        torch.testing.assert_close(found["W_rec"], expected * c.batch.steps / c.batch.size)
+        same({n: found[n] for n in ("W_out", "b_out")}, {n: c.true[n] for n in ("W_out", "b_out")})
+    with pytest.raises(RuleError, match="mean over the whole sequence"):
+        Case(c.network, c.batch, RateRegulariser(0.1, 1.0)).gradients(Rule(Past(), Future(), Online()))

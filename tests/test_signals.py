@@ -10,18 +10,40 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from predictor_helpers import Trajectory, drawn, learned, predicted, trajectory, windows, with_synthetic_gradients
-from rule_helpers import Case, Off, case, living, normal, off, paragraph, same, two_populations
+from predictor_helpers import (
+    Trajectory,
+    drawn,
+    knowing,
+    learned,
+    predicted,
+    trajectory,
+    windows,
+    with_synthetic_gradients,
+)
+from rule_helpers import (
+    Case,
+    Off,
+    case,
+    living,
+    normal,
+    off,
+    paragraph,
+    same,
+    side_by_side,
+    signal_of,
+    two_populations,
+)
 from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
 from bioplaus.check import by_hand
-from bioplaus.check.regimes import knowing
 from bioplaus.eligibility import RTRL, EProp, Immediate
 from bioplaus.errors import RuleError
+from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.own import tensors
 from bioplaus.rules import Rule, dni, eprop, rflo
-from bioplaus.schedule import Online, Outcome, Window, sequence
+from bioplaus.schedule import Online, Window
 from bioplaus.signal import DNI, Instant, reward
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, Task, squared
@@ -60,25 +82,27 @@ def fed_back(c: Case, heard: Callable[[Tensor], Tensor], B: Tensor, stop: str = 
 def test_broadcast_is_the_same_mixture_of_errors_for_all(name):
     c = circuit(name)
     C = c.network.weights["W_out"]
-    theta = eprop("broadcast").signal.parameters(c.network, stream(3, "feedback"), 0)
+    theta = side_by_side(eprop(feedback="broadcast").signal.begin(c.network, stream(3, "feedback"), 0))
     assert {n: v.shape for n, v in theta.items()} == {"fixed_B": (C.shape[0], 1)}
     b = theta["fixed_B"]
     expected = fed_back(c, lambda error: error, b.repeat(1, C.shape[1]))
     for schedule in ALL:
-        same(c.gradients(replace(eprop("broadcast"), schedule=schedule), theta), expected)
+        same(c.gradients(replace(eprop(feedback="broadcast"), schedule=schedule), theta), expected)
     assert off(expected, c.gradients(eprop())) > 1e-2
     if name == "alif":
         leak = fed_back(c, lambda error: error, b.repeat(1, C.shape[1]), stop="all")
-        same(c.gradients(rflo("broadcast"), theta), {n: leak[n] for n in leak})
+        same(c.gradients(rflo(feedback="broadcast"), theta), {n: leak[n] for n in leak})
 
 
 def test_broadcast_weights_are_as_wide_as_random_ones():
     network = bp.circuit("recurrent", cell=bp.model("elman"), inputs=2, units=25, outputs=4000).build()
     for gain in (1.0, 3.0):
-        b = Instant("broadcast", gain).parameters(network, stream(0, "feedback"), 0)["fixed_B"]
+        b = Instant("broadcast", gain).begin(network, stream(0, "feedback"), 0)["feedback"].fixed["B"]
         assert float(b.std()) == pytest.approx(gain / 5, rel=0.05) and abs(float(b.mean())) < 0.02 * gain
-        assert torch.equal(b, Instant("broadcast", gain).parameters(network, stream(0, "feedback"), 0)["fixed_B"])
-    assert not torch.equal(b, Instant("broadcast", 3.0).parameters(network, stream(1, "feedback"), 0)["fixed_B"])
+        assert torch.equal(
+            b, Instant("broadcast", gain).begin(network, stream(0, "feedback"), 0)["feedback"].fixed["B"]
+        )
+    assert not torch.equal(b, Instant("broadcast", 3.0).begin(network, stream(1, "feedback"), 0)["feedback"].fixed["B"])
 
 
 # -- reward ------------------------------------------------------------------------------------------------------------
@@ -96,7 +120,7 @@ def test_reward_is_one_number_times_what_each_neuron_knows(name, monkeypatch):
     xi = normal(c.batch.steps, c.batch.size, len(C), seed=4)
     exploring(monkeypatch, xi)
     expected = fed_back(c, lambda error: xi * torch.einsum("tbk,tbk->tb", xi, error)[..., None], C)
-    same(c.gradients(eprop("reward")), expected)
+    same(c.gradients(eprop(feedback="reward")), expected)
     assert off(expected, c.gradients(eprop())) > 1e-2
 
 
@@ -107,7 +131,7 @@ def test_over_all_signs_the_reward_tells_the_error(name, monkeypatch):
     corners = []
     for corner in product((-1.0, 1.0), repeat=2):
         exploring(monkeypatch, torch.tensor(corner, dtype=torch.float64))
-        corners.append(c.gradients(eprop("reward")))
+        corners.append(c.gradients(eprop(feedback="reward")))
     same({n: sum(g[n] for g in corners) / 4 for n in corners[0]}, fed_back(c, lambda e: e, c.network.weights["W_out"]))  # type: ignore[misc]
     assert off(corners[0], corners[1]) > 1e-2
 
@@ -115,7 +139,7 @@ def test_over_all_signs_the_reward_tells_the_error(name, monkeypatch):
 def test_a_single_output_is_told_exactly():
     options: dict[str, Any] = dict(inputs=4, units=5, tau_out=10 * ms)
     c = living(bp.circuit("recurrent", cell=bp.model("alif"), outputs=1, **options), {"alif": 3.0}, 30, 3)
-    same(c.gradients(eprop("reward")), c.gradients(eprop()))
+    same(c.gradients(eprop(feedback="reward")), c.gradients(eprop()))
 
 
 def replicated(name: str, times: int) -> Case:
@@ -148,7 +172,7 @@ def is_unbiased(c: Case, rule: Rule, expected: dict[str, Tensor], runs: int = 60
 def test_reward_is_unbiased(name, monkeypatch):
     """e-prop's gradient and, with every path kept, the true one; wrong exploration is found out by the same test."""
     c = replicated(name, 400)
-    rule, expected = eprop("reward"), c.gradients(eprop())
+    rule, expected = eprop(feedback="reward"), c.gradients(eprop())
     is_unbiased(c, rule, expected)
     if name == "lstm":
         is_unbiased(replicated(name, 100), Rule(RTRL(), Instant("reward"), Online()), c.true, runs=60)
@@ -187,13 +211,13 @@ class Restless(EProp):
         self.held[:] = [generator]
         return super().init(network, batch, own, generator)
 
-    def forward(self, *args: Any) -> Any:
+    def forward(self, network: Any, state: Any, tangent: Any, credit: Any) -> Any:
         torch.rand(1, generator=self.held[0])
-        return super().forward(*args)
+        return super().forward(network, state, tangent, credit)
 
-    def window(self, *args: Any) -> Any:
+    def window(self, network: Any, state: Any, stretches: Any, last: bool) -> Any:
         torch.rand(1, generator=self.held[0])
-        return super().window(*args)
+        return super().window(network, state, stretches, last)
 
 
 @pytest.mark.parametrize("past", (EProp(), Restless()), ids=("alone", "beside another that draws"))
@@ -214,16 +238,16 @@ def test_the_reward_is_the_same_under_every_schedule(past, monkeypatch):
         )
         return {n: sum(g[n] for g in total) for n in total[0]} if apply else outcome.gradients  # type: ignore[misc]
 
-    seeds = (5,) if isinstance(past, Restless) else (5, None)
-    for seed in seeds:
+    whole: dict[str, Tensor] = {}
+    for seed in (5,) if isinstance(past, Restless) else (5, None):
         whole = gradients(Window(), seed)
         for schedule in (Online(), Window(1), Window(4), Window(7), Window(100)):
             same(gradients(schedule, seed), whole)
         same(gradients(Online(), seed, apply=True), whole)  # step by step, without looking ahead
         same(gradients(Window(3), seed, apply=True), whole)
         with monkeypatch.context() as cut:
-            cut.setattr("bioplaus.schedule.BLOCK", 3)
-            cut.setattr("bioplaus.schedule.STRETCH", 4)
+            cut.setattr("bioplaus.learning.pace.BLOCK", 3)
+            cut.setattr("bioplaus.learning.pace.STRETCH", 4)
             same(gradients(Online(), seed), whole)
             same(gradients(Window(), seed), whole)
         same(gradients(Window(), seed), whole, 0.0)  # and again
@@ -233,7 +257,9 @@ def test_the_reward_is_the_same_under_every_schedule(past, monkeypatch):
 
 def test_each_update_explores_anew_and_measuring_changes_nothing():
     def trainer(**options: Any) -> Trainer:
-        return Trainer(reaching(), bp.task("target_reaching"), eprop("reward"), Training(batch=3, **options), seed=2)
+        return Trainer(
+            reaching(), bp.task("target_reaching"), eprop(feedback="reward"), Training(batch=3, **options), seed=2
+        )
 
     one, other = trainer(), trainer(align_every=1)
     for _ in range(3):
@@ -242,7 +268,8 @@ def test_each_update_explores_anew_and_measuring_changes_nothing():
     assert all(torch.equal(w, other.network.weights[n]) for n, w in one.network.weights.items())
     c, g = circuit("lstm"), stream(0, "noise")
     first, second = (
-        c.of_circuit(sequence(c.network, eprop("reward"), {}, c.batch, squared, generator=g).gradients) for _ in "ab"
+        c.of_circuit(sequence(c.network, eprop(feedback="reward"), {}, c.batch, squared, generator=g).gradients)
+        for _ in "ab"
     )
     assert off(first, second) > 1e-2
 
@@ -270,7 +297,7 @@ def by_autograd(
     c: Case, rule: Rule, theta: dict[str, Tensor], tr: Trajectory
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Gradients of the circuit, and of the signal's own tensors, from the losses as the docstrings state them."""
-    signal, T, B, told = rule.signal, c.batch.steps, c.batch.size, c.batch.context
+    signal, T, B, told = signal_of(rule), c.batch.steps, c.batch.size, c.batch.context
     assert rule.schedule.steps is not None and told is not None
     s, gamma, w, cuts = signal.injection, signal.discount, signal.auxiliary, windows(T, rule.schedule.steps)
     see = (lambda h: torch.cat([h, told], -1)) if signal.context else (lambda h: h)
@@ -329,12 +356,12 @@ PREDICTORS = {
 
 
 def is_by_autograd(c: Case, rule: Rule, tr: Trajectory) -> Outcome:
-    theta = drawn(c, rule, context=3 if rule.signal.context else 0)
+    theta = drawn(c, rule, context=3 if signal_of(rule).context else 0)
     outcome = c.outcome(rule, theta)
     of_circuit, own = by_autograd(c, rule, theta, tr)
     same(outcome.gradients, of_circuit)
-    assert set(outcome.own) == set(own)
-    same(outcome.own, own)
+    assert set(side_by_side(outcome.own)) == set(own)
+    same(side_by_side(outcome.own), own)
     return outcome
 
 
@@ -359,9 +386,9 @@ def test_every_option_matters_where_it_should(options):
     plain = dni(3, PREDICTORS["mlp"], context=context)
     rule = dni(3, PREDICTORS["mlp"], **given)
     theta = drawn(c, rule, context=3 if context else 0)
-    own = set(plain.signal.parameters(c.network, torch.Generator(), 3))
+    own = set(side_by_side(plain.signal.begin(c.network, torch.Generator(), 3)))
     mine, without = c.outcome(rule, theta), c.outcome(plain, theta)
-    assert off({n: mine.own[n] for n in own}, without.own) > 1e-3
+    assert off({n: side_by_side(mine.own)[n] for n in own}, side_by_side(without.own)) > 1e-3
     if "auxiliary" in given:
         assert off(mine.gradients, without.gradients) > 1e-3
     else:
@@ -395,11 +422,11 @@ def test_the_copy_is_taken_when_it_is_due(every, apply):
     class Watched(Trainer):
         def apply(self, gradients: dict[str, Tensor], own: dict[str, Tensor]) -> None:
             super().apply(gradients, own)
-            seen.append({n: v.clone() for n, v in self.theta.items()})
+            seen.append({n: v.clone() for n, v in side_by_side(self.own).items()})
 
     plain = learner(dni(3, hidden=(5,), copy_every=every), apply=apply)
     plain.__class__ = Watched
-    seen.append({n: v.clone() for n, v in plain.theta.items()})
+    seen.append({n: v.clone() for n, v in side_by_side(plain.own).items()})
     for _ in range(5):
         plain.update()
     assert len(seen) == 1 + 5 * (3 if apply == "window" else 1)  # 8 steps in windows of 3
@@ -420,8 +447,9 @@ def test_a_copy_of_every_update_is_no_copy(apply):
         for _ in range(6):
             trainer.update()
     assert all(torch.equal(w, each.network.weights[n]) for n, w in none.network.weights.items())
-    assert all(torch.equal(v, each.theta[n]) for n, v in none.theta.items())
-    assert not all(torch.equal(v, second.theta[n]) for n, v in none.theta.items())
+    alone, first, other = (tensors(trainer.own) for trainer in (none, each, second))
+    assert all(torch.equal(v, first[n]) for n, v in alone.items())
+    assert not all(torch.equal(v, other[n]) for n, v in alone.items())
 
 
 # -- the learned Jacobian ------------------------------------------------------------------------------------------------
@@ -446,10 +474,15 @@ def test_with_the_true_jacobian_the_learned_one_is_exact(tau):
         }
     )
     known, wanted = c.outcome(modelled, theta | true), c.outcome(exact, theta)
-    same({n: known.own[n] for n in wanted.own}, wanted.own)
-    assert all(float(known.own[n].abs().max()) < 1e-12 for n in true) and known.info["model_error"] < 1e-24
+    same({n: side_by_side(known.own)[n] for n in side_by_side(wanted.own)}, side_by_side(wanted.own))
+    assert (
+        all(float(side_by_side(known.own)[n].abs().max()) < 1e-12 for n in true) and known.info["model_error"] < 1e-24
+    )
     other = c.outcome(modelled, theta)
-    assert off({n: other.own[n] for n in wanted.own}, wanted.own) > 1e-2 and other.info["model_error"] > 1e-2
+    assert (
+        off({n: side_by_side(other.own)[n] for n in side_by_side(wanted.own)}, side_by_side(wanted.own)) > 1e-2
+        and other.info["model_error"] > 1e-2
+    )
 
 
 class Noise(Task):
@@ -471,17 +504,17 @@ def test_the_model_learns_the_network():
     trainer = Trainer(cortex, Noise(), dni(5, jacobian="learned"), still)
     errors = [trainer.update()["model_error"] for _ in range(200)]
     assert errors[-1] < 1e-4 * errors[0]
-    for model, weight in (("model_J", "W_rec"), ("model_K", "W_in")):
+    for model, weight in (("J", "W_rec"), ("K", "W_in")):
         W = trainer.network.weights[weight]
-        assert float((trainer.theta[model] - W).abs().max()) < 0.02 * float(W.abs().max()), model
+        assert float((trainer.own["model"][model] - W).abs().max()) < 0.02 * float(W.abs().max()), model
 
 
 # -- running, continuing, refusing -----------------------------------------------------------------------------------------
 
 RULES: dict[str, Callable[[], Rule]] = {
-    "broadcast": lambda: eprop("broadcast"),
-    "reward": lambda: eprop("reward"),
-    "reward online": lambda: rflo("reward", schedule="online"),
+    "broadcast": lambda: eprop(feedback="broadcast"),
+    "reward": lambda: eprop(feedback="reward"),
+    "reward online": lambda: rflo(feedback="reward", schedule="online"),
     "copy": lambda: dni(3, hidden=(5,), copy_every=2),
     "learned": lambda: dni(3, jacobian="learned"),
     "auxiliary": lambda: dni(3, hidden=(5,), auxiliary=0.5),
@@ -509,21 +542,22 @@ def test_a_run_can_be_repeated_and_continued_bit_for_bit(name, apply, tmp_path):
     resumed.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
     assert [resumed.update() | {"seconds": 0} for _ in range(3)] == [row | {"seconds": 0} for row in rows[3:]]
     for one in (again, resumed):
-        assert set(one.theta) == set(straight.theta)
-        assert all(torch.equal(v, one.theta[n]) for n, v in straight.theta.items())
+        mine, theirs = tensors(one.own), tensors(straight.own)
+        assert set(mine) == set(theirs)
+        assert all(torch.equal(v, mine[n]) for n, v in theirs.items())
         assert all(torch.equal(w, one.network.weights[n]) for n, w in straight.network.weights.items())
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: eprop("rewrad"), ("rewrad", "reward")),
-        (lambda: rflo("broadcasted"), ("broadcast",)),
-        (lambda: rflo(3), ("feedback is 3", "broadcast")),  # type: ignore[arg-type]
+        (lambda: eprop(feedback="rewrad"), ("rewrad", "reward")),  # type: ignore[arg-type]
+        (lambda: rflo(feedback="broadcasted"), ("broadcast",)),  # type: ignore[arg-type]
+        (lambda: rflo(feedback=3), ("feedback is 3", "broadcast")),  # type: ignore[arg-type]
         (lambda: dni(3, copy_every=-1), ("copy_every is -1",)),
         (lambda: dni(3, copy_every=2.5), ("copy_every is 2.5", "whole")),  # type: ignore[arg-type]
         (lambda: dni(3, copy_every=True), ("copy_every is True",)),
-        (lambda: dni(3, jacobian="learnt"), ("learnt", "learned", "exact")),
+        (lambda: dni(3, jacobian="learnt"), ("learnt", "learned", "exact")),  # type: ignore[arg-type]
         (lambda: dni(3, jacobian=None), ("jacobian", "None")),  # type: ignore[arg-type]
         (lambda: dni(3, auxiliary=-0.1), ("auxiliary is -0.1",)),
         (lambda: dni(3, auxiliary=float("nan")), ("auxiliary is nan",)),
@@ -547,5 +581,5 @@ def test_what_leaves_the_auxiliary_task_nothing_is_refused():
         Rule(Immediate(), DNI(auxiliary=0.1), schedule).refuse(c.network)
     Rule(Immediate(), DNI(auxiliary=0.0), Window(1)).refuse(c.network)
     with pytest.raises(RuleError, match="last layer") as error:
-        dni(3, knowing(c), auxiliary=0.1).signal.parameters(c.network, torch.Generator(), 0)
+        dni(3, knowing(c), auxiliary=0.1).signal.begin(c.network, torch.Generator(), 0)
     assert "linear" in paragraph(error)

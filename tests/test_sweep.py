@@ -146,7 +146,8 @@ def test_a_run_gives_back_its_network(tmp_path):
     record = bp.simulate(run.network, np.zeros((4, 1, 10)), record=("rate",))
     assert record["output"].shape == (4, 1, 2)
     assert torch.equal(run.network.weights["W_rec"], run.weights["W_rec"])
-    assert set(run.own) == {"A", "b"} and bool(run.own["A"].any()), "the predictor has learned"
+    assert set(run.own) == {"predictor"} and set(run.own["predictor"].learned) == {"A", "b"}
+    assert bool(run.own["predictor"]["A"].any()), "the predictor has learned"
     fresh = run.network.circuit.build(seed=0)
     assert not torch.equal(fresh.weights["W_rec"], run.weights["W_rec"]), "training changed nothing"
     with pytest.raises(RunError, match="Hand the circuit over"):

@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 from predictor_helpers import Trajectory, drawn, jacobian, learned, predicted, trajectory, unpacked
-from rule_helpers import Case, case, normal, same, two_populations
+from rule_helpers import Case, case, normal, owned, same, side_by_side, signal_of, two_populations
 from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import ms
+from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
+from bioplaus.learning.sequence import sequence
+from bioplaus.own import Own
 from bioplaus.rules import Rule, bp_lambda
-from bioplaus.schedule import Online, Window, sequence
+from bioplaus.schedule import Online, Window
 from bioplaus.tasks import Batch, squared
 
 CIRCUITS: dict[str, tuple[str, Any, int]] = {
@@ -118,10 +121,10 @@ def traced(
 
 def everywhere_the_same(c: Case, chosen: Rule, theta: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Under every schedule, and with the credit that the circuit gets from exact traces."""
-    plain = c.gradients(replace(chosen, signal=replace(chosen.signal, **PLAIN)), theta)
+    plain = c.gradients(replace(chosen, signal=replace(signal_of(chosen), **PLAIN)), theta)
     for schedule in SCHEDULES:
         outcome = c.outcome(replace(chosen, schedule=schedule), theta)
-        same({n: outcome.own[n] for n in expected}, expected)
+        same({n: side_by_side(outcome.own)[n] for n in expected}, expected)
         same(outcome.gradients, plain)
 
 
@@ -203,10 +206,13 @@ def standard_errors(name: str, predictor: str, repeats: int = 24, copies: int = 
     theta, b = drawn(c, chosen), c.batch
     many = Batch(*(x[:, :1].repeat(1, copies, *(1,) * (x.dim() - 2)) for x in (b.inputs, b.targets, b.weight)))
     flat = lambda own: torch.cat([own[n].flatten() for n in ("A", "b")])  # noqa: E731
-    exact = flat(sequence(c.network, rule("exact", predictor), theta, many, squared).own)
+    exact = flat(side_by_side(sequence(c.network, rule("exact", predictor), owned(theta), many, squared).own))
     along = torch.cat([exact[None], normal(3, len(exact), seed=3)])
     generator = torch.Generator().manual_seed(1)
-    draws = [flat(sequence(c.network, chosen, theta, many, squared, generator=generator).own) for _ in range(repeats)]
+    draws = [
+        flat(side_by_side(sequence(c.network, chosen, owned(theta), many, squared, generator=generator).own))
+        for _ in range(repeats)
+    ]
     found = torch.stack([along @ (draw - exact) for draw in draws])
     assert bool((found.std(0) > 0).all())
     return float((found.mean(0).abs() / (found.std(0) / repeats**0.5)).max())
@@ -234,16 +240,20 @@ def gates(c: Case) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     return psi, J, q
 
 
-class Clock:
+class Clock(Predictor):
     """A predictor that is silent and hands back what it is asked to learn, step by step."""
 
-    affine = False
+    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
+        return Own()
 
-    def init(self, *given: Any) -> dict[str, Tensor]:
-        return {}
-
-    def predict(self, theta: dict[str, Tensor], h: Tensor) -> Tensor:
+    def predict(self, theta: Own, h: Tensor) -> Tensor:
         return torch.zeros_like(h)
 
-    def gradient(self, theta: dict[str, Tensor], h: Tensor, u: Tensor) -> dict[str, Tensor]:
+    def gradient(self, theta: Own, h: Tensor, u: Tensor) -> dict[str, Tensor]:
         return {"u": u}
+
+    def jacobian(self, theta: Own, h: Tensor) -> dict[str, Tensor]:
+        return {}
+
+    def describe(self) -> dict[str, Any]:
+        return {"predictor": "clock"}

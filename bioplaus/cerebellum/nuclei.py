@@ -8,7 +8,7 @@ is learned, and a trace that lives among the outputs, has p dimensions instead o
 =======  ===========  ========
 symbol   variable     shape
 =======  ===========  ========
-V        ``fixed_V``  (H, p)
+V        ``V``        (H, p), fixed
 a        ``of``       (…, p)
 =======  ===========  ========
 """
@@ -21,12 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bioplaus.cerebellum.predictors import Linear, Predictor, Theta
+from bioplaus.cerebellum.predictors import Linear, Predictor
 from bioplaus.errors import RuleError
+from bioplaus.own import Gradients, Own
 
 
 @dataclass(frozen=True)
-class Nuclei:
+class Nuclei(Predictor):
     """V a(h).
 
     Parameters
@@ -48,7 +49,7 @@ class Nuclei:
         """a, which stands alone where there is no circuit to ask."""
         return self.of or Linear()
 
-    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Theta:
+    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
         if self.outputs > outputs:
             raise RuleError(
                 f"The predictor would speak through {self.outputs} outputs, but the carried state that it predicts for has "
@@ -58,17 +59,17 @@ class Nuclei:
         drawn = torch.randn(outputs, self.outputs, generator=generator, dtype=torch.float64)
         Q, R = torch.linalg.qr(drawn)
         V = Q * torch.where(R.diagonal() < 0, -1.0, 1.0)  # so that no direction is preferred
-        return theta | {"fixed_V": V.to(dtype=dtype, device=device)}
+        return Own(theta.learned, theta.fixed | {"V": V.to(dtype=dtype, device=device)})
 
-    def predict(self, theta: Theta, h: Tensor) -> Tensor:
-        return self.inner.predict(theta, h) @ theta["fixed_V"].T
+    def predict(self, theta: Own, h: Tensor) -> Tensor:
+        return self.inner.predict(theta, h) @ theta["V"].T
 
-    def gradient(self, theta: Theta, h: Tensor, u: Tensor) -> Theta:
-        return self.inner.gradient(theta, h, u @ theta["fixed_V"])
+    def gradient(self, theta: Own, h: Tensor, u: Tensor) -> Gradients:
+        return self.inner.gradient(theta, h, u @ theta["V"])
 
-    def jacobian(self, theta: Theta, h: Tensor) -> Theta:
+    def jacobian(self, theta: Own, h: Tensor) -> Gradients:
         each = self.inner.jacobian(theta, h)
-        return {name: torch.einsum("op,bp...->bo...", theta["fixed_V"], now) for name, now in each.items()}
+        return {name: torch.einsum("op,bp...->bo...", theta["V"], now) for name, now in each.items()}
 
     def describe(self) -> dict[str, Any]:
         return {"predictor": "nuclei", "outputs": self.outputs, "of": self.inner.describe()}

@@ -1,67 +1,79 @@
 """Predictors g(h; θ) behind one interface.
 
-A predictor is a frozen description. Its weights θ are a plain dict, made by ``init`` and changed by an optimiser:
+A predictor is a frozen description. Its weights θ are an `Own`, made by ``init``; an optimiser moves what is learned of them:
 
 * ``init(inputs, outputs, generator, dtype, device)`` → θ
 * ``predict(θ, h)`` → g, (…, outputs)
-* ``gradient(θ, h, u)`` → {name: Σ u·∂g/∂θ} over all leading dimensions of h and u
+* ``gradient(θ, h, u)`` → {name: Σ u·∂g/∂θ} over all leading dimensions of h and u, of what is learned
 * ``jacobian(θ, h)`` → {name: ∂g/∂θ, (batch, outputs, *shape of θ)}, for forward traces
+* ``describe()`` → plain data
 
 and, for what is cheaper if only the last layer learns,
 
 * ``affine`` — whether g = A φ(h) + b where A and b are all that learns, so that ∂g/∂θ does not depend on θ
-* ``features(θ, h)`` → φ(h), what the last layer reads
+* ``features(θ, h)`` → φ(h), what the last layer reads; asked of affine ones alone
 """
 
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.errors import RuleError, unknown
+from bioplaus.own import Gradients, Own
 
-Theta = dict[str, Tensor]
 
-
-class Predictor(Protocol):
+class Predictor(ABC):
     """What every rung of the ladder offers."""
 
-    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Theta: ...
-    def predict(self, theta: Theta, h: Tensor) -> Tensor: ...
-    def gradient(self, theta: Theta, h: Tensor, u: Tensor) -> Theta: ...
-    def jacobian(self, theta: Theta, h: Tensor) -> Theta: ...
+    @property
+    def affine(self) -> bool:
+        return False
+
+    @abstractmethod
+    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own: ...
+    @abstractmethod
+    def predict(self, theta: Own, h: Tensor) -> Tensor: ...
+    @abstractmethod
+    def gradient(self, theta: Own, h: Tensor, u: Tensor) -> Gradients: ...
+    @abstractmethod
+    def jacobian(self, theta: Own, h: Tensor) -> Gradients: ...
+    @abstractmethod
     def describe(self) -> dict[str, Any]: ...
+
+    def features(self, theta: Own, h: Tensor) -> Tensor:
+        raise RuleError(
+            f"{type(self).__name__} says that it is affine and not what its last layer reads: write features(θ, h)."
+        )
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(Predictor):
     """g = h Aᵀ + b, zero-initialised: parallel fibres straight onto the output."""
 
     @property
     def affine(self) -> bool:
         return True
 
-    def features(self, theta: Theta, h: Tensor) -> Tensor:
+    def features(self, theta: Own, h: Tensor) -> Tensor:
         return h
 
-    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Theta:
-        return {
-            "A": torch.zeros(outputs, inputs, dtype=dtype, device=device),
-            "b": torch.zeros(outputs, dtype=dtype, device=device),
-        }
+    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
+        return Own(last_layer(outputs, inputs, dtype, device))
 
-    def predict(self, theta: Theta, h: Tensor) -> Tensor:
+    def predict(self, theta: Own, h: Tensor) -> Tensor:
         return h @ theta["A"].T + theta["b"]
 
-    def gradient(self, theta: Theta, h: Tensor, u: Tensor) -> Theta:
+    def gradient(self, theta: Own, h: Tensor, u: Tensor) -> Gradients:
         return {"A": u.flatten(0, -2).T @ h.flatten(0, -2), "b": u.flatten(0, -2).sum(0)}
 
-    def jacobian(self, theta: Theta, h: Tensor) -> Theta:
+    def jacobian(self, theta: Own, h: Tensor) -> Gradients:
         outputs = theta["b"].shape[0]
         eye = torch.eye(outputs, dtype=h.dtype, device=h.device)
         return {"A": eye[:, :, None] * h[:, None, None, :], "b": eye.expand(h.shape[0], -1, -1)}
@@ -71,7 +83,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class MLP:
+class MLP(Predictor):
     """One or two hidden layers of rectified units, last layer zero-initialised.
 
     Parameters
@@ -98,37 +110,32 @@ class MLP:
         )
         checks.word(RuleError, "train of an mlp predictor", self.train, ("all", "output"))
 
-    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Theta:
-        theta: Theta = {}
+    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
+        layers: dict[str, Tensor] = {}
         sizes = (inputs, *self.hidden)
         for i, (m, n) in enumerate(zip(sizes, self.hidden, strict=False)):
-            prefix = "" if self.train == "all" else "fixed_"
-            theta[f"{prefix}A{i}"] = (torch.randn(n, m, generator=generator, dtype=torch.float64) * (2 / m) ** 0.5).to(
-                dtype=dtype, device=device
-            )
-            theta[f"{prefix}b{i}"] = torch.zeros(n, dtype=dtype, device=device)
-        theta["A"] = torch.zeros(outputs, sizes[-1], dtype=dtype, device=device)
-        theta["b"] = torch.zeros(outputs, dtype=dtype, device=device)
-        return theta
+            A = torch.randn(n, m, generator=generator, dtype=torch.float64) * (2 / m) ** 0.5
+            layers |= {f"A{i}": A.to(dtype=dtype, device=device), f"b{i}": torch.zeros(n, dtype=dtype, device=device)}
+        last = last_layer(outputs, sizes[-1], dtype, device)
+        return Own(layers | last) if self.train == "all" else Own(last, layers)
 
     @property
     def affine(self) -> bool:
         return self.train == "output"
 
-    def features(self, theta: Theta, h: Tensor) -> Tensor:
+    def features(self, theta: Own, h: Tensor) -> Tensor:
         return self._layers(theta, h)[-1]
 
-    def _layers(self, theta: Theta, h: Tensor) -> list[Tensor]:
-        prefix = "" if self.train == "all" else "fixed_"
+    def _layers(self, theta: Own, h: Tensor) -> list[Tensor]:
         values = [h]
         for i in range(len(self.hidden)):
-            values.append(torch.relu(values[-1] @ theta[f"{prefix}A{i}"].T + theta[f"{prefix}b{i}"]))
+            values.append(torch.relu(values[-1] @ theta[f"A{i}"].T + theta[f"b{i}"]))
         return values
 
-    def predict(self, theta: Theta, h: Tensor) -> Tensor:
+    def predict(self, theta: Own, h: Tensor) -> Tensor:
         return self._layers(theta, h)[-1] @ theta["A"].T + theta["b"]
 
-    def gradient(self, theta: Theta, h: Tensor, u: Tensor) -> Theta:
+    def gradient(self, theta: Own, h: Tensor, u: Tensor) -> Gradients:
         values = [v.flatten(0, -2) for v in self._layers(theta, h)]
         u = u.flatten(0, -2)
         out = {"A": u.T @ values[-1], "b": u.sum(0)}
@@ -140,7 +147,7 @@ class MLP:
                 back = back @ theta[f"A{i}"]
         return out
 
-    def jacobian(self, theta: Theta, h: Tensor) -> Theta:
+    def jacobian(self, theta: Own, h: Tensor) -> Gradients:
         values = self._layers(theta, h)
         outputs = theta["b"].shape[0]
         eye = torch.eye(outputs, dtype=h.dtype, device=h.device)
@@ -157,7 +164,13 @@ class MLP:
         return {"predictor": "mlp", **asdict(self)}
 
 
-PREDICTORS: dict[str, Any] = {"linear": Linear, "mlp": MLP}
+def last_layer(outputs: int, features: int, dtype: Any, device: Any) -> dict[str, Tensor]:
+    """A and b, zero: nothing is predicted before anything was learned."""
+    shapes = {"A": (outputs, features), "b": (outputs,)}
+    return {name: torch.zeros(shape, dtype=dtype, device=device) for name, shape in shapes.items()}
+
+
+PREDICTORS: dict[str, type[Predictor]] = {"linear": Linear, "mlp": MLP}
 
 
 def predictor(name: str, **options: Any) -> Predictor:

@@ -22,7 +22,6 @@ from bioplaus.schedule import Window
 from bioplaus.signal import Oracle
 from bioplaus.symbolic.derive import Derived
 from bioplaus.symbolic.functions import direction, magnitude, relu, step
-from bioplaus.train import own_tensors
 
 EXACT, BIASED = 1e-10, 1e-6
 SLOPES = 1e-7  # of finite differences, whose own error is about 1e-10
@@ -118,7 +117,7 @@ def _rule(label: str, model: str, benches: list[Bench]) -> Iterator[Row]:
         if label == "bptt":
             one, more = _bptt(b)
         else:
-            one = difference(b.gradients(made, own_tensors(made, b.network, b.batch, 0)), b.true)
+            one = difference(b.gradients(made, made.begin(b.network, b.batch, 0)), b.true)
             more = dict(REGIMES[label](b)) if label in REGIMES else {}
         error = max(error, one) if made.claim == "exact" else min(error, one)  # the worst case of either claim
         tried |= {words: max(value, tried.get(words, 0.0)) for words, value in more.items()}

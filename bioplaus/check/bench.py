@@ -16,9 +16,11 @@ from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
 from bioplaus.circuit.credit import Credit, at
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
-from bioplaus.rules import bptt
-from bioplaus.schedule import sequence
-from bioplaus.signal import Observed
+from bioplaus.eligibility import Eligibility
+from bioplaus.learning.sequence import sequence
+from bioplaus.own import Owns
+from bioplaus.rules import Rule, bptt
+from bioplaus.signal import Observed, Signal
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, squared
 
@@ -49,9 +51,9 @@ class Bench:
         """BPTT's gradient."""
         return self.gradients(bptt())
 
-    def gradients(self, rule: Any, theta: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def gradients(self, rule: Rule, own: Owns | None = None) -> dict[str, Tensor]:
         """The gradient a rule computes of the circuit's weights."""
-        return sequence(self.network, rule, theta or {}, self.batch, squared).gradients
+        return sequence(self.network, rule, own or {}, self.batch, squared).gradients
 
     def by_hand(self, stop: str = "", cut_every: int | None = None) -> dict[str, Tensor]:
         """Autograd's gradient through the circuit as it is written by hand."""
@@ -78,7 +80,7 @@ class Bench:
             network.weights[w.spec.name].zero_()
         return Bench(network, self.batch, self.written_by_hand)
 
-    def stepwise(self, past: Any, signal: Any) -> dict[str, Tensor]:
+    def stepwise(self, past: Eligibility, signal: Signal) -> dict[str, Tensor]:
         """The gradient of an eligibility that moves forward one step at a time, given credit that its signal found beforehand."""
         with torch.no_grad():
             credit = signal.credit({}, None, self.observed)[0]
@@ -110,7 +112,7 @@ class Bench:
             worst = max(worst, abs(slope - true) / float((self.true[name] * direction).abs().sum()))
         return worst
 
-    def draws(self, rule: Any, true: Gradients, theta: dict[str, Tensor] | None = None, repeats: int = 32) -> float:
+    def draws(self, rule: Rule, true: Gradients, own: Owns | None = None, repeats: int = 32) -> float:
         """How far the mean of many draws of a random rule lies from ``true``, in standard errors of that mean.
 
         The largest along the true direction and three random ones of all weights together, each weight in units of its true gradient.
@@ -123,7 +125,7 @@ class Bench:
         along = torch.cat([target[None], _normal(3, len(target), stream(0, "directions"))])
         found = [
             along
-            @ (flat(sequence(self.network, rule, theta or {}, many, squared, generator=generator).gradients) - target)
+            @ (flat(sequence(self.network, rule, own or {}, many, squared, generator=generator).gradients) - target)
             for _ in range(repeats)
         ]
         off = torch.stack(found)

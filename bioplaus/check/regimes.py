@@ -12,11 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.check.bench import Bench, difference
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.sweep import sweep
 from bioplaus.eligibility import MDGL, RFLO, EProp, Hops, KeRNL
 from bioplaus.errors import RuleError
+from bioplaus.learning.sequence import sequence
+from bioplaus.own import Own, Owns, mapped
 from bioplaus.rules import (
     Rule,
     bp_lambda,
@@ -31,7 +34,7 @@ from bioplaus.rules import (
     tbptt,
     three_factor,
 )
-from bioplaus.schedule import Online, Window, sequence
+from bioplaus.schedule import Online, Window
 from bioplaus.signal import Instant
 from bioplaus.signal.truth import future_credit
 from bioplaus.streams import stream
@@ -44,33 +47,33 @@ STANDARD_ERRORS = "mean of 1024 draws off by so many standard errors:"
 
 
 @dataclass(frozen=True)
-class Knowing:
+class Knowing(Predictor):
     """A predictor that knows: it looks a state up in a recorded trajectory and answers with the true gradient of its future loss."""
 
     states: Tensor  # (time + 1, batch, size)
     truth: Tensor
 
-    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> dict[str, Tensor]:
-        return {}
+    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
+        return Own()
 
-    def predict(self, theta: dict[str, Tensor], h: Tensor) -> Tensor:
+    def predict(self, theta: Own, h: Tensor) -> Tensor:
         many = h if h.dim() == 3 else h[None]
         at = int(
             (self.states - many[0]).abs().flatten(1).amax(1).argmin()
         )  # windows of other lengths round differently
         return self.truth[at : at + len(many)].reshape(h.shape).clone()
 
-    def gradient(self, theta: dict[str, Tensor], h: Tensor, u: Tensor) -> dict[str, Tensor]:
+    def gradient(self, theta: Own, h: Tensor, u: Tensor) -> dict[str, Tensor]:
         return {}
 
-    def jacobian(self, theta: dict[str, Tensor], h: Tensor) -> dict[str, Tensor]:
+    def jacobian(self, theta: Own, h: Tensor) -> dict[str, Tensor]:
         return {}
 
     def describe(self) -> dict[str, Any]:
         return {"predictor": "knowing"}
 
 
-def knowing(bench: Any) -> Knowing:
+def knowing(bench: Bench) -> Knowing:
     """The predictor that knows the futures of a bench's batch."""
     with torch.no_grad():
         layout, tangent = Layout(bench.network), bench.observed.tangent
@@ -79,11 +82,11 @@ def knowing(bench: Any) -> Knowing:
         return Knowing(states, torch.cat([start[None], future_credit(bench.network, tangent, bench.observed)]))
 
 
-def schedules(bench: Bench, rule: Rule, theta: dict[str, Tensor] | None = None) -> Found:
+def schedules(bench: Bench, rule: Rule, own: Owns | None = None) -> Found:
     """Online and in windows: the same gradient, of the circuit and of the signal's own weights."""
     got = []
     for schedule in (Online(), Window(7), Window()):
-        outcome = sequence(bench.network, replace(rule, schedule=schedule), theta or {}, bench.batch, squared)
+        outcome = sequence(bench.network, replace(rule, schedule=schedule), own or {}, bench.batch, squared)
         got.append(outcome.gradients | outcome.own)
     yield "online = windows", max(difference(g, got[-1]) for g in got[:-1])
 
@@ -113,8 +116,7 @@ def of_rflo(bench: Bench) -> Found:
         yield "= eprop", difference(bench.gradients(symmetric), bench.gradients(Rule(EProp(), Instant(), Window())))
     if bench.written_by_hand:
         yield "autograd of the leak", difference(bench.gradients(symmetric), bench.by_hand(stop="all"))
-    theta = rflo().signal.parameters(bench.network, stream(0, "feedback"), 0)
-    yield from schedules(bench, rflo(), theta)
+    yield from schedules(bench, rflo(), rflo().begin(bench.network, bench.batch, 0))
 
 
 def leak_alone(bench: Bench) -> bool:
@@ -153,17 +155,17 @@ def _diagonal(bench: Bench, name: str) -> Tensor:
 
 def of_kernl(bench: Bench) -> Found:
     one = bench.short(1)
-    theta = KeRNL().parameters(bench.network, stream(0, "kernel"))
-    yield "one step", difference(one.gradients(kernl(), theta), one.true)
+    own = KeRNL().begin(bench.network, stream(0, "kernel"))
+    yield "one step", difference(one.gradients(kernl(), own), one.true)
     try:
         rflo().refuse(bench.network)
     except RuleError:
         return
     symmetric = Rule(RFLO(), Instant(), Online())
-    yield "Λ = 1, α the leak, is rflo", difference(bench.gradients(kernl(), theta), bench.gradients(symmetric))
+    yield "Λ = 1, α the leak, is rflo", difference(bench.gradients(kernl(), own), bench.gradients(symmetric))
     if leak_alone(bench):
         alone = bench.unconnected()
-        yield "W_rec = 0, the leak alone", difference(alone.gradients(kernl(), theta), alone.true)
+        yield "W_rec = 0, the leak alone", difference(alone.gradients(kernl(), own), alone.true)
 
 
 def of_mdgl(bench: Bench) -> Found:
@@ -212,11 +214,11 @@ def of_bp_lambda(bench: Bench) -> Found:
     yield from schedules(bench, bp_lambda(0.7, discount=0.9), drawn(bench, bp_lambda()))
 
 
-def drawn(bench: Bench, rule: Rule) -> dict[str, Tensor]:
+def drawn(bench: Bench, rule: Rule) -> Owns:
     """A predictor's weights, drawn at random: zeros would hide most mistakes."""
     generator = stream(0, "predictor")
-    theta = rule.signal.parameters(bench.network, generator, 0)
-    return {n: torch.randn(v.shape, generator=generator, dtype=v.dtype) * 0.1 for n, v in theta.items()}
+    own = rule.signal.begin(bench.network, generator, 0)
+    return mapped(lambda v: torch.randn(v.shape, generator=generator, dtype=v.dtype) * 0.1, own)
 
 
 REGIMES: dict[str, Callable[[Bench], Found]] = {

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,12 +24,13 @@ from bioplaus.align import alone, scatter
 from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
 from bioplaus.errors import RuleError
+from bioplaus.learning.sequence import sequence
+from bioplaus.own import Own, Owns
 from bioplaus.rules import Rule
-from bioplaus.schedule import Window, sequence
+from bioplaus.schedule import Window
 from bioplaus.signal import BPLambda
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch, cross_entropy, squared
-from bioplaus.train import own_tensors
+from bioplaus.tasks import Batch, Loss, cross_entropy, squared
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def trace_quality(
     circuit: Circuit | Network,
     batch: Batch,
     variants: Mapping[str, BPLambda],
-    theta: Mapping[str, Tensor] | None = None,
-    loss: Any = None,
+    own: Owns | None = None,
+    loss: Loss | None = None,
     *,
     draws: int = 64,
     seed: int = 0,
@@ -64,8 +64,8 @@ def trace_quality(
     ----------
     circuit : a circuit (built here with ``seed``, in float64) or a built network.
     variants : signals under names of their own, such as ``{"local": BPLambda(trace="local")}``.
-    theta : weights of the predictor, and of a learned model, by their names (a trainer's ``predictor``); what is not given is as at
-        birth: zero, with learned models of no use yet. Deep nuclei take their part of it, Vᵀ A.
+    own : weights of the predictor, and of a learned model, by part (a trainer's ``own``); what is not given is as at birth: zero,
+        with learned models of no use yet. Deep nuclei take their part of it, Vᵀ A.
     loss : default: squared error for real targets, cross-entropy for integer ones.
     draws : of variants that draw at random, ≥ 2.
 
@@ -86,13 +86,13 @@ def trace_quality(
             )
         rule = Rule(Immediate(), replace(variant, gives="state"), Window(), name)
         rule.refuse(network)
-        own = _taken(own_tensors(rule, network, batch, seed), theta or {})
+        start = _taken(rule.begin(network, batch, seed), own or {})
         exact = replace(
             variant, trace="exact", outputs=None, horizon=None, jacobian="exact", gives="state", published=False
         )
-        true = _update(network, replace(rule, signal=exact), own, batch, chosen)
+        true = _update(network, replace(rule, signal=exact), start, batch, chosen)
         generators = [stream(seed, f"draw {d}") for d in range(draws if rule.future.random else 1)]
-        found = torch.stack([_update(network, rule, own, batch, chosen, g) for g in generators])
+        found = torch.stack([_update(network, rule, start, batch, chosen, g) for g in generators])
         square, deviation = scatter(found, true) if len(found) > 1 else alone(found[0], true, False)
         out[name] = Quality(float(square.clamp_min(0).sqrt()), float(deviation), float(square))
     return out
@@ -101,22 +101,22 @@ def trace_quality(
 def _update(
     network: Network,
     rule: Rule,
-    own: dict[str, Tensor],
+    own: Owns,
     batch: Batch,
-    loss: Any,
+    loss: Loss,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """The gradient of the predictor's weights, one vector."""
     found = sequence(network, rule, own, batch, loss, generator=generator).own
-    return torch.cat([found[n].flatten().double() for n in sorted(found) if not n.startswith("model_")])
+    return torch.cat([found[n].flatten().double() for n in sorted(found) if not n.startswith("model.")])
 
 
-def _taken(own: dict[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _taken(own: Owns, given: Owns) -> Owns:
     """What a signal starts from, with the values that are given."""
-    out = dict(own)
-    for name, value in given.items():
-        if name in own and not name.startswith("fixed_"):
-            value = value.to(own[name])
-            fits = value.shape == own[name].shape
-            out[name] = value if fits else own["fixed_V"].T @ value
-    return out
+    return {part: _with(mine, given[part]) if part in given else mine for part, mine in own.items()}
+
+
+def _with(mine: Own, given: Own) -> Own:
+    values = {name: value.to(mine[name]) for name, value in given.learned.items() if name in mine.learned}
+    fits = {name: value.shape == mine[name].shape for name, value in values.items()}
+    return mine.replaced({name: value if fits[name] else mine["V"].T @ value for name, value in values.items()})

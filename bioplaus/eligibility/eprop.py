@@ -35,10 +35,11 @@ from bioplaus.circuit.transpose import Partials
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.base import Eligibility
 from bioplaus.eligibility.traces import Piece, Trace, Traces, advance, coefficients, plan
+from bioplaus.own import Owns
 
 
 @dataclass(frozen=True)
-class EProp(Eligibility):
+class EProp(Eligibility[Credit]):
     """ε ← Dε + M, e = ψε: paths inside the neuron. Needs credit for the output."""
 
     declaration: ClassVar[Declaration] = Declaration(
@@ -46,8 +47,8 @@ class EProp(Eligibility):
         keeps="paths inside the neuron", reference="doi:10.1038/s41467-020-17236-y", tensor="ε[jm]",
     )  # fmt: skip
 
-    #: whether a window may come as stretches that keep only what derivatives need
     takes_stretches: ClassVar[bool] = True
+    sums: ClassVar[bool] = True
 
     def partials(self, tangent: Tangent) -> tuple[Partials, ...]:
         """The within-neuron derivatives the trace follows; relatives of e-prop put their own here."""
@@ -60,7 +61,7 @@ class EProp(Eligibility):
         self,
         network: Network,
         batch: int,
-        own: dict[str, Tensor] | None = None,
+        own: Owns | None = None,
         generator: torch.Generator | None = None,
     ) -> Traces:
         x = torch.zeros(1, 1, network.circuit.inputs, dtype=network.dtype, device=network.device)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from bioplaus.circuit.trajectory import Stretch
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.base import Eligibility
 from bioplaus.errors import RuleError
+from bioplaus.own import Owns
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class History(Eligibility):
+class History(Eligibility[Credit]):
     """Paths of at most ``steps`` steps. Needs direct credit.
 
     Parameters
@@ -66,7 +67,7 @@ class History(Eligibility):
         self,
         network: Network,
         batch: int,
-        own: dict[str, Tensor] | None = None,
+        own: Owns | None = None,
         generator: torch.Generator | None = None,
     ) -> Kept:
         return Kept()
@@ -125,12 +126,6 @@ class History(Eligibility):
         window = Stretch(network, steps, x)
         window.uses = uses
         return Tangent(network, window)
-
-    def window(
-        self, network: Network, state: Kept, stretches: Sequence[tuple[Tangent, Any]], last: bool
-    ) -> tuple[dict[str, Tensor], Kept]:
-        ((tangent, credit),) = stretches
-        return self.forward(network, state, tangent, credit)
 
 
 def _earlier(a: Tensor | None) -> Tensor | None:

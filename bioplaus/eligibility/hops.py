@@ -26,9 +26,10 @@ from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.declaration import Declaration
-from bioplaus.eligibility.influence import Moment, Row, Space
+from bioplaus.eligibility.influence import Block, Moment, Space
 from bioplaus.eligibility.rtrl import RTRL, Dense
 from bioplaus.errors import RuleError
+from bioplaus.own import Owns
 from bioplaus.symbolic.torch_source import Entry
 
 
@@ -63,14 +64,14 @@ class Hops(RTRL):
     def numbers(self, space: Space) -> int:
         return super().numbers(space) + self.hops * space.size * space.width
 
-    def start(self, space: Space, batch: int, generator: torch.Generator, own: dict[str, Tensor]) -> Levels:
+    def start(self, space: Space, batch: int, generator: torch.Generator, own: Owns) -> Levels:
         P = space.zeros(batch, space.size, space.width)
         filtered = torch.zeros_like(P) if space.network.kappa else None
         R = space.zeros(batch, space.size, space.size)
         below = [torch.zeros_like(P) for _ in range(self.hops)]
         return Levels(space, generator, P=P, spare=torch.empty_like(P), J=R, filtered=filtered, below=below)
 
-    def advance(self, state: Levels, now: Moment) -> None:
+    def advance(self, state: Levels, now: Moment) -> None:  # type: ignore[override]  # what its own start made
         space, levels = state.space, [*state.below, state.P]
         if state.before is not None:
             D, R = space.within(state.before, now), state.J
@@ -86,7 +87,7 @@ class Hops(RTRL):
         state.seen(state.P, now)
 
 
-def inside(D: Sequence[tuple[Row, Row, Entry]], C: Tensor, out: Tensor) -> Tensor:
+def inside(D: Sequence[tuple[Block, Block, Entry]], C: Tensor, out: Tensor) -> Tensor:
     """D C, into ``out``."""
     out.zero_()
     for to, source, e in D:

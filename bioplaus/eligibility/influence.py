@@ -33,12 +33,12 @@ from bioplaus.errors import RuleError
 from bioplaus.symbolic.torch_source import Entry
 
 
-class Row(NamedTuple):
+class Block(NamedTuple):
     """A block of z: state ``index`` of a population's u, or its output of ``index`` + 1 steps ago."""
 
     kind: str  # "u" or "y"
     population: int
-    index: int
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nothing here asks for
     where: slice
 
 
@@ -54,12 +54,12 @@ class Space:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.rows: list[Row] = []
+        self.rows: list[Block] = []
         at = 0
         for i, p in enumerate(network.populations):
             for kind, count in (("u", len(p.start)), ("y", p.ages - 1)):
                 for j in range(count):
-                    self.rows.append(Row(kind, i, j, slice(at, at + p.size)))
+                    self.rows.append(Block(kind, i, j, slice(at, at + p.size)))
                     at += p.size
         #: number of rows
         self.size = at
@@ -92,7 +92,7 @@ class Space:
         """Number of columns."""
         return self.spans[-1].stop
 
-    def u(self, population: int) -> list[Row]:
+    def u(self, population: int) -> list[Block]:
         """The rows of a population's u."""
         return [r for r in self.rows if r.kind == "u" and r.population == population]
 
@@ -139,9 +139,9 @@ class Space:
 
     # -- J ------------------------------------------------------------------------------------------------------------------
 
-    def within(self, before: Moment, now: Moment) -> list[tuple[Row, Row, Entry]]:
+    def within(self, before: Moment, now: Moment) -> list[tuple[Block, Block, Entry]]:
         """The nonzero blocks of D, each an entry per neuron: (to, from, value)."""
-        out: list[tuple[Row, Row, Entry]] = []
+        out: list[tuple[Block, Block, Entry]] = []
         for to in self.rows:
             last, part = before.parts[to.population], now.parts[to.population]
             for source in self.rows:
@@ -251,7 +251,7 @@ class Space:
 
     # -- M ------------------------------------------------------------------------------------------------------------------
 
-    def immediate(self, now: Moment, population: int) -> list[tuple[Row, int, Entry]]:
+    def immediate(self, now: Moment, population: int) -> list[tuple[Block, int, Entry]]:
         """The nonzero G of a population: (row of u, channel, value per neuron)."""
         G = now.parts[population].G
         return [
@@ -261,7 +261,7 @@ class Space:
             if G[r.index][k] is not None
         ]
 
-    def touched(self, now: Moment, population: int) -> list[Row]:
+    def touched(self, now: Moment, population: int) -> list[Block]:
         """The rows of a population's u on which weights act at once; noise at others would add variance and tell nothing."""
         G = now.parts[population].G
         return [r for r in self.u(population) if any(g is not None for g in G[r.index])]

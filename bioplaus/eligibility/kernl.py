@@ -39,10 +39,11 @@ from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving, Recursion
 from bioplaus.errors import RuleError
+from bioplaus.own import Gradients, Own, Owns, under
 
 
 @dataclass
-class Kernel(Moving):
+class Sensitivity(Moving):
     """Traces, twin, and what it taught so far."""
 
     kernel: Tensor = None  # type: ignore[assignment]
@@ -68,8 +69,6 @@ class KeRNL(Recursion):
     restart : steps after which the twin starts anew.
     """
 
-    owns: ClassVar[tuple[str, ...]] = ("kernel", "decay")
-
     restart: int = 50  # chosen: longer than what small circuits remember, shorter than chaos takes to grow
 
     declaration: ClassVar[Declaration] = Declaration(
@@ -81,7 +80,7 @@ class KeRNL(Recursion):
     def __post_init__(self) -> None:
         object.__setattr__(self, "restart", checks.whole(RuleError, "restart of the rule kernl", self.restart, 1))
 
-    def parameters(self, network: Network, generator: torch.Generator) -> dict[str, Tensor]:
+    def begin(self, network: Network, generator: torch.Generator) -> Owns:
         """Λ = 1 at each neuron's own u, and ȳ; α the leak where it is one number, else ½."""
         space = Space(network)
         places = positions(space)
@@ -93,28 +92,28 @@ class KeRNL(Recursion):
             derived = p.kernel.derived
             for i in range(len(p.start)):
                 decay.append(space.zeros(p.size) + leak(network, p.name, i, derived))
-        return {"kernel": kernel, "decay": torch.cat(decay)}
+        return {"kernel": Own({"weights": kernel, "decay": torch.cat(decay)})}
 
     def numbers(self, space: Space) -> int:
         states = [len(p.start) for p in space.network.populations]
         traces = sum(S * n * k * m for S, (n, k, m) in zip(states, space.columns, strict=True))
         return (2 if space.network.kappa else 1) * (traces + space.size**2)
 
-    def start(self, space: Space, batch: int, generator: torch.Generator, own: dict[str, Tensor]) -> Kernel:
-        own = own if "kernel" in own else self.parameters(space.network, generator)
-        count = own["kernel"].shape[1]
+    def start(self, space: Space, batch: int, generator: torch.Generator, own: Owns) -> Sensitivity:
+        learned = (own if "kernel" in own else self.begin(space.network, generator))["kernel"]
+        count = learned["weights"].shape[1]
         states = [len(p.start) for p in space.network.populations]
         B = [space.zeros(batch, S, *shape) for S, shape in zip(states, space.columns, strict=True)]
-        state = Kernel(
+        state = Sensitivity(
             space,
             generator,
-            kernel=own["kernel"],
-            decay=own["decay"],
+            kernel=learned["weights"],
+            decay=learned["decay"],
             B=B,
             v=space.zeros(batch, space.size),
             w=space.zeros(batch, count),
             omega=space.zeros(batch, count),
-            taught={n: torch.zeros_like(own[n]) for n in ("kernel", "decay")},
+            taught={name: torch.zeros_like(learned[name]) for name in learned},
         )
         if space.network.kappa:
             state.B_bar = [torch.zeros_like(b) for b in B]
@@ -122,7 +121,7 @@ class KeRNL(Recursion):
             state.omega_bar = torch.zeros_like(state.w)
         return state
 
-    def advance(self, state: Kernel, now: Moment) -> None:
+    def advance(self, state: Sensitivity, now: Moment) -> None:
         at = 0
         for p, (B, (n, _, _)) in enumerate(zip(state.B, state.space.columns, strict=True)):
             S = B.shape[1]
@@ -141,7 +140,7 @@ class KeRNL(Recursion):
                 at += S * n
         self.kick(state, now, psi)
 
-    def kick(self, state: Kernel, now: Moment, psi: Tensor | None) -> None:
+    def kick(self, state: Sensitivity, now: Moment, psi: Tensor | None) -> None:
         """One step of the twin, and what it teaches."""
         space = state.space
         if state.age == self.restart:
@@ -165,14 +164,14 @@ class KeRNL(Recursion):
             self.teach(state, slice(space.size, None), state.v_bar, state.w_bar, state.omega_bar)
 
     @staticmethod
-    def teach(state: Kernel, rows: slice, v: Tensor, w: Tensor, omega: Tensor) -> None:
+    def teach(state: Sensitivity, rows: slice, v: Tensor, w: Tensor, omega: Tensor) -> None:
         """The gradient of ½‖v − Λ w‖² at some rows of Λ, and by way of w at α."""
         error = v - w @ state.kernel[rows].T
-        state.taught["kernel"][rows].addmm_(error.T, w, alpha=-1)
+        state.taught["weights"][rows].addmm_(error.T, w, alpha=-1)
         state.taught["decay"].sub_(((error @ state.kernel[rows]) * omega).sum(0))
 
     @staticmethod
-    def kicks(state: Kernel, now: Moment) -> Tensor:
+    def kicks(state: Sensitivity, now: Moment) -> Tensor:
         """ξ at every u on which weights act at once: what others do to z, in units of their own, is never asked for."""
         xi, at = state.normal(*state.w.shape), 0
         for p, population in enumerate(state.space.network.populations):
@@ -182,7 +181,7 @@ class KeRNL(Recursion):
                 at += population.size
         return xi
 
-    def meet(self, state: Kernel, c: Tensor, f: Tensor | None, total: list[Tensor]) -> None:
+    def meet(self, state: Sensitivity, c: Tensor, f: Tensor | None, total: list[Tensor]) -> None:
         size = state.space.size
         meetings = [(c @ state.kernel[:size], state.B)] + (
             [(f @ state.kernel[size:], state.B_bar)] if f is not None else []
@@ -195,18 +194,18 @@ class KeRNL(Recursion):
                 t.add_(torch.einsum("bsn,bsnkm->nkm", mine, B))
                 at += S * n
 
-    def learned(self, state: Kernel) -> dict[str, Tensor]:
-        found = {n: g.clone() for n, g in state.taught.items()}
+    def learned(self, state: Sensitivity) -> Gradients:
+        found = under("kernel", {n: g.clone() for n, g in state.taught.items()})
         for g in state.taught.values():
             g.zero_()
         return found
 
-    def after_update(self, own: dict[str, Tensor], network: Network) -> None:
+    def after_update(self, own: Owns, network: Network) -> None:
         """A trace neither grows nor turns its sign."""
-        own["decay"].clamp_(0.0, 1.0)
+        own["kernel"]["decay"].clamp_(0.0, 1.0)
 
 
-def filtered(state: Kernel, bar: Tensor | None, fresh: Tensor) -> Tensor:
+def filtered(state: Sensitivity, bar: Tensor | None, fresh: Tensor) -> Tensor:
     """κ bar + (1 − κ) fresh: as a leaky readout sees it."""
     assert bar is not None
     return torch.lerp(fresh, bar, state.space.network.kappa)

@@ -27,10 +27,11 @@ from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving, Recursion
 from bioplaus.eligibility.uoro import balance, behind_readout, carried
+from bioplaus.own import Owns
 
 
 @dataclass
-class Kronecker(Moving):
+class Factored(Moving):
     """Factors per population."""
 
     J: Tensor = None  # type: ignore[assignment]
@@ -52,13 +53,13 @@ class KFRTRL(Recursion):
     def numbers(self, space: Space) -> int:
         return space.size * (space.size + (3 if space.network.kappa else 2) * sum(n * k for n, k, _ in space.columns))
 
-    def start(self, space: Space, batch: int, generator: torch.Generator, own: dict[str, Tensor]) -> Kronecker:
+    def start(self, space: Space, batch: int, generator: torch.Generator, own: Owns) -> Factored:
         A = [space.zeros(batch, space.size, n * k) for n, k, _ in space.columns]
         F = [torch.zeros_like(a) if space.network.kappa else None for a in A]
         b = [space.zeros(batch, m) for _, _, m in space.columns]
-        return Kronecker(space, generator, J=space.zeros(batch, space.size, space.size), A=A, F=F, b=b)
+        return Factored(space, generator, J=space.zeros(batch, space.size, space.size), A=A, F=F, b=b)
 
-    def advance(self, state: Kronecker, now: Moment) -> None:
+    def advance(self, state: Factored, now: Moment) -> None:
         space, batch = state.space, len(now.a[0])
         J = space.jacobian(state.before, now, state.J) if state.before is not None else None
         for p, (n, channels, _) in enumerate(space.columns):
@@ -78,7 +79,7 @@ class KFRTRL(Recursion):
             state.b[p] = torch.addcmul(state.b[p] * p1[:, None], a, (s * p2)[:, None])
             state.F[p] = behind_readout(space, now, state.F[p], A, 1 / p1)
 
-    def meet(self, state: Kronecker, c: Tensor, f: Tensor | None, total: list[Tensor]) -> None:
+    def meet(self, state: Factored, c: Tensor, f: Tensor | None, total: list[Tensor]) -> None:
         for t, A, F, b in zip(total, state.A, state.F, state.b, strict=True):
             left = torch.bmm(c.unsqueeze(1), A).squeeze(1)
             if f is not None and F is not None:

@@ -35,6 +35,7 @@ from bioplaus.declaration import Declaration
 from bioplaus.eligibility.eprop import EProp
 from bioplaus.eligibility.traces import Trace, Traces
 from bioplaus.errors import RuleError
+from bioplaus.own import Owns
 
 
 @dataclass
@@ -73,13 +74,13 @@ class MDGL(EProp):
         return f"what a neighbour tells must meet the trace of the step before, and projection '{late.spec.name}' takes {late.source.age + 1} steps"
 
     #: credit that is known at the end only would need to be heard through every step's Gψ: n times the traces
-    summed = None  # type: ignore[assignment]
+    sums: ClassVar[bool] = False
 
     def init(
         self,
         network: Network,
         batch: int,
-        own: dict[str, Tensor] | None = None,
+        own: Owns | None = None,
         generator: torch.Generator | None = None,
     ) -> Hearing:
         return Hearing(super().init(_all_read(network), batch, own, generator).items)

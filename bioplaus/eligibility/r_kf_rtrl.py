@@ -26,6 +26,7 @@ from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving, Recursion
 from bioplaus.eligibility.uoro import balance, behind_readout, carried
+from bioplaus.own import Owns
 
 
 @dataclass
@@ -51,7 +52,7 @@ class RKFRTRL(Recursion):
     def numbers(self, space: Space) -> int:
         return space.size * (space.size + (3 if space.network.kappa else 2) * sum(m for _, _, m in space.columns))
 
-    def start(self, space: Space, batch: int, generator: torch.Generator, own: dict[str, Tensor]) -> Reverse:
+    def start(self, space: Space, batch: int, generator: torch.Generator, own: Owns) -> Reverse:
         A = [space.zeros(batch, n * k) for n, k, _ in space.columns]
         B = [space.zeros(batch, space.size, m) for _, _, m in space.columns]
         F = [torch.zeros_like(b) if space.network.kappa else None for b in B]

@@ -18,6 +18,7 @@ from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.eligibility.base import Eligibility
 from bioplaus.eligibility.influence import Moment, Space, afford
+from bioplaus.own import Owns
 from bioplaus.streams import stream
 
 #: steps for which signs are drawn at once  # chosen: makes the draw a small part of a step
@@ -49,14 +50,14 @@ class Moving:
         return torch.randn(shape, generator=self.generator, dtype=network.dtype).to(network.device)
 
 
-class Recursion(Eligibility):
+class Recursion(Eligibility[Credit]):
     """Base of eligibilities that carry an influence forward, exact or approximate. Direct credit meets it."""
 
     def init(
         self,
         network: Network,
         batch: int,
-        own: dict[str, Tensor] | None = None,
+        own: Owns | None = None,
         generator: torch.Generator | None = None,
     ) -> Any:
         space = Space(network)
@@ -71,7 +72,7 @@ class Recursion(Eligibility):
         space = Space(network)
         afford(type(self).__name__, space, batch, self.numbers(space))
 
-    def start(self, space: Space, batch: int, generator: torch.Generator, own: dict[str, Tensor]) -> Any:
+    def start(self, space: Space, batch: int, generator: torch.Generator, own: Owns) -> Any:
         """The state before the first step."""
         raise NotImplementedError
 
@@ -82,10 +83,6 @@ class Recursion(Eligibility):
     def meet(self, state: Any, c: Tensor, f: Tensor | None, total: list[Tensor]) -> None:
         """Add Σ over the batch of credit for z (batch, size), and for F, times the influence; per population (neurons, channels, m)."""
         raise NotImplementedError
-
-    def learned(self, state: Any) -> dict[str, Tensor]:
-        """Gradients of its own tensors since they were last asked for, Σ over the batch."""
-        return {}
 
     def step(self, state: Any, tangent: Tangent) -> Any:
         for now in state.space.moments(tangent):
@@ -108,13 +105,7 @@ class Recursion(Eligibility):
             self.advance(state, now)
             state.before = now
             self.meet(state, c_t, f_t, total)
-        return space.spread(total) | self.learned(state), state
-
-    def window(
-        self, network: Network, state: Any, stretches: Sequence[tuple[Tangent, Credit]], last: bool
-    ) -> tuple[dict[str, Tensor], Any]:
-        ((tangent, credit),) = stretches
-        return self.forward(network, state, tangent, credit)
+        return space.spread(total), state
 
 
 def _nothing(space: Space) -> list[Tensor]:

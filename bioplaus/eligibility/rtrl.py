@@ -26,6 +26,7 @@ from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving, Recursion
+from bioplaus.own import Owns
 
 
 @dataclass
@@ -59,10 +60,12 @@ class RTRL(Recursion):
         keeps="every path", reference="doi:10.1162/neco.1989.1.2.270", tensor="P[zjm]",
     )  # fmt: skip
 
+    sums: ClassVar[bool] = True
+
     def numbers(self, space: Space) -> int:
         return space.size * ((3 if space.network.kappa else 2) * space.width + space.size)
 
-    def start(self, space: Space, batch: int, generator: torch.Generator, own: dict[str, Tensor]) -> Dense:
+    def start(self, space: Space, batch: int, generator: torch.Generator, own: Owns) -> Dense:
         P = space.zeros(batch, space.size, space.width)
         filtered = torch.zeros_like(P) if space.network.kappa else None
         J = space.zeros(batch, space.size, space.size)

@@ -30,6 +30,7 @@ from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving, Recursion
 from bioplaus.errors import RuleError
+from bioplaus.own import Owns
 
 
 @dataclass
@@ -73,7 +74,7 @@ class SnAp(Recursion):
             total += n * r * (r + (3 if space.network.kappa else 2) * k * m)
         return total
 
-    def start(self, space: Space, batch: int, generator: torch.Generator, own: dict[str, Tensor]) -> Blocks:
+    def start(self, space: Space, batch: int, generator: torch.Generator, own: Owns) -> Blocks:
         reached = reach(space, self.order - 1)
         rows, inputs = [], []
         for p in range(len(space.columns)):

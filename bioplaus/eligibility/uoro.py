@@ -27,6 +27,7 @@ from torch import Tensor
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving, Recursion
+from bioplaus.own import Owns
 
 
 @dataclass
@@ -47,7 +48,7 @@ class UORO(Recursion):
         memory="S·n + K·n·m", time="S·n + K·n·m", keeps="a rank-one estimate of every path", reference="arXiv:1702.05043", tensor="A[z]·B[jm]", random=True,
     )  # fmt: skip
 
-    def start(self, space: Space, batch: int, generator: torch.Generator, own: dict[str, Tensor]) -> RankOne:
+    def start(self, space: Space, batch: int, generator: torch.Generator, own: Owns) -> RankOne:
         A = space.zeros(batch, space.size)
         B = [space.zeros(batch, *shape) for shape in space.columns]
         return RankOne(space, generator, A=A, F=torch.zeros_like(A) if space.network.kappa else None, B=B)

@@ -34,9 +34,9 @@ from bioplaus.runs.sweep import origin_of
 if TYPE_CHECKING:
     from bioplaus.align import Along
     from bioplaus.circuit import Circuit
+    from bioplaus.learning.training import Training
     from bioplaus.rules import Rule
     from bioplaus.tasks import Task
-    from bioplaus.training import Training
 
 SUFFIX = "-align"
 DRAWS = 8  # chosen: the bias of a rule with random numbers to a third of its scatter, at eight times the cost

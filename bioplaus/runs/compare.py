@@ -15,11 +15,11 @@ from bioplaus.runs.tuning import FOLDER, Choice, Tuning, number
 
 if TYPE_CHECKING:
     from bioplaus.circuit import Circuit
+    from bioplaus.learning.training import Training
     from bioplaus.rules import Rule
     from bioplaus.runs.experiment import Experiment, Remarks, Results
     from bioplaus.runs.standings import Standing
     from bioplaus.tasks import Task
-    from bioplaus.training import Training
 
 
 PREFIX = "compare-"
@@ -185,7 +185,7 @@ def _parts(options: Comparison) -> tuple[Circuit, Task, dict[str, Rule]]:
 
 
 def _training(setting: Setting) -> Training:
-    from bioplaus.training import Training
+    from bioplaus.learning.training import Training
 
     return Training(**{name: getattr(setting, name) for name in _TRAINING})
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from bioplaus.circuit import Circuit
     from bioplaus.errors import BioplausError
+    from bioplaus.learning.training import Training
     from bioplaus.rules import Rule
     from bioplaus.runs.run import Run
     from bioplaus.tasks import Task
-    from bioplaus.training import Training
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def execute(
         Asked after every update; once true, the run is saved and interrupted. By default SIGINT and SIGTERM
         do this.
     make_trainer : callable, optional
-        Makes the trainer from (circuit, task, rule, training, seed); `bioplaus.train.Trainer` by default.
+        Makes the trainer from (circuit, task, rule, training, seed); `bioplaus.learning.trainer.Trainer` by default.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def execute(
         report(event("found"))
         return
     if make_trainer is None:
-        from bioplaus.train import Trainer as make_trainer
+        from bioplaus.learning.trainer import Trainer as make_trainer
     with threads_limited(threads), interruptible(stop) as stopped:
         # Made before the folder: what can't be trained leaves nothing behind.
         learner = make_trainer(arm.circuit, arm.task, arm.rule, arm.training, seed)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bioplaus.circuit import Circuit, Network
+    from bioplaus.own import Owns
     from bioplaus.rules import Rule
     from bioplaus.runs.loop import Event
     from bioplaus.tasks import Task
@@ -158,9 +159,11 @@ class Run:
         return dict(self.checkpoint["trainer"]["weights"])
 
     @cached_property
-    def own(self) -> dict[str, torch.Tensor]:
-        """What the rule keeps beside them at the last checkpoint, such as a predictor's weights."""
-        return dict(self.checkpoint["trainer"]["own"])
+    def own(self) -> Owns:
+        """What the rule keeps beside them at the last checkpoint, by part, such as a predictor's weights."""
+        from bioplaus.learning.trainer import own_of
+
+        return own_of(self.checkpoint["trainer"])
 
     @cached_property
     def network(self) -> Network:
@@ -257,7 +260,7 @@ def train(
     progress : callable, optional
         Receives a `bioplaus.runs.loop.Event` at the start, after every update, and at the end.
     **training
-        Fields of `bioplaus.train.Training`: ``updates``, ``batch``, ``lr``, …
+        Fields of `bioplaus.learning.training.Training`: ``updates``, ``batch``, ``lr``, …
 
     Returns
     -------
@@ -278,9 +281,9 @@ def train(
     """
     from dataclasses import fields
 
+    from bioplaus.learning.training import Training
     from bioplaus.runs.experiment import Arm, check_seeds
     from bioplaus.runs.loop import CHECKPOINT_EVERY, execute
-    from bioplaus.training import Training
 
     known = [field.name for field in fields(Training)]
     for name in training:

@@ -110,7 +110,7 @@ def run_experiment(
 
 def _refuse_early(jobs: list[Job]) -> None:
     """Find the arm that can't be trained and the folder that can't be used before the first run begins."""
-    from bioplaus.train import Trainer
+    from bioplaus.learning.trainer import Trainer
 
     tried: set[str] = set()
     for label, arm, seed, place in jobs:

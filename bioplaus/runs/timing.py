@@ -50,7 +50,7 @@ def cpu_seconds(arms: Mapping[str, Arm], rounds: int = 15) -> dict[str, float]:
     rounds : int
         Updates of every arm that are timed.
     """
-    from bioplaus.train import Trainer
+    from bioplaus.learning.trainer import Trainer
 
     with threads_limited(1):
         trainers = {

@@ -39,16 +39,19 @@ from bioplaus import checks
 from bioplaus.cerebellum.nuclei import Nuclei
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.credit import Credit
+from bioplaus.circuit.credit import Currents
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import to_u
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
+from bioplaus.own import Owns, under
 from bioplaus.signal import jacobians, outputs, published, step_model
-from bioplaus.signal.dni import check_predictor, which
+from bioplaus.signal.base import Answer
 from bioplaus.signal.jacobians import JACOBIANS, jacobian
 from bioplaus.signal.observed import Observed
-from bioplaus.signal.traces import TRACES, Replay, View
+from bioplaus.signal.synthetic import SyntheticGradient, check_predictor
+from bioplaus.signal.synthetic import theta as theta_of
+from bioplaus.signal.traces import TRACES, PredictorTrace, Replay, View
 from bioplaus.signal.traces.afford import afford
 
 
@@ -60,7 +63,7 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class BPLambda:
+class BPLambda(SyntheticGradient):
     """Credit for the state: the immediate gradient plus the predicted future.
 
     Parameters
@@ -80,7 +83,7 @@ class BPLambda:
     Raises
     ------
     RuleError
-        If one of them makes no sense, or does not go with another; from ``parameters``, if the predictor does not go with the trace.
+        If one of them makes no sense, or does not go with another; from ``begin``, if the predictor does not go with the trace.
     """
 
     predictor: Predictor | None = None
@@ -95,7 +98,6 @@ class BPLambda:
     gives: Literal["state", "output"] = "state"
     published: bool = False
 
-    #: whether it looks at the carried state itself, not only at errors
     reads_state: ClassVar[bool] = True
 
     declaration: ClassVar[Declaration] = Declaration(
@@ -152,48 +154,49 @@ class BPLambda:
             references.append("arXiv:1907.02649")
         if self.jacobian == "random":
             references.append("doi:10.1038/ncomms13276")
-        affine = getattr(self.predictor, "affine", False)  # of the circuit's own cerebellum nobody knows yet
+        affine = (
+            self.predictor is not None and self.predictor.affine
+        )  # of the circuit's own cerebellum nobody knows yet
         return claims | {
             "reference": ", ".join(references),
             "local": self.trace == "local" and self.jacobian == "within" and affine,
         }
 
     @cached_property
-    def _trace(self) -> Any:
-        """A `bioplaus.signal.traces.Trace`."""
+    def _trace(self) -> PredictorTrace:
         if self.published:
-            return published.Trace()
+            return published.ReleasedTrace()
         return Replay(self.horizon) if self.trace == "replay" else TRACES[self.trace]()
 
     def refuse(self, network: Network, steps: int | None) -> str | None:
-        if reason := self._trace.refuse(which(self.predictor, network)):
+        if reason := self._trace.refuse(self.of(network)):
             return reason
         if self.published and (reason := published.refuse(network)):
             return reason
         return outputs.refuse(network) if self.gives == "output" else None
 
-    def fits(self, network: Network, theta: dict[str, Tensor], batch: int) -> None:
+    def fits(self, network: Network, own: Owns, batch: int) -> None:
         """Refuse a batch whose trace, carried from window to window, this machine's memory cannot hold.
 
         Raises
         ------
         RuleError
         """
-        layout, learned = Layout(network), (w for n, w in theta.items() if not n.startswith(("fixed_", "model_")))
-        weights = sum(w.numel() for w in learned)
-        floats = self._trace.floats(which(self.predictor, network), layout, weights, self.outputs or layout.size)
+        layout = Layout(network)
+        weights = sum(w.numel() for w in theta_of(own).learned.values())
+        floats = self._trace.floats(self.of(network), layout, weights, self.outputs or layout.size)
         afford(layout, layout.size, batch, floats, weights)
 
-    def parameters(self, network: Network, generator: torch.Generator, context: int) -> dict[str, Tensor]:
-        size, g_of = Layout(network).size, which(self.predictor, network)
-        if reason := self._trace.refuse(g_of):
+    def begin(self, network: Network, generator: torch.Generator, context: int) -> Owns:
+        if reason := self._trace.refuse(self.of(network)):
             raise RuleError(f"This predictor does not go with the trace: {reason}.")
-        theta = g_of.init(size + (context if self.context else 0), size, generator, network.dtype, network.device)
+        own = {"predictor": self.at_birth(network, generator, context)}
         if self.jacobian == "random":
-            theta |= jacobians.parameters(network, generator)
+            own["feedback"] = jacobians.random_feedback(network, generator)
         if self._models:
-            theta |= step_model.parameters(size, network.circuit.inputs, network.dtype, network.device)
-        return theta
+            size = Layout(network).size
+            own["model"] = step_model.at_birth(size, network.circuit.inputs, network.dtype, network.device)
+        return own
 
     @property
     def _models(self) -> bool:
@@ -203,44 +206,45 @@ class BPLambda:
     def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> Carried:
         return Carried(self._trace.start(generator))
 
-    def credit(
-        self, theta: dict[str, Tensor], state: Carried, observed: Observed
-    ) -> tuple[Credit | tuple[Tensor | None, ...], dict[str, Tensor], Carried, dict[str, Any]]:
+    def credit(self, own: Owns, state: Carried, observed: Observed) -> Answer:
         network, tangent = observed.network, observed.tangent
-        layout, g_of = Layout(network), which(self.predictor, network)
+        layout, g_of, theta = Layout(network), self.of(network), theta_of(own)
         h = layout.vectors(tangent.stretch)
-        seen = observed.with_context(h) if self.context else h
+        seen = self.see(observed, h)
         g = g_of.predict(theta, seen)
         if observed.final:
             g[-1] = 0.0
         direct = observed.direct()
         q = layout.flat(direct, h[1:])
-        J = published.Released(network) if self.published else jacobian(self.jacobian, network, theta)
+        J = published.Released(network) if self.published else jacobian(self.jacobian, network, own)
         arriving = published.doubled(layout, tangent, q) if self.published else q
         delta = J.back(tangent, arriving + self.discount * g[1:]) - g[:-1]  # (1)
         if self.trace == "projected":
-            delta = delta @ theta["fixed_V"]
+            delta = delta @ theta["V"]
 
         inside = g_of.inner if self.trace == "projected" and isinstance(g_of, Nuclei) else g_of
-        view = View(inside, theta, seen, tangent, layout, self.discount * self.lmbda, observed.final)
-        found, trace = self._trace.update(view, state.trace, delta)
-        own = {name: -value for name, value in found.items()}  # optimisers descend
+        view = View(inside, own, seen, tangent, layout, self.discount * self.lmbda, observed.final)
+        met, trace = self._trace.update(view, state.trace, delta)
+        found = under("predictor", {name: -value for name, value in met.items()})  # optimisers descend
         info = {"td_error": float(delta.square().mean())}
         if self._models:
-            more, error = step_model.gradient(theta, h, tangent.stretch.x)
-            own |= more
+            more, error = step_model.gradient(own["model"], h, tangent.stretch.x)
+            found |= under("model", more)
             info["model_error"] = float(error.square().mean())
 
         future = self.injection * g[1:]
         if self.gives == "output":
-            return outputs.credit(layout, direct, future), own, Carried(trace), info
-        steps_u, _ = to_u(network, tangent.transposes, tangent.varying, layout.credit(q + future))  # (4)
+            return outputs.credit(layout, direct, future), found, Carried(trace), info
+        return self._for_currents(observed, layout, q, future), found, Carried(trace), info
+
+    def _for_currents(self, observed: Observed, layout: Layout, q: Tensor, future: Tensor) -> Currents:
+        """(4), half a step back."""
+        tangent = observed.tangent
+        steps_u, _ = to_u(observed.network, tangent.transposes, tangent.varying, layout.credit(q + future))
         if self.published:
             steps_u = published.without_partial(layout, tangent, steps_u, future)
-        a_I = tuple(
-            step.currents(P, u) for step, P, u in zip(tangent.transposes, tangent.varying, steps_u, strict=True)
-        )
-        return a_I, own, Carried(trace), info
+        each = zip(tangent.transposes, tangent.varying, steps_u, strict=True)
+        return tuple(step.currents(P, u) for step, P, u in each)
 
 
 __all__ = ["BPLambda", "Carried"]

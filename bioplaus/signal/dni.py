@@ -14,29 +14,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from bioplaus import checks
-from bioplaus.cerebellum import Linear as LinearPredictor
-from bioplaus.cerebellum.nuclei import Nuclei
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.credit import Credit, silent
 from bioplaus.circuit.network import Network
-from bioplaus.circuit.sweep import sweep, to_u
+from bioplaus.circuit.sweep import Sweep, sweep, to_u
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
+from bioplaus.own import Gradients, Owns, under
 from bioplaus.signal import foresight, outputs, step_model, target_copy
+from bioplaus.signal.base import Answer
 from bioplaus.signal.observed import Observed
+from bioplaus.signal.synthetic import SyntheticGradient, check_predictor
+from bioplaus.signal.synthetic import theta as theta_of
 
 JACOBIANS = ("exact", "learned")
 
 
 @dataclass(frozen=True)
-class DNI:
+class DNI(SyntheticGradient):
     """Credit for the state: true inside the window, predicted beyond it.
 
     Parameters
@@ -55,7 +57,7 @@ class DNI:
     Raises
     ------
     RuleError
-        If one of them makes no sense; from ``parameters``, if the auxiliary task finds no last layer.
+        If one of them makes no sense; from ``begin``, if the auxiliary task finds no last layer.
     """
 
     predictor: Predictor | None = None
@@ -67,7 +69,6 @@ class DNI:
     auxiliary: float = 0.0
     gives: Literal["state", "output"] = "state"
 
-    #: whether it looks at the carried state itself, not only at errors
     reads_state: ClassVar[bool] = True
 
     declaration: ClassVar[Declaration] = Declaration(
@@ -105,71 +106,66 @@ class DNI:
             "1 step ends there (use steps=2 or more, or auxiliary=0)"
         )
 
-    def parameters(self, network: Network, generator: torch.Generator, context: int) -> dict[str, Tensor]:
-        size = Layout(network).size
-        theta = which(self.predictor, network).init(
-            size + (context if self.context else 0), size, generator, network.dtype, network.device
-        )
-        more: dict[str, Tensor] = {}
+    def begin(self, network: Network, generator: torch.Generator, context: int) -> Owns:
+        size, theta = Layout(network).size, self.at_birth(network, generator, context)
+        own = {"predictor": theta}
         if self.copy_every:
-            more |= target_copy.parameters(theta)
+            own["copy"] = target_copy.at_birth(theta)
         if self.jacobian == "learned":
-            more |= step_model.parameters(size, network.circuit.inputs, network.dtype, network.device)
+            own["model"] = step_model.at_birth(size, network.circuit.inputs, network.dtype, network.device)
         if self.auxiliary:
-            more |= foresight.parameters(theta)
-        return theta | more
+            own["auxiliary"] = foresight.at_birth(theta)
+        return own
 
-    def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> None:
-        return None
-
-    def credit(
-        self, theta: dict[str, Tensor], state: None, observed: Observed
-    ) -> tuple[Credit | tuple[Tensor | None, ...], dict[str, Tensor], None, dict[str, Any]]:
-        layout, window, g_of = (
-            Layout(observed.network),
-            observed.tangent.stretch,
-            which(self.predictor, observed.network),
-        )
-        see = observed.with_context if self.context else _alone
-        h_a, h_b = layout.vector(window.steps[0].before), layout.vector(window.steps[-1].after)
-        g_b = torch.zeros_like(h_b) if observed.final else g_of.predict(theta, see(h_b))
+    def credit(self, own: Owns, state: None, observed: Observed) -> Answer:
+        layout, stretch = Layout(observed.network), observed.tangent.stretch
+        g_of, theta = self.of(observed.network), theta_of(own)
+        h_b = self.see(observed, layout.vector(stretch.steps[-1].after))
+        h_a = self.see(observed, layout.vector(stretch.steps[0].before))
+        like = layout.vector(stretch.steps[0].before)
+        g_b = torch.zeros_like(like) if observed.final else g_of.predict(theta, h_b)
         direct = observed.direct()
         used = sweep(observed.tangent, direct, layout.credit(self.injection * g_b), states=self.gives == "output")
-        a_I, info = used.a_I, {}
 
         copied = self.copy_every and not observed.final
-        bootstrapped = self.discount * (g_of.predict(target_copy.of(theta), see(h_b)) if copied else g_b)
-        own: dict[str, Tensor] = {}
-        if self.jacobian == "learned":
-            h = layout.vectors(window)
-            target = step_model.back(theta, layout.flat(direct, h[1:]), bootstrapped)
-            own, error = step_model.gradient(theta, h, window.x)
-            info["model_error"] = float(error.square().mean())
-        else:
-            same = observed.final or (self.discount == self.injection and not copied)
-            end = layout.credit(bootstrapped)
-            target = layout.flat((used if same else sweep(observed.tangent, direct, end)).start, h_a)
-        off = g_of.predict(theta, see(h_a)) - target
+        held = g_of.predict(target_copy.in_place(theta, own["copy"]), h_b) if copied else g_b
+        target, found, info = self._target(own, observed, direct, self.discount * held, used, bool(copied))
+        off = g_of.predict(theta, h_a) - target
         info["prediction_error"] = float(off.square().mean())
-        own |= g_of.gradient(theta, see(h_a), off)
+        found |= under("predictor", g_of.gradient(theta, h_a, off))
 
+        a_I = used.a_I
         if self.auxiliary:
             info["auxiliary_error"] = 0.0  # where there is no such task
-            if len(window) > 1 and not observed.final:
-                h_1 = layout.vector(window.steps[0].after)
-                more, a_h, error = foresight.task(g_of, theta, see, h_1, g_b, self.auxiliary)
-                own |= {name: g + own[name] if name in own else g for name, g in more.items()}
+            if len(stretch) > 1 and not observed.final:
+                h_1 = layout.vector(stretch.steps[0].after)
+                more, a_h, error = foresight.task(g_of, own, lambda h: self.see(observed, h), h_1, g_b, self.auxiliary)
+                found |= {path: g + found[path] if path in found else g for path, g in more.items()}
                 a_I = with_first(observed, a_I, layout.credit(a_h))
                 info["auxiliary_error"] = float(error.square().mean())
         if self.gives == "output":  # all that stood at the outputs; the readout's memory is the eligibility's
-            stood = layout.credit(torch.stack([layout.flat(credit, h_a) for credit in used.a_h]))
-            return outputs.joined(direct._replace(y=silent(observed.network).y), stood), own, None, info
-        return a_I, own, None, info
+            stood = layout.credit(torch.stack([layout.flat(credit, like) for credit in used.a_h]))
+            return outputs.joined(direct._replace(y=silent(observed.network).y), stood), found, None, info
+        return a_I, found, None, info
 
-    def after_update(self, theta: dict[str, Tensor], network: Network) -> None:
+    def _target(
+        self, own: Owns, observed: Observed, direct: Credit, bootstrapped: Tensor, used: Sweep, copied: bool
+    ) -> tuple[Tensor, Gradients, dict[str, float]]:
+        """What should have been predicted at h_a; what the model of the step learns, and its error."""
+        layout, stretch = Layout(observed.network), observed.tangent.stretch
+        if self.jacobian == "learned":
+            h = layout.vectors(stretch)
+            target = step_model.back(own["model"], layout.flat(direct, h[1:]), bootstrapped)
+            found, error = step_model.gradient(own["model"], h, stretch.x)
+            return target, under("model", found), {"model_error": float(error.square().mean())}
+        same = observed.final or (self.discount == self.injection and not copied)
+        swept = used if same else sweep(observed.tangent, direct, layout.credit(bootstrapped))
+        return layout.flat(swept.start, layout.vector(stretch.steps[0].before)), {}, {}
+
+    def after_update(self, own: Owns, network: Network) -> None:
         """Count the update, after the optimiser's step, and take the copy when it is due."""
         if self.copy_every:
-            target_copy.refresh(theta, self.copy_every)
+            target_copy.refresh(own["predictor"], own["copy"], self.copy_every)
 
 
 def with_first(observed: Observed, a_I: Sequence[Tensor | None], credit: Credit) -> tuple[Tensor | None, ...]:
@@ -184,25 +180,3 @@ def with_first(observed: Observed, a_I: Sequence[Tensor | None], credit: Credit)
     return tuple(
         a if a is None or new is None else torch.cat([a[:1] + new, a[1:]]) for a, new in zip(a_I, more, strict=True)
     )
-
-
-def _alone(h: Tensor) -> Tensor:
-    return h
-
-
-def check_predictor(predictor: Any) -> None:
-    """Refuse what predicts nothing."""
-    if predictor is not None and not hasattr(predictor, "predict"):
-        raise checks.refusal(
-            RuleError,
-            "predictor",
-            predictor,
-            "a predictor, such as bp.predictor('mlp', hidden=(300,)) makes, its name, or None",
-        )
-
-
-def which(predictor: Predictor | None, network: Network) -> Predictor:
-    """The predictor a signal uses: its own, else the circuit's cerebellum, else a linear one; behind deep nuclei likewise."""
-    if isinstance(predictor, Nuclei):
-        return Nuclei(which(predictor.of, network), predictor.outputs)
-    return predictor or network.circuit.cerebellum or LinearPredictor()

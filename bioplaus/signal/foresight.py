@@ -12,8 +12,8 @@ credit, so that the circuit learns to keep what the gradients to come depend on.
 =======  ===================  ==============================================================
 symbol   variable             shape
 =======  ===================  ==============================================================
-A'       ``auxiliary_A``      like the predictor's last layer ``A``, zero at first
-b'       ``auxiliary_b``      like ``b``, zero at first
+A'       ``auxiliary.A``      like the predictor's last layer ``A``, zero at first
+b'       ``auxiliary.b``      like ``b``, zero at first
 w        ``weight``           –
 =======  ===================  ==============================================================
 
@@ -32,11 +32,12 @@ from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.errors import RuleError
+from bioplaus.own import Gradients, Own, Owns
 
 HEAD = ("A", "b")
 
 
-def parameters(theta: dict[str, Tensor]) -> dict[str, Tensor]:
+def at_birth(predictor: Own) -> Own:
     """The head beside a predictor's own last layer.
 
     Raises
@@ -44,23 +45,23 @@ def parameters(theta: dict[str, Tensor]) -> dict[str, Tensor]:
     RuleError
         If the predictor has no last layer A, b to stand beside.
     """
-    if not set(HEAD) <= set(theta):
+    if not set(HEAD) <= set(predictor.learned):
         raise RuleError(
             "The auxiliary task puts a second last layer beside the predictor's own, called A and b, which this predictor "
             "does not have. Use predictor='linear' or 'mlp', or auxiliary=0."
         )
-    return {f"auxiliary_{name}": torch.zeros_like(theta[name]) for name in HEAD}
+    return Own({name: torch.zeros_like(predictor[name]) for name in HEAD})
 
 
 def task(
-    g_of: Predictor, theta: dict[str, Tensor], see: Callable[[Tensor], Tensor], h: Tensor, target: Tensor, weight: float
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """Gradient of (2) for head and layers, credit for h (batch, H), and the error g'(h) − target."""
-    other = theta | {name: theta[f"auxiliary_{name}"] for name in HEAD}
+    g_of: Predictor, own: Owns, see: Callable[[Tensor], Tensor], h: Tensor, target: Tensor, weight: float
+) -> tuple[Gradients, Tensor, Tensor]:
+    """Gradient of (2) for head and layers by path, credit for h (batch, H), and the error g'(h) − target."""
+    other = own["predictor"].replaced(own["auxiliary"].learned)
     with torch.enable_grad():  # of the predictor alone; the circuit is not part of it
         free = h.detach().clone().requires_grad_()
         foreseen = g_of.predict(other, see(free))
         error = foreseen.detach() - target
         (credit,) = torch.autograd.grad(foreseen, free, weight * error)
-    own = g_of.gradient(other, see(h), weight * error)
-    return {f"auxiliary_{name}" if name in HEAD else name: g for name, g in own.items()}, credit, error
+    found = g_of.gradient(other, see(h), weight * error)
+    return {f"{'auxiliary' if n in HEAD else 'predictor'}.{n}": g for n, g in found.items()}, credit, error

@@ -21,14 +21,14 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
-from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
+from bioplaus.own import Own, Owns
 from bioplaus.signal import reward
+from bioplaus.signal.base import Answer, Signal
 from bioplaus.signal.observed import Observed
 
 FEEDBACKS = ("symmetric", "random", "adaptive", "broadcast", "reward")
@@ -41,7 +41,7 @@ _KEEPS = {
 
 
 @dataclass(frozen=True)
-class Instant:
+class Instant(Signal):
     """This step's error, fed back at once.
 
     Parameters
@@ -64,9 +64,6 @@ class Instant:
 
     #: needs nothing but each step by itself
     pointwise: ClassVar[bool] = True
-
-    #: whether it looks at the carried state itself, not only at errors
-    reads_state: ClassVar[bool] = False
 
     declaration: ClassVar[Declaration] = Declaration(
         half="future", credit="direct", bias="exact", exact_when="always", causal=True, local=True, memory="–", time="o·n",
@@ -103,37 +100,33 @@ class Instant:
             "transport": False,
         }
 
-    def refuse(self, network: Network, steps: int | None) -> str | None:
-        return None
-
-    def parameters(self, network: Network, generator: torch.Generator, context: int) -> dict[str, Tensor]:
+    def begin(self, network: Network, generator: torch.Generator, context: int) -> Owns:
         if self.feedback in ("symmetric", "reward"):
             return {}
         C = network.weights["W_out"]
         shape = (C.shape[0], 1) if self.feedback == "broadcast" else C.shape
         B = torch.randn(shape, generator=generator, dtype=torch.float64) * self.gain / C.shape[1] ** 0.5
-        return {("B" if self.feedback == "adaptive" else "fixed_B"): B.to(C)}
+        tensors = {"B": B.to(C)}
+        return {"feedback": Own(learned=tensors) if self.feedback == "adaptive" else Own(fixed=tensors)}
 
     def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> torch.Generator | None:
         return reward.branch(generator) if self.feedback == "reward" else None
 
-    def credit(
-        self, theta: dict[str, Tensor], state: torch.Generator | None, observed: Observed
-    ) -> tuple[Credit, dict[str, Tensor], torch.Generator | None, dict[str, Any]]:
+    def credit(self, own: Owns, state: torch.Generator | None, observed: Observed) -> Answer:
         if self.feedback == "reward":
             state = state or reward.branch(None)  # asked outside a sequence
             xi = reward.signs(state, observed.error)
             return replace(observed, error=reward.estimate(observed.error, xi)).direct(), {}, state, {}
-        B = theta.get("B", theta.get("fixed_B"))
-        own = {}
-        if "B" in theta:  # Kolen–Pollack: the readout's own gradient
-            own["B"] = observed.error.flatten(0, -2).T @ observed.tangent.stretch.seen().flatten(0, -2)
-        if B is not None:
-            B = B.expand_as(observed.network.weights["W_out"])
-        return observed.direct(B), own, state, {}
+        if "feedback" not in own:
+            return observed.direct(), {}, state, {}
+        found = {}
+        if self.feedback == "adaptive":  # Kolen–Pollack: the readout's own gradient
+            found["feedback.B"] = observed.error.flatten(0, -2).T @ observed.tangent.stretch.seen().flatten(0, -2)
+        B = own["feedback"]["B"].expand_as(observed.network.weights["W_out"])
+        return observed.direct(B), found, state, {}
 
-    def after_update(self, theta: dict[str, Tensor], network: Network) -> None:
+    def after_update(self, own: Owns, network: Network) -> None:
         """Decay of both, after the optimiser's step: what makes adaptive feedback forget where it started."""
         if self.feedback == "adaptive":
-            theta["B"].mul_(1 - self.decay)
+            own["feedback"]["B"].mul_(1 - self.decay)
             network.weights["W_out"].mul_(1 - self.decay)

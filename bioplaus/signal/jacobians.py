@@ -20,8 +20,8 @@ symbol   variable           shape
 =======  =================  ===========================================================
 v        ``v``              (time, batch, size) at h_t
 δ, u     ``delta``, result  (time, batch, size); δ_{s+1} and u_s stand at the same place
-B        ``fixed_back_…``   like the projection's weights, N(0, gain²/fan-in)
-M        ``model_J``        (size, size), see step_model
+B        ``feedback.…``     like the projection's weights, N(0, gain²/fan-in)
+M        ``model.J``        (size, size), see step_model
 =======  =================  ===========================================================
 """
 
@@ -39,11 +39,9 @@ from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import sweep
 from bioplaus.circuit.tangent import Tangent
+from bioplaus.own import Own, Owns
 
 JACOBIANS = ("exact", "random", "within", "learned")
-
-#: before the name of the projection whose weights they replace
-PREFIX = "fixed_back_"
 
 
 class Jacobian:
@@ -93,7 +91,7 @@ class OfCircuit(Jacobian):
 
 
 @dataclass(frozen=True)
-class Learned(Jacobian):
+class OfModel(Jacobian):
     """M, whatever the state."""
 
     M: Tensor
@@ -105,24 +103,23 @@ class Learned(Jacobian):
         return self.M.expand(len(like), -1, -1)
 
 
-def parameters(network: Network, generator: torch.Generator) -> dict[str, Tensor]:
-    """B of every recurrent projection; there is no feedback where there is no synapse."""
+def random_feedback(network: Network, generator: torch.Generator) -> Own:
+    """B of every recurrent projection, by its name; there is no feedback where there is no synapse."""
     out = {}
     for w in network.recurrent:
         name, p = w.spec.name, w.spec
         W = network.weights[name]
         B = torch.randn(W.shape, generator=generator, dtype=torch.float64) * p.gain / (p.fan_in or W.shape[1]) ** 0.5
-        out[PREFIX + name] = B.to(W) * network.masks.get(name, 1)
-    return out
+        out[name] = B.to(W) * network.masks.get(name, 1)
+    return Own(fixed=out)
 
 
-def jacobian(name: str, network: Network, theta: Mapping[str, Tensor]) -> Jacobian:
+def jacobian(name: str, network: Network, own: Owns) -> Jacobian:
     """By name, as it is now."""
     if name == "learned":
-        return Learned(theta["model_J"])
+        return OfModel(own["model"]["J"])
     if name == "random":
-        instead = {n.removeprefix(PREFIX): B for n, B in theta.items() if n.startswith(PREFIX)}
-        return OfCircuit(stand_in(network, instead))
+        return OfCircuit(stand_in(network, own["feedback"].fixed))
     return OfCircuit(network, recurrent=name == "exact")
 
 

@@ -5,11 +5,8 @@ Given to an eligibility, it must return the gradient of backpropagation through 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
-
-import torch
-from torch import Tensor
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 from bioplaus import checks
 from bioplaus.circuit.credit import silent
@@ -17,11 +14,13 @@ from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import sweep
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
+from bioplaus.own import Owns
+from bioplaus.signal.base import Answer, Signal
 from bioplaus.signal.observed import Observed
 
 
 @dataclass(frozen=True)
-class Oracle:
+class Oracle(Signal):
     """True credit of the kind a past half needs.
 
     Parameters
@@ -31,31 +30,19 @@ class Oracle:
 
     gives: Literal["state", "output", "direct"] = "state"
 
+    declaration: ClassVar[Declaration] = Declaration(
+        half="future", credit="state", bias="exact", exact_when="always", causal=False, local=False,
+        memory="T·S·n", time="K·n²", keeps="the whole future", reference="doi:10.1109/5.58337", tensor="a[z]", transport=True,
+    )  # fmt: skip
+
     def __post_init__(self) -> None:
         checks.word(RuleError, "credit", self.gives, ("state", "output", "direct"))
-
-    #: whether it looks at the carried state itself, not only at errors
-    reads_state: ClassVar[bool] = False
-
-    @property
-    def declaration(self) -> Declaration:  # type: ignore[override]
-        return Declaration(
-            half="future", credit=self.gives, bias="exact", exact_when="always", causal=False, local=False,
-            memory="T·S·n", time="K·n²", keeps="the whole future", reference="doi:10.1109/5.58337", tensor="a[z]", transport=True,
-        )  # fmt: skip
+        object.__setattr__(self, "declaration", replace(type(self).declaration, credit=self.gives))
 
     def refuse(self, network: Network, steps: int | None) -> str | None:
         return None if steps is None else "the oracle needs the whole sequence: schedule=Window()"
 
-    def parameters(self, network: Network, generator: torch.Generator, context: int) -> dict[str, Tensor]:
-        return {}
-
-    def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> None:
-        return None
-
-    def credit(
-        self, theta: dict[str, Tensor], state: None, observed: Observed
-    ) -> tuple[Any, dict[str, Tensor], None, dict[str, Any]]:
+    def credit(self, own: Owns, state: None, observed: Observed) -> Answer:
         direct = observed.direct()
         if self.gives == "direct":
             return direct, {}, None, {}

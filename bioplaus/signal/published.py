@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +35,7 @@ from bioplaus.circuit.credit import Inner, silent
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import to_h, to_u
 from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.wiring import Wiring
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.exact import Exact
 from bioplaus.signal.traces.view import View
@@ -57,7 +57,7 @@ def refuse(network: Network) -> str | None:
     return None
 
 
-def _lstm(p: Any) -> bool:
+def _lstm(p: Wiring) -> bool:
     """One state that crosses into the next step, one that only gates the output, no way from the own output but synapses."""
     derived = p.kernel.derived
     own = any(e != 0 for e in derived.E)
@@ -83,7 +83,7 @@ class Released(Jacobian):
         return self.layout.flat(to_h(self.network, tangent.transposes, tangent.varying, shut, passed)[1], v)
 
 
-class Trace(Exact):
+class ReleasedTrace(Exact):
     """The exact trace, but with J'."""
 
     def jacobian(self, view: View) -> Jacobian:

@@ -13,9 +13,9 @@ symbol   variable      shape
 h        ``h``         (time + 1, batch, H)
 x        ``x``         (time, batch, input)
 q, v     ``q``, ``v``  (time, batch, H), (batch, H)
-J        ``model_J``   (H, H), [after, before]
-K        ``model_K``   (H, input)
-c        ``model_c``   (H,)
+J        ``model.J``   (H, H), [after, before]
+K        ``model.K``   (H, input)
+c        ``model.c``   (H,)
 =======  ============  ===========================
 
 Differs from the paper: theirs is J alone, started from the recurrent weights, with a learning rate of its own; here input
@@ -27,24 +27,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bioplaus.own import Gradients, Own
 
-def parameters(size: int, inputs: int, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+
+def at_birth(size: int, inputs: int, dtype: torch.dtype, device: torch.device) -> Own:
     """J, K and c, zero."""
-    shapes = {"model_J": (size, size), "model_K": (size, inputs), "model_c": (size,)}
-    return {name: torch.zeros(shape, dtype=dtype, device=device) for name, shape in shapes.items()}
+    shapes = {"J": (size, size), "K": (size, inputs), "c": (size,)}
+    return Own({name: torch.zeros(shape, dtype=dtype, device=device) for name, shape in shapes.items()})
 
 
-def back(theta: dict[str, Tensor], q: Tensor, end: Tensor) -> Tensor:
+def back(model: Own, q: Tensor, end: Tensor) -> Tensor:
     """(3): from credit beyond h_b to credit at h_a."""
     v = end
     for now in reversed(q.unbind(0)):
-        v = (now + v) @ theta["model_J"]
+        v = (now + v) @ model["J"]
     return v
 
 
-def gradient(theta: dict[str, Tensor], h: Tensor, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+def gradient(model: Own, h: Tensor, x: Tensor) -> tuple[Gradients, Tensor]:
     """(2), summed over time and batch, and the errors e (time, batch, H)."""
     before = h[:-1]
-    e = before @ theta["model_J"].T + x @ theta["model_K"].T + theta["model_c"] - h[1:]
+    e = before @ model["J"].T + x @ model["K"].T + model["c"] - h[1:]
     flat = e.flatten(0, 1)
-    return {"model_J": flat.T @ before.flatten(0, 1), "model_K": flat.T @ x.flatten(0, 1), "model_c": flat.sum(0)}, e
+    return {"J": flat.T @ before.flatten(0, 1), "K": flat.T @ x.flatten(0, 1), "c": flat.sum(0)}, e

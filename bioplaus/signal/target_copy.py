@@ -6,35 +6,35 @@ al. 2015, doi:10.1038/nature14236; for synthetic gradients Marschall et al. 2020
 
     target = (…, γ g(h_b; θ⁻));      θ⁻ ← θ after updates n, 2n, 3n, …
 
-The copy and the count of updates since it was taken are own tensors of the signal, ``fixed_copy_<name>`` like ``<name>`` and
-``fixed_count`` (a whole number), so that checkpoints keep them and no optimiser moves them.
+The copy and the count of updates since it was taken (a whole number) are a fixed part of the signal's own tensors, so that
+checkpoints keep them and no optimiser moves them.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-PREFIX, COUNT = "fixed_copy_", "fixed_count"
+from bioplaus.own import Own
 
-
-def parameters(theta: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The copy of a predictor at its birth; what does not learn needs none."""
-    copied = {PREFIX + name: value.clone() for name, value in theta.items() if not name.startswith("fixed_")}
-    device = next((value.device for value in theta.values()), None)
-    return {**copied, COUNT: torch.zeros((), dtype=torch.int64, device=device)}
+COUNT = "count"
 
 
-def of(theta: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors, the copy in the place of what it is a copy of."""
-    return theta | {name.removeprefix(PREFIX): value for name, value in theta.items() if name.startswith(PREFIX)}
+def at_birth(predictor: Own) -> Own:
+    """The copy of a predictor as it is made; what does not learn needs none."""
+    copied = {name: value.clone() for name, value in predictor.learned.items()}
+    device = next((predictor[name].device for name in predictor), None)
+    return Own(fixed={**copied, COUNT: torch.zeros((), dtype=torch.int64, device=device)})
 
 
-def refresh(theta: dict[str, Tensor], every: int) -> None:
+def in_place(predictor: Own, copy: Own) -> Own:
+    """The predictor with the copy in the place of what it is a copy of."""
+    return predictor.replaced({name: value for name, value in copy.fixed.items() if name != COUNT})
+
+
+def refresh(predictor: Own, copy: Own, every: int) -> None:
     """Count one update, and take the copy if it is the ``every``-th since the last; in place."""
-    theta[COUNT].add_(1)
-    if int(theta[COUNT]) >= every:
-        theta[COUNT].zero_()
-        for name, value in theta.items():
-            if name.startswith(PREFIX):
-                value.copy_(theta[name.removeprefix(PREFIX)])
+    copy[COUNT].add_(1)
+    if int(copy[COUNT]) >= every:
+        copy[COUNT].zero_()
+        for name, value in predictor.learned.items():
+            copy[name].copy_(value)

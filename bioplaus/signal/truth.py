@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.credit import add, at, silent
 from bioplaus.circuit.network import Network
@@ -18,8 +19,11 @@ from bioplaus.circuit.sweep import to_h, to_u
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.errors import RuleError
-from bioplaus.signal.dni import which
+from bioplaus.own import Gradients, Own, Owns
+from bioplaus.signal.bp_lambda import BPLambda
 from bioplaus.signal.observed import Observed
+from bioplaus.signal.synthetic import SyntheticGradient, theta
+from bioplaus.tasks import Batch, Loss
 
 
 def future_credit(network: Network, tangent: Tangent, observed: Observed) -> Tensor:
@@ -35,53 +39,63 @@ def future_credit(network: Network, tangent: Tangent, observed: Observed) -> Ten
     return torch.stack(out[::-1])
 
 
-def observe(network: Network, batch: Any, loss: Any, window: Stretch | None = None) -> Observed:
-    """What a signal sees of a batch, as the network saw it in ``window`` or (None) sees it now."""
-    if window is None:
-        window, _ = roll(network, network.start(batch.size), batch.inputs)
-    error = loss.error(network.output(window.seen()), batch.targets) * batch.weight[..., None]
-    return Observed(network, Tangent(network, window), error, True, batch.context)
+def observe(network: Network, batch: Batch, loss: Loss, stretch: Stretch | None = None) -> Observed:
+    """What a signal sees of a batch, as the network saw it in ``stretch`` or (None) sees it now."""
+    if stretch is None:
+        stretch, _ = roll(network, network.start(batch.size), batch.inputs)
+    error = loss.error(network.output(stretch.seen()), batch.targets) * batch.weight[..., None]
+    return Observed(network, Tangent(network, stretch), error, True, batch.context)
 
 
 def predicted_and_true(
-    network: Network, rule: Any, theta: dict[str, Tensor], batch: Any, loss: Any, window: Stretch | None = None
+    network: Network, signal: SyntheticGradient, own: Owns, batch: Batch, loss: Loss, stretch: Stretch | None = None
 ) -> tuple[Tensor, Tensor]:
     """g(h_t) and the true gradient of the future loss at steps 1 … T − 1 of a batch, (time, batch, size of h) each.
 
-    ``window`` as for `observe`.
+    ``stretch`` as for `observe`.
     """
     with torch.no_grad():
-        observed = observe(network, batch, loss, window)
+        observed = observe(network, batch, loss, stretch)
         tangent = observed.tangent
         h = Layout(network).vectors(tangent.stretch)[1:-1]
-        seen = observed.with_context(h) if rule.signal.context else h
-        g = which(rule.signal.predictor, network).predict(theta, seen)
+        g = signal.of(network).predict(theta(own), signal.see(observed, h))
         return g, future_credit(network, tangent, observed)[:-1]
 
 
 def prediction_alignment(
-    network: Network, rule: Any, theta: dict[str, Tensor], batch: Any, loss: Any, window: Stretch
+    network: Network, signal: SyntheticGradient, own: Owns, batch: Batch, loss: Loss, stretch: Stretch
 ) -> tuple[float, float]:
     """The same two over samples and steps: mean cosine, and ratio of mean norms."""
-    g, true = predicted_and_true(network, rule, theta, batch, loss, window)
+    g, true = predicted_and_true(network, signal, own, batch, loss, stretch)
     cosines = torch.nn.functional.cosine_similarity(g, true, dim=-1, eps=1e-30)
     return float(cosines.mean()), float(g.norm(dim=-1).mean() / true.norm(dim=-1).mean().clamp_min(1e-30))
 
 
 @dataclass(frozen=True)
-class _Silent:
+class _Silent(Predictor):
     """A predictor that says nothing and hands back what it is asked to learn, step by step."""
 
-    affine = True  # as nothing of it is learned
+    @property
+    def affine(self) -> bool:
+        return True  # as nothing of it is learned
 
-    def predict(self, theta: dict[str, Tensor], h: Tensor) -> Tensor:
+    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
+        return Own()
+
+    def predict(self, theta: Own, h: Tensor) -> Tensor:
         return torch.zeros_like(h)
 
-    def gradient(self, theta: dict[str, Tensor], h: Tensor, u: Tensor) -> dict[str, Tensor]:
+    def gradient(self, theta: Own, h: Tensor, u: Tensor) -> Gradients:
         return {"u": u}
 
+    def jacobian(self, theta: Own, h: Tensor) -> Gradients:
+        return {}
 
-def asked(network: Network, rule: Any, batch: Any, loss: Any) -> Tensor:
+    def describe(self) -> dict[str, Any]:
+        return {"predictor": "silent"}
+
+
+def asked(network: Network, signal: BPLambda, batch: Batch, loss: Loss) -> Tensor:
     """What BP(λ) asks a predictor for that still says nothing: its target at steps 1 … T − 1, (time, batch, size of h).
 
     At λ = γ = 1 the target does not depend on the prediction, and is the truth, unless the rule is ``published``.
@@ -89,13 +103,13 @@ def asked(network: Network, rule: Any, batch: Any, loss: Any) -> Tensor:
     Raises
     ------
     RuleError
-        If the rule is not BP(λ) with the exact trace, which alone tells what is asked step by step.
+        If the signal is not BP(λ) with the exact trace, which alone tells what is asked step by step.
     """
-    if getattr(rule.signal, "trace", "") != "exact":
+    if not isinstance(signal, BPLambda) or signal.trace != "exact":
         raise RuleError(
-            f"asked() needs bp_lambda with trace='exact', and was given {rule.signal!r}: other traces have no target at every step."
+            f"asked() needs bp_lambda with trace='exact', and was given {signal!r}: other traces have no target at every step."
         )
-    signal = replace(rule.signal, predictor=_Silent())
+    silent_one = replace(signal, predictor=_Silent())
     with torch.no_grad():
-        own = signal.credit({}, signal.init(network, batch.size), observe(network, batch, loss))[1]
-    return -own["u"][1:]
+        own = silent_one.credit({}, silent_one.init(network, batch.size), observe(network, batch, loss))[1]
+    return -own["predictor.u"][1:]

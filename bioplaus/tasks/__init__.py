@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bioplaus.errors import TaskError, unknown
 
 if TYPE_CHECKING:
-    from bioplaus.tasks.base import Batch, Task, check_batch, check_task
+    from bioplaus.tasks.base import Batch, Task, check_batch, check_task, joined
     from bioplaus.tasks.losses import Loss, binary_cross_entropy, cross_entropy, soft_cross_entropy, squared
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "check_batch",
     "check_task",
     "cross_entropy",
+    "joined",
     "soft_cross_entropy",
     "squared",
     "task",
@@ -93,7 +94,7 @@ TASKS = {
 }
 
 _HOMES = {
-    "bioplaus.tasks.base": ("Batch", "Task", "check_batch", "check_task"),
+    "bioplaus.tasks.base": ("Batch", "Task", "check_batch", "check_task", "joined"),
     "bioplaus.tasks.losses": (
         "Loss",
         "binary_cross_entropy",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -56,6 +56,19 @@ class Batch:
             return array.to(device=device, dtype=dtype if array.is_floating_point() else None)
 
         return replace(self, **{field.name: move(getattr(self, field.name)) for field in fields(self)})
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches of trials of one length side by side."""
+    if len(batches) == 1:
+        return batches[0]
+    contexts = [batch.context for batch in batches if batch.context is not None]
+    return Batch(
+        torch.cat([batch.inputs for batch in batches], 1),
+        torch.cat([batch.targets for batch in batches], 1),
+        torch.cat([batch.weight for batch in batches], 1),
+        torch.cat(contexts) if contexts else None,
+    )
 
 
 class Task:

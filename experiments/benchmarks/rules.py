@@ -15,6 +15,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,10 +24,16 @@ import pandas
 import torch
 
 import bioplaus as bp
-from bioplaus.circuit.credit import silent
-from bioplaus.schedule import sequence
+from bioplaus.circuit.credit import Credit, Currents, silent
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.eligibility import RTRL, Eligibility
+from bioplaus.learning.sequence import sequence
+from bioplaus.learning.trainer import Trainer
+from bioplaus.learning.training import Training
+from bioplaus.own import Gradients, Owns
+from bioplaus.signal import Instant, Observed, Signal
+from bioplaus.signal.base import Answer
 from bioplaus.tasks import Batch, squared
-from bioplaus.train import Trainer, Training, own_tensors
 
 #: ms per step of the learning rule, N = 32 and 100 (Marschall, Cho & Savin 2020, JMLR)
 PUBLISHED = {
@@ -57,26 +64,36 @@ class Stream(bp.Task):
         return self.given
 
 
-class Nothing:
-    """Both halves of a rule that learns nothing, under another rule's schedule: simulation, loss, error, the readout's gradient."""
+class NoPast(Eligibility):
+    """The past half of a rule that learns nothing: simulation, loss, error and the readout's gradient are left."""
 
-    takes_stretches, owns = False, ()
+    declaration = replace(RTRL.declaration, keeps="nothing")
 
-    def __init__(self, rule: bp.Rule) -> None:
-        self.eligibility = self.signal = self
-        self.schedule, self.reads_state = rule.schedule, rule.signal.reads_state
-        self.pointwise = getattr(rule.signal, "pointwise", False)
+    def step(self, state: None, tangent: Tangent) -> None:
+        return None
 
-    def init(self, network: Any, *given: Any) -> None:
-        self.none = silent(network)
+    def gradient(self, network: bp.Network, state: None, tangent: Tangent, credit: Credit | Currents) -> Gradients:
+        return {}
 
-    def credit(self, theta: Any, state: Any, observed: Any) -> tuple[Any, dict[str, Any], None, dict[str, Any]]:
-        return self.none, {}, None, {}
-
-    def forward(self, network: Any, state: Any, *given: Any) -> tuple[dict[str, Any], None]:
+    def forward(
+        self, network: bp.Network, state: None, tangent: Tangent, credit: Credit | Currents
+    ) -> tuple[Gradients, None]:
         return {}, None
 
-    window = forward
+
+class NoFuture(Signal):
+    """The future half: no credit, of steps that come as another signal wants them."""
+
+    declaration = Instant.declaration
+
+    def __init__(self, like: Signal) -> None:
+        self.reads_state, self.pointwise = like.reads_state, like.pointwise  # type: ignore[misc]
+
+    def init(self, network: bp.Network, batch: int, generator: torch.Generator | None = None) -> Credit:
+        return silent(network)
+
+    def credit(self, own: Owns, state: Credit, observed: Observed) -> Answer:
+        return state, {}, state, {}
 
 
 def circuit(units: int) -> bp.Circuit:
@@ -89,9 +106,9 @@ def cost(name: str, units: int, batch: int, repeats: int, device: str) -> tuple[
     rule = bp.rule(name, **RULES[name])
     steps = max(32, 320 // batch)
     data = Stream(steps, batch).given.to(device)
-    own = own_tensors(rule, network, data, 0)
+    own = rule.begin(network, data, 0)
 
-    nothing = Nothing(rule)
+    nothing = bp.Rule(NoPast(), NoFuture(rule.signal), rule.schedule)
 
     def alone() -> Any:
         return sequence(network, nothing, own, data, squared)

@@ -25,10 +25,11 @@ from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import ms
-from bioplaus.schedule import sequence
+from bioplaus.learning.sequence import sequence
+from bioplaus.learning.trainer import Trainer
+from bioplaus.learning.training import Training
 from bioplaus.tasks import Batch, cross_entropy, squared
 from bioplaus.tasks.copy_repeat import CopyRepeat
-from bioplaus.train import Trainer, Training, own_tensors
 
 
 class Given(bp.Task):
@@ -149,7 +150,7 @@ def alif(
     x = (torch.rand(steps, batch, inputs, generator=torch.Generator().manual_seed(0)) < 0.03).float().to(device)
     data = Batch(x, torch.zeros(steps, batch, 2, device=device), torch.full((steps, batch), 1 / steps, device=device))
     rule = bp.rule("eprop", feedback="random", schedule=schedule)
-    own = own_tensors(rule, network, data, 0)
+    own = rule.begin(network, data, 0)
     import math
 
     plain = PlainALIF(network, math.exp(-1 / 20), math.exp(-1 / 2000), network.kappa, 5).to(device)
@@ -220,7 +221,7 @@ def peak(rule: str, steps: int, queue: Any) -> None:
         x = (torch.rand(T, 4, 40, generator=torch.Generator().manual_seed(0)) < 0.03).float()
         data = Batch(x, torch.zeros(T, 4, 2), torch.ones(T, 4))
         r = bp.rule(rule, **options)
-        sequence(network, r, own_tensors(r, network, data, 0), data, squared)
+        sequence(network, r, r.begin(network, data, 0), data, squared)
 
     run(20)  # what is allocated once
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark starts again from here

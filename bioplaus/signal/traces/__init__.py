@@ -18,10 +18,10 @@ from bioplaus.signal.traces.learned import Learned
 from bioplaus.signal.traces.local import Local
 from bioplaus.signal.traces.projected import Projected
 from bioplaus.signal.traces.replay import Replay
-from bioplaus.signal.traces.view import Trace, View
+from bioplaus.signal.traces.view import PredictorTrace, View
 
-TRACES: dict[str, type] = {
+TRACES: dict[str, type[PredictorTrace]] = {
     "exact": Exact, "replay": Replay, "local": Local, "kronecker": Kronecker, "projected": Projected, "learned": Learned,
 }  # fmt: skip
 
-__all__ = ["TRACES", "Replay", "Trace", "View"]
+__all__ = ["TRACES", "PredictorTrace", "Replay", "View"]

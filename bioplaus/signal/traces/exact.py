@@ -15,8 +15,6 @@ J e      ``trace``   {weight of g: (batch, size, shape of weight)}
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import torch
 from torch import Tensor
 
@@ -24,22 +22,14 @@ from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.afford import afford
-from bioplaus.signal.traces.view import View
+from bioplaus.signal.traces.view import PredictorTrace, View
 
 
-class Exact:
+class Exact(PredictorTrace):
     """(1) and (2); relatives put another Jacobian in the place of J."""
-
-    claims: ClassVar[dict[str, Any]] = {}
 
     def jacobian(self, view: View) -> Jacobian:
         return view.J
-
-    def refuse(self, g: Predictor) -> str | None:
-        return None
-
-    def start(self, generator: torch.Generator | None) -> None:
-        return None
 
     def update(
         self, view: View, state: dict[str, Tensor] | None, delta: Tensor
@@ -67,7 +57,7 @@ class Exact:
     def carry(self, view: View, J: Jacobian, trace: dict[str, Tensor] | None, like: Tensor) -> dict[str, Tensor] | None:
         """(1), forward over the window, times γλ J of its own last step."""
         for t, step in enumerate(view.tangent.each()):
-            now = view.g.jacobian(dict(view.theta), view.seen[t])
+            now = view.g.jacobian(view.theta, view.seen[t])
             e = now if trace is None else {name: trace[name] + now[name] for name in now}
             M = J.matrix(step, like) * view.decay
             trace = {name: torch.einsum("boh,bh...->bo...", M, value) for name, value in e.items()}

@@ -19,16 +19,14 @@ B        ``B``          (batch, size, size)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
-from bioplaus.circuit.carried import Layout
 from bioplaus.eligibility.uoro import balance
 from bioplaus.signal.reward import branch
-from bioplaus.signal.traces.view import View, with_bias
+from bioplaus.signal.traces.view import PredictorTrace, View, with_bias
 
 
 @dataclass
@@ -44,24 +42,21 @@ class Factors:
         return torch.randint(2, (len(like),), generator=self.generator).to(like).mul_(2).sub_(1)
 
 
-class Kronecker:
+class Kronecker(PredictorTrace):
     """(1), forward whatever the schedule: it is random, and the same in windows of any length."""
 
-    claims: ClassVar[dict[str, Any]] = {
+    claims = {
         "memory": "S²·n² + θ", "time": "S·K·n³ + S³·n³ + θ", "tensor": "g[z], B[zz]·f[m]", "random": True,
         "keeps": "a prediction of the future, traced by random factors", "reference": "arXiv:2401.07044, arXiv:1805.10842",
     }  # fmt: skip
 
     def refuse(self, g: Predictor) -> str | None:
-        if getattr(g, "affine", False):
+        if g.affine:
             return None
         return (
             "trace='kronecker' follows the last layer of a predictor, whose input is the same for all outputs; in hidden layers "
             "that learn the trace is no such product (use predictor='linear', an mlp with train='output', or trace='replay')"
         )
-
-    def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
-        return 0  # little
 
     def start(self, generator: torch.Generator | None) -> Factors:
         return Factors(branch(generator))

@@ -9,8 +9,6 @@ M = 0, it is BP(0) (arXiv 2401.07044).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from bioplaus.signal import jacobians
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.exact import Exact
@@ -20,10 +18,10 @@ from bioplaus.signal.traces.view import View
 class Learned(Exact):
     """(1)."""
 
-    claims: ClassVar[dict[str, Any]] = {
+    claims = {
         "memory": "S·n·θ; T·S·n + θ as one window", "time": "S²·n²·θ; S²·n² + θ as one window", "tensor": "g[z], M[zz], e[zθ]",
         "keeps": "a prediction of the future, and a model of the step", "reference": "arXiv:2401.07044, arXiv:1907.02649",
     }  # fmt: skip
 
     def jacobian(self, view: View) -> Jacobian:
-        return jacobians.Learned(view.theta["model_J"])
+        return jacobians.OfModel(view.own["model"]["J"])

@@ -22,7 +22,7 @@ D        ``D``         per population (batch, c, c, neuron)
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ from bioplaus.signal.traces.view import View, with_bias
 class Local(Exact):
     """(1), and (2) where it is enough."""
 
-    claims: ClassVar[dict[str, Any]] = {
+    claims = {
         "memory": "S·θ; S·n·θ with hidden layers that learn, T·S·n + θ as one window",
         "time": "K·n² + S²·θ; K·n² + θ as one window", "tensor": "g[z], e[θ]", "keeps": "a prediction of the future, traced within each neuron",
     }  # fmt: skip
@@ -47,7 +47,7 @@ class Local(Exact):
         return OfCircuit(view.layout.network, recurrent=False)
 
     def update(self, view: View, state: Any, delta: Tensor) -> tuple[dict[str, Tensor], Any]:
-        if not getattr(view.g, "affine", False):
+        if not view.g.affine:
             return super().update(view, state, delta)
         J = self.jacobian(view)
         u = J.sweep(view.tangent, delta, view.decay)
@@ -64,7 +64,7 @@ class Local(Exact):
         return found, None if view.final else self._walk(view, J, where, state)
 
     def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
-        if not getattr(g, "affine", False):
+        if not g.affine:
             return super().floats(g, layout, weights, outputs)
         return 2 * max(len(rows) for rows in coordinates(layout)) * weights
 

@@ -17,7 +17,6 @@ e'       ``trace``    {weight of a: (batch, p, shape of weight)}
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -41,10 +40,10 @@ class Through(Jacobian):
 class Projected(Exact):
     """(2), and its reverse in windows."""
 
-    claims: ClassVar[dict[str, Any]] = {
+    claims = {
         "memory": "k·θ + k·S·n; T·S·n + θ as one window", "time": "k·K·n² + k²·θ; K·n² + k·S·n + θ as one window", "tensor": "a[o], e[oθ]",
         "keeps": "a prediction of the future through a few outputs",
     }  # fmt: skip
 
     def jacobian(self, view: View) -> Jacobian:
-        return Through(view.J, view.theta["fixed_V"])
+        return Through(view.J, view.theta["V"])

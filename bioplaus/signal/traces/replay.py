@@ -26,10 +26,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.signal.jacobians import stand_in
-from bioplaus.signal.traces.view import View
+from bioplaus.signal.traces.view import PredictorTrace, View
 
 
 @dataclass
@@ -43,8 +42,17 @@ class Past:
     seen: Tensor
 
 
+_LAST = {
+    "memory": "k·S·n + θ", "time": "k·K·n² + k·θ", "tensor": "v[z]", "keeps": "a prediction of the future, and the last k steps",
+}  # fmt: skip
+_ALL = {
+    "memory": "T·S·n + θ; and once for the whole batch, if they move at every step, T copies of the weights",
+    "time": "T·K·n² + T·θ; K·n² + θ as one window", "tensor": "v[z]", "keeps": "a prediction of the future, and all steps",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
-class Replay:
+class Replay(PredictorTrace):
     """(1).
 
     Parameters
@@ -54,25 +62,8 @@ class Replay:
 
     horizon: int | None = None
 
-    @property
-    def claims(self) -> dict[str, Any]:
-        if self.horizon is not None:
-            return {
-                "memory": "k·S·n + θ",
-                "time": "k·K·n² + k·θ",
-                "tensor": "v[z]",
-                "keeps": "a prediction of the future, and the last k steps",
-            }
-        return {
-            "memory": "T·S·n + θ; and once for the whole batch, if they move at every step, T copies of the weights",
-            "time": "T·K·n² + T·θ; K·n² + θ as one window", "tensor": "v[z]", "keeps": "a prediction of the future, and all steps",
-        }  # fmt: skip
-
-    def refuse(self, g: Predictor) -> str | None:
-        return None
-
-    def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
-        return 0  # little
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "claims", _ALL if self.horizon is None else _LAST)
 
     def start(self, generator: torch.Generator | None) -> list[Past]:
         return []
@@ -98,9 +89,8 @@ def _steps(view: View, state: list[Past]) -> list[Past]:
     now = {w.spec.name: network.weights[w.spec.name] for w in network.recurrent}
     weights = held(now, state[-1].weights if state else None)
     theta: dict[str, Tensor] = {}
-    if not getattr(view.g, "affine", False):
-        learned = {n: v for n, v in view.theta.items() if not n.startswith(("fixed_", "model_"))}
-        theta = held(learned, state[-1].theta if state else None)
+    if not view.g.affine:
+        theta = held(view.theta.learned, state[-1].theta if state else None)
     return [
         Past(tangent.transposes, P, weights, theta, seen)
         for P, seen in zip(tangent.at_steps(), view.seen[:-1].unbind(0), strict=True)
@@ -127,11 +117,11 @@ def _swept(view: View, steps: list[Past], v: Tensor) -> dict[str, Tensor]:
             layouts[id(past.weights)] = _layout(view, past)
         vs.append(view.decay * layouts[id(past.weights)].back(past, vs[-1]))
     vs.reverse()
-    if getattr(view.g, "affine", False):  # one matrix product for all
-        return view.g.gradient(dict(view.theta), torch.stack([past.seen for past in steps]), torch.stack(vs))
+    if view.g.affine:  # one matrix product for all
+        return view.g.gradient(view.theta, torch.stack([past.seen for past in steps]), torch.stack(vs))
     found: dict[str, Tensor] = {}
     for past, at in zip(steps, vs, strict=True):
-        _add(found, view.g.gradient({**view.theta, **past.theta}, past.seen, at))
+        _add(found, view.g.gradient(view.theta.replaced(past.theta), past.seen, at))
     return found
 
 

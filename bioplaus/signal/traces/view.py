@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from torch import Tensor
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.tangent import Tangent
+from bioplaus.own import Gradients, Own, Owns
 from bioplaus.signal.jacobians import Jacobian, OfCircuit
 
 
@@ -21,7 +24,7 @@ class View:
 
     Attributes
     ----------
-    g, theta : the predictor, as far as the trace follows it, and its weights now.
+    g, own : the predictor, as far as the trace follows it, and the signal's own tensors now.
     seen : what the predictor saw at h_0 … h_K, (time + 1, batch, input).
     linear, layout : the circuit's linearisation along the window, and where what lies in h.
     decay : γλ.
@@ -29,12 +32,17 @@ class View:
     """
 
     g: Predictor
-    theta: Mapping[str, Tensor]
+    own: Owns
     seen: Tensor
     tangent: Tangent
     layout: Layout
     decay: float
     final: bool
+
+    @property
+    def theta(self) -> Own:
+        """The predictor's weights."""
+        return self.own.get("predictor", Own())
 
     @property
     def J(self) -> Jacobian:
@@ -43,29 +51,35 @@ class View:
 
     def gradient(self, u: Tensor) -> dict[str, Tensor]:
         """Σ u_s ∂g(h_s)/∂θ over the window."""
-        return self.g.gradient(dict(self.theta), self.seen[:-1], u)
+        return self.g.gradient(self.theta, self.seen[:-1], u)
 
     def features(self, t: int | slice) -> Tensor:
         """(φ(h), 1), what the weights and biases of an affine g multiply."""
-        phi = self.g.features(dict(self.theta), self.seen[t])  # type: ignore[attr-defined]
+        phi = self.g.features(self.theta, self.seen[t])
         return torch.cat([phi, torch.ones_like(phi[..., :1])], -1)
 
 
-class Trace(Protocol):
-    """How Σ_t δ_t e_t is found: a description without state, a state that it hands on.
+class PredictorTrace(ABC):
+    """How Σ_t δ_t e_t is found: a description without state, and a state that it hands on. Defaults: any predictor, no state, little memory."""
 
-    ``claims`` is what it declares of itself (memory, time, …); ``refuse(g)`` a reason why it cannot follow a predictor, or
-    None; ``floats(g, layout, weights, outputs)`` how many numbers a sample it may come to carry that have to be afforded;
-    ``start(generator)`` the state before a sequence; ``update(view, state, delta)`` → ({weight of g: Σ δ e}, state).
-    """
+    #: what it declares of itself (memory, time, …), where that differs from the exact trace
+    claims: Mapping[str, Any] = MappingProxyType({})
 
-    @property
-    def claims(self) -> Mapping[str, Any]: ...
+    def refuse(self, g: Predictor) -> str | None:
+        """A reason why it cannot follow a predictor, or None."""
+        return None
 
-    def refuse(self, g: Predictor) -> str | None: ...
-    def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int: ...
-    def start(self, generator: torch.Generator | None) -> Any: ...
-    def update(self, view: View, state: Any, delta: Tensor) -> tuple[dict[str, Tensor], Any]: ...
+    def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
+        """How many numbers a sample it may come to carry that have to be afforded."""
+        return 0
+
+    def start(self, generator: torch.Generator | None) -> Any:
+        """The state before a sequence."""
+        return None
+
+    @abstractmethod
+    def update(self, view: View, state: Any, delta: Tensor) -> tuple[Gradients, Any]:
+        """{weight of g: Σ δ e} over the window, and the state behind it."""
 
 
 def with_bias(found: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,1 @@
+"""Learning: a batch (sequence), a learner (trainer), and how it is trained (training)."""

@@ -1,0 +1,37 @@
+"""How well a rule is doing, beside BPTT, while it learns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bioplaus.circuit import Network
+from bioplaus.learning.sequence import sequence
+from bioplaus.own import Owns
+from bioplaus.rules import Rule, bptt
+from bioplaus.signal.synthetic import SyntheticGradient
+from bioplaus.signal.truth import prediction_alignment
+from bioplaus.tasks import Batch, Loss
+
+
+def alignment(
+    network: Network, rule: Rule, own: Owns, batch: Batch, loss: Loss, generator: torch.Generator
+) -> dict[str, float]:
+    """Cosine between the rule's gradient of the circuit's weights and BPTT's; with a predictor, also between its predictions and the truth."""
+    true = sequence(network, bptt(), {}, batch, loss, keep=True)
+    mine = sequence(network, rule, own, batch, loss, generator=generator)
+    names = [n for n in true.gradients if n not in ("W_out", "b_out") and n in mine.gradients]
+    a, b = (torch.cat([g[n].flatten() for n in names]) for g in (mine.gradients, true.gradients))
+    row = {"alignment": cosine(a, b)}
+    if isinstance(rule.signal, SyntheticGradient):
+        row["prediction"], row["prediction_ratio"] = prediction_alignment(
+            network, rule.signal, own, batch, loss, true.stretches[0]
+        )
+    return row
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """Cosine of the angle between two vectors, in float64 so that it stays within ±1; NaN, undefined, if one vanishes."""
+    a, b = a.double(), b.double()
+    norms = float(a.norm() * b.norm())
+    return max(-1.0, min(1.0, float(a @ b) / norms)) if norms > 0 else float("nan")

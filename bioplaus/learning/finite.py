@@ -1,0 +1,37 @@
+"""Trouble looked for where it would show."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bioplaus.circuit.network import Network
+from bioplaus.circuit.trajectory import Stretch
+from bioplaus.errors import NumericalError
+
+
+def refuse_broken(network: Network, stretch: Stretch, o: Tensor, start: int) -> None:
+    """If an output or a last state is not finite, find the first state that was not; ``start`` is the stretch's first step.
+
+    Every population is looked at, for spikes hide a NaN: what is not a number is not above threshold.
+
+    Raises
+    ------
+    NumericalError
+        Naming step, variable, population, neuron and sample.
+    """
+    if bool(torch.isfinite(o).all()) and all(bool(torch.isfinite(u).all()) for us in stretch.steps[-1].u for u in us):
+        return
+    for t, step in enumerate(stretch.steps):
+        for p, us in zip(network.populations, step.u, strict=True):
+            for name, u in zip(p.kernel.derived.states, us, strict=True):
+                bad = (~torch.isfinite(u)).nonzero()
+                if len(bad):
+                    b, j = bad[0].tolist()
+                    raise NumericalError(
+                        f"The simulation went wrong at step {start + t}: variable '{name}' of population '{p.name}' is {float(u[b, j])} in neuron {j} "
+                        f"(sample {b} of the batch). Lower the learning rate, clip gradients, or use a smaller dt or another integration method."
+                    )
+    raise NumericalError(
+        f"The readout's output is not finite within steps {start} to {start + len(stretch.steps) - 1}: lower the readout's learning rate."
+    )

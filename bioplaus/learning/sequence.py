@@ -1,0 +1,268 @@
+"""One batch of sequences: simulate, credit, and the rule's gradient, step by step or window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bioplaus.circuit.credit import Credit, Currents, mapped, silent
+from bioplaus.circuit.network import Network, State
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.trajectory import Stretch
+from bioplaus.errors import RuleError
+from bioplaus.learning.choose import choose
+from bioplaus.learning.finite import refuse_broken
+from bioplaus.learning.pace import Pace
+from bioplaus.learning.regulariser import RateRegulariser
+from bioplaus.own import Gradients, Owns
+from bioplaus.rules import Rule
+from bioplaus.schedule import borders
+from bioplaus.signal import Observed
+from bioplaus.tasks import Batch, Loss
+
+#: called with the gradients of the circuit's weights and of the rule's own tensors, means over the batch
+Apply = Callable[[Gradients, Gradients], None]
+
+
+@dataclass
+class Outcome:
+    """What a sequence gave.
+
+    Attributes
+    ----------
+    gradients : of the circuit's weights, mean over the batch.
+    own : of the rule's own tensors (predictor, feedback) by path, mean over the batch.
+    loss : mean over the batch of Σ_t weight·loss.
+    outputs : (time, batch, output).
+    rates : mean output of every population, per step.
+    info : means of what the signal reported.
+    state : of the circuit behind the last step.
+    stretches : the trajectory, if it was to be kept.
+    """
+
+    gradients: Gradients
+    own: Gradients
+    loss: float
+    outputs: Tensor
+    rates: dict[str, float]
+    info: dict[str, float]
+    state: State
+    stretches: list[Stretch]
+
+
+def sequence(
+    network: Network,
+    rule: Rule,
+    own: Owns,
+    batch: Batch,
+    loss: Loss,
+    regulariser: RateRegulariser | None = None,
+    apply: Apply | None = None,
+    keep: bool = False,
+    generator: torch.Generator | None = None,
+    uses: Tensor | None = None,
+) -> Outcome:
+    """Run a circuit through one batch of sequences and compute the rule's gradient, step by step or window by window.
+
+    Parameters
+    ----------
+    own : the rule's own tensors.
+    batch : inputs (time, batch, input), targets, weight (time, batch) and context.
+    loss : has value(outputs, targets) and error(outputs, targets).
+    regulariser : on the outputs' mean; exact for rules whose past half takes output credit, and for whole windows.
+    apply : called with the gradients of each window as it ends; they are then not summed up.
+    keep : return the trajectory too.
+    generator : for rules that draw at random; None: a stream of its own, always the same.
+    uses : (time,), 0 or 1: count only what weights do in some steps; the trajectory is the same. None: all.
+
+    Raises
+    ------
+    RuleError
+        If the rule and the regulariser cannot go together under this schedule.
+    NumericalError
+        At the first output that is not finite, naming step, variable and population.
+    """
+    T = batch.steps
+    pace = Pace.of(rule, T, moving=apply is not None, keep=keep)
+    with torch.no_grad():
+        walk = _Walk(network, rule, own, batch, loss, regulariser, pace, generator, uses)
+        for start, stop in borders(T, pace.ahead):
+            found = walk.window(start, stop)
+            if apply is not None:
+                apply(*(mean(each, batch.size) for each in found))
+            else:
+                for total, each in zip(walk.tally.totals, found, strict=True):
+                    add(total, each)
+        return walk.tally.outcome(network, batch, loss, walk.state)
+
+
+@dataclass
+class Tally:
+    """What is added up on the way."""
+
+    sums: list[Tensor]  # of each neuron's outputs, per population
+    totals: tuple[Gradients, Gradients] = field(default_factory=lambda: ({}, {}))
+    outputs: list[Tensor] = field(default_factory=list)
+    infos: list[dict[str, float]] = field(default_factory=list)
+    stretches: list[Stretch] = field(default_factory=list)
+
+    def outcome(self, network: Network, batch: Batch, loss: Loss, state: State) -> Outcome:
+        o, (T, B), infos = torch.cat(self.outputs), batch.inputs.shape[:2], self.infos
+        asked = batch.weight.any(-1)
+        value = float((loss.value(o[asked], batch.targets[asked]) * batch.weight[asked]).sum()) / B
+        names = [p.name for p in network.populations]
+        return Outcome(
+            *(mean(total, B) for total in self.totals),
+            loss=value,
+            outputs=o,
+            rates={n: float(total.mean()) / (T * B) for n, total in zip(names, self.sums, strict=True)},
+            info={k: sum(i[k] for i in infos) / len(infos) for k in (infos[0] if infos else {})},
+            state=state,
+            stretches=self.stretches,
+        )
+
+
+class _Walk:
+    """Along a sequence, window by window: the circuit's state, the eligibility's, the signal's."""
+
+    def __init__(
+        self,
+        network: Network,
+        rule: Rule,
+        own: Owns,
+        batch: Batch,
+        loss: Loss,
+        regulariser: RateRegulariser | None,
+        pace: Pace,
+        generator: torch.Generator | None,
+        uses: Tensor | None,
+    ) -> None:
+        self.network, self.rule, self.own, self.batch, self.loss = network, rule, own, batch, loss
+        self.regulariser, self.pace, self.uses, self.path = regulariser, pace, uses, choose(network, rule)
+        #: whether the mean that is regularised is known at the sequence's end only
+        self.late = regulariser is not None and pace.several
+        if self.late and not rule.eligibility.sums:
+            raise RuleError(
+                f"A rate regulariser needs the mean over the whole sequence, which {type(rule.eligibility).__name__.lower()} cannot wait for under "
+                f"{rule.schedule}. Use schedule=Window(), or a rule whose past half keeps a trace (eprop, rflo, rtrl)."
+            )
+        B = batch.size
+        self.state = network.start(B)
+        self.trace = rule.eligibility.init(network, B, own, generator)
+        if self.late:
+            rule.eligibility.keep_sum(self.trace)
+        self.memory = rule.signal.init(network, B, generator)
+        self.tally = Tally(
+            [torch.zeros(p.size, dtype=network.dtype, device=network.device) for p in network.populations]
+        )
+
+    def window(self, start: int, stop: int) -> tuple[Gradients, Gradients]:
+        """Σ over batch and steps of the gradients of the circuit's weights, and of the rule's own tensors."""
+        past, final = self.rule.eligibility, stop == self.batch.steps
+        stretches = [
+            self.simulate(*piece, frozen=stop - start > self.pace.stretch) for piece in self.pace.pieces(start, stop)
+        ]
+        met, own = self.credit(stretches, final)
+        gradients = readout_gradients(self.network, stretches)
+        new, self.trace = self.path.meet(past, self.network, self.trace, met, final)
+        add(own, past.learned(self.trace))
+        add(gradients, new)
+        if self.late and final:
+            assert self.regulariser is not None
+            add(gradients, past.summed(self.network, self.trace, self.constant(self.regulariser)))
+        for name, mask in self.network.masks.items():
+            if name in gradients:
+                gradients[name] = gradients[name] * mask
+        return gradients, own
+
+    def simulate(self, begin: int, end: int, frozen: bool) -> tuple[Tangent, Tensor]:
+        """Some steps of the circuit, and their error; ``frozen`` reduces them to what their derivatives need."""
+        network, tally, when = self.network, self.tally, slice(begin, end)
+        stretch, self.state = self.path.simulate(network, self.state, self.batch.inputs[when], not self.pace.lean)
+        stretch.uses = None if self.uses is None else self.uses[when]
+        o = network.output(stretch.seen())
+        tally.outputs.append(o)
+        for i, total in enumerate(tally.sums):
+            total += stretch.spikes(i).sum((0, 1))
+        refuse_broken(network, stretch, o, begin)
+        tangent = Tangent(network, stretch)
+        if frozen:
+            tangent.freeze()
+        if self.pace.keep:
+            tally.stretches.append(stretch)
+        return tangent, error_of(self.loss, o, self.batch.targets[when], self.batch.weight[when])
+
+    def credit(
+        self, stretches: Sequence[tuple[Tangent, Tensor]], final: bool
+    ) -> tuple[list[tuple[Tangent, Credit | Currents]], Gradients]:
+        """What the signal says of a window's stretches, and the gradients of its own tensors."""
+        extra = None
+        if self.regulariser is not None and not self.late:
+            extra = tuple(self.constant(self.regulariser).y[i][0] for i in range(len(self.network.populations)))
+        met, own = [], {}
+        for tangent, error in stretches:
+            parts, credits = self.pace.seen(tangent, error), []
+            for i, (part, delta) in enumerate(parts):
+                ends = final and tangent is stretches[-1][0] and i == len(parts) - 1
+                observed = Observed(self.network, part, delta, ends, self.batch.context, extra)
+                credit, more, self.memory, info = self.rule.signal.credit(self.own, self.memory, observed)
+                self.tally.infos.append(info)
+                credits.append(credit)
+                add(own, more)
+            met.append((tangent, joined(credits)))
+        return met, own
+
+    def constant(self, regulariser: RateRegulariser) -> Credit:
+        """The regulariser's credit for every output, the same at all steps."""
+        T, B = self.batch.inputs.shape[:2]
+        empty = silent(self.network)
+        each = zip(self.tally.sums, empty.y, strict=True)
+        return empty._replace(y=tuple((regulariser.credit(total / (T * B), T), *ages[1:]) for total, ages in each))
+
+
+def readout_gradients(network: Network, stretches: Sequence[tuple[Tangent, Tensor]]) -> Gradients:
+    """Σ δ ⊗ ȳ: the readout learns from the error itself under every rule."""
+    gradients: Gradients = {}
+    for tangent, error in stretches:
+        errors = error.flatten(0, -2)
+        add(gradients, {"W_out": errors.T @ tangent.stretch.seen().flatten(0, -2)})
+        if "b_out" in network.weights:
+            add(gradients, {"b_out": errors.sum(0)})
+    return gradients
+
+
+def error_of(loss: Loss, o: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+    """weight · ∂loss/∂o; not computed, but zero, at steps that ask nothing of any sample."""
+    asked = weight.any(-1)
+    error = torch.zeros_like(o)
+    if bool(asked.any()):
+        error[asked] = loss.error(o[asked], targets[asked]) * weight[asked][..., None]
+    return error
+
+
+def joined(credits: list[Credit | Currents]) -> Credit | Currents:
+    """Credit of consecutive windows as one."""
+    first = credits[0]
+    if len(credits) == 1:
+        return first
+    if isinstance(first, Credit):
+        return mapped(_cat, *(each for each in credits if isinstance(each, Credit)))
+    return tuple(_cat(*parts) for parts in zip(*credits, strict=True))
+
+
+def _cat(*parts: Any) -> Tensor | None:
+    """Side by side in time; which credit there is does not depend on the window."""
+    return None if parts[0] is None else torch.cat([p for p in parts if p is not None])
+
+
+def add(total: Gradients, new: Gradients) -> None:
+    for name, g in new.items():
+        total[name] = total[name] + g if name in total else g
+
+
+def mean(total: Gradients, batch: int) -> Gradients:
+    return {name: g / batch for name, g in total.items()}

@@ -1,0 +1,242 @@
+"""Learning: one update after another."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bioplaus.circuit import Circuit, Network
+from bioplaus.circuit.trajectory import roll
+from bioplaus.errors import BioplausError, NumericalError, RunError, TaskError
+from bioplaus.learning.alignment import alignment
+from bioplaus.learning.fit import check_learner
+from bioplaus.learning.optimisers import Optimisers
+from bioplaus.learning.regulariser import RateRegulariser
+from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.learning.training import Training
+from bioplaus.own import Gradients, Own, Owns, by_part, mapped, tensors
+from bioplaus.rules import Rule
+from bioplaus.simulate import simulate
+from bioplaus.streams import stream
+from bioplaus.tasks import Batch, Task, check_batch, joined
+
+if TYPE_CHECKING:
+    import xarray
+
+#: of a trainer's state: 2, a rule's own tensors by part, learned and fixed; without a number, side by side
+FORMAT = 2
+
+
+class Trainer:
+    """One learner: a built circuit, a task, a rule, optimisers and random streams; advances one update at a time.
+
+    ``state_dict`` holds everything that later updates depend on, so that a run continued from it is bit-equal.
+
+    Attributes
+    ----------
+    network : the built circuit.
+    own : what the rule has beside its weights, by part: a predictor, feedback weights.
+
+    Raises
+    ------
+    BioplausError
+        Before any work: if task, circuit and rule do not fit, or the task's first batch is malformed.
+    """
+
+    def __init__(
+        self, circuit: Circuit, task: Task, rule: Rule, training: Training | None = None, seed: int = 0
+    ) -> None:
+        check_learner(circuit, task, rule, training, seed)
+        self.circuit, self.task, self.rule, self.seed = circuit, task, rule, seed
+        self.training = t = training or Training()
+        self.dtype = getattr(torch, t.dtype)
+        self.network: Network = circuit.build(seed=seed, dtype=self.dtype, device=t.device)
+        rule.refuse(self.network)
+        rule.eligibility.fits(self.network, t.batch)
+        self.stage = 0  # stages of the curriculum left behind
+        self.generator, self.noise = stream(seed, "task"), stream(seed, "noise")
+        first = task.batch(stream(seed, "check"), t.batch)
+        check_batch(task, first)
+        self.own = rule.begin(self.network, first, seed)
+        if rule.schedule.steps is not None and (t.curriculum or rule.schedule.steps < first.steps):
+            rule.signal.fits(self.network, self.own, t.batch)  # carried from window to window, now or in longer trials
+        self.update_index, self.seconds = 0, 0.0
+        spiking = [p.cell.spiking for p in circuit.populations.values()]
+        self._per_second = 1 / circuit.dt if all(spiking) else 1.0
+        self.regulariser = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength) if t.rate_strength else None
+        self.optimisers = Optimisers(self.network.parameters(), self.own, t)
+
+    def update(self) -> dict[str, float]:
+        """One update: a batch, the rule's gradient, an optimiser step. Returns a row of metrics."""
+        began = time.perf_counter()
+        t = self.training
+        batch = self.task.batch(self.generator, t.batch).to(t.device, self.dtype)
+        row: dict[str, float] = {"update": self.update_index + 1}
+        if t.align_every and self.update_index % t.align_every == 0:
+            row |= self.alignment(batch)
+        outcome = self._learn(batch)
+        if self.update_index == 0:
+            self._alive(outcome)
+        self.update_index += 1
+        self.seconds += time.perf_counter() - began
+        row |= self._measures(outcome, batch) | {"seconds": self.seconds}
+        if t.curriculum:
+            row |= self._advance(row["score"], batch.steps)
+        return row
+
+    def _learn(self, batch: Batch) -> Outcome:
+        """The rule's gradient of a batch, and what the optimisers make of it, at its end or after every window."""
+        apply = self.apply if self.training.apply == "window" else None
+        given = (self.network, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
+        try:
+            outcome = sequence(*given, generator=self.noise)
+            if apply is None:
+                self.apply(outcome.gradients, outcome.own)
+        except NumericalError as error:
+            try:
+                check_batch(self.task, batch)
+            except TaskError as cause:
+                raise NumericalError(f"{error} But it came with the batch: {cause}") from cause
+            raise
+        return outcome
+
+    def _advance(self, score: float, steps: int) -> dict[str, float]:
+        """Go on to the next stage if this batch solved the present one; how long trials are, and whether that was solved."""
+        task: Any = self.task  # one with stages: check_learner has asked
+        solved = score > task.solved if task.higher_is_better else score < task.solved
+        if solved:
+            self.task, self.stage = task.harder(), self.stage + 1
+        return {"steps": steps, "solved": float(solved)}
+
+    def apply(self, gradients: Gradients, own: Gradients) -> None:
+        """Hand gradients to the optimisers, circuit and predictor apart, and hold the constraints."""
+        with torch.no_grad():
+            try:
+                self.optimisers.step(gradients, own)
+            except NumericalError as where:
+                raise NumericalError(
+                    f"The gradient of update {self.update_index + 1} is not finite ({where}): lower the learning rate or set clip=1.0."
+                ) from None
+            self.network.constrain()
+            self.rule.after_update(self.own, self.network)
+
+    def _alive(self, outcome: Outcome) -> None:
+        for p in self.network.populations:
+            if p.kernel.derived.spiking and outcome.rates[p.name] == 0:
+                warnings.warn(
+                    f"Population '{p.name}' fired no spike in the first batch of '{self.task.name}': a silent circuit learns "
+                    "nothing, and every rule looks alike. Raise the circuit's input_gain or lower the cell's threshold.",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+
+    def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
+        rates = list(outcome.rates.values())
+        return {
+            "loss": outcome.loss,
+            "score": float(self.task.score(outcome.outputs, batch)),
+            "rate": sum(rates) / len(rates) * self._per_second,
+            **outcome.info,
+        }
+
+    def evaluate(self) -> dict[str, float]:
+        """Loss and score on the task's test set."""
+        began = time.perf_counter()
+        t = self.training
+        parts: list[Batch] = []
+        outputs: list[Tensor] = []
+        total, count = 0.0, 0
+        with torch.no_grad():
+            for batch in self.task.test_batches(max(t.batch, 256)):
+                batch = batch.to(t.device, self.dtype)
+                stretch, _ = roll(self.network, self.network.start(batch.size), batch.inputs)
+                o = self.network.output(stretch.seen())
+                total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
+                count += batch.size
+                parts.append(batch)
+                outputs.append(o)
+        score = self.task.score(torch.cat(outputs, 1), joined(parts))
+        self.seconds += time.perf_counter() - began
+        return {"test_loss": total / count, "test_score": float(score)}
+
+    def alignment(self, batch: Batch) -> dict[str, float]:
+        """Cosine between the rule's gradient and BPTT's, see `bioplaus.learning.alignment`; measuring changes nothing."""
+        apart = stream(self.seed, f"noise of alignment {self.update_index}")
+        return alignment(self.network, self.rule, self.own, batch, self.task.loss, apart)
+
+    def record(self, names: Sequence[str] = ("spikes", "rate")) -> xarray.Dataset:
+        """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists."""
+        batch = next(iter(self.task.test_batches(min(self.training.batch, 16))))
+        return simulate(
+            self.network, batch.inputs, record=names, targets=batch.targets, weight=batch.weight, lenient=True
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""
+        return {
+            "format": FORMAT,
+            "weights": {n: w.clone() for n, w in self.network.weights.items()},
+            "masks": {n: m.clone() for n, m in self.network.masks.items()},
+            "own": {part: asdict(own) for part, own in mapped(Tensor.clone, self.own).items()},
+            **self.optimisers.state_dict(),
+            "streams": {"task": self.generator.get_state(), "noise": self.noise.get_state()},
+            "update": self.update_index,
+            "seconds": self.seconds,
+            "stage": self.stage,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict` of the same circuit, task and rule, of this format or one of before.
+
+        Raises
+        ------
+        RunError
+            If it belongs to another configuration.
+        """
+        try:
+            pairs = (
+                (self.network.weights, state["weights"]),
+                (tensors(self.own), tensors(own_of(state))),
+                (self.network.masks, state["masks"]),
+            )
+            for mine, saved in pairs:  # all of it fits, or nothing is taken
+                if set(mine) != set(saved) or any(mine[n].shape != saved[n].shape for n in mine):
+                    raise RunError(
+                        f"The checkpoint holds {sorted(saved)}, this run needs {sorted(mine)} (or the shapes differ): it belongs to another configuration."
+                    )
+            self.optimisers.load_state_dict(state)
+            for mine, saved in pairs:
+                for name in mine:
+                    mine[name].copy_(saved[name])
+            self.generator.set_state(state["streams"]["task"])
+            self.noise.set_state(state["streams"]["noise"])
+            self.update_index, self.seconds = state["update"], state["seconds"]
+            while self.stage < state["stage"]:
+                task: Any = self.task
+                self.task, self.stage = task.harder(), self.stage + 1
+        except BioplausError:
+            raise
+        except Exception as error:
+            raise RunError(f"The checkpoint cannot be used: {error}") from error
+
+
+def own_of(state: dict[str, Any]) -> Owns:
+    """A rule's own tensors in a trainer's state of any format.
+
+    Raises
+    ------
+    RunError
+        If it is of a format that comes after this version.
+    """
+    number = state.get("format", 1)
+    if number > FORMAT:
+        raise RunError(
+            f"The checkpoint is of format {number}, and this version of bioplaus reads formats up to {FORMAT}. Use the version that wrote it, or a newer one."
+        )
+    return {part: Own(**kinds) for part, kinds in state["own"].items()} if number == FORMAT else by_part(state["own"])

@@ -1,0 +1,203 @@
+"""The rules that have a name, one row each."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Literal, Unpack
+
+from bioplaus.cerebellum import predictor as make_predictor
+from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.eligibility import (
+    KFRTRL,
+    MDGL,
+    RFLO,
+    RKFRTRL,
+    RTRL,
+    UORO,
+    Eligibility,
+    EProp,
+    History,
+    Hops,
+    Immediate,
+    KeRNL,
+    SnAp,
+)
+from bioplaus.errors import RuleError, unknown
+from bioplaus.rules.pair import TABLE, Rule
+from bioplaus.rules.rows import Fed, Shared, Word, chosen, met_by_the_error, named
+from bioplaus.schedule import Online, Window
+from bioplaus.signal import BPTT, DNI, BPLambda
+
+ELIGIBILITIES: dict[str, type[Eligibility]] = {
+    "immediate": Immediate, "eprop": EProp, "rflo": RFLO, "mdgl": MDGL, "kernl": KeRNL, "history": History, "hops": Hops, "snap": SnAp, "rtrl": RTRL,
+    "uoro": UORO, "kf_rtrl": KFRTRL, "r_kf_rtrl": RKFRTRL,
+}  # fmt: skip
+
+
+@named
+def bptt() -> Rule:
+    """Backpropagation through time over whole sequences; the reference (Werbos 1990, doi:10.1109/5.58337)."""
+    return Rule(Immediate(), BPTT(), Window(), "bptt")
+
+
+@named
+def tbptt(steps: int = 5) -> Rule:
+    """Backpropagation through time, cut into windows of ``steps`` (Williams & Peng 1990, doi:10.1162/neco.1990.2.4.490)."""
+    return Rule(Immediate(), BPTT(), Window(steps), "tbptt")
+
+
+@met_by_the_error(Online(), without=("steps",))
+def sliding_bptt(steps: int = 10, **shared: Unpack[Fed]) -> Eligibility:
+    """Every error carried back ``steps`` steps, as time runs (Williams & Peng 1990, doi:10.1162/neco.1990.2.4.490)."""
+    return History(steps)
+
+
+@met_by_the_error(Online())
+def rtrl(**shared: Unpack[Shared]) -> Eligibility:
+    """Real-time recurrent learning: exact and online, n⁴ a step (Williams & Zipser 1989, doi:10.1162/neco.1989.1.2.270)."""
+    return RTRL()
+
+
+@met_by_the_error(Online())
+def hops(hops: int = 1, **shared: Unpack[Shared]) -> Eligibility:
+    """RTRL along paths that cross between neurons at most ``hops`` times (arXiv 2207.11439)."""
+    return Hops(hops)
+
+
+@met_by_the_error(Online())
+def snap(order: int = 1, **shared: Unpack[Shared]) -> Eligibility:
+    """Sparse n-step approximation of RTRL (Menick et al. 2021, arXiv 2006.07232)."""
+    return SnAp(order)
+
+
+@met_by_the_error(Online())
+def uoro(**shared: Unpack[Shared]) -> Eligibility:
+    """Unbiased online recurrent optimisation: a random rank-one influence (Tallec & Ollivier 2018, arXiv 1702.05043)."""
+    return UORO()
+
+
+@met_by_the_error(Online())
+def kf_rtrl(**shared: Unpack[Shared]) -> Eligibility:
+    """RTRL with random Kronecker factors (Mujika et al. 2018, arXiv 1805.10842)."""
+    return KFRTRL()
+
+
+@met_by_the_error(Online())
+def r_kf_rtrl(**shared: Unpack[Shared]) -> Eligibility:
+    """The reverse factors (Marschall et al. 2020, arXiv 1907.02649)."""
+    return RKFRTRL()
+
+
+@met_by_the_error(Online())
+def kernl(restart: int = 50, **shared: Unpack[Shared]) -> Eligibility:
+    """A sensitivity kernel learned from a twin that is kicked at random (Roth et al. 2019, ICLR)."""
+    return KeRNL(restart)
+
+
+@met_by_the_error(Window())
+def eprop(**shared: Unpack[Shared]) -> Eligibility:
+    """e-prop with symmetric, random, adaptive, broadcast or reward feedback (Bellec et al. 2020, doi:10.1038/s41467-020-17236-y)."""
+    return EProp()
+
+
+@met_by_the_error(Window(), feedback="random")
+def rflo(**shared: Unpack[Shared]) -> Eligibility:
+    """Random feedback local online learning (Murray 2019, doi:10.7554/eLife.43299)."""
+    return RFLO()
+
+
+@met_by_the_error(Window())
+def mdgl(types: bool = False, **shared: Unpack[Shared]) -> Eligibility:
+    """e-prop and what the neighbours tell, neuron by neuron or averaged over types (Liu et al. 2021, doi:10.1073/pnas.2111821118)."""
+    return MDGL(types)
+
+
+@met_by_the_error(Window(), without=("feedback", "gain", "decay"), feedback="reward")
+def three_factor(**shared: Unpack[Shared]) -> Eligibility:
+    """e-prop's traces and one scalar reward for all neurons, earned by exploring outputs (Frémaux & Gerstner 2016, doi:10.3389/fncir.2015.00085)."""
+    return EProp()
+
+
+Named = Literal["immediate", "eprop"]
+
+
+@named
+def dni(
+    steps: int = 1,
+    predictor: str | Predictor | None = None,
+    hidden: tuple[int, ...] | None = None,
+    discount: float = 1.0,
+    injection: float = 1.0,
+    context: bool = False,
+    copy_every: int = 0,
+    jacobian: Literal["exact", "learned"] = "exact",
+    auxiliary: float = 0.0,
+    eligibility: Named = "immediate",
+) -> Rule:
+    """n-step synthetic gradients (Jaderberg et al. 2017, arXiv 1608.05343); the options are those of `DNI`."""
+    past, gives = _past(eligibility)
+    schedule, g = Window(steps), _predictor(predictor, hidden)
+    signal = DNI(g, discount, injection, context, copy_every, jacobian, auxiliary, gives)
+    if reason := signal.too_short(schedule.steps):
+        raise RuleError(f"These options of dni do not fit together: {reason}.")
+    return Rule(past, signal, schedule, "dni")
+
+
+@named
+def bp_lambda(
+    lmbda: float = 1.0,
+    predictor: str | Predictor | None = None,
+    hidden: tuple[int, ...] | None = None,
+    discount: float = 1.0,
+    injection: float = 1.0,
+    context: bool = False,
+    schedule: Word = "",
+    steps: int | None = None,
+    trace: Literal["exact", "replay", "local", "kronecker", "projected", "learned"] = "exact",
+    outputs: int | None = None,
+    horizon: int | None = None,
+    jacobian: Literal["exact", "random", "within", "learned"] = "exact",
+    eligibility: Named = "immediate",
+    published: bool = False,
+) -> Rule:
+    """Synthetic gradients learned by TD errors and eligibility traces (Pemberton & Costa 2024, arXiv 2401.07044); the options are those of `BPLambda`."""
+    past, gives = _past(eligibility)
+    g = _predictor(predictor, hidden)
+    signal = BPLambda(g, lmbda, discount, injection, context, trace, outputs, horizon, jacobian, gives, published)
+    return Rule(past, signal, chosen(schedule, Window(), steps), "bp_lambda")
+
+
+def _past(eligibility: str) -> tuple[Eligibility, Literal["state", "output"]]:
+    """What meets a predicted gradient, and which part of it that needs."""
+    if eligibility not in ("immediate", "eprop"):
+        raise RuleError(
+            unknown("eligibility that meets a predicted gradient", str(eligibility), ("immediate", "eprop"))
+        )
+    return (EProp(), "output") if eligibility == "eprop" else (Immediate(), "state")
+
+
+def _predictor(given: str | Predictor | None, hidden: tuple[int, ...] | None) -> Predictor | None:
+    if hidden is None:
+        return make_predictor(given) if isinstance(given, str) else given
+    if not (given is None or isinstance(given, str)):
+        raise RuleError(
+            f"hidden={hidden!r} is for a predictor given by name; this one is an object and has its layers. Leave hidden out."
+        )
+    return make_predictor("mlp" if given is None else given, hidden=hidden)
+
+
+def rule(name: str, **options: Any) -> Rule:
+    """A rule by name: ``bp.rule("eprop", feedback="random")``.
+
+    Raises
+    ------
+    RuleError
+        For an unknown rule or option.
+    """
+    if not isinstance(name, str) or name not in TABLE:
+        raise RuleError(unknown("rule", str(name), TABLE))
+    allowed = inspect.signature(TABLE[name]).parameters
+    for option in options:
+        if option not in allowed:
+            raise RuleError(unknown(f"option of the rule '{name}'", option, allowed))
+    return TABLE[name](**options)

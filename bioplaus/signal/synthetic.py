@@ -1,0 +1,69 @@
+"""What all signals with a predictor share: whose it is, what it sees, how it begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bioplaus import checks
+from bioplaus.cerebellum import Linear
+from bioplaus.cerebellum.nuclei import Nuclei
+from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.circuit.carried import Layout
+from bioplaus.circuit.network import Network
+from bioplaus.errors import RuleError
+from bioplaus.own import Own, Owns
+from bioplaus.signal.base import Signal
+from bioplaus.signal.observed import Observed
+
+
+class SyntheticGradient(Signal):
+    """A signal that speaks of the future by a predictor g(h; θ), the part ``predictor`` of its own tensors."""
+
+    predictor: Predictor | None
+    context: bool
+    injection: float
+
+    @property
+    def wants_context(self) -> bool:
+        return self.context
+
+    def of(self, network: Network) -> Predictor:
+        """Its predictor g, where it has none of its own the circuit's cerebellum."""
+        return which(self.predictor, network)
+
+    def see(self, observed: Observed, h: Tensor) -> Tensor:
+        """What g is given: the carried state, and beside it the context if it asks for that."""
+        return observed.with_context(h) if self.context else h
+
+    def at_birth(self, network: Network, generator: torch.Generator, context: int) -> Own:
+        """θ."""
+        size = Layout(network).size
+        inputs = size + (context if self.context else 0)
+        return self.of(network).init(inputs, size, generator, network.dtype, network.device)
+
+
+def theta(own: Owns) -> Own:
+    """The predictor's weights among a rule's own tensors; one may have none."""
+    return own.get("predictor", Own())
+
+
+def check_predictor(predictor: Any) -> None:
+    """Refuse what predicts nothing.
+
+    Raises
+    ------
+    RuleError
+    """
+    if predictor is not None and not isinstance(predictor, Predictor):
+        wanted = "a predictor, such as bp.predictor('mlp', hidden=(300,)) makes, its name, or None"
+        raise checks.refusal(RuleError, "predictor", predictor, wanted)
+
+
+def which(predictor: Predictor | None, network: Network) -> Predictor:
+    """The predictor a signal uses: its own, else the circuit's cerebellum, else a linear one; behind deep nuclei likewise."""
+    if isinstance(predictor, Nuclei):
+        return Nuclei(which(predictor.of, network), predictor.outputs)
+    return predictor or network.circuit.cerebellum or Linear()
