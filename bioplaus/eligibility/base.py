@@ -25,7 +25,6 @@ from bioplaus.circuit.tangent import Tangent
 from bioplaus.declaration import Declaration
 from bioplaus.own import Gradients, Owns
 
-
 #: the credit that an eligibility meets: for outputs, or for currents
 C = TypeVar("C", bound=Credit | Currents)
 
