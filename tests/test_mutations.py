@@ -75,6 +75,7 @@ from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Observed, oracle
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.exact import Exact
 from bioplaus.symbolic import compile as compiling
+from bioplaus.symbolic import torch_source
 from bioplaus.symbolic.derive import ACTIVE
 from bioplaus.tasks import squared
 
@@ -471,7 +472,7 @@ def factor_behind_the_readout_not_rescaled(patch: Patch) -> None:
 
 
 def scaled_surrogate(patch: Patch, factor: float) -> None:
-    def generate(*args: Any, real: Any = compiling.generate) -> Any:
+    def generate(*args: Any, real: Any = torch_source.generate) -> Any:
         kernel = real(*args)
 
         def partials(get: Any) -> Any:
@@ -480,7 +481,7 @@ def scaled_surrogate(patch: Patch, factor: float) -> None:
 
         return replace(kernel, partials=partials)
 
-    patch.setattr(compiling, "generate", generate)
+    patch.setattr(torch_source, "generate", generate)
 
 
 @mistake(bptt())

@@ -143,7 +143,7 @@ class Network:
         return value.to(device=self.device, dtype=self.dtype)
 
     def _wire(self, index: int, name: str) -> Wiring:
-        from bioplaus.symbolic.compile import refractory_steps
+        from bioplaus.symbolic.arguments import refractory_steps
         from bioplaus.symbolic.units import plain
 
         population = self.circuit.populations[name]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from textwrap import shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy as sp
@@ -20,12 +20,27 @@ import torch
 from sympy.printing.str import StrPrinter
 
 from bioplaus.errors import CellError
+from bioplaus.symbolic import arguments
 from bioplaus.symbolic.derive import ACTIVE, HEIGHT, LAST, MARGIN, NOW, Derived, after
-from bioplaus.symbolic.functions import NUMPY, TORCH
+from bioplaus.symbolic.functions import NUMPY
 from bioplaus.symbolic.text import symbol
+from bioplaus.symbolic.units import plain
+
+if TYPE_CHECKING:
+    from bioplaus.cell import Cell
 
 #: one partial derivative: structurally zero, constant, or a tensor that broadcasts to (…, batch, unit)
 Entry = float | torch.Tensor | None
+
+
+#: how each function is called in generated torch source
+TORCH = {
+    "exp": "torch.exp", "log": "torch.log", "sqrt": "torch.sqrt", "sin": "torch.sin", "cos": "torch.cos",
+    "tan": "torch.tan", "sinh": "torch.sinh", "cosh": "torch.cosh", "tanh": "torch.tanh", "expm1": "torch.expm1",
+    "log1p": "torch.log1p", "relu": "torch.relu", "sigmoid": "torch.sigmoid",
+    "softplus": "softplus", "magnitude": "torch.abs", "direction": "torch.sign",
+    "step": "heaviside", "Abs": "torch.abs", "sign": "torch.sign",  # sympy writes √(x²) as Abs(x)
+}  # fmt: skip
 
 
 class _Torch(StrPrinter):
@@ -196,6 +211,14 @@ def surrogate_spike(surrogate: Callable[[torch.Tensor], torch.Tensor]) -> Callab
         return hard_spike(x.detach()) + surrogate(x.detach()) * (x - x.detach())
 
     return spike
+
+
+def kernel(cell: Cell, n: int, dt: float, dtype: Any, device: Any) -> Kernel:
+    """Generate and bind the torch source for ``n`` neurons, checking values per neuron against ``n``."""
+    arguments.sizes(cell, n)
+    numbers = {k: plain(v) for k, v in cell.parameters.items()}
+    numbers |= {f"unit_{k}": v for k, v in cell.scales.items()}
+    return generate(cell.derived, numbers, dt, arguments.refractory_steps(cell, dt) > 0, dtype, device)
 
 
 def generate(
