@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bioplaus.errors import CellError
 
 if TYPE_CHECKING:
+    from bioplaus.codegen.kernel import Kernel
     from bioplaus.symbolic.derive import Derived
     from bioplaus.symbolic.parsed import Parsed
 
@@ -185,9 +186,9 @@ class Cell:
         """Whether the cell is a differential equation (and so has a Brian2 twin), not a discrete map."""
         return bool(self.equations)
 
-    def kernel(self, n: int, dt: float, dtype: Any, device: Any) -> Any:
-        """Generated torch functions for ``n`` neurons at step ``dt`` (seconds): see `bioplaus.symbolic.torch_source.Kernel`."""
-        from bioplaus.symbolic import torch_source
+    def kernel(self, n: int, dt: float, dtype: Any, device: Any) -> Kernel:
+        """Generated torch functions for ``n`` neurons at step ``dt`` (seconds): see `bioplaus.codegen.kernel.Kernel`."""
+        from bioplaus.codegen import torch_source
 
         return torch_source.kernel(self, n, dt, dtype, device)
 

@@ -17,7 +17,7 @@ ENGINE = Path(bioplaus.__file__).parent
 
 # Later rooms may import earlier ones, never the reverse.
 ORDER = [
-    *("errors", "checks", "content", "streams", "declaration", "symbolic", "cell", "circuit", "simulate"),
+    *("errors", "checks", "content", "streams", "declaration", "symbolic", "codegen", "cell", "circuit", "simulate"),
     *(
         "eligibility",
         "cerebellum",
@@ -38,6 +38,9 @@ ORDER = [
 
 # What only some rooms may import. Content asks for all of these by way of the engine.
 ONLY = {"brian2": {"symbolic", "brian"}, "matplotlib": {"figures"}}
+
+# What some rooms may not import, though later ones do: expressions are no language's.
+NEVER = {"symbolic": {"torch", "numba"}}
 
 
 def files(root: Path = ENGINE) -> list[Path]:
@@ -97,6 +100,8 @@ def offences(source: str, own: str, package: str = "bioplaus.room") -> list[str]
         top, *rest = target.split(".")
         if top in ONLY and own not in ONLY[top]:
             found.append(f"imports {top}, which only {sorted(ONLY[top])} may")
+        if top in NEVER.get(own, ()):
+            found.append(f"imports {top}, which {own} may not")
         if top in content.KINDS.values() or target.startswith(
             tuple(f"bioplaus.content.{folder}." for folder in content.KINDS.values())
         ):
@@ -140,6 +145,8 @@ def test_imports_run_one_way(file):
         ("cell", "import brian2.units"),
         ("train", "from brian2 import ms"),
         ("runs", "import matplotlib.pyplot as plt"),
+        ("symbolic", "from torch import Tensor"),
+        ("symbolic", "def f():\n    import numba"),
         ("rules", "from bioplaus.nowhere import x"),
         ("runs", "from bioplaus.content.models.lif import lif"),
         ("runs", "from models.lif import lif"),

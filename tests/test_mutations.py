@@ -50,7 +50,8 @@ from rule_helpers import (
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
 from bioplaus.cerebellum import Linear as LinearPredictor
-from bioplaus.circuit import linear, network, transpose
+from bioplaus.circuit import linear, network
+from bioplaus.codegen import torch_source, transpose
 from bioplaus.eligibility import (
     KFRTRL,
     MDGL,
@@ -75,7 +76,6 @@ from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Observed, oracle
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.exact import Exact
 from bioplaus.symbolic import compile as compiling
-from bioplaus.symbolic import torch_source
 from bioplaus.symbolic.derive import ACTIVE
 from bioplaus.tasks import squared
 

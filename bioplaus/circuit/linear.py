@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from bioplaus.circuit.network import Network, State, Step, Wired
-from bioplaus.circuit.transpose import Partials, Transpose, transpose, varying
+from bioplaus.codegen.partials import Partials
+from bioplaus.codegen.transpose import Transpose, transpose, varying
 
 #: credit for u of every population: [population][state]
 Inner = list[tuple[Tensor | None, ...]]

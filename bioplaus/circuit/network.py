@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from bioplaus.circuit.description import INPUT, Circuit, Projection
+from bioplaus.codegen.kernel import Kernel, hard_spike, surrogate_spike, uncut
 from bioplaus.errors import CircuitError
 from bioplaus.streams import stream
-from bioplaus.symbolic.torch_source import Kernel, hard_spike, surrogate_spike, uncut
 
 
 class PopulationState(NamedTuple):

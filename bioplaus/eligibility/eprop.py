@@ -28,7 +28,7 @@ from torch import Tensor
 
 from bioplaus.circuit.linear import Credit, Linear, roll, silent, split, sweep, weight_gradients
 from bioplaus.circuit.network import Network
-from bioplaus.circuit.transpose import Partials
+from bioplaus.codegen.partials import Partials
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.base import Eligibility
 from bioplaus.eligibility.traces import Piece, Trace, Traces, advance, coefficients, plan

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from bioplaus import checks
+from bioplaus.codegen.kernel import Entry
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Row, Space
 from bioplaus.eligibility.rtrl import RTRL, Dense
 from bioplaus.errors import RuleError
-from bioplaus.symbolic.torch_source import Entry
 
 
 @dataclass

@@ -25,10 +25,10 @@ from torch import Tensor
 
 from bioplaus.circuit.linear import Credit, Linear, split
 from bioplaus.circuit.network import Network, Wired
-from bioplaus.circuit.transpose import Partials
+from bioplaus.codegen.kernel import Entry
+from bioplaus.codegen.partials import Partials
 from bioplaus.eligibility.traces import plus, times
 from bioplaus.errors import RuleError
-from bioplaus.symbolic.torch_source import Entry
 
 
 class Row(NamedTuple):

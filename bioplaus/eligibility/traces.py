@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from bioplaus.circuit.network import Wired
-from bioplaus.circuit.transpose import Partials
-from bioplaus.symbolic.torch_source import Entry
+from bioplaus.codegen.kernel import Entry
+from bioplaus.codegen.partials import Partials
 
 
 @dataclass(frozen=True)
