@@ -14,6 +14,8 @@ from bioplaus import ms
 from bioplaus.codegen import source
 from bioplaus.codegen.folded import Folded, entries, fold
 from bioplaus.codegen.kernel import hard_spike, uncut
+from bioplaus.codegen.partials import Partials
+from bioplaus.codegen.plans import Plan, plan
 from bioplaus.codegen.torch_printer import TORCH
 from bioplaus.symbolic.functions import DIFFERENTIABLE, NUMPY
 from bioplaus.symbolic.units import plain
@@ -84,3 +86,24 @@ def test_equal_text_is_compiled_once_and_bound_anew():
     one = torch.ones(1, 3, dtype=torch.float64)
     u, v = (k.step((one,), (0 * one,), one, one, hard_spike, uncut)[0][0] for k in (first, slower))
     assert float(u[0, 0]) == pytest.approx(np.exp(-1 / 20)) and float(v[0, 0]) == pytest.approx(np.exp(-1 / 30))
+
+
+PLANS = {
+    "lif": (lambda: bp.model("lif"), Plan((0,), (), (), False)),  # ε_v is low-passed input, the same for all neurons
+    "lif per neuron": (lambda: bp.model("lif", tau_m=np.linspace(10, 30, N) * ms), Plan((), (0,), (0,), False)),
+    "alif": (lambda: bp.model("alif", beta=0.1), Plan((0,), (1,), (1,), False)),  # the spike moves a: ε_a by synapse
+    "alif, reset differentiated": (
+        lambda: bp.model("alif", beta=0.1, differentiate=("reset", "jumps")),
+        Plan((), (0, 1), (0, 1), False),
+    ),
+    "lsnn_lif": (lambda: bp.model("lsnn_lif"), Plan((0,), (), (), False)),
+    "gru": (lambda: bp.model("gru"), Plan((), (0,), (), True)),  # reads its own last output
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_which_traces_a_channel_needs(name):
+    make, expected = PLANS[name]
+    ones = torch.ones(1, N, dtype=torch.float64)
+    part = Partials(*make().kernel(N, DT, torch.float64, "cpu").partials(lambda kind, i: ones))
+    assert plan(part, 0) == expected

@@ -29,9 +29,10 @@ from torch import Tensor
 from bioplaus.circuit.linear import Credit, Linear, roll, silent, split, sweep, weight_gradients
 from bioplaus.circuit.network import Network
 from bioplaus.codegen.partials import Partials
+from bioplaus.codegen.plans import plan
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.base import Eligibility
-from bioplaus.eligibility.traces import Piece, Trace, Traces, advance, coefficients, plan
+from bioplaus.eligibility.traces import Piece, Trace, Traces, advance, coefficients
 
 
 @dataclass(frozen=True)
