@@ -184,10 +184,33 @@ def test_content_uses_the_engine_and_earlier_content(file):
             assert kinds.index(rest[1]) <= kinds.index(kind), f"{target}: models ← circuits ← experiments"
 
 
-def test_importing_bioplaus_imports_nothing_heavy():
-    ask = "import sys, bioplaus; print({'torch', 'brian2', 'numpy', 'matplotlib', 'pandas'} & set(sys.modules))"
+def imported(statement: str, watched: set[str]) -> set[str]:
+    """Which of the watched packages a statement brings into a new interpreter."""
+    ask = f"import sys; {statement}; print(*({watched} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
-    assert done.stdout.strip() == "set()", done.stderr
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_importing_bioplaus_imports_nothing_heavy():
+    assert imported("import bioplaus", {"torch", "brian2", "numpy", "matplotlib", "pandas"}) == set()
+
+
+def test_equations_are_read_where_a_cell_is_made_not_where_circuits_and_rules_are_described():
+    heavy = {"brian2", "sympy", "scipy", "numba"}
+    assert imported("import bioplaus.circuit.description, bioplaus.codegen.transpose, bioplaus.rules", heavy) == set()
+    assert imported("import bioplaus.cell, bioplaus.codegen.plans", heavy | {"numpy", "torch"}) == set()
+    assert {"brian2", "sympy"} <= imported("from bioplaus import ms", heavy)  # the watch works
+
+
+def test_expressions_are_no_languages():
+    assert imported("import bioplaus.symbolic.compile", {"torch", "numba"}) == set()
+
+
+@pytest.mark.parametrize("room", ["brian", "symbolic.units"])
+def test_the_exception_hook_is_left_as_it_was(room):
+    ask = f"import sys; kept = sys.excepthook; import bioplaus.{room}; assert sys.excepthook is kept"
+    assert subprocess.run([sys.executable, "-c", ask]).returncode == 0
 
 
 def test_the_front_door_offers_what_it_says():
