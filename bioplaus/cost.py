@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bioplaus.circuit import Circuit, Network
-from bioplaus.circuit.linear import roll
+from bioplaus.circuit.trajectory import roll
 from bioplaus.rules import Rule
 from bioplaus.schedule import sequence
 from bioplaus.streams import stream

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from bioplaus import checks
-from bioplaus.circuit.linear import Credit, Linear, mapped, roll, silent
+from bioplaus.circuit.credit import Credit, mapped, silent
 from bioplaus.circuit.network import Network, State
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import NumericalError, RuleError
 from bioplaus.signal import Observed
 
@@ -166,7 +168,7 @@ def sequence(
             # a window is simulated in stretches, each reduced to what its derivatives need before the next begins
             final = stop == T
             size = STRETCH if pointwise and lean and past.takes_stretches and not online else K
-            stretches: list[tuple[Linear, Tensor]] = []
+            stretches: list[tuple[Tangent, Tensor]] = []
             for begin in range(start, stop, size):
                 x, targets, weight = (
                     a[begin : min(begin + size, stop)] for a in (batch.inputs, batch.targets, batch.weight)
@@ -178,21 +180,21 @@ def sequence(
                 for i, total in enumerate(sums):
                     total += window.spikes(i).sum((0, 1))
                 _finite(network, window, o, begin)
-                linear = Linear(network, window)
+                tangent = Tangent(network, window)
                 if stop - start > size:
-                    linear.freeze()
-                stretches.append((linear, _error(loss, o, targets, weight)))
+                    tangent.freeze()
+                stretches.append((tangent, _error(loss, o, targets, weight)))
                 if keep_windows:
                     windows.append(window)
             means = [total / (T * B) for total in sums]
             extra = tuple(regulariser.credit(m, T) for m in means) if regulariser is not None and not summing else None
-            met: list[tuple[Linear, Any]] = []
+            met: list[tuple[Tangent, Any]] = []
             gradients: dict[str, Tensor] = {}
             own: dict[str, Tensor] = {}
-            for linear, error in stretches:
-                last = final and linear is stretches[-1][0]
+            for tangent, error in stretches:
+                last = final and tangent is stretches[-1][0]
                 credits = []
-                parts = [(linear, error)] if pointwise else _windows(linear, error, n)
+                parts = [(tangent, error)] if pointwise else _windows(tangent, error, n)
                 for i, (part, delta) in enumerate(parts):
                     ends = last and i == len(parts) - 1
                     observed = Observed(network, part, delta, ends, batch.context, extra)
@@ -200,9 +202,9 @@ def sequence(
                     infos.append(info)
                     credits.append(credit)
                     _add(own, more)
-                met.append((linear, _joined(credits)))
+                met.append((tangent, _joined(credits)))
                 errors = error.flatten(0, -2)
-                _add(gradients, {"W_out": errors.T @ linear.window.seen().flatten(0, -2)})
+                _add(gradients, {"W_out": errors.T @ tangent.stretch.seen().flatten(0, -2)})
                 if "b_out" in network.weights:
                     _add(gradients, {"b_out": errors.sum(0)})
             if online:
@@ -248,12 +250,12 @@ def _error(loss: Any, o: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
     return error
 
 
-def _windows(linear: Linear, error: Tensor, n: int) -> list[tuple[Linear, Tensor]]:
+def _windows(tangent: Tangent, error: Tensor, n: int) -> list[tuple[Tangent, Tensor]]:
     """Consecutive windows of n steps, each with its error."""
-    T = len(linear.window)
+    T = len(tangent.stretch)
     if n >= T:
-        return [(linear, error)]
-    return [(linear.part(slice(a, b)), error[a:b]) for a, b in borders(T, n)]
+        return [(tangent, error)]
+    return [(tangent.part(slice(a, b)), error[a:b]) for a, b in borders(T, n)]
 
 
 def borders(T: int, n: int) -> list[tuple[int, int]]:

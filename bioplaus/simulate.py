@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bioplaus.circuit import Circuit, Network
-from bioplaus.circuit.linear import roll
+from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import CircuitError, unknown
 
 if TYPE_CHECKING:

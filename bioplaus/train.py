@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
-from bioplaus.circuit.linear import roll
+from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import BioplausError, CircuitError, NumericalError, RuleError, RunError, TaskError
 from bioplaus.rules import Rule, bptt
 from bioplaus.schedule import Outcome, RateRegulariser, sequence

@@ -25,8 +25,8 @@ import bioplaus as bp
 from bioplaus import ms
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Network
-from bioplaus.circuit.linear import Linear
 from bioplaus.circuit.network import PopulationState, State, Step
+from bioplaus.circuit.tangent import Tangent
 from bioplaus.eligibility import MDGL, History, Hops, KeRNL, SnAp
 from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving
@@ -104,7 +104,7 @@ def followed(name: str) -> Path:
 
 
 def undelayed(name: str) -> bool:
-    return all(w.age == 0 for w in made(name).network.recurrent)
+    return all(w.source.age == 0 for w in made(name).network.recurrent)
 
 
 # -- derivatives of one step in z, by autograd through the forward simulation --------------------------------------------
@@ -388,7 +388,7 @@ def by_crossings(c: Case) -> list[dict[str, Tensor]]:
 
 def moments(c: Case) -> tuple[Space, list[Moment]]:
     space = Space(c.network)
-    return space, space.moments(Linear(c.network, c.window))
+    return space, space.moments(Tangent(c.network, c.window))
 
 
 def close(a: Tensor, b: Tensor, what: str, tolerance: float = 1e-10) -> None:
@@ -473,7 +473,7 @@ def reached(network: Network, synapses: int) -> Tensor:
         mask = network.masks.get(w.spec.name, torch.ones_like(W))
         n = network.populations[w.target].size
         for row, column in mask.nonzero().tolist():
-            to[w.source, column].add((w.target, row % n))
+            to[w.source.population, column].add((w.target, row % n))
     out = torch.zeros(len(index), len(index), dtype=torch.bool)
     for start in index:
         found = {start}

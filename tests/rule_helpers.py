@@ -20,7 +20,8 @@ from bioplaus import ms
 from bioplaus.check import by_hand
 from bioplaus.check.bench import one_step
 from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
-from bioplaus.circuit.linear import Linear, Window, roll
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.eligibility import RFLO, RTRL, EProp, Immediate
 from bioplaus.rules import Rule, bptt
 from bioplaus.schedule import Online, Outcome, RateRegulariser, sequence
@@ -103,7 +104,7 @@ class Case:
         return by_hand.gradient(self.network, self.batch, squared, self.regulariser, stop, cut_every)[1]
 
     @cached_property
-    def window(self) -> Window:
+    def window(self) -> Stretch:
         return roll(self.network, self.network.start(self.batch.size), self.batch.inputs)[0]
 
     @cached_property
@@ -111,14 +112,14 @@ class Case:
         error = (
             squared.error(self.network.output(self.window.seen()), self.batch.targets) * self.batch.weight[..., None]
         )
-        return Observed(self.network, Linear(self.network, self.window), error, final=True, context=self.batch.context)
+        return Observed(self.network, Tangent(self.network, self.window), error, final=True, context=self.batch.context)
 
     def stepwise(self, past: Any, signal: Any) -> dict[str, Tensor]:
         """An eligibility that moves forward step by step, with credit that was found beforehand."""
         credit = signal.credit({}, None, self.observed)[0]
         state, total = past.init(self.network, self.batch.size), {}
         for t, step in enumerate(self.window.steps):
-            one = Linear(self.network, Window(self.network, [step], self.window.x[t : t + 1]))
+            one = Tangent(self.network, Stretch(self.network, [step], self.window.x[t : t + 1]))
             state = past.step(state, one)
             for name, g in past.gradient(self.network, state, one, one_step(credit, t)).items():
                 total[name] = total.get(name, 0) + g / self.batch.size
@@ -135,7 +136,7 @@ class Case:
             if p.kernel.derived.spiking:
                 assert set(y.unique().tolist()) == {0.0, 1.0}, f"population {p.name} is silent or saturated"
                 assert 0.01 < float(y.mean()) < 0.7, f"population {p.name}: mean output {float(y.mean()):.3f}"
-            psi = [torch.as_tensor(e) for e in Linear(self.network, self.window).partials[i].psi if e is not None]
+            psi = [torch.as_tensor(e) for e in Tangent(self.network, self.window).partials[i].psi if e is not None]
             assert psi and any(bool((e > 0).any()) for e in psi), f"ψ is zero in population {p.name}"
         for name, g in self.true.items():
             assert bool(g.any()), f"no gradient of {name}"

@@ -84,7 +84,7 @@ def true_future(c: Case) -> list[Tensor]:
 def test_the_jacobian_is_autograds(name):
     c, tr = circuit(name), path(name)
     layout = Layout(c.network)
-    for t, step in enumerate(c.observed.linear.each()):
+    for t, step in enumerate(c.observed.tangent.each()):
         torch.testing.assert_close(layout.jacobian(step), tr.J[t], rtol=TIGHT, atol=TIGHT * float(tr.J[t].abs().max()))
     direct = c.observed.direct()
     torch.testing.assert_close(
@@ -122,7 +122,7 @@ def test_lambda_and_gamma_of_one_regress_on_the_true_gradient(name):
     for target, true in zip(lambda_targets(tr, theta, 1.0, 1.0), truth, strict=False):
         torch.testing.assert_close(target, true, rtol=1e-9, atol=TIGHT * float(true.abs().max()))
     torch.testing.assert_close(
-        future_credit(c.network, c.observed.linear, c.observed), torch.stack(truth[1:]), rtol=1e-9, atol=1e-11
+        future_credit(c.network, c.observed.tangent, c.observed), torch.stack(truth[1:]), rtol=1e-9, atol=1e-11
     )
     free = {n: v.clone().requires_grad_() for n, v in theta.items()}
     loss = (
@@ -360,13 +360,13 @@ def test_sharper_traces_see_further():
     Alignment after 400 updates of the predictor, one seed; the published size of network and task.
     """
     task = bp.task("target_reaching", steps=10, targets=1)
-    linear = bp.circuit(
+    tangent = bp.circuit(
         "recurrent", cell=bp.model("elman", rate="x"), inputs=10, units=30, outputs=2, init="uniform", bias=False
     )
     training = Training(batch=10, lr=0.0, predictor_lr=1e-4, betas=(0.9, 0.98), eps=1e-9)
     found = {}
     for lmbda in (0.0, 0.5, 1.0):
-        trainer = Trainer(linear, task, bp_lambda(lmbda), training, seed=0)
+        trainer = Trainer(tangent, task, bp_lambda(lmbda), training, seed=0)
         before = {n: w.clone() for n, w in trainer.network.weights.items()}
         for _ in range(400):
             trainer.update()

@@ -17,7 +17,7 @@ import bioplaus as bp
 from bioplaus import Hz, ms, mV, nS, pA, pF
 from bioplaus.brian import run, twin
 from bioplaus.circuit import Circuit, Population, Projection, Readout
-from bioplaus.circuit.linear import roll
+from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import CircuitError
 from bioplaus.symbolic.runtime import runtime
 
@@ -272,8 +272,8 @@ def test_excitation_and_inhibition_sparse_with_delays():
 def synapses(network: bp.Network, name: str, batch: int) -> brian2.Synapses:
     clock, x = twin.clock(network), torch.zeros(1, batch, LINES, dtype=torch.float64)
     groups = [twin.neurons(network, i, d.numpy(), clock) for i, d in enumerate(network.drive(x))]
-    w = next(w for w in network.wired if w.spec.name == name)
-    made = twin.synapses(network, w, groups[w.source], groups[w.target], batch, clock)
+    w = next(w for w in network.recurrent if w.spec.name == name)
+    made = twin.synapses(network, w, groups[w.source.population], groups[w.target], batch, clock)
     assert made is not None
     brian2.Network(*groups, made).run(0 * ms, namespace={})  # or Brian2 warns that they were forgotten
     return made

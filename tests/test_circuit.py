@@ -15,7 +15,8 @@ from bioplaus import Trainer, Training, ms, mV
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Linear, roll
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import CircuitError
 from bioplaus.rules import Rule
 from bioplaus.schedule import sequence
@@ -228,7 +229,7 @@ def test_credit_there_and_back():
     c = two_populations()
     layout, v = Layout(c.network), normal(3, Layout(c.network).size)
     torch.testing.assert_close(layout.flat(layout.credit(v), v), v, rtol=0, atol=0)
-    one = Linear(c.network, c.window).each()[5]
+    one = Tangent(c.network, c.window).each()[5]
     J = layout.jacobian(one)
     torch.testing.assert_close(layout.back(one, v), torch.einsum("bo,boh->bh", v, J), rtol=1e-12, atol=1e-13)
 

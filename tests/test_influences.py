@@ -38,8 +38,9 @@ from torch import Tensor
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
 from bioplaus.circuit import Circuit, Population, Projection, Readout
-from bioplaus.circuit.linear import Linear, Window
 from bioplaus.circuit.network import PopulationState, State
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.trajectory import Stretch
 from bioplaus.eligibility import MDGL, RFLO, History, Hops, Immediate, KeRNL, SnAp
 from bioplaus.eligibility.influence import Space
 from bioplaus.errors import RuleError
@@ -98,11 +99,17 @@ def test_rows_are_states_and_outputs_in_flight(name):
     ] == row_owner(c.network)
     for p, population in enumerate(c.network.populations):
         assert [r.index for r in space.rows if r.population == p and r.kind == "y"] == list(range(population.ages - 1))
-        assert population.ages == max([w.age + 1 for w in c.network.recurrent if w.source == p], default=1)
-        for w in (w for w in c.network.recurrent if w.source == p):
+        assert population.ages == max(
+            [w.source.age + 1 for w in c.network.recurrent if w.source.population == p], default=1
+        )
+        for w in (w for w in c.network.recurrent if w.source.population == p):
             for t, step in enumerate(c.window.steps):  # what arrives, d steps after it was sent
-                sent = c.window.spikes(p)[t - 1 - w.age] if t > w.age else torch.zeros(c.batch.size, population.size)
-                assert torch.equal(step.before.populations[p].y[w.age], sent.to(torch.float64))
+                sent = (
+                    c.window.spikes(p)[t - 1 - w.source.age]
+                    if t > w.source.age
+                    else torch.zeros(c.batch.size, population.size)
+                )
+                assert torch.equal(step.before.populations[p].y[w.source.age], sent.to(torch.float64))
                 where = next(where for v, where in space.arriving[w.target] if v is w)
                 assert torch.equal(steps[t].a[w.target][:, where], sent.to(torch.float64))
 
@@ -166,7 +173,7 @@ def test_enough_hops_are_rtrl(name):
     if c.batch.steps * c.network.weights["W_out"].shape[1] > 100:
         c = Case(c.network, Batch(*(x[:8, :1] for x in (c.batch.inputs, c.batch.targets, c.batch.weight + 1.0))))
     same(c.gradients(rule_of(Hops(c.batch.steps - 1))), c.true)
-    if any(w.age for w in c.network.recurrent) and len(c.network.populations) == 1:  # fewer fit into the time
+    if any(w.source.age for w in c.network.recurrent) and len(c.network.populations) == 1:  # fewer fit into the time
         same(c.gradients(rule_of(Hops((c.batch.steps - 1) // 2))), c.true)
 
 
@@ -205,10 +212,10 @@ def test_snap_1_is_eprop_where_no_neuron_connects_to_itself_and_only_there(name)
     n1, eprop = c.gradients(rule_of(SnAp(1))), of_all(c, bp.rule("eprop"))
     diagonals = [
         c.network.weights[w.spec.name]
-        .view(len(w.channels), -1, c.network.populations[w.source].size)
+        .view(len(w.channels), -1, c.network.populations[w.source.population].size)
         .diagonal(dim1=1, dim2=2)
         for w in c.network.recurrent
-        if w.source == w.target
+        if w.source.population == w.target
     ]
     if any(bool(d.any()) for d in diagonals):
         assert off(c.of_circuit(n1), c.of_circuit(eprop)) > 1e-4
@@ -413,7 +420,7 @@ def test_the_twin_is_a_second_circuit_that_is_kicked(model, delay):
     vs = []
     with kicks() as drawn:
         for t, step in enumerate(c.window.steps):
-            state = KeRNL(100).step(state, Linear(c.network, Window(c.network, [step], c.batch.inputs[t : t + 1])))
+            state = KeRNL(100).step(state, Tangent(c.network, Stretch(c.network, [step], c.batch.inputs[t : t + 1])))
             vs.append(state.v.clone())
     assert bool(touched(c, follow(c)).all())
     size = 1e-4

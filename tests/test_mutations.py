@@ -50,7 +50,9 @@ from rule_helpers import (
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
 from bioplaus.cerebellum import Linear as LinearPredictor
-from bioplaus.circuit import linear, network
+from bioplaus.circuit import network, trajectory
+from bioplaus.circuit import sweep as sweeping
+from bioplaus.circuit.wiring import Outputs
 from bioplaus.codegen import torch_source, transpose
 from bioplaus.eligibility import (
     KFRTRL,
@@ -196,11 +198,11 @@ def one_minus_kappa_missing(patch: Patch) -> None:
 
 @mistake(lambda: eprop_is_stopped_autograd(case("lstm", steps=20), window=False))
 def forget_gate_of_the_step_before(patch: Patch) -> None:
-    def held(self: EProp, linear: Any) -> Any:
+    def held(self: EProp, tangent: Any) -> Any:
         def roll(e: Any) -> Any:
             return tuple(map(roll, e)) if isinstance(e, tuple) else e.roll(1, 0) if isinstance(e, torch.Tensor) else e
 
-        return tuple(p._replace(F=roll(p.F)) for p in linear.partials)
+        return tuple(p._replace(F=roll(p.F)) for p in tangent.partials)
 
     patch.setattr(EProp, "partials", held)
 
@@ -208,7 +210,7 @@ def forget_gate_of_the_step_before(patch: Patch) -> None:
 @mistake(lambda: eprop_is_stopped_autograd(case("gru", steps=20), window=False))
 def own_output_forgotten(patch: Patch) -> None:
     patch.setattr(
-        EProp, "partials", lambda self, linear: tuple(p._replace(E=(None,) * len(p.E)) for p in linear.partials)
+        EProp, "partials", lambda self, tangent: tuple(p._replace(E=(None,) * len(p.E)) for p in tangent.partials)
     )
 
 
@@ -218,7 +220,7 @@ def traces_cut_at_window_borders(patch: Patch) -> None:
 
     def forgetful(self: EProp, network: Any, state: Any, stretches: Any, last: bool) -> Any:
         gradients, _ = real(self, network, state, stretches, last)
-        return gradients, self.init(network, stretches[0][0].window.x.shape[1])
+        return gradients, self.init(network, stretches[0][0].stretch.x.shape[1])
 
     patch.setattr(EProp, "window", forgetful)
 
@@ -255,7 +257,7 @@ def rflo_keeps_the_adaptation(patch: Patch) -> None:
 
 @mistake(bptt())
 def bias_gradient_dropped(patch: Patch) -> None:
-    def partial(network: Any, window: Any, a_I: Any, real: Any = linear.weight_gradients) -> Any:
+    def partial(network: Any, window: Any, a_I: Any, real: Any = sweeping.weight_gradients) -> Any:
         return {n: g for n, g in real(network, window, a_I).items() if n != "b"}
 
     patch.setattr(immediate, "weight_gradients", partial)
@@ -354,8 +356,8 @@ misprint(
     rtrl(delay=3),
     Space,
     "across",
-    "at.index == w.age - 1",
-    "at.index == w.age - 2",
+    "at.index == w.source.age - 1",
+    "at.index == w.source.age - 2",
 )
 misprint(
     "influence_filtered_without_one_minus_kappa",
@@ -402,8 +404,8 @@ def neighbours_heard_against_the_synapse(patch: Patch) -> None:
 def only_those_who_are_read_listen(patch: Patch) -> None:
     """Behind a leaky readout, populations that it does not see hear nothing."""
 
-    def seen(network: Any, linear: Any, credit: Any, real: Any = mdgl._seen) -> Any:
-        linear, credit = real(network, linear, credit)
+    def seen(network: Any, tangent: Any, credit: Any, real: Any = mdgl._seen) -> Any:
+        tangent, credit = real(network, tangent, credit)
         heard = MDGL.heard
 
         def partly(self: MDGL, wide: Any, *rest: Any) -> Any:
@@ -413,7 +415,7 @@ def only_those_who_are_read_listen(patch: Patch) -> None:
             )
 
         patch.setattr(MDGL, "heard", partly)
-        return linear, credit
+        return tangent, credit
 
     patch.setattr(mdgl, "_seen", seen)
 
@@ -534,25 +536,25 @@ def signs_and_masks_not_held(patch: Patch) -> None:
 
 @mistake(bptt(delay=3))
 def delay_off_by_one(patch: Patch) -> None:
-    real = linear.Window.pre
+    real = trajectory.Stretch.pre
 
     def early(self: Any, w: Any) -> Any:
-        if w.source < 0 or w.spec.delay == 1:
+        if not isinstance(w.source, Outputs) or w.spec.delay == 1:
             return real(self, w)
-        return torch.stack([step.before.populations[w.source].y[w.spec.delay - 2] for step in self.steps])
+        return torch.stack([step.before.populations[w.source.population].y[w.spec.delay - 2] for step in self.steps])
 
-    patch.setattr(linear.Window, "pre", early)
+    patch.setattr(trajectory.Stretch, "pre", early)
 
 
 @mistake(bptt(delay=3))
 def credit_in_flight_lost(patch: Patch) -> None:
     """Credit for older outputs is not handed on."""
 
-    def to_u(*args: Any, real: Any = linear.to_u) -> Any:
+    def to_u(*args: Any, real: Any = sweeping.to_u) -> Any:
         u, passed = real(*args)
         return u, passed._replace(y=tuple((None,) * len(ages) for ages in passed.y))
 
-    patch.setattr(linear, "to_u", to_u)
+    patch.setattr(sweeping, "to_u", to_u)
 
 
 @mistake(bptt("lstm", tau=10 * ms))
@@ -563,11 +565,11 @@ def error_one_step_late(patch: Patch) -> None:
 
 @mistake(bptt("lstm", tau=10 * ms))
 def leak_of_the_readout_forgotten_on_the_way_back(patch: Patch) -> None:
-    def to_u(*args: Any, real: Any = linear.to_u) -> Any:
+    def to_u(*args: Any, real: Any = sweeping.to_u) -> Any:
         u, passed = real(*args)
         return u, passed._replace(filtered=tuple(None for _ in passed.filtered))
 
-    patch.setattr(linear, "to_u", to_u)
+    patch.setattr(sweeping, "to_u", to_u)
 
 
 @mistake(bptt("lstm"))
@@ -606,8 +608,8 @@ def credit_leaks_over_the_border(patch: Patch) -> None:
     """The next window's credit enters the one before: here, that of its own start again at its end."""
 
     def credit(self: BPTT, theta: Any, state: Any, observed: Any) -> Any:
-        first = linear.sweep(observed.linear, observed.direct())
-        return linear.sweep(observed.linear, observed.direct(), first.start).a_I, {}, None, {}
+        first = sweeping.sweep(observed.tangent, observed.direct())
+        return sweeping.sweep(observed.tangent, observed.direct(), first.start).a_I, {}, None, {}
 
     patch.setattr(BPTT, "credit", credit)
 
@@ -616,7 +618,7 @@ def credit_leaks_over_the_border(patch: Patch) -> None:
 def own_output_counted_twice(patch: Patch) -> None:
     """GRU's z·y: a path inside the neuron, which e-prop's trace has, counted as credit from outside too."""
 
-    def sweep(*args: Any, outputs: bool = False, real: Any = linear.sweep) -> Any:
+    def sweep(*args: Any, outputs: bool = False, real: Any = sweeping.sweep) -> Any:
         swept = real(*args, outputs=outputs, states=True)
         return replace(swept, a_y=tuple(torch.stack([h.y[i][0] for h in swept.a_h]) for i in range(len(swept.a_y))))
 

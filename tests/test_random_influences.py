@@ -16,7 +16,7 @@ from torch import Tensor
 import bioplaus as bp
 from bioplaus import check, ms
 from bioplaus.circuit import Circuit, Population, Projection, Readout
-from bioplaus.circuit.linear import Linear
+from bioplaus.circuit.tangent import Tangent
 from bioplaus.eligibility import KFRTRL, RKFRTRL, UORO, kf_rtrl, r_kf_rtrl, uoro
 from bioplaus.eligibility.influence import Space
 from bioplaus.eligibility.recursion import Moving
@@ -255,7 +255,7 @@ def test_signs_are_independent_and_fair():
 def walked(c: Case, past: Any, steps: int, seed: int = 0, tamper: Callable[[Any], None] | None = None) -> Any:
     """The state after so many steps; ``tamper`` is let in before the last."""
     state = past.init(c.network, c.batch.size, {}, stream(seed, "noise"))
-    for t, now in enumerate(state.space.moments(Linear(c.network, c.window))[:steps]):
+    for t, now in enumerate(state.space.moments(Tangent(c.network, c.window))[:steps]):
         if t == steps - 1 and tamper is not None:
             tamper(state)
         past.advance(state, now)

@@ -24,8 +24,9 @@ from bioplaus import cli
 from bioplaus.check.bench import one_step
 from bioplaus.check.regimes import REGIMES
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Linear, Window, roll
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.cost import tensors
 from bioplaus.declaration import INDICES, LETTERS, Declaration, order
 from bioplaus.eligibility import MDGL, EProp, History, Hops, SnAp
@@ -100,9 +101,9 @@ def test_every_pair_is_in_the_table_and_refused_for_the_right_reason():
                 assert cell.split()[0] in ("exact", "unbiased", "biased"), (name, column, cell)
                 assert past | future == {"inside", "between"} or cell.startswith("biased")
     with pytest.raises(RuleError, match="counted twice"):
-        Rule(ELIGIBILITIES["eprop"](), Oracle("state"), bp.Window())
+        Rule(ELIGIBILITIES["eprop"](), Oracle("state"), bp.Stretch())
     with pytest.raises(RuleError, match="missed"):
-        Rule(ELIGIBILITIES["immediate"](), Oracle("output"), bp.Window())
+        Rule(ELIGIBILITIES["immediate"](), Oracle("output"), bp.Stretch())
 
 
 def test_the_concepts_name_every_half():
@@ -199,8 +200,8 @@ def test_regimes_follow_from_the_two_halves():
         "its feedback weights are the readout's",
         "no neuron drives another (W_rec = 0)",
     ]
-    assert Rule(EProp(), Oracle("output"), bp.Window()).exact_when == "always"
-    assert Rule(EProp(), Oracle("output"), bp.Window()).facing == "both"
+    assert Rule(EProp(), Oracle("output"), bp.Stretch()).exact_when == "always"
+    assert Rule(EProp(), Oracle("output"), bp.Stretch()).facing == "both"
 
 
 @pytest.mark.parametrize("half", HALVES, ids=name_of)
@@ -257,19 +258,19 @@ class Walk:
         with torch.no_grad():
             self.window, _ = roll(self.network, self.network.start(BATCH), x)
         p = self.network.populations[0]
-        pre = sum(1 if w.source == -2 else self.network.weights[w.spec.name].shape[1] for w in self.network.learned)
+        pre = sum(w.source.width(self.network.weights[w.spec.name]) for w in self.network.learned)
         self.letters: dict[str, Any] = {"n": n, "m": pre, "K": p.channels, "S": len(p.start), "o": OUTPUTS, "T": 1}
 
-    def linears(self) -> Iterator[Linear]:
+    def linears(self) -> Iterator[Tangent]:
         """One step after the other, with what every rule shares computed beforehand."""
         for t, step in enumerate(self.window.steps):
-            linear = Linear(self.network, Window(self.network, [step], self.window.x[t : t + 1]))
-            assert linear.transposes and linear.varying is not None
-            yield linear
+            tangent = Tangent(self.network, Stretch(self.network, [step], self.window.x[t : t + 1]))
+            assert tangent.transposes and tangent.varying is not None
+            yield tangent
 
     def true_credit(self, half: Any) -> Any:
         with torch.no_grad():
-            whole = Observed(self.network, Linear(self.network, self.window), self.error, True)
+            whole = Observed(self.network, Tangent(self.network, self.window), self.error, True)
             return Oracle(half.declaration.credit).credit({}, None, whole)[0]
 
     def past(self, half: Any, seed: int = 1, credit: Any = None) -> tuple[Any, float, dict[str, Tensor]]:
@@ -279,10 +280,10 @@ class Walk:
             own = half.parameters(self.network, torch.Generator().manual_seed(0))
             state = half.init(self.network, BATCH, own, torch.Generator().manual_seed(seed))
             total: dict[str, Tensor] = {}
-            for t, linear in enumerate(self.linears()):
+            for t, tangent in enumerate(self.linears()):
                 now = one_step(credit, t)
                 with Work() as work:
-                    found, state = half.forward(self.network, state, linear, now)
+                    found, state = half.forward(self.network, state, tangent, now)
                 for name, g in found.items():
                     total[name] = total.get(name, torch.zeros(())) + g
         return state, work.count / BATCH, total
@@ -293,8 +294,8 @@ class Walk:
             own = self.own(half) if own is None else own
             state = half.init(self.network, BATCH, torch.Generator().manual_seed(seed))
             out, before = [], state
-            for t, linear in enumerate(self.linears()):
-                before, seen = state, Observed(self.network, linear, self.error[t : t + 1], False)
+            for t, tangent in enumerate(self.linears()):
+                before, seen = state, Observed(self.network, tangent, self.error[t : t + 1], False)
                 with Work() as work:
                     credit, more, state, _ = half.credit(own, state, seen)
                 out += [*tensors(credit), *more.values()]

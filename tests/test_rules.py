@@ -33,7 +33,7 @@ import bioplaus as bp
 from bioplaus import ms
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Population, Projection, Readout
-from bioplaus.circuit.linear import roll
+from bioplaus.circuit.trajectory import roll
 from bioplaus.eligibility import RFLO, EProp
 from bioplaus.errors import RuleError
 from bioplaus.rules import Rule, bptt

@@ -98,7 +98,8 @@ def _run(network: Network, x: Tensor, asked: Sequence[tuple[int, str, int]]) -> 
     drives = [d.double().cpu().numpy() for d in network.drive(x)]
     groups = [twin.neurons(network, i, drive, clock) for i, drive in enumerate(drives)]
     projections = [
-        twin.synapses(network, w, groups[w.source], groups[w.target], batch, clock) for w in network.recurrent
+        twin.synapses(network, w, groups[w.source.population], groups[w.target], batch, clock)
+        for w in network.recurrent
     ]
     monitors: dict[tuple[int, str, int], Any] = {}
     for p, kind, i in asked:

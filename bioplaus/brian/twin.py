@@ -21,7 +21,7 @@ import numpy as np
 from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
 
 from bioplaus.circuit import Network
-from bioplaus.circuit.network import Wired
+from bioplaus.circuit.wiring import Wired
 from bioplaus.symbolic.integrate import declared
 from bioplaus.symbolic.units import plain, unit_name
 
@@ -31,7 +31,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     p = network.populations[population]
     cell = network.circuit.populations[p.name].cell
     T, batch = drive.shape[:2]
-    recurrent = [w for w in p.incoming if w.source >= 0]
+    recurrent = p.recurrent
 
     # the declarations from which the torch step was derived, and what only spike, reset or output use
     texts = cell.parsed
@@ -77,7 +77,7 @@ def synapses(
     network: Network, w: Wired, source: NeuronGroup, target: NeuronGroup, batch: int, clock: Clock
 ) -> Synapses | None:
     """The synapses of one recurrent projection, those that its mask leaves; None where it leaves none."""
-    pre, post = network.populations[w.source].size, network.populations[w.target].size
+    pre, post = network.populations[w.source.population].size, network.populations[w.target].size
     W = network.weights[w.spec.name].cpu().numpy().reshape(len(w.channels), post, pre)
     mask = network.masks.get(w.spec.name)
     j, i = np.nonzero(np.ones((post, pre)) if mask is None else mask.cpu().numpy().reshape(W.shape).any(0))
@@ -119,4 +119,4 @@ def _arriving(network: Network, w: Wired, channel: int) -> str:
 
 
 def _spiking(network: Network, w: Wired) -> bool:
-    return network.populations[w.source].kernel.derived.spiking
+    return network.populations[w.source.population].kernel.derived.spiking

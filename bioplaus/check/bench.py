@@ -13,7 +13,9 @@ from torch import Tensor
 from bioplaus.cell import Cell
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
-from bioplaus.circuit.linear import Credit, Linear, Window, at, roll
+from bioplaus.circuit.credit import Credit, at
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.rules import bptt
 from bioplaus.schedule import sequence
 from bioplaus.signal import Observed
@@ -56,7 +58,7 @@ class Bench:
         return by_hand.gradient(self.network, self.batch, squared, stop=stop, cut_every=cut_every)[1]
 
     @cached_property
-    def window(self) -> Window:
+    def window(self) -> Stretch:
         with torch.no_grad():
             return roll(self.network, self.network.start(self.batch.size), self.batch.inputs)[0]
 
@@ -66,7 +68,7 @@ class Bench:
         error = (
             squared.error(self.network.output(self.window.seen()), self.batch.targets) * self.batch.weight[..., None]
         )
-        return Observed(self.network, Linear(self.network, self.window), error, final=True)
+        return Observed(self.network, Tangent(self.network, self.window), error, final=True)
 
     def unconnected(self) -> Bench:
         """The same without recurrent weights."""
@@ -82,7 +84,7 @@ class Bench:
             credit = signal.credit({}, None, self.observed)[0]
             state, total = past.init(self.network, self.batch.size), {}
             for t, step in enumerate(self.window.steps):
-                one = Linear(self.network, Window(self.network, [step], self.window.x[t : t + 1]))
+                one = Tangent(self.network, Stretch(self.network, [step], self.window.x[t : t + 1]))
                 state = past.step(state, one)
                 for name, g in past.gradient(self.network, state, one, one_step(credit, t)).items():
                     total[name] = total[name] + g if name in total else g
@@ -145,7 +147,7 @@ class Bench:
             mean = float(self.window.spikes(i).mean())
             if p.kernel.derived.spiking and not ALIVE[0] <= mean <= ALIVE[1]:
                 return f"mean output {mean:.3f} per step"
-            psi = [e for e in self.observed.linear.partials[i].psi if e is not None]
+            psi = [e for e in self.observed.tangent.partials[i].psi if e is not None]
             if not psi or not any(bool(torch.as_tensor(e).any()) for e in psi):
                 return "ψ = 0 everywhere"
         still = [n for n, g in self.true.items() if not bool(g.any())]

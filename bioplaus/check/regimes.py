@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bioplaus.check.bench import Bench, difference
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import sweep
+from bioplaus.circuit.sweep import sweep
 from bioplaus.eligibility import MDGL, RFLO, EProp, Hops, KeRNL
 from bioplaus.errors import RuleError
 from bioplaus.rules import (
@@ -73,10 +73,10 @@ class Knowing:
 def knowing(bench: Any) -> Knowing:
     """The predictor that knows the futures of a bench's batch."""
     with torch.no_grad():
-        layout, linear = Layout(bench.network), bench.observed.linear
+        layout, tangent = Layout(bench.network), bench.observed.tangent
         states = layout.vectors(bench.window)
-        start = layout.flat(sweep(linear, bench.observed.direct()).start, states[0])
-        return Knowing(states, torch.cat([start[None], future_credit(bench.network, linear, bench.observed)]))
+        start = layout.flat(sweep(tangent, bench.observed.direct()).start, states[0])
+        return Knowing(states, torch.cat([start[None], future_credit(bench.network, tangent, bench.observed)]))
 
 
 def schedules(bench: Bench, rule: Rule, theta: dict[str, Tensor] | None = None) -> Found:
@@ -139,7 +139,9 @@ def of_hops(bench: Bench) -> Found:
 
 def of_snap(bench: Bench) -> Found:
     yield "full mask", difference(bench.gradients(snap(bench.network.populations[0].size)), bench.true)
-    loops = any(w.source == w.target and bool(_diagonal(bench, w.spec.name).any()) for w in bench.network.recurrent)
+    loops = any(
+        w.source.population == w.target and bool(_diagonal(bench, w.spec.name).any()) for w in bench.network.recurrent
+    )
     if not loops:
         yield "n = 1 without self-connections is eprop", difference(bench.gradients(snap(1)), bench.gradients(eprop()))
 

@@ -8,8 +8,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import Credit, Linear, Window, silent, to_h, to_u
+from bioplaus.circuit.credit import Credit, silent
 from bioplaus.circuit.network import Network, State
+from bioplaus.circuit.sweep import to_h, to_u
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.trajectory import Stretch
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Layout:
         """h of a state, (batch, size)."""
         return torch.cat([self._part(state, *block) for block in self.blocks], -1)
 
-    def vectors(self, window: Window) -> Tensor:
+    def vectors(self, window: Stretch) -> Tensor:
         """h_{t0} … h_{t1}: before the first step and after each, (time + 1, batch, size)."""
         states = [window.steps[0].before, *(step.after for step in window.steps)]
         return torch.cat([torch.stack([self._part(state, *block) for state in states]) for block in self.blocks], -1)
@@ -77,18 +80,18 @@ class Layout:
         pick = {"s": lambda c, i, j: c.s[i][j], "y": lambda c, i, a: c.y[i][a], "f": lambda c, i, _: c.filtered[i]}
         return torch.cat([torch.stack([pick[kind](c, i, j) for c in credits]) for kind, i, j, _ in self.blocks], -1)
 
-    def back(self, linear: Linear, v: Tensor, recurrent: bool = True) -> Tensor:
+    def back(self, tangent: Tangent, v: Tensor, recurrent: bool = True) -> Tensor:
         """v J_t for every step of the window at once: v (time, batch, size) at h_t → (time, batch, size) at h_{t−1}.
 
         ``recurrent=False`` leaves out what crosses from neuron to neuron: v D_t.
         """
-        u, passed = to_u(self.network, linear.transposes, linear.varying, self.credit(v))
-        return self.flat(to_h(self.network, linear.transposes, linear.varying, u, passed, recurrent)[1], v)
+        u, passed = to_u(self.network, tangent.transposes, tangent.varying, self.credit(v))
+        return self.flat(to_h(self.network, tangent.transposes, tangent.varying, u, passed, recurrent)[1], v)
 
-    def jacobian(self, linear: Linear) -> Tensor:
+    def jacobian(self, tangent: Tangent) -> Tensor:
         """J of a one-step window, (batch, size at t, size at t − 1)."""
-        batch = linear.window.x.shape[1]
+        batch = tangent.stretch.x.shape[1]
         basis = torch.eye(self.size, dtype=self.network.dtype, device=self.network.device)[:, None, :].expand(
             -1, batch, -1
         )
-        return self.back(linear, basis).transpose(0, 1)
+        return self.back(tangent, basis).transpose(0, 1)

@@ -9,13 +9,13 @@ One step, in Brian2's order (docs/concepts.md)::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bioplaus.circuit.description import INPUT, Circuit, Projection
+from bioplaus.circuit.wiring import Bias, External, Outputs, Source, Wired, Wiring
 from bioplaus.codegen.kernel import Kernel, hard_spike, surrogate_spike, uncut
 from bioplaus.errors import CircuitError
 from bioplaus.streams import stream
@@ -54,33 +54,6 @@ class Step(NamedTuple):
         return Step(before, (), self.u, self.active, after)
 
 
-@dataclass(frozen=True)
-class Wired:
-    """A projection resolved to indices."""
-
-    spec: Projection
-    source: int  # population index; −1 external input, −2 constant 1 (bias)
-    target: int
-    channels: tuple[int, ...]
-    whole: bool  # covers all channels of the target in order
-    age: int = 0  # which of the source's kept outputs arrives
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """A population resolved: its kernel and what arrives."""
-
-    name: str
-    size: int
-    kernel: Kernel
-    refractory: int
-    ages: int  # outputs kept
-    start: tuple[float, ...]
-    live: tuple[bool, ...]
-    incoming: tuple[Wired, ...]
-    channels: int
-
-
 class Network:
     """A built circuit.
 
@@ -100,34 +73,29 @@ class Network:
         names = list(circuit.populations)
         self.weights: dict[str, Tensor] = {}
         self.masks: dict[str, Tensor] = {}
-        self.wired: list[Wired] = []
         generator = stream(seed, "weights")
+        outside: list[Wired[External | Bias]] = []
+        recurrent: list[Wired[Outputs]] = []
+        self.wired: list[Wired[Source]] = []
         for p in circuit.projections:
             cell = circuit.populations[p.target].cell
             assert p.channels is not None
             channels = tuple(tuple(cell.inputs).index(c) for c in p.channels)
-            source = -1 if p.source == INPUT else names.index(p.source)
-            self.wired.append(
-                Wired(
-                    p,
-                    source,
-                    names.index(p.target),
-                    channels,
-                    channels == tuple(range(len(cell.inputs))),
-                    max((p.delay or 1) - 1, 0),
-                )
-            )
-            self._draw(p, circuit.inputs if source < 0 else circuit.populations[p.source].size, generator)
+            onto = (names.index(p.target), channels, channels == tuple(range(len(cell.inputs))))
+            if p.source == INPUT:
+                outside.append(Wired(p, External(), *onto))
+                self.wired.append(outside[-1])
+            else:
+                age = max((p.delay or 1) - 1, 0)
+                recurrent.append(Wired(p, Outputs(names.index(p.source), age), *onto))
+                self.wired.append(recurrent[-1])
+            self._draw(p, generator)
         for i, (name, population) in enumerate(circuit.populations.items()):
             if population.bias is not None:
-                label = "b" if len(names) == 1 else f"b_{name}"
-                channels = tuple(range(len(population.cell.inputs)))
-                spec = Projection(name=label, source="1", target=name, channels=tuple(population.cell.inputs))
-                self.wired.append(Wired(spec, -2, i, channels, True))
-                values = [population.bias.get(c, 0.0) for c in population.cell.inputs]
-                self.weights[label] = self._tensor(torch.tensor(values, dtype=torch.float64)).repeat_interleave(
-                    population.size
-                )
+                outside.append(self._bias(i, name, "b" if len(names) == 1 else f"b_{name}"))
+                self.wired.append(outside[-1])
+        self.recurrent = tuple(recurrent)
+        self.learned = tuple(w for w in self.wired if w.spec.learned)
         assert circuit.readout.sources is not None
         self.sources = tuple(names.index(s) for s in circuit.readout.sources)
         read = sum(circuit.populations[names[s]].size for s in self.sources)
@@ -135,21 +103,28 @@ class Network:
         self.weights["W_out"] = self._tensor(_initial((out.size, read), read, out.init, out.gain, generator))
         if out.bias:
             self.weights["b_out"] = self._tensor(torch.zeros(out.size))
-        self.populations = tuple(self._wire(i, n) for i, n in enumerate(names))
-        self.recurrent = tuple(w for w in self.wired if w.source >= 0)
-        self.learned = tuple(w for w in self.wired if w.spec.learned)
+        self.populations = tuple(self._wire(i, n, outside) for i, n in enumerate(names))
 
     def _tensor(self, value: Tensor) -> Tensor:
         return value.to(device=self.device, dtype=self.dtype)
 
-    def _wire(self, index: int, name: str) -> Wiring:
+    def _bias(self, index: int, name: str, label: str) -> Wired[Bias]:
+        """The learned constant input of a population, and its weights."""
+        population = self.circuit.populations[name]
+        inputs = tuple(population.cell.inputs)
+        values = torch.tensor([(population.bias or {}).get(c, 0.0) for c in inputs], dtype=torch.float64)
+        self.weights[label] = self._tensor(values).repeat_interleave(population.size)
+        spec = Projection(name=label, source="1", target=name, channels=inputs)
+        return Wired(spec, Bias(), index, tuple(range(len(inputs))), True)
+
+    def _wire(self, index: int, name: str, outside: list[Wired[External | Bias]]) -> Wiring:
         from bioplaus.symbolic.arguments import refractory_steps
         from bioplaus.symbolic.units import plain
 
         population = self.circuit.populations[name]
         cell = population.cell
         kernel = cell.kernel(population.size, self.circuit.dt, self.dtype, self.device)
-        ages = max([w.spec.delay or 1 for w in self.wired if w.source == index], default=1)
+        ages = max([w.source.age + 1 for w in self.recurrent if w.source.population == index], default=1)
         return Wiring(
             name=name,
             size=population.size,
@@ -158,12 +133,15 @@ class Network:
             ages=ages,
             start=tuple(plain(cell.start.get(s, 0.0)) for s in cell.states),
             live=tuple(s in kernel.derived.live for s in cell.states),
-            incoming=tuple(w for w in self.wired if w.target == index),
+            driven=tuple(w for w in outside if w.target == index),
+            recurrent=tuple(w for w in self.recurrent if w.target == index),
             channels=len(cell.inputs),
         )
 
-    def _draw(self, p: Projection, pre: int, generator: torch.Generator) -> None:
-        post = self.circuit.populations[p.target].size
+    def _draw(self, p: Projection, generator: torch.Generator) -> None:
+        circuit = self.circuit
+        pre = circuit.inputs if p.source == INPUT else circuit.populations[p.source].size
+        post = circuit.populations[p.target].size
         assert p.channels is not None
         mask = torch.ones(post, pre)
         if not p.autapses and p.source == p.target:
@@ -242,16 +220,13 @@ class Network:
         total = []
         for p in self.populations:
             I: Tensor | None = None
-            for w in p.incoming:
-                if w.source == -1:
-                    I = self._add(I, x @ self.weights[w.spec.name].T, w, p)
-                elif w.source == -2:
-                    I = self._add(I, self.weights[w.spec.name].expand(*x.shape[:-1], -1), w, p)
+            for w in p.driven:
+                I = self._add(I, w.source.drive(x, self.weights[w.spec.name]), w, p)
             total.append(I if I is not None else x.new_zeros(*x.shape[:-1], p.channels * p.size))
         return tuple(total)
 
     @staticmethod
-    def _add(I: Tensor | None, part: Tensor, w: Wired, p: Wiring) -> Tensor:
+    def _add(I: Tensor | None, part: Tensor, w: Wired[Source], p: Wiring) -> Tensor:
         if w.whole:
             return part if I is None else I + part
         spread = part.new_zeros(*part.shape[:-1], p.channels, p.size)
@@ -262,10 +237,9 @@ class Network:
         """One step from ``state`` under ``drive`` (from `drive`, one step of it)."""
         currents, us, actives, after = [], [], [], []
         for p, before, I in zip(self.populations, state.populations, drive, strict=True):
-            for w in p.incoming:
-                if w.source >= 0:
-                    y, W = state.populations[w.source].y[w.age], self.weights[w.spec.name]
-                    I = torch.addmm(I, y, W.T) if w.whole else self._add(I, y @ W.T, w, p)
+            for w in p.recurrent:
+                y, W = state.populations[w.source.population].y[w.source.age], self.weights[w.spec.name]
+                I = torch.addmm(I, y, W.T) if w.whole else self._add(I, y @ W.T, w, p)
             channels = (I,) if p.channels == 1 else I.chunk(p.channels, -1)
             wait, active = before.wait, None
             if wait is not None:

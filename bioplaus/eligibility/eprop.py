@@ -26,8 +26,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import Credit, Linear, roll, silent, split, sweep, weight_gradients
+from bioplaus.circuit.credit import Credit, silent
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.sweep import sweep, weight_gradients
+from bioplaus.circuit.tangent import Tangent, split
+from bioplaus.circuit.trajectory import roll
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.plans import plan
 from bioplaus.declaration import Declaration
@@ -47,14 +50,12 @@ class EProp(Eligibility):
     #: whether a window may come as stretches that keep only what derivatives need
     takes_stretches: ClassVar[bool] = True
 
-    def partials(self, linear: Linear) -> tuple[Partials, ...]:
+    def partials(self, tangent: Tangent) -> tuple[Partials, ...]:
         """The within-neuron derivatives the trace follows; relatives of e-prop put their own here."""
-        return linear.partials
+        return tangent.partials
 
-    def _within(self, linear: Linear) -> Linear:
-        within = Linear(linear.network, linear.window)
-        within.__dict__["partials"] = self.partials(linear)
-        return within
+    def _within(self, tangent: Tangent) -> Tangent:
+        return tangent.of(self.partials(tangent))
 
     def init(
         self,
@@ -64,7 +65,7 @@ class EProp(Eligibility):
         generator: torch.Generator | None = None,
     ) -> Traces:
         x = torch.zeros(1, 1, network.circuit.inputs, dtype=network.dtype, device=network.device)
-        pattern = self.partials(Linear(network, roll(network, network.start(1), x)[0]))
+        pattern = self.partials(Tangent(network, roll(network, network.start(1), x)[0]))
         items = []
         for p, wiring in enumerate(network.populations):
             n = wiring.size
@@ -72,7 +73,7 @@ class EProp(Eligibility):
                 pieces, m = [], 0
                 for w in network.learned:
                     if w.target == p and k in w.channels:
-                        width = 1 if w.source == -2 else network.weights[w.spec.name].shape[1]
+                        width = w.source.width(network.weights[w.spec.name])
                         pieces.append(Piece(w, w.channels.index(k), slice(m, m + width)))
                         m += width
                 if not pieces:
@@ -99,21 +100,21 @@ class EProp(Eligibility):
                 )
         return Traces(items)
 
-    def step(self, state: Traces, linear: Linear) -> Traces:
-        self._walk(linear.network, state, self._within(linear), None, state.keep_sum)
+    def step(self, state: Traces, tangent: Tangent) -> Traces:
+        self._walk(tangent.network, state, self._within(tangent), None, state.keep_sum)
         return state
 
     def forward(
-        self, network: Network, state: Traces, linear: Linear, credit: Credit
+        self, network: Network, state: Traces, tangent: Tangent, credit: Credit
     ) -> tuple[dict[str, Tensor], Traces]:
         """Traces carried forward through the window, met by the credit of every step."""
-        return self._walk(network, state, self._within(linear), credit, state.keep_sum), state
+        return self._walk(network, state, self._within(tangent), credit, state.keep_sum), state
 
     def _walk(
-        self, network: Network, state: Traces, within: Linear, credit: Credit | None, summing: bool
+        self, network: Network, state: Traces, within: Tangent, credit: Credit | None, summing: bool
     ) -> dict[str, Tensor]:
         state.fresh = False
-        T = len(within.window)
+        T = len(within.stretch)
         out: dict[str, Tensor] = {}
         for trace in state.items:
             pre = _arriving(within, trace).unbind(0)
@@ -131,7 +132,7 @@ class EProp(Eligibility):
                 _place(out, network, trace, total.squeeze(1))
         return out
 
-    def gradient(self, network: Network, state: Traces, linear: Linear, credit: Credit) -> dict[str, Tensor]:
+    def gradient(self, network: Network, state: Traces, tangent: Tangent, credit: Credit) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}
         for trace in state.items:
             for name, L, total in _meetings(network, trace, credit):
@@ -147,14 +148,14 @@ class EProp(Eligibility):
         return out
 
     def window(
-        self, network: Network, state: Traces, stretches: Sequence[tuple[Linear, Credit]], last: bool
+        self, network: Network, state: Traces, stretches: Sequence[tuple[Tangent, Credit]], last: bool
     ) -> tuple[dict[str, Tensor], Traces]:
-        within = [self._within(linear) for linear, _ in stretches]
+        within = [self._within(tangent) for tangent, _ in stretches]
         gradients, start = self._back(within, [credit for _, credit in stretches])
         untouched = state.fresh  # nothing came in
         state.fresh = False
         if state.keep_sum:  # Σ e: the same sweep with a credit of one for every output
-            sums, first = self._back(within, [_ones(network, linear) for linear in within])
+            sums, first = self._back(within, [_ones(network, tangent) for tangent in within])
             if not untouched:
                 self._met(network, state, within[0], first, sums)
             for trace in state.items:
@@ -164,24 +165,24 @@ class EProp(Eligibility):
         if not untouched:
             self._met(network, state, within[0], start, gradients)
         if not last:
-            for linear in within:  # traces at the window's end; Σ e is complete without it
-                self._walk(network, state, linear, None, summing=False)
+            for tangent in within:  # traces at the window's end; Σ e is complete without it
+                self._walk(network, state, tangent, None, summing=False)
         return gradients, state
 
-    def _back(self, within: Sequence[Linear], credits: Sequence[Credit]) -> tuple[dict[str, Tensor], Credit]:
+    def _back(self, within: Sequence[Tangent], credits: Sequence[Credit]) -> tuple[dict[str, Tensor], Credit]:
         """Gradient of a window by itself, and credit for what came into it."""
         gradients: dict[str, Tensor] = {}
         end = None
-        for linear, credit in reversed(list(zip(within, credits, strict=True))):
-            swept = sweep(linear, credit, end, recurrent=False)
-            for name, g in weight_gradients(linear.network, linear.window, swept.a_I).items():
+        for tangent, credit in reversed(list(zip(within, credits, strict=True))):
+            swept = sweep(tangent, credit, end, recurrent=False)
+            for name, g in weight_gradients(tangent.network, tangent.stretch, swept.a_I).items():
                 gradients[name] = gradients[name] + g if name in gradients else g
             end = swept.start
         assert end is not None
         return gradients, end
 
     @staticmethod
-    def _met(network: Network, state: Traces, within: Linear, start: Credit, gradients: dict[str, Tensor]) -> None:
+    def _met(network: Network, state: Traces, within: Tangent, start: Credit, gradients: dict[str, Tensor]) -> None:
         """Add what earlier windows left in the traces: credit for h before the window, met by its derivatives."""
         for trace in state.items:
             p = trace.population
@@ -206,9 +207,9 @@ def _meetings(network: Network, trace: Trace, credit: Credit | None) -> list[tup
     return [(name, c.transpose(1, 2).unsqueeze(2), zero.clone()) for name, c in pairs if c is not None]
 
 
-def _ones(network: Network, linear: Linear) -> Credit:
+def _ones(network: Network, tangent: Tangent) -> Credit:
     empty = silent(network)
-    y = tuple((torch.ones_like(linear.window.spikes(i)), *ages[1:]) for i, ages in enumerate(empty.y))
+    y = tuple((torch.ones_like(tangent.stretch.spikes(i)), *ages[1:]) for i, ages in enumerate(empty.y))
     return empty._replace(y=y)
 
 
@@ -226,9 +227,9 @@ def _before(trace: Trace, part: Partials) -> dict[int, Tensor]:
     return out
 
 
-def _arriving(within: Linear, trace: Trace) -> Tensor:
+def _arriving(within: Tangent, trace: Trace) -> Tensor:
     """What all of a trace's weights multiply, (time, batch, pre)."""
-    found = [within.window.pre(piece.wired) for piece in trace.pieces]
+    found = [within.stretch.pre(piece.wired) for piece in trace.pieces]
     return torch.cat(found, -1) if len(found) > 1 else found[0]
 
 

@@ -24,8 +24,11 @@ import torch
 from torch import Tensor
 
 from bioplaus import checks
-from bioplaus.circuit.linear import Credit, Linear, Window, mapped, plus, sweep, to_h, to_u, weight_gradients
+from bioplaus.circuit.credit import Credit, mapped, plus
 from bioplaus.circuit.network import Network, Step
+from bioplaus.circuit.sweep import sweep, to_h, to_u, weight_gradients
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.trajectory import Stretch
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.base import Eligibility
 from bioplaus.errors import RuleError
@@ -68,64 +71,66 @@ class History(Eligibility):
     ) -> Kept:
         return Kept()
 
-    def step(self, state: Kept, linear: Linear) -> Kept:
-        state.steps = [*state.steps, *linear.window.steps][-self.steps :]
-        x = linear.window.x
+    def step(self, state: Kept, tangent: Tangent) -> Kept:
+        state.steps = [*state.steps, *tangent.stretch.steps][-self.steps :]
+        x = tangent.stretch.x
         state.x = (x if state.x is None else torch.cat([state.x, x]))[-self.steps :]
-        uses = linear.window.uses
+        uses = tangent.stretch.uses
         if uses is not None:
             state.uses = (uses if state.uses is None else torch.cat([state.uses, uses]))[-self.steps :]
         return state
 
-    def gradient(self, network: Network, state: Kept, linear: Linear, credit: Credit) -> dict[str, Tensor]:
+    def gradient(self, network: Network, state: Kept, tangent: Tangent, credit: Credit) -> dict[str, Tensor]:
         """The gradient of the last step, swept back through all that is kept."""
         assert state.x is not None
         joined = self._joined(network, state.steps, state.x, state.uses)
-        old = len(joined.window) - 1
-        return weight_gradients(network, joined.window, sweep(joined, _later(credit, old)).a_I)
+        old = len(joined.stretch) - 1
+        return weight_gradients(network, joined.stretch, sweep(joined, _later(credit, old)).a_I)
 
-    def forward(self, network: Network, state: Kept, linear: Linear, credit: Credit) -> tuple[dict[str, Tensor], Kept]:
-        new = len(linear.window)
+    def forward(
+        self, network: Network, state: Kept, tangent: Tangent, credit: Credit
+    ) -> tuple[dict[str, Tensor], Kept]:
+        new = len(tangent.stretch)
         if new == 1:
-            state = self.step(state, linear)
-            return self.gradient(network, state, linear, credit), state
+            state = self.step(state, tangent)
+            return self.gradient(network, state, tangent, credit), state
         kept = min(len(state.steps), self.steps - 1)
         steps, x, uses = (
-            [*state.steps[len(state.steps) - kept :], *linear.window.steps],
-            linear.window.x,
-            linear.window.uses,
+            [*state.steps[len(state.steps) - kept :], *tangent.stretch.steps],
+            tangent.stretch.x,
+            tangent.stretch.uses,
         )
         if kept:
             assert state.x is not None
             x = torch.cat([state.x[-kept:], x])
             uses = None if uses is None or state.uses is None else torch.cat([state.uses[-kept:], uses])
         joined = self._joined(network, steps, x, uses)
-        return weight_gradients(network, joined.window, self._slide(joined, _later(credit, kept))), self.step(
-            state, linear
+        return weight_gradients(network, joined.stretch, self._slide(joined, _later(credit, kept))), self.step(
+            state, tangent
         )
 
-    def _slide(self, linear: Linear, v: Credit) -> list[Tensor | None]:
+    def _slide(self, tangent: Tangent, v: Credit) -> list[Tensor | None]:
         """Credit for the currents of every step from the errors of that step and the k − 1 after it; all errors go back side by side."""
-        network = linear.network
+        network = tangent.network
         total: list[Tensor | None] = [None] * len(network.populations)
-        for _ in range(min(self.steps, len(linear.window))):
-            u, passed = to_u(network, linear.transposes, linear.varying, v)
-            I, h = to_h(network, linear.transposes, linear.varying, u, passed)
+        for _ in range(min(self.steps, len(tangent.stretch))):
+            u, passed = to_u(network, tangent.transposes, tangent.varying, v)
+            I, h = to_h(network, tangent.transposes, tangent.varying, u, passed)
             total = [plus(a, b) for a, b in zip(total, I, strict=True)]
             v = mapped(_earlier, h)
         return total
 
     @staticmethod
-    def _joined(network: Network, steps: Sequence[Step], x: Tensor, uses: Tensor | None) -> Linear:
-        window = Window(network, steps, x)
+    def _joined(network: Network, steps: Sequence[Step], x: Tensor, uses: Tensor | None) -> Tangent:
+        window = Stretch(network, steps, x)
         window.uses = uses
-        return Linear(network, window)
+        return Tangent(network, window)
 
     def window(
-        self, network: Network, state: Kept, stretches: Sequence[tuple[Linear, Any]], last: bool
+        self, network: Network, state: Kept, stretches: Sequence[tuple[Tangent, Any]], last: bool
     ) -> tuple[dict[str, Tensor], Kept]:
-        ((linear, credit),) = stretches
-        return self.forward(network, state, linear, credit)
+        ((tangent, credit),) = stretches
+        return self.forward(network, state, tangent, credit)
 
 
 def _earlier(a: Tensor | None) -> Tensor | None:

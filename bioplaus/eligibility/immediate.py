@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import Linear, weight_gradients
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.sweep import weight_gradients
+from bioplaus.circuit.tangent import Tangent
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.base import Eligibility
 
@@ -33,21 +34,21 @@ class Immediate(Eligibility):
     ) -> None:
         return None
 
-    def step(self, state: None, linear: Linear) -> None:
+    def step(self, state: None, tangent: Tangent) -> None:
         return None
 
     def gradient(
-        self, network: Network, state: None, linear: Linear, credit: tuple[Tensor | None, ...]
+        self, network: Network, state: None, tangent: Tangent, credit: tuple[Tensor | None, ...]
     ) -> dict[str, Tensor]:
-        return weight_gradients(network, linear.window, credit)
+        return weight_gradients(network, tangent.stretch, credit)
 
     def forward(
-        self, network: Network, state: None, linear: Linear, credit: tuple[Tensor | None, ...]
+        self, network: Network, state: None, tangent: Tangent, credit: tuple[Tensor | None, ...]
     ) -> tuple[dict[str, Tensor], None]:
-        return weight_gradients(network, linear.window, credit), None
+        return weight_gradients(network, tangent.stretch, credit), None
 
     def window(
-        self, network: Network, state: None, stretches: Sequence[tuple[Linear, Any]], last: bool
+        self, network: Network, state: None, stretches: Sequence[tuple[Tangent, Any]], last: bool
     ) -> tuple[dict[str, Tensor], None]:
-        ((linear, credit),) = stretches
-        return weight_gradients(network, linear.window, credit), None
+        ((tangent, credit),) = stretches
+        return weight_gradients(network, tangent.stretch, credit), None

@@ -23,8 +23,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import Credit, Linear, split
-from bioplaus.circuit.network import Network, Wired
+from bioplaus.circuit.credit import Credit
+from bioplaus.circuit.network import Network
+from bioplaus.circuit.tangent import Tangent, split
+from bioplaus.circuit.wiring import Wired
 from bioplaus.codegen.kernel import Entry
 from bioplaus.codegen.partials import Partials
 from bioplaus.eligibility.traces import plus, times
@@ -66,7 +68,7 @@ class Space:
         for i in range(len(network.populations)):
             at, found = 0, []
             for w in (w for w in network.learned if w.target == i):
-                m = 1 if w.source == -2 else network.weights[w.spec.name].shape[1]
+                m = w.source.width(network.weights[w.spec.name])
                 found.append((w, slice(at, at + m)))
                 at += m
             self.arriving.append(found)
@@ -99,14 +101,14 @@ class Space:
 
     # -- what a step is made of -----------------------------------------------------------------------------------------
 
-    def moments(self, linear: Linear) -> list[Moment]:
+    def moments(self, tangent: Tangent) -> list[Moment]:
         """Every step of a window."""
-        T = len(linear.window)
-        parts = list(zip(*(split(part, T) for part in linear.partials), strict=True))
+        T = len(tangent.stretch)
+        parts = list(zip(*(split(part, T) for part in tangent.partials), strict=True))
         arrived = []
         for found in self.arriving:
-            a = [linear.window.pre(w) for w, _ in found]
-            arrived.append((torch.cat(a, -1) if len(a) > 1 else a[0] if a else linear.window.x[..., :0]).unbind(0))
+            a = [tangent.stretch.pre(w) for w, _ in found]
+            arrived.append((torch.cat(a, -1) if len(a) > 1 else a[0] if a else tangent.stretch.x[..., :0]).unbind(0))
         return [Moment(p, a) for p, a in zip(parts, zip(*arrived, strict=True), strict=True)]
 
     def psi(self, parts: Sequence[Partials], like: Tensor) -> Tensor:
@@ -118,13 +120,13 @@ class Space:
                 out[..., where] = e
         return out
 
-    def directly(self, linear: Linear, credit: Credit) -> tuple[Tensor, Tensor | None]:
+    def directly(self, tangent: Tangent, credit: Credit) -> tuple[Tensor, Tensor | None]:
         """Direct credit for z at every step (time, batch, size), and for F where the readout leaks."""
-        T, B = linear.window.x.shape[:2]
+        T, B = tangent.stretch.x.shape[:2]
         c = self.zeros(T, B, self.size)
         f = self.zeros(T, B, self.size) if self.network.kappa else None
         for kind, p, i, where in self.rows:
-            e = linear.partials[p].psi[i] if kind == "u" else None
+            e = tangent.partials[p].psi[i] if kind == "u" else None
             if e is None:
                 continue
             y = credit.y[p][0]
@@ -165,7 +167,7 @@ class Space:
         """R as a matrix, written into ``out`` (batch, size, size), which is zero where R never has entries; the blocks written."""
         written: set[tuple[int, int]] = set()
         for w in self.network.recurrent:
-            n, source = self.network.populations[w.target].size, self.network.populations[w.source].size
+            n, source = self.network.populations[w.target].size, self.network.populations[w.source.population].size
             W = self.network.weights[w.spec.name].view(len(w.channels), n, source)
             G = now.parts[w.target].G
             for to in self.u(w.target):
@@ -178,12 +180,12 @@ class Space:
                 if total is None:
                     continue
                 for at in self.rows:
-                    if at.population != w.source:
+                    if at.population != w.source.population:
                         continue
                     e: Entry = None
-                    if w.age == 0:
-                        e = before.parts[w.source].psi[at.index] if at.kind == "u" else None
-                    elif at.kind == "y" and at.index == w.age - 1:
+                    if w.source.age == 0:
+                        e = before.parts[w.source.population].psi[at.index] if at.kind == "u" else None
+                    elif at.kind == "y" and at.index == w.source.age - 1:
                         e = 1.0
                     if e is None:
                         continue
@@ -221,7 +223,7 @@ class Space:
             dy.append(total)
         currents: dict[tuple[int, int], Entry] = {}
         for w in network.recurrent:
-            source = dy[w.source] if w.age == 0 else mine["y", w.source, w.age - 1]
+            source = dy[w.source.population] if w.source.age == 0 else mine["y", w.source.population, w.source.age - 1]
             if source is None:
                 continue
             I = (source @ network.weights[w.spec.name].T).unflatten(-1, (len(w.channels), -1))  # type: ignore[operator]

@@ -219,11 +219,12 @@ def positions(space: Space) -> Tensor:
 
 def leak(network: Network, population: str, state: int, derived: object) -> Tensor | float:
     """1 − ∂u_i/∂s_i of a population, where it is the same at every state; ½ elsewhere."""
-    from bioplaus.circuit.linear import Linear, roll
+    from bioplaus.circuit.tangent import Tangent
+    from bioplaus.circuit.trajectory import roll
 
     x = torch.zeros(1, 1, network.circuit.inputs, dtype=network.dtype, device=network.device)
     names = [p.name for p in network.populations]
-    part = Linear(network, roll(network, network.start(1), x)[0]).partials[names.index(population)]
+    part = Tangent(network, roll(network, network.start(1), x)[0]).partials[names.index(population)]
     e = part.F[state][state]
     if e is None:
         return 1.0

@@ -26,8 +26,11 @@ import torch
 from torch import Tensor
 
 from bioplaus import checks
-from bioplaus.circuit.linear import Credit, Linear, add, at, channels, mapped, plus, silent, to_u
-from bioplaus.circuit.network import Network, Wired
+from bioplaus.circuit.credit import Credit, add, at, mapped, plus, silent
+from bioplaus.circuit.network import Network
+from bioplaus.circuit.sweep import channels, to_u
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.wiring import Wired
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.eprop import EProp
 from bioplaus.eligibility.traces import Trace, Traces
@@ -64,10 +67,10 @@ class MDGL(EProp):
             object.__setattr__(self, "declaration", replace(type(self).declaration, transport=False))
 
     def refuse(self, network: Network) -> str | None:
-        late = next((w for w in network.recurrent if w.age), None)
+        late = next((w for w in network.recurrent if w.source.age), None)
         if late is None:
             return None
-        return f"what a neighbour tells must meet the trace of the step before, and projection '{late.spec.name}' takes {late.age + 1} steps"
+        return f"what a neighbour tells must meet the trace of the step before, and projection '{late.spec.name}' takes {late.source.age + 1} steps"
 
     #: credit that is known at the end only would need to be heard through every step's Gψ: n times the traces
     summed = None  # type: ignore[assignment]
@@ -81,42 +84,44 @@ class MDGL(EProp):
     ) -> Hearing:
         return Hearing(super().init(_all_read(network), batch, own, generator).items)
 
-    def step(self, state: Traces, linear: Linear) -> Traces:
+    def step(self, state: Traces, tangent: Tangent) -> Traces:
         assert isinstance(state, Hearing)
         state.before = [
             replace(t, e=t.e.clone(), e_bar=None if t.e_bar is None else t.e_bar.clone()) for t in state.items
         ]
-        return super().step(state, linear)
+        return super().step(state, tangent)
 
-    def gradient(self, network: Network, state: Traces, linear: Linear, credit: Credit) -> dict[str, Tensor]:
+    def gradient(self, network: Network, state: Traces, tangent: Tangent, credit: Credit) -> dict[str, Tensor]:
         assert isinstance(state, Hearing)
-        (linear, credit), network = _seen(network, linear, credit), _all_read(network)
+        (tangent, credit), network = _seen(network, tangent, credit), _all_read(network)
         told: dict[str, Tensor] = {}
-        self._met(network, Traces(state.before), self._within(linear), at(self.heard(network, linear, credit), 0), told)
-        return _sum(told, super().gradient(network, state, linear, credit))
+        self._met(
+            network, Traces(state.before), self._within(tangent), at(self.heard(network, tangent, credit), 0), told
+        )
+        return _sum(told, super().gradient(network, state, tangent, credit))
 
     def forward(
-        self, network: Network, state: Traces, linear: Linear, credit: Credit
+        self, network: Network, state: Traces, tangent: Tangent, credit: Credit
     ) -> tuple[dict[str, Tensor], Traces]:
-        (linear, credit), network = _seen(network, linear, credit), _all_read(network)
-        gradients, (both,) = self._with_neighbours(network, state, [(linear, credit)])
-        more, state = super().forward(network, state, linear, both)
+        (tangent, credit), network = _seen(network, tangent, credit), _all_read(network)
+        gradients, (both,) = self._with_neighbours(network, state, [(tangent, credit)])
+        more, state = super().forward(network, state, tangent, both)
         return _sum(gradients, more), state
 
     def window(
-        self, network: Network, state: Traces, stretches: Sequence[tuple[Linear, Credit]], last: bool
+        self, network: Network, state: Traces, stretches: Sequence[tuple[Tangent, Credit]], last: bool
     ) -> tuple[dict[str, Tensor], Traces]:
         stretches, network = [_seen(network, *stretch) for stretch in stretches], _all_read(network)
         gradients, credits = self._with_neighbours(network, state, stretches)
-        both = [(linear, credit) for (linear, _), credit in zip(stretches, credits, strict=True)]
+        both = [(tangent, credit) for (tangent, _), credit in zip(stretches, credits, strict=True)]
         more, state = super().window(network, state, both, last)
         return _sum(gradients, more), state
 
     def _with_neighbours(
-        self, network: Network, state: Traces, stretches: Sequence[tuple[Linear, Credit]]
+        self, network: Network, state: Traces, stretches: Sequence[tuple[Tangent, Credit]]
     ) -> tuple[dict[str, Tensor], list[Credit]]:
         """Γ of the first step, met by the traces as they stand; and L_t + Γ_{t+1} of every step."""
-        heard = [self.heard(network, linear, credit) for linear, credit in stretches]
+        heard = [self.heard(network, tangent, credit) for tangent, credit in stretches]
         gradients: dict[str, Tensor] = {}
         self._met(network, state, self._within(stretches[0][0]), at(heard[0], 0), gradients)
         credits = []
@@ -125,31 +130,31 @@ class MDGL(EProp):
             credits.append(add(credit, mapped(_shifted, heard[i], after)))
         return gradients, credits
 
-    def heard(self, network: Network, linear: Linear, credit: Credit) -> Credit:
+    def heard(self, network: Network, tangent: Tangent, credit: Credit) -> Credit:
         """Γ_t of every step of a window, from credit for outputs, and from credit for what the readout sees."""
         empty = silent(network)
-        now = self._through(network, linear, [ages[0] for ages in credit.y])
+        now = self._through(network, tangent, [ages[0] for ages in credit.y])
         y = tuple((a, *ages[1:]) for a, ages in zip(now, empty.y, strict=True))
         if not network.kappa:
             return empty._replace(y=y)
         direct: list[Tensor | None] = [None] * len(network.populations)
         for source, f in zip(network.sources, credit.filtered, strict=True):
             direct[source] = f
-        behind = self._through(network, linear, direct)
+        behind = self._through(network, tangent, direct)
         return empty._replace(y=y, filtered=tuple(behind[s] for s in network.sources))
 
-    def _through(self, network: Network, linear: Linear, L: Sequence[Tensor | None]) -> list[Tensor | None]:
+    def _through(self, network: Network, tangent: Tangent, L: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Σ_l W_lj G^l ψ^l L^l for the neurons of every population."""
         empty = silent(network)
         from_y = empty._replace(y=tuple((a, *ages[1:]) for a, ages in zip(L, empty.y, strict=True)), filtered=())
-        u, _ = to_u(network, linear.transposes, linear.varying, from_y)
+        u, _ = to_u(network, tangent.transposes, tangent.varying, from_y)
         out: list[Tensor | None] = [None] * len(network.populations)
         for w in network.recurrent:
             if any(a is not None for a in u[w.target]):
-                I = linear.transposes[w.target].currents(linear.varying[w.target], u[w.target])
+                I = tangent.transposes[w.target].currents(tangent.varying[w.target], u[w.target])
                 a = channels(network, I, w)
                 if a is not None:
-                    out[w.source] = plus(out[w.source], a @ self.weights(network, w))
+                    out[w.source.population] = plus(out[w.source.population], a @ self.weights(network, w))
         return out
 
     def weights(self, network: Network, w: Wired) -> Tensor:
@@ -170,15 +175,14 @@ def _all_read(network: Network) -> Network:
     return wide
 
 
-def _seen(network: Network, linear: Linear, credit: Credit) -> tuple[Linear, Credit]:
+def _seen(network: Network, tangent: Tangent, credit: Credit) -> tuple[Tangent, Credit]:
     """The same step and credit in that network."""
     if not network.kappa:
-        return linear, credit
-    linear, filtered = copy(linear), [None] * len(network.populations)
-    linear.network = _all_read(network)
+        return tangent, credit
+    filtered: list[Tensor | None] = [None] * len(network.populations)
     for source, f in zip(network.sources, credit.filtered, strict=True):
-        filtered[source] = f  # type: ignore[call-overload]
-    return linear, credit._replace(filtered=tuple(filtered))
+        filtered[source] = f
+    return tangent.through(_all_read(network)), credit._replace(filtered=tuple(filtered))
 
 
 def _shifted(a: Tensor | None, after: Tensor | None) -> Tensor | None:

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import Credit, Linear
+from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.tangent import Tangent
 from bioplaus.eligibility.base import Eligibility
 from bioplaus.eligibility.influence import Moment, Space, afford
 from bioplaus.streams import stream
@@ -86,34 +87,34 @@ class Recursion(Eligibility):
         """Gradients of its own tensors since they were last asked for, Σ over the batch."""
         return {}
 
-    def step(self, state: Any, linear: Linear) -> Any:
-        for now in state.space.moments(linear):
+    def step(self, state: Any, tangent: Tangent) -> Any:
+        for now in state.space.moments(tangent):
             self.advance(state, now)
             state.before = now
         return state
 
-    def gradient(self, network: Network, state: Any, linear: Linear, credit: Credit) -> dict[str, Tensor]:
+    def gradient(self, network: Network, state: Any, tangent: Tangent, credit: Credit) -> dict[str, Tensor]:
         total = _nothing(state.space)
-        c, f = state.space.directly(linear, credit)
+        c, f = state.space.directly(tangent, credit)
         self.meet(state, c[-1], None if f is None else f[-1], total)
         return state.space.spread(total)
 
-    def forward(self, network: Network, state: Any, linear: Linear, credit: Credit) -> tuple[dict[str, Tensor], Any]:
+    def forward(self, network: Network, state: Any, tangent: Tangent, credit: Credit) -> tuple[dict[str, Tensor], Any]:
         space = state.space
         total = _nothing(space)
-        c, f = space.directly(linear, credit)
+        c, f = space.directly(tangent, credit)
         behind: Sequence[Tensor | None] = [None] * len(c) if f is None else f.unbind(0)
-        for now, c_t, f_t in zip(space.moments(linear), c.unbind(0), behind, strict=True):
+        for now, c_t, f_t in zip(space.moments(tangent), c.unbind(0), behind, strict=True):
             self.advance(state, now)
             state.before = now
             self.meet(state, c_t, f_t, total)
         return space.spread(total) | self.learned(state), state
 
     def window(
-        self, network: Network, state: Any, stretches: Sequence[tuple[Linear, Credit]], last: bool
+        self, network: Network, state: Any, stretches: Sequence[tuple[Tangent, Credit]], last: bool
     ) -> tuple[dict[str, Tensor], Any]:
-        ((linear, credit),) = stretches
-        return self.forward(network, state, linear, credit)
+        ((tangent, credit),) = stretches
+        return self.forward(network, state, tangent, credit)
 
 
 def _nothing(space: Space) -> list[Tensor]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bioplaus.circuit.linear import Linear
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.tangent import Tangent
 from bioplaus.codegen.partials import Partials
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.eprop import EProp
@@ -39,9 +39,9 @@ class RFLO(EProp):
                 return f"population '{p.name}' feeds its own output back inside the neuron, so it has no plain leak"
         return None
 
-    def partials(self, linear: Linear) -> tuple[Partials, ...]:
+    def partials(self, tangent: Tangent) -> tuple[Partials, ...]:
         out = []
-        for part in linear.partials:
+        for part in tangent.partials:
             S = range(len(part.psi))
             out.append(
                 part._replace(

@@ -21,7 +21,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import Credit
+from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space

@@ -141,7 +141,9 @@ def reach(space: Space, synapses: int) -> Tensor:
         there = network.masks.get(w.spec.name, torch.ones_like(W)).cpu() != 0
         there = there.view(len(w.channels), -1, there.shape[1]).any(0)  # (post, pre)
         n, m = there.shape
-        direct[starts[w.source] : starts[w.source] + m, starts[w.target] : starts[w.target] + n] |= there.T
+        direct[
+            starts[w.source.population] : starts[w.source.population] + m, starts[w.target] : starts[w.target] + n
+        ] |= there.T
     found = torch.eye(at, dtype=torch.bool)
     for _ in range(synapses):
         more = found | (found.float() @ direct.float() > 0)

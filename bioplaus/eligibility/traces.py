@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.network import Wired
+from bioplaus.circuit.wiring import Wired
 from bioplaus.codegen.kernel import Entry
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.plans import Plan

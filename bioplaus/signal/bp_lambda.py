@@ -39,8 +39,9 @@ from bioplaus import checks
 from bioplaus.cerebellum.nuclei import Nuclei
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Credit, to_u
+from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.sweep import to_u
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
 from bioplaus.signal import jacobians, outputs, published, step_model
@@ -205,9 +206,9 @@ class BPLambda:
     def credit(
         self, theta: dict[str, Tensor], state: Carried, observed: Observed
     ) -> tuple[Credit | tuple[Tensor | None, ...], dict[str, Tensor], Carried, dict[str, Any]]:
-        network, linear = observed.network, observed.linear
+        network, tangent = observed.network, observed.tangent
         layout, g_of = Layout(network), which(self.predictor, network)
-        h = layout.vectors(linear.window)
+        h = layout.vectors(tangent.stretch)
         seen = observed.with_context(h) if self.context else h
         g = g_of.predict(theta, seen)
         if observed.final:
@@ -215,28 +216,30 @@ class BPLambda:
         direct = observed.direct()
         q = layout.flat(direct, h[1:])
         J = published.Released(network) if self.published else jacobian(self.jacobian, network, theta)
-        arriving = published.doubled(layout, linear, q) if self.published else q
-        delta = J.back(linear, arriving + self.discount * g[1:]) - g[:-1]  # (1)
+        arriving = published.doubled(layout, tangent, q) if self.published else q
+        delta = J.back(tangent, arriving + self.discount * g[1:]) - g[:-1]  # (1)
         if self.trace == "projected":
             delta = delta @ theta["fixed_V"]
 
         inside = g_of.inner if self.trace == "projected" and isinstance(g_of, Nuclei) else g_of
-        view = View(inside, theta, seen, linear, layout, self.discount * self.lmbda, observed.final)
+        view = View(inside, theta, seen, tangent, layout, self.discount * self.lmbda, observed.final)
         found, trace = self._trace.update(view, state.trace, delta)
         own = {name: -value for name, value in found.items()}  # optimisers descend
         info = {"td_error": float(delta.square().mean())}
         if self._models:
-            more, error = step_model.gradient(theta, h, linear.window.x)
+            more, error = step_model.gradient(theta, h, tangent.stretch.x)
             own |= more
             info["model_error"] = float(error.square().mean())
 
         future = self.injection * g[1:]
         if self.gives == "output":
             return outputs.credit(layout, direct, future), own, Carried(trace), info
-        steps_u, _ = to_u(network, linear.transposes, linear.varying, layout.credit(q + future))  # (4)
+        steps_u, _ = to_u(network, tangent.transposes, tangent.varying, layout.credit(q + future))  # (4)
         if self.published:
-            steps_u = published.without_partial(layout, linear, steps_u, future)
-        a_I = tuple(step.currents(P, u) for step, P, u in zip(linear.transposes, linear.varying, steps_u, strict=True))
+            steps_u = published.without_partial(layout, tangent, steps_u, future)
+        a_I = tuple(
+            step.currents(P, u) for step, P, u in zip(tangent.transposes, tangent.varying, steps_u, strict=True)
+        )
         return a_I, own, Carried(trace), info
 
 

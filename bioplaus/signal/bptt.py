@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import sweep
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.sweep import sweep
 from bioplaus.declaration import Declaration
 from bioplaus.signal.observed import Observed
 
@@ -42,4 +42,4 @@ class BPTT:
     def credit(
         self, theta: dict[str, Tensor], state: None, observed: Observed
     ) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor], None, dict[str, Any]]:
-        return sweep(observed.linear, observed.direct()).a_I, {}, None, {}
+        return sweep(observed.tangent, observed.direct()).a_I, {}, None, {}

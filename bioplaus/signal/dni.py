@@ -24,8 +24,9 @@ from bioplaus.cerebellum import Linear as LinearPredictor
 from bioplaus.cerebellum.nuclei import Nuclei
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Credit, silent, sweep, to_u
+from bioplaus.circuit.credit import Credit, silent
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.sweep import sweep, to_u
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
 from bioplaus.signal import foresight, outputs, step_model, target_copy
@@ -124,12 +125,16 @@ class DNI:
     def credit(
         self, theta: dict[str, Tensor], state: None, observed: Observed
     ) -> tuple[Credit | tuple[Tensor | None, ...], dict[str, Tensor], None, dict[str, Any]]:
-        layout, window, g_of = Layout(observed.network), observed.linear.window, which(self.predictor, observed.network)
+        layout, window, g_of = (
+            Layout(observed.network),
+            observed.tangent.stretch,
+            which(self.predictor, observed.network),
+        )
         see = observed.with_context if self.context else _alone
         h_a, h_b = layout.vector(window.steps[0].before), layout.vector(window.steps[-1].after)
         g_b = torch.zeros_like(h_b) if observed.final else g_of.predict(theta, see(h_b))
         direct = observed.direct()
-        used = sweep(observed.linear, direct, layout.credit(self.injection * g_b), states=self.gives == "output")
+        used = sweep(observed.tangent, direct, layout.credit(self.injection * g_b), states=self.gives == "output")
         a_I, info = used.a_I, {}
 
         copied = self.copy_every and not observed.final
@@ -143,7 +148,7 @@ class DNI:
         else:
             same = observed.final or (self.discount == self.injection and not copied)
             end = layout.credit(bootstrapped)
-            target = layout.flat((used if same else sweep(observed.linear, direct, end)).start, h_a)
+            target = layout.flat((used if same else sweep(observed.tangent, direct, end)).start, h_a)
         off = g_of.predict(theta, see(h_a)) - target
         info["prediction_error"] = float(off.square().mean())
         own |= g_of.gradient(theta, see(h_a), off)
@@ -172,10 +177,10 @@ def with_first(observed: Observed, a_I: Sequence[Tensor | None], credit: Credit)
 
     Before the first step there is nothing of the window left, so half a step back is all the way.
     """
-    network, linear = observed.network, observed.linear
-    first = linear.at_steps()[0]
-    u, _ = to_u(network, linear.transposes, first, credit)
-    more = [step.currents(P, a_u) for step, P, a_u in zip(linear.transposes, first, u, strict=True)]
+    network, tangent = observed.network, observed.tangent
+    first = tangent.at_steps()[0]
+    u, _ = to_u(network, tangent.transposes, first, credit)
+    more = [step.currents(P, a_u) for step, P, a_u in zip(tangent.transposes, first, u, strict=True)]
     return tuple(
         a if a is None or new is None else torch.cat([a[:1] + new, a[1:]]) for a, new in zip(a_I, more, strict=True)
     )

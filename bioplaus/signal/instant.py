@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from bioplaus import checks
-from bioplaus.circuit.linear import Credit
+from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
@@ -127,7 +127,7 @@ class Instant:
         B = theta.get("B", theta.get("fixed_B"))
         own = {}
         if "B" in theta:  # Kolen–Pollack: the readout's own gradient
-            own["B"] = observed.error.flatten(0, -2).T @ observed.linear.window.seen().flatten(0, -2)
+            own["B"] = observed.error.flatten(0, -2).T @ observed.tangent.stretch.seen().flatten(0, -2)
         if B is not None:
             B = B.expand_as(observed.network.weights["W_out"])
         return observed.direct(B), own, state, {}

@@ -36,8 +36,9 @@ import torch
 from torch import Tensor
 
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Linear, sweep
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.sweep import sweep
+from bioplaus.circuit.tangent import Tangent
 
 JACOBIANS = ("exact", "random", "within", "learned")
 
@@ -48,23 +49,23 @@ PREFIX = "fixed_back_"
 class Jacobian:
     """Base of all: a sweep and a matrix made of single steps back."""
 
-    def back(self, linear: Linear, v: Tensor) -> Tensor:
+    def back(self, tangent: Tangent, v: Tensor) -> Tensor:
         """v J_t for every step of a window, or for one step without its time dimension."""
         raise NotImplementedError
 
-    def sweep(self, linear: Linear, delta: Tensor, decay: float) -> Tensor:
+    def sweep(self, tangent: Tangent, delta: Tensor, decay: float) -> Tensor:
         """(1)."""
         u = [delta[-1]]
-        steps = linear.each()[:-1] if len(delta) > 1 else []
+        steps = tangent.each()[:-1] if len(delta) > 1 else []
         for step, now in zip(reversed(steps), reversed(delta[:-1].unbind(0)), strict=True):
             u.append(now + decay * self.back(step, u[-1]))
         return torch.stack(u[::-1])
 
-    def matrix(self, linear: Linear, like: Tensor) -> Tensor:
+    def matrix(self, tangent: Tangent, like: Tensor) -> Tensor:
         """J of a one-step window, for credit like ``like`` (batch, size)."""
         batch, size = like.shape
         basis = torch.eye(size, dtype=like.dtype, device=like.device)
-        return self.back(linear, basis[:, None, :].expand(-1, batch, -1)).transpose(0, 1)
+        return self.back(tangent, basis[:, None, :].expand(-1, batch, -1)).transpose(0, 1)
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,14 @@ class OfCircuit(Jacobian):
     def layout(self) -> Layout:
         return Layout(self.network)
 
-    def back(self, linear: Linear, v: Tensor) -> Tensor:
-        return self.layout.back(linear, v, self.recurrent)
+    def back(self, tangent: Tangent, v: Tensor) -> Tensor:
+        return self.layout.back(tangent, v, self.recurrent)
 
-    def sweep(self, linear: Linear, delta: Tensor, decay: float) -> Tensor:
+    def sweep(self, tangent: Tangent, delta: Tensor, decay: float) -> Tensor:
         if len(delta) == 1:
             return delta
         arriving = self.layout.credit(torch.cat([delta[1:], torch.zeros_like(delta[:1])]))
-        through = linear if linear.network is self.network else in_place(linear, self.network)
+        through = tangent if tangent.network is self.network else tangent.through(self.network)
         swept = sweep(through, arriving, recurrent=self.recurrent, decay=decay, states=True)
         first = delta[0] + self.layout.flat(swept.start, delta[0])
         return torch.cat([first.unsqueeze(0), self.layout.over_time(swept.a_h[:-1])])
@@ -97,10 +98,10 @@ class Learned(Jacobian):
 
     M: Tensor
 
-    def back(self, linear: Linear, v: Tensor) -> Tensor:
+    def back(self, tangent: Tangent, v: Tensor) -> Tensor:
         return v @ self.M
 
-    def matrix(self, linear: Linear, like: Tensor) -> Tensor:
+    def matrix(self, tangent: Tangent, like: Tensor) -> Tensor:
         return self.M.expand(len(like), -1, -1)
 
 
@@ -129,11 +130,4 @@ def stand_in(network: Network, weights: Mapping[str, Tensor]) -> Network:
     """The same network with other weights; the network itself is left alone."""
     other = copy.copy(network)
     other.weights = {**network.weights, **weights}
-    return other
-
-
-def in_place(linear: Linear, network: Network) -> Linear:
-    """The same linearisation, whose credit crosses between neurons through the weights of ``network``."""
-    other = Linear(network, linear.window)
-    other.__dict__.update(partials=linear.partials, transposes=linear.transposes, varying=linear.varying)
     return other

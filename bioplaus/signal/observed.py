@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.linear import Credit, Linear, plus, silent
+from bioplaus.circuit.credit import Credit, plus, silent
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.tangent import Tangent
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Observed:
     """
 
     network: Network
-    linear: Linear
+    tangent: Tangent
     error: Tensor
     final: bool
     context: Tensor | None = None

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from bioplaus import checks
-from bioplaus.circuit.linear import silent, sweep
+from bioplaus.circuit.credit import silent
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.sweep import sweep
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
 from bioplaus.signal.observed import Observed
@@ -58,7 +59,7 @@ class Oracle:
         direct = observed.direct()
         if self.gives == "direct":
             return direct, {}, None, {}
-        swept = sweep(observed.linear, direct, outputs=True)
+        swept = sweep(observed.tangent, direct, outputs=True)
         if self.gives == "state":
             return swept.a_I, {}, None, {}
         empty = silent(observed.network)

@@ -24,7 +24,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Credit, plus
+from bioplaus.circuit.credit import Credit, plus
 from bioplaus.circuit.network import Network
 
 GIVES = ("state", "output")

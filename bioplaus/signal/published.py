@@ -32,8 +32,10 @@ import torch
 from torch import Tensor
 
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Inner, Linear, silent, to_h, to_u
+from bioplaus.circuit.credit import Inner, silent
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.sweep import to_h, to_u
+from bioplaus.circuit.tangent import Tangent
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.exact import Exact
 from bioplaus.signal.traces.view import View
@@ -72,13 +74,13 @@ class Released(Jacobian):
     def layout(self) -> Layout:
         return Layout(self.network)
 
-    def back(self, linear: Linear, v: Tensor) -> Tensor:
-        u, passed = to_u(self.network, linear.transposes, linear.varying, self.layout.credit(v))
+    def back(self, tangent: Tangent, v: Tensor) -> Tensor:
+        u, passed = to_u(self.network, tangent.transposes, tangent.varying, self.layout.credit(v))
         shut: Inner = [
             tuple(a if crosses or a is None else torch.zeros_like(a) for a, crosses in zip(each, p.live, strict=True))
             for each, p in zip(u, self.network.populations, strict=True)
         ]
-        return self.layout.flat(to_h(self.network, linear.transposes, linear.varying, shut, passed)[1], v)
+        return self.layout.flat(to_h(self.network, tangent.transposes, tangent.varying, shut, passed)[1], v)
 
 
 class Trace(Exact):
@@ -88,9 +90,9 @@ class Trace(Exact):
         return Released(view.layout.network)
 
 
-def doubled(layout: Layout, linear: Linear, q: Tensor) -> Tensor:
+def doubled(layout: Layout, tangent: Tangent, q: Tensor) -> Tensor:
     """(2)."""
-    u = through_output(layout, linear, q)
+    u = through_output(layout, tangent, q)
     s = tuple(
         tuple(a if crosses else None for a, crosses in zip(each, p.live, strict=True))
         for each, p in zip(u, layout.network.populations, strict=True)
@@ -98,9 +100,9 @@ def doubled(layout: Layout, linear: Linear, q: Tensor) -> Tensor:
     return q + layout.flat(silent(layout.network)._replace(s=s), q)
 
 
-def without_partial(layout: Layout, linear: Linear, u: Inner, g: Tensor) -> Inner:
+def without_partial(layout: Layout, tangent: Tangent, u: Inner, g: Tensor) -> Inner:
     """(3): credit for u, less what the prediction g for y would add to c by way of y."""
-    more = through_output(layout, linear, g)
+    more = through_output(layout, tangent, g)
     return [
         tuple(
             a - b if crosses and a is not None and b is not None else a
@@ -110,7 +112,7 @@ def without_partial(layout: Layout, linear: Linear, u: Inner, g: Tensor) -> Inne
     ]
 
 
-def through_output(layout: Layout, linear: Linear, v: Tensor) -> Inner:
+def through_output(layout: Layout, tangent: Tangent, v: Tensor) -> Inner:
     """What credit for outputs alone becomes at u: v_y ψ."""
     y = layout.credit(v).y
-    return to_u(layout.network, linear.transposes, linear.varying, silent(layout.network)._replace(y=y))[0]
+    return to_u(layout.network, tangent.transposes, tangent.varying, silent(layout.network)._replace(y=y))[0]

@@ -12,36 +12,39 @@ import torch
 from torch import Tensor
 
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Linear, Window, add, at, roll, silent, to_h, to_u
+from bioplaus.circuit.credit import add, at, silent
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.sweep import to_h, to_u
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.errors import RuleError
 from bioplaus.signal.dni import which
 from bioplaus.signal.observed import Observed
 
 
-def future_credit(network: Network, linear: Linear, observed: Observed) -> Tensor:
+def future_credit(network: Network, tangent: Tangent, observed: Observed) -> Tensor:
     """The true dL_{>t}/dh_t at every step of a whole sequence, (time, batch, size of h); zero at the last."""
     layout = Layout(network)
     direct, credit = observed.direct(), silent(network)
-    like = layout.vectors(linear.window)[0]
+    like = layout.vectors(tangent.stretch)[0]
     out = []
-    for t, P in reversed(list(enumerate(linear.at_steps()))):
+    for t, P in reversed(list(enumerate(tangent.at_steps()))):
         out.append(layout.flat(credit, like))
-        u, passed = to_u(network, linear.transposes, P, add(credit, at(direct, t)))
-        credit = to_h(network, linear.transposes, P, u, passed)[1]
+        u, passed = to_u(network, tangent.transposes, P, add(credit, at(direct, t)))
+        credit = to_h(network, tangent.transposes, P, u, passed)[1]
     return torch.stack(out[::-1])
 
 
-def observe(network: Network, batch: Any, loss: Any, window: Window | None = None) -> Observed:
+def observe(network: Network, batch: Any, loss: Any, window: Stretch | None = None) -> Observed:
     """What a signal sees of a batch, as the network saw it in ``window`` or (None) sees it now."""
     if window is None:
         window, _ = roll(network, network.start(batch.size), batch.inputs)
     error = loss.error(network.output(window.seen()), batch.targets) * batch.weight[..., None]
-    return Observed(network, Linear(network, window), error, True, batch.context)
+    return Observed(network, Tangent(network, window), error, True, batch.context)
 
 
 def predicted_and_true(
-    network: Network, rule: Any, theta: dict[str, Tensor], batch: Any, loss: Any, window: Window | None = None
+    network: Network, rule: Any, theta: dict[str, Tensor], batch: Any, loss: Any, window: Stretch | None = None
 ) -> tuple[Tensor, Tensor]:
     """g(h_t) and the true gradient of the future loss at steps 1 … T − 1 of a batch, (time, batch, size of h) each.
 
@@ -49,15 +52,15 @@ def predicted_and_true(
     """
     with torch.no_grad():
         observed = observe(network, batch, loss, window)
-        linear = observed.linear
-        h = Layout(network).vectors(linear.window)[1:-1]
+        tangent = observed.tangent
+        h = Layout(network).vectors(tangent.stretch)[1:-1]
         seen = observed.with_context(h) if rule.signal.context else h
         g = which(rule.signal.predictor, network).predict(theta, seen)
-        return g, future_credit(network, linear, observed)[:-1]
+        return g, future_credit(network, tangent, observed)[:-1]
 
 
 def prediction_alignment(
-    network: Network, rule: Any, theta: dict[str, Tensor], batch: Any, loss: Any, window: Window
+    network: Network, rule: Any, theta: dict[str, Tensor], batch: Any, loss: Any, window: Stretch
 ) -> tuple[float, float]:
     """The same two over samples and steps: mean cosine, and ratio of mean norms."""
     g, true = predicted_and_true(network, rule, theta, batch, loss, window)

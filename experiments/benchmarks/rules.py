@@ -23,7 +23,7 @@ import pandas
 import torch
 
 import bioplaus as bp
-from bioplaus.circuit.linear import silent
+from bioplaus.circuit.credit import silent
 from bioplaus.schedule import sequence
 from bioplaus.tasks import Batch, squared
 from bioplaus.train import Trainer, Training, own_tensors

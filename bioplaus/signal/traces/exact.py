@@ -46,7 +46,7 @@ class Exact:
     ) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
         """Σ δ e over the window, and γλ J e behind its last step."""
         J = self.jacobian(view)
-        u = J.sweep(view.linear, delta, view.decay)
+        u = J.sweep(view.tangent, delta, view.decay)
         found = view.gradient(u)
         if state is None and not view.final:
             self.afford(view, found, delta)
@@ -66,7 +66,7 @@ class Exact:
 
     def carry(self, view: View, J: Jacobian, trace: dict[str, Tensor] | None, like: Tensor) -> dict[str, Tensor] | None:
         """(1), forward over the window, times γλ J of its own last step."""
-        for t, step in enumerate(view.linear.each()):
+        for t, step in enumerate(view.tangent.each()):
             now = view.g.jacobian(dict(view.theta), view.seen[t])
             e = now if trace is None else {name: trace[name] + now[name] for name in now}
             M = J.matrix(step, like) * view.decay

@@ -71,7 +71,7 @@ class Kronecker:
         eye = torch.eye(H, dtype=delta.dtype, device=delta.device)
         norm, J = delta.new_tensor(H**0.5), view.J
         total: Tensor | None = None
-        for t, (now, step) in enumerate(zip(delta.unbind(0), view.linear.each(), strict=True)):
+        for t, (now, step) in enumerate(zip(delta.unbind(0), view.tangent.each(), strict=True)):
             phi = view.features(t)
             if state.B is None or state.f is None:
                 state.B, state.f = delta.new_zeros(batch, H, H), torch.zeros_like(phi)

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Linear
+from bioplaus.circuit.tangent import Tangent
 from bioplaus.signal.jacobians import Jacobian, OfCircuit
 from bioplaus.signal.traces.exact import Exact
 from bioplaus.signal.traces.view import View, with_bias
@@ -50,7 +50,7 @@ class Local(Exact):
         if not getattr(view.g, "affine", False):
             return super().update(view, state, delta)
         J = self.jacobian(view)
-        u = J.sweep(view.linear, delta, view.decay)
+        u = J.sweep(view.tangent, delta, view.decay)
         found = view.gradient(u)
         where = coordinates(view.layout)
         if state is None and not view.final:
@@ -71,7 +71,7 @@ class Local(Exact):
     @staticmethod
     def _walk(view: View, J: Jacobian, where: list[Tensor], state: list[Tensor] | None) -> list[Tensor]:
         """(2) over the window, times γλ D of its own last step."""
-        for t, step in enumerate(view.linear.each()):
+        for t, step in enumerate(view.tangent.each()):
             phi, after = view.features(t), []
             for p, D in enumerate(within(step, J, view.layout, where, phi)):
                 c, n = where[p].shape
@@ -95,7 +95,7 @@ def coordinates(layout: Layout) -> list[Tensor]:
     return [torch.stack(rows) for rows in found]
 
 
-def within(step: Linear, J: Jacobian, layout: Layout, where: list[Tensor], like: Tensor) -> list[Tensor]:
+def within(step: Tangent, J: Jacobian, layout: Layout, where: list[Tensor], like: Tensor) -> list[Tensor]:
     """D of one step per population, (batch, c, c, neuron): a row for every coordinate, of all neurons at once."""
     rows = max(len(places) for places in where)
     basis = like.new_zeros(rows, len(like), layout.size)

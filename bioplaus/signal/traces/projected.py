@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from bioplaus.circuit.linear import Linear
+from bioplaus.circuit.tangent import Tangent
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.exact import Exact
 from bioplaus.signal.traces.view import View
@@ -34,8 +34,8 @@ class Through(Jacobian):
     J: Jacobian
     V: Tensor
 
-    def back(self, linear: Linear, v: Tensor) -> Tensor:
-        return self.J.back(linear, v @ self.V.T) @ self.V
+    def back(self, tangent: Tangent, v: Tensor) -> Tensor:
+        return self.J.back(tangent, v @ self.V.T) @ self.V
 
 
 class Projected(Exact):

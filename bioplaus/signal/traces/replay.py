@@ -79,7 +79,7 @@ class Replay:
 
     def update(self, view: View, state: list[Past], delta: Tensor) -> tuple[dict[str, Tensor], list[Past]]:
         if self.horizon is None:
-            u = view.J.sweep(view.linear, delta, view.decay)
+            u = view.J.sweep(view.tangent, delta, view.decay)
             found = view.gradient(u)
             if state:
                 before = view.decay * _layout(view, state[-1]).back(state[-1], u[0])  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ class Replay:
 
 def _steps(view: View, state: list[Past]) -> list[Past]:
     """The window's steps, to be kept."""
-    network, linear = view.layout.network, view.linear
+    network, tangent = view.layout.network, view.tangent
     now = {w.spec.name: network.weights[w.spec.name] for w in network.recurrent}
     weights = held(now, state[-1].weights if state else None)
     theta: dict[str, Tensor] = {}
@@ -102,8 +102,8 @@ def _steps(view: View, state: list[Past]) -> list[Past]:
         learned = {n: v for n, v in view.theta.items() if not n.startswith(("fixed_", "model_"))}
         theta = held(learned, state[-1].theta if state else None)
     return [
-        Past(linear.transposes, P, weights, theta, seen)
-        for P, seen in zip(linear.at_steps(), view.seen[:-1].unbind(0), strict=True)
+        Past(tangent.transposes, P, weights, theta, seen)
+        for P, seen in zip(tangent.at_steps(), view.seen[:-1].unbind(0), strict=True)
     ]
 
 

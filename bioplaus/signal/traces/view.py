@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.linear import Linear
+from bioplaus.circuit.tangent import Tangent
 from bioplaus.signal.jacobians import Jacobian, OfCircuit
 
 
@@ -31,7 +31,7 @@ class View:
     g: Predictor
     theta: Mapping[str, Tensor]
     seen: Tensor
-    linear: Linear
+    tangent: Tangent
     layout: Layout
     decay: float
     final: bool

@@ -1,0 +1,99 @@
+"""A stretch of a trajectory: consecutive steps of a circuit, stacked over time when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bioplaus.circuit.network import Network, State, Step
+from bioplaus.circuit.wiring import Source, Wired
+
+
+class Stretch:
+    """Consecutive steps of a trajectory, stacked over time when somebody asks."""
+
+    def __init__(self, network: Network, steps: Sequence[Step], x: Tensor) -> None:
+        self.network, self.x = network, x
+        self.steps: Sequence[Step] = steps
+        self._stacked: dict[Any, Tensor] = {}
+        #: (time,) 0 or 1: in which steps the weights' own deeds count; None: in all
+        self.uses: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def part(self, when: slice) -> Stretch:
+        """Some consecutive steps of it."""
+        part = Stretch(self.network, self.steps[when], self.x[when])
+        part.uses = None if self.uses is None else self.uses[when]
+        return part
+
+    def forget(self) -> None:
+        """Keep outputs and presynaptic signals, as far as they are stacked; the steps themselves are gone."""
+        self.steps = ()
+        self._stacked = {
+            key: value for key, value in self._stacked.items() if key == "seen" or key[0] in ("pre", "y_now")
+        }
+
+    def _stack(self, key: Any, pick: Callable[[Step], Tensor]) -> Tensor:
+        if key not in self._stacked:
+            parts = [pick(step) for step in self.steps]
+            self._stacked[key] = parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(parts)
+        return self._stacked[key]
+
+    def get(self, p: int, kind: str, i: int) -> Tensor:
+        """A stacked quantity of population ``p``, (time, batch, unit)."""
+        if kind == "I":
+            # channel by channel, each in one piece: functions of a channel run twice as fast
+            if ("I", p) not in self._stacked:
+                stacked = torch.stack([step.I[p] for step in self.steps])
+                apart = stacked.unflatten(-1, (-1, self.network.populations[p].size)).movedim(-2, 0)
+                self._stacked["I", p] = apart.contiguous()
+            return self._stacked["I", p][i]
+        picks: dict[str, Callable[[Step], Tensor]] = {
+            "s": lambda step: step.before.populations[p].s[i],
+            "y_last": lambda step: step.before.populations[p].y[0],
+            "y_now": lambda step: step.after.populations[p].y[0],
+            "u": lambda step: step.u[p][i],
+            "active": lambda step: step.active[p],  # type: ignore[return-value]
+            "after": lambda step: step.after.populations[p].s[i],
+        }
+        return self._stack((kind, p, i), picks[kind])
+
+    def outputs(self, p: int, age: int) -> Tensor:
+        """What population ``p`` had said before each step, ``age`` steps before the last it said, (time, batch, unit)."""
+        return self._stack(("pre", p, age), lambda step: step.before.populations[p].y[age])
+
+    def pre(self, w: Wired[Source]) -> Tensor:
+        """What a projection's weights multiply, (time, batch, pre)."""
+        pre = w.source.pre(self)
+        return pre if self.uses is None else pre * self.uses[:, None, None].to(pre)
+
+    def seen(self) -> Tensor:
+        """ȳ of all readout sources side by side, (time, batch, unit)."""
+        if len(self.network.sources) == 1:
+            return self._stack("seen", lambda step: self.network.read(step.after)[0])
+        return self._stack("seen", lambda step: torch.cat(self.network.read(step.after), -1))
+
+    def spikes(self, p: int) -> Tensor:
+        """Outputs of a population, (time, batch, unit)."""
+        return self.get(p, "y_now", 0)
+
+
+def roll(network: Network, state: State, x: Tensor, states: bool = True) -> tuple[Stretch, State]:
+    """Run the circuit over inputs (time, batch, input).
+
+    ``states=False`` forgets the state variables (after the reset) and currents that no derivative needs: the less is kept,
+    the less memory is touched.
+    """
+    drives = [d.unbind(0) for d in network.drive(x)]
+    steps = []
+    lean = not states and not any(p.kernel.needs & {"s", "I"} for p in network.populations)
+    for drive in zip(*drives, strict=True):
+        step = network.advance(state, drive)
+        state = step.after
+        steps.append(step.without_states() if lean else step)
+    return Stretch(network, steps, x), state

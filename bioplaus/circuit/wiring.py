@@ -1,0 +1,91 @@
+"""Who drives whom, resolved to indices: the kinds of source, a projection, a population.
+
+A source says what its weights multiply (``pre``) and, if that is known before a step is taken, what they make of it (``drive``):
+the circuit's input, the constant of a bias. What other neurons said is known step by step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from torch import Tensor
+
+from bioplaus.circuit.description import Projection
+from bioplaus.codegen.kernel import Kernel
+
+if TYPE_CHECKING:
+    from bioplaus.circuit.trajectory import Stretch
+
+
+@dataclass(frozen=True)
+class External:
+    """x_t, the circuit's input lines; they act in their own step."""
+
+    def pre(self, stretch: Stretch) -> Tensor:
+        return stretch.x
+
+    def drive(self, x: Tensor, W: Tensor) -> Tensor:
+        return x @ W.T
+
+    def width(self, W: Tensor) -> int:
+        return W.shape[1]
+
+
+@dataclass(frozen=True)
+class Bias:
+    """A constant 1; W is (channels · unit,)."""
+
+    def pre(self, stretch: Stretch) -> Tensor:
+        return stretch.x.new_ones(*stretch.x.shape[:-1], 1)
+
+    def drive(self, x: Tensor, W: Tensor) -> Tensor:
+        return W.expand(*x.shape[:-1], -1)
+
+    def width(self, W: Tensor) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """y_{t−1−age} of a population, by its index."""
+
+    population: int
+    age: int = 0
+
+    def pre(self, stretch: Stretch) -> Tensor:
+        return stretch.outputs(self.population, self.age)
+
+    def width(self, W: Tensor) -> int:
+        return W.shape[1]
+
+
+Source = External | Bias | Outputs
+S = TypeVar("S", External, Bias, Outputs, External | Bias, Source, covariant=True)
+
+
+@dataclass(frozen=True)
+class Wired(Generic[S]):
+    """A projection resolved to indices."""
+
+    spec: Projection
+    source: S
+    target: int
+    channels: tuple[int, ...]
+    whole: bool  # covers all channels of the target in order
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """A population resolved: its kernel and what arrives."""
+
+    name: str
+    size: int
+    kernel: Kernel
+    refractory: int
+    ages: int  # outputs kept
+    start: tuple[float, ...]
+    live: tuple[bool, ...]
+    driven: tuple[Wired[External | Bias], ...]  # by what is known before the step
+    recurrent: tuple[Wired[Outputs], ...]  # by other neurons
+    channels: int
