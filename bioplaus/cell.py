@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import CellError
+
+if TYPE_CHECKING:
+    from bioplaus.codegen.kernel import Kernel
+    from bioplaus.symbolic.derive import Derived
+    from bioplaus.symbolic.parsed import Parsed
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,40 @@ class Cell:
     source: str = ""
     name: str = ""
 
-    def __post_init__(self) -> None:
-        from bioplaus.symbolic import validate
+    # set in __post_init__; declared for readers and type checkers
+    scales: Mapping[str, Any] = field(init=False, repr=False, default_factory=dict)
+    #: the texts as they were read, once
+    parsed: Parsed = field(init=False, repr=False, compare=False)
+    #: one step and its partial derivatives
+    derived: Derived = field(init=False, repr=False, compare=False)
+    #: SI unit of every state variable
+    units: Mapping[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
+    #: what parameters= held besides numbers (``locals()`` may), as text, for error messages
+    set_aside: Mapping[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
-        validate.texts(self)
+    def __post_init__(self) -> None:
+        from bioplaus.symbolic import arguments, compile
+        from bioplaus.symbolic.units import plain
+
+        arguments.texts(self)
+        arguments.refractory(self)
+        self._set(differentiate=arguments.words("differentiate", self.differentiate, ("reset", "jumps")))
+        self._refuse_what_does_not_belong_together(plain(self.refractory))
+        channels, numbers = arguments.channels(self), arguments.parameters(self)
+        self._set(
+            inputs=channels,
+            parameters=numbers,
+            scales={k: plain(v) for k, v in channels.items()},
+            set_aside={k: repr(v)[:60] for k, v in self.parameters.items() if k not in numbers},
+        )
+        self._set(**compile.compiled(self)._asdict())
+        self._set(start=arguments.start(self, self.units))
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _refuse_what_does_not_belong_together(self, refractory: float) -> None:
         if bool(self.equations) == bool(self.update):
             raise CellError(
                 "A cell has either equations= (differential equations) or update= (a discrete map); give exactly one of them."
@@ -128,29 +161,10 @@ class Cell:
                 f"A spiking cell needs a surrogate derivative, not {self.surrogate!r}. Give for example "
                 "surrogate=triangular(dampening=0.3, width='threshold')."
             )
-        validate.refractory(self)
-        differentiated = validate.words("differentiate", self.differentiate, ("reset", "jumps"))
-        if not self.spike and (self.reset or self.surrogate or _plain(self.refractory) or "reset" in differentiated):
+        if not self.spike and (self.reset or self.surrogate or refractory or "reset" in self.differentiate):
             raise CellError(
                 "reset=, surrogate=, refractory= and differentiate= belong to spiking cells; this one has output= and no spike=."
             )
-        channels, numbers = validate.channels(self), validate.parameters(self)
-        given = {k: repr(v)[:60] for k, v in self.parameters.items() if k not in numbers}
-        for name, value in {"inputs": channels, "parameters": numbers, "_set_aside": given}.items():
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "scales", {k: _plain(v) for k, v in channels.items()})
-        derived, units = self._derive()
-        object.__setattr__(self, "derived", derived)
-        object.__setattr__(self, "units", units)
-        object.__setattr__(self, "start", validate.start(self, units))
-
-    # set in __post_init__; declared for readers and type checkers
-    scales: Mapping[str, Any] = field(init=False, repr=False, default_factory=dict)
-    derived: Any = field(init=False, repr=False, compare=False, default=None)
-    #: SI unit of every state variable
-    units: Mapping[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
-    #: what parameters= held besides numbers (``locals()`` may), as text, for error messages
-    _set_aside: Mapping[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -172,20 +186,15 @@ class Cell:
         """Whether the cell is a differential equation (and so has a Brian2 twin), not a discrete map."""
         return bool(self.equations)
 
-    def _derive(self) -> Any:
-        from bioplaus.symbolic import compile
+    def kernel(self, n: int, dt: float, dtype: Any, device: Any) -> Kernel:
+        """Generated torch functions for ``n`` neurons at step ``dt`` (seconds): see `bioplaus.codegen.kernel.Kernel`."""
+        from bioplaus.codegen import torch_source
 
-        return compile.derive_cell(self)
-
-    def kernel(self, n: int, dt: float, dtype: Any, device: Any) -> Any:
-        """Generated torch functions for ``n`` neurons at step ``dt`` (seconds): see `bioplaus.symbolic.torch_source.Kernel`."""
-        from bioplaus.symbolic import compile
-
-        return compile.kernel(self, n, dt, dtype, device)
+        return torch_source.kernel(self, n, dt, dtype, device)
 
     def describe(self) -> dict[str, Any]:
         """Everything that defines the cell, as plain data with units, for run records and reports."""
-        from bioplaus.symbolic.units import show
+        from bioplaus.symbolic.units import plain, show
 
         shown = {
             k: getattr(self, k)
@@ -194,8 +203,7 @@ class Cell:
         }
         shown |= {"inputs": {k: show(v) for k, v in self.channels.items()}, "differentiate": list(self.differentiate)}
         shown["parameters"] = {
-            k: show(v) if np.ndim(v) == 0 else [float(x) for x in np.asarray(_plain(v))]
-            for k, v in self.parameters.items()
+            k: show(v) if isinstance(number := plain(v), float) else number.tolist() for k, v in self.parameters.items()
         }
         if self.spiking:
             assert self.surrogate is not None
@@ -207,8 +215,3 @@ class Cell:
         if self.start:
             shown["start"] = {k: show(v) for k, v in self.start.items()}
         return shown
-
-
-def _plain(value: Any) -> Any:
-    array = np.asarray(value, dtype=float)
-    return float(array) if array.ndim == 0 else array

@@ -19,7 +19,7 @@ from torch.func import jacfwd, jacrev
 
 import bioplaus as bp
 from bioplaus import content, ms, mV, nS, pA, pF
-from bioplaus.symbolic.torch_source import Kernel, hard_spike, surrogate_spike, uncut
+from bioplaus.codegen.kernel import Kernel, hard_spike, surrogate_spike, uncut
 
 N, BATCH = 7, 9
 SPREAD = np.random.default_rng(0).uniform(0.5, 2.0, N)  # one value per neuron

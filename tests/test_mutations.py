@@ -50,9 +50,10 @@ from rule_helpers import (
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
 from bioplaus.cerebellum import Linear as LinearPredictor
-from bioplaus.circuit import network, trajectory, transpose
+from bioplaus.circuit import network, trajectory
 from bioplaus.circuit import sweep as sweeping
 from bioplaus.circuit.wiring import Outputs
+from bioplaus.codegen import torch_source, transpose
 from bioplaus.eligibility import (
     KFRTRL,
     MDGL,
@@ -473,7 +474,7 @@ def factor_behind_the_readout_not_rescaled(patch: Patch) -> None:
 
 
 def scaled_surrogate(patch: Patch, factor: float) -> None:
-    def generate(*args: Any, real: Any = compiling.generate) -> Any:
+    def generate(*args: Any, real: Any = torch_source.generate) -> Any:
         kernel = real(*args)
 
         def partials(get: Any) -> Any:
@@ -482,7 +483,7 @@ def scaled_surrogate(patch: Patch, factor: float) -> None:
 
         return replace(kernel, partials=partials)
 
-    patch.setattr(compiling, "generate", generate)
+    patch.setattr(torch_source, "generate", generate)
 
 
 @mistake(bptt())

@@ -22,8 +22,7 @@ from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
 
 from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Wired
-from bioplaus.symbolic.integrate import equations
-from bioplaus.symbolic.text import brian_text, expression, names, statements
+from bioplaus.symbolic.integrate import declared
 from bioplaus.symbolic.units import plain, unit_name
 
 
@@ -35,9 +34,10 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     recurrent = p.recurrent
 
     # the declarations from which the torch step was derived, and what only spike, reset or output use
-    model = equations(cell.equations, cell.channels, cell.parameters)
-    written = [*cell.spike.split(">"), cell.output, *(right for _, _, right in statements(cell.reset))]
-    used = set().union(*(names(expression(text)) for text in written if text))
+    texts = cell.parsed
+    assert texts.equations is not None  # maps have been refused
+    model = declared(cell, texts.equations)
+    used = set().union(*(e.names for e in texts.after_step))
     more = [f"{n} : {unit_name(v)} (constant)" for n, v in cell.parameters.items() if n in used and n not in model]
     more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
@@ -55,16 +55,16 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
         batch * p.size,
         model + "\n".join(more),
         method=cell.method,
-        threshold=" > ".join(map(brian_text, cell.spike.split(">"))) if cell.spiking else None,
-        reset="; ".join(f"{name} {sign} {brian_text(right)}" for name, sign, right in statements(cell.reset)) or None,
+        threshold=" > ".join(side.brian for side in texts.spike) if texts.spike else None,
+        reset="; ".join(f"{s.name} {s.operator} {s.right.brian}" for s in texts.reset) or None,
         refractory=p.refractory * clock.dt if p.refractory else False,  # type: ignore[arg-type]
         namespace=namespace,
         clock=clock,
     )
     group.run_regularly("\n".join(collect + clear), when="before_groups", clock=clock)
-    if not cell.spiking:
+    if texts.output is not None:
         aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
-        group.run_regularly("\n".join([*aged, f"rate1_ = {brian_text(cell.output)}"]), when="after_groups", clock=clock)
+        group.run_regularly("\n".join([*aged, f"rate1_ = {texts.output.brian}"]), when="after_groups", clock=clock)
     values = {n: v for n, v in cell.parameters.items() if n in group.variables} | dict(
         zip(cell.states, p.start, strict=True)
     )

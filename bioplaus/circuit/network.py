@@ -16,9 +16,9 @@ from torch import Tensor
 
 from bioplaus.circuit.description import INPUT, Circuit, Projection
 from bioplaus.circuit.wiring import Bias, External, Outputs, Source, Wired, Wiring
+from bioplaus.codegen.kernel import Kernel, hard_spike, surrogate_spike, uncut
 from bioplaus.errors import CircuitError
 from bioplaus.streams import stream
-from bioplaus.symbolic.torch_source import Kernel, hard_spike, surrogate_spike, uncut
 
 
 class PopulationState(NamedTuple):
@@ -118,7 +118,7 @@ class Network:
         return Wired(spec, Bias(), index, tuple(range(len(inputs))), True)
 
     def _wire(self, index: int, name: str, outside: list[Wired[External | Bias]]) -> Wiring:
-        from bioplaus.symbolic.compile import refractory_steps
+        from bioplaus.symbolic.arguments import refractory_steps
         from bioplaus.symbolic.units import plain
 
         population = self.circuit.populations[name]

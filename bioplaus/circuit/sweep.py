@@ -23,8 +23,8 @@ from bioplaus.circuit.credit import Credit, Currents, Inner, mapped, plus, silen
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch
-from bioplaus.circuit.transpose import Transpose
 from bioplaus.circuit.wiring import Bias, Source, Wired
+from bioplaus.codegen.transpose import Transpose
 
 
 def to_u(network: Network, steps: Sequence[Transpose], P: Sequence[Any], credit: Credit) -> tuple[Inner, Credit]:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.trajectory import Stretch
-from bioplaus.circuit.transpose import Partials, Transpose, transpose, varying
+from bioplaus.codegen.partials import Partials
+from bioplaus.codegen.transpose import Transpose, transpose, varying
 
 #: per population, what its transpose takes as P
 Varying = tuple[tuple[Tensor, ...], ...]

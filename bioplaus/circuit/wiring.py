@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from torch import Tensor
 
 from bioplaus.circuit.description import Projection
-from bioplaus.symbolic.torch_source import Kernel
+from bioplaus.codegen.kernel import Kernel
 
 if TYPE_CHECKING:
     from bioplaus.circuit.trajectory import Stretch

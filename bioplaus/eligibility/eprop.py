@@ -31,10 +31,11 @@ from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import sweep, weight_gradients
 from bioplaus.circuit.tangent import Tangent, split
 from bioplaus.circuit.trajectory import roll
-from bioplaus.circuit.transpose import Partials
+from bioplaus.codegen.partials import Partials
+from bioplaus.codegen.plans import plan
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.base import Eligibility
-from bioplaus.eligibility.traces import Piece, Trace, Traces, advance, coefficients, plan
+from bioplaus.eligibility.traces import Piece, Trace, Traces, advance, coefficients
 from bioplaus.own import Owns
 
 

@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 from bioplaus import checks
+from bioplaus.codegen.kernel import Entry
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Block, Moment, Space
 from bioplaus.eligibility.rtrl import RTRL, Dense
 from bioplaus.errors import RuleError
 from bioplaus.own import Owns
-from bioplaus.symbolic.torch_source import Entry
 
 
 @dataclass

@@ -26,11 +26,11 @@ from torch import Tensor
 from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent, split
-from bioplaus.circuit.transpose import Partials
 from bioplaus.circuit.wiring import Wired
+from bioplaus.codegen.kernel import Entry
+from bioplaus.codegen.partials import Partials
 from bioplaus.eligibility.traces import plus, times
 from bioplaus.errors import RuleError
-from bioplaus.symbolic.torch_source import Entry
 
 
 class Block(NamedTuple):

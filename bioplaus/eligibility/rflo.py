@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent
-from bioplaus.circuit.transpose import Partials
+from bioplaus.codegen.partials import Partials
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.eprop import EProp
 

@@ -15,68 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.transpose import Partials
 from bioplaus.circuit.wiring import Wired
-from bioplaus.symbolic.torch_source import Entry
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which traces one channel of one projection needs, read off the pattern of zeros and constants."""
-
-    shared: tuple[int, ...]  # u_i whose trace is the same for all neurons: constant coefficients all along
-    own: tuple[int, ...]  # u_i with a trace per synapse
-    stored: tuple[int, ...]  # s_j kept per synapse
-    output: bool  # the last e is needed (cells that read their own output)
-
-
-def plan(part: Partials, k: int) -> Plan:
-    """Reachability and factorisation of channel ``k``."""
-    S = range(len(part.psi))
-
-    def feeds(i: int, j: int) -> bool:
-        """u_j at t−1 → u_i at t, inside the neuron"""
-        through_s = any(
-            part.F[i][m] is not None
-            and (part.Ru[m][j] is not None or (part.ry[m] is not None and part.psi[j] is not None))
-            for m in S
-        )
-        return through_s or (part.E[i] is not None and part.psi[j] is not None)
-
-    reach = {i for i in S if part.G[i][k] is not None}
-    while True:
-        more = reach | {i for i in S if any(feeds(i, j) for j in reach)}
-        if more == reach:
-            break
-        reach = more
-    shared = set(reach)
-    while True:
-        bad = set()
-        for i in shared:
-            sources = [m for m in S if part.F[i][m] is not None]
-            constant = (
-                isinstance(part.G[i][k], float | None)
-                and part.E[i] is None
-                and all(isinstance(part.F[i][m], float) for m in sources)
-            )
-            plain = all(
-                part.ry[m] is None
-                and all(part.Ru[m][j] is None or (isinstance(part.Ru[m][j], float) and j in shared) for j in reach)
-                for m in sources
-            )
-            if not (constant and plain):
-                bad.add(i)
-        if not bad:
-            break
-        shared -= bad
-    own = reach - shared
-    stored = tuple(
-        m
-        for m in S
-        if any(part.F[i][m] is not None for i in own)
-        and (part.ry[m] is not None or any(part.Ru[m][j] is not None for j in reach))
-    )
-    return Plan(tuple(sorted(shared)), tuple(sorted(own)), stored, any(part.E[i] is not None for i in own))
+from bioplaus.codegen.kernel import Entry
+from bioplaus.codegen.partials import Partials
+from bioplaus.codegen.plans import Plan
 
 
 def times(a: Entry, b: Entry) -> Entry:

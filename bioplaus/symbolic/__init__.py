@@ -1,4 +1,7 @@
-"""From equation text to torch source: integrate (Brian2), differentiate (sympy), print (torch)."""
+"""From a cell's text to its step and partials: read once, checked, integrated (Brian2), differentiated (sympy).
+
+This room opens Brian2. Whatever is needed without it, as `bioplaus list` is, imports this room inside functions only.
+"""
 
 import sys
 

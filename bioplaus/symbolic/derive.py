@@ -17,13 +17,12 @@ D = F (Ru + ry ψ) + E ψ, with r and φ taken one step earlier.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sympy as sp
 
-from bioplaus.symbolic.text import apply, expression, names, statements, symbol
+from bioplaus.symbolic.text import Statement, substituted, symbol
 
 LAST = symbol("y")  # in equations and f: the neuron's own last output
 NOW = symbol("y_now")  # in r: its output at this step
@@ -61,11 +60,6 @@ class Derived:
     live: tuple[str, ...]  # states that cross into the next step other than through the output
 
 
-def reset_targets(condition: sp.Expr) -> frozenset[str]:
-    """Variables on the greater side of the spike condition: assigning to them at a spike is a reset, to others a jump."""
-    return frozenset(names(condition))
-
-
 def derive(
     *,
     f: Mapping[str, sp.Expr],
@@ -74,7 +68,7 @@ def derive(
     spiking: bool,
     surrogate: sp.Expr | None = None,
     width: sp.Expr | None = None,
-    reset: str = "",
+    reset: Sequence[Statement] = (),
     reset_variables: frozenset[str] = frozenset(),
     differentiate: frozenset[str] = frozenset({"jumps"}),
     refractory: Mapping[str, sp.Expr] | None = None,
@@ -87,7 +81,7 @@ def derive(
     output : the rate in new states, or a spiking cell's margin (positive: spike).
     width : scale of the margin, the same unit; the surrogate sees margin/width.
     reset : statements run at a spike, reading and writing the new states.
-    reset_variables : states whose assignment counts as a reset; the others' as a jump.
+    reset_variables : states whose assignment counts as a reset, those at the greater side of the spike condition; the others' as a jump.
     differentiate : which of ``"reset"`` and ``"jumps"`` the spike is differentiated through.
     refractory : state → new value while the neuron is refractory, where that differs from ``f``.
     """
@@ -95,26 +89,10 @@ def derive(
     to_u = {symbol(s): after(s) for s in states}
     waiting = refractory or {}
     stepped = tuple(ACTIVE * f[s] + (1 - ACTIVE) * waiting[s] if s in waiting else f[s] for s in states)
-    phi: Any = output.xreplace(to_u)
-    if spiking:
-        phi = phi / (width if width is not None else 1)
-        psi = tuple(ACTIVE * HEIGHT * sp.diff(phi, after(s)) for s in states)
-    else:
-        psi = tuple(sp.diff(phi, after(s)) for s in states)
-
-    new: dict[str, sp.Expr] = {s: after(s) for s in states}
-    kept: set[str] = set()
-    for name, operator, right in statements(reset):
-        at_spike = apply(name, operator, expression(right)).xreplace({symbol(s): e for s, e in new.items()})
-        # (1 − y) u + y at_spike, written so that a subtractive reset is the subtraction Brian2 does
-        new[name] = (
-            new[name] + NOW * (at_spike - new[name])
-            if operator in ("+=", "-=")
-            else (1 - NOW) * new[name] + NOW * at_spike
-        )
-        if ("reset" if name in reset_variables else "jumps") in differentiate:
-            kept.add(name)
-    r = tuple(new[s] for s in states)
+    phi = substituted(output, to_u) / (width if width is not None else 1)
+    psi = tuple((ACTIVE * HEIGHT if spiking else 1) * sp.diff(phi, after(s)) for s in states)
+    r = _after_spike(states, reset)
+    kept = frozenset(s.name for s in reset if ("reset" if s.name in reset_variables else "jumps") in differentiate)
     old = [symbol(s) for s in states]
     F = tuple(tuple(sp.diff(e, s) for s in old) for e in stepped)
     return Derived(
@@ -131,6 +109,18 @@ def derive(
         psi=psi,
         Ru=tuple(tuple(sp.diff(e, after(s)) for s in states) for e in r),
         ry=tuple(sp.diff(e, NOW) if s in kept else sp.Integer(0) for s, e in zip(states, r, strict=True)),
-        kept=frozenset(kept),
+        kept=kept,
         live=tuple(s for j, s in enumerate(states) if any(row[j] != 0 for row in F)),
     )
+
+
+def _after_spike(states: Sequence[str], reset: Sequence[Statement]) -> Entries:
+    """r(u, y): what the statements leave of u where y is 1, and u where it is 0."""
+    new: dict[str, sp.Expr] = {s: after(s) for s in states}
+    for statement in reset:
+        u = new[statement.name]
+        at_spike = substituted(statement.after(), {symbol(s): e for s, e in new.items()})
+        # (1 − y) u + y at_spike, written so that a subtractive reset is the subtraction Brian2 does
+        subtracts = statement.operator in ("+=", "-=")
+        new[statement.name] = u + NOW * (at_spike - u) if subtracts else (1 - NOW) * u + NOW * at_spike
+    return tuple(new[s] for s in states)

@@ -1,4 +1,4 @@
-"""Functions an equation may use besides Brian2's own, with their derivatives and their torch spelling."""
+"""Functions an equation may use: those that Brian2 lacks, with their derivatives, and which of its own are smooth."""
 
 from __future__ import annotations
 
@@ -52,14 +52,11 @@ class direction(sp.Function):
 
 OURS = {f.__name__: f for f in (step, relu, sigmoid, softplus)} | {"abs": magnitude, "sign": direction}
 
-#: how each function is called in generated torch source
-TORCH = {
-    "exp": "torch.exp", "log": "torch.log", "sqrt": "torch.sqrt", "sin": "torch.sin", "cos": "torch.cos",
-    "tan": "torch.tan", "sinh": "torch.sinh", "cosh": "torch.cosh", "tanh": "torch.tanh", "expm1": "torch.expm1",
-    "log1p": "torch.log1p", "relu": "torch.relu", "sigmoid": "torch.sigmoid",
-    "softplus": "softplus", "magnitude": "torch.abs", "direction": "torch.sign",
-    "step": "heaviside", "Abs": "torch.abs", "sign": "torch.sign",  # sympy writes √(x²) as Abs(x)
-}  # fmt: skip
+#: of Brian2's functions, those with a derivative
+SMOOTH = ("exp", "log", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh", "expm1", "log1p")
+#: every function an equation may use: as authors write it, and as sympy calls it (which writes √(x²) as Abs(x))
+WRITTEN = (*SMOOTH, *OURS)
+DIFFERENTIABLE = frozenset({*SMOOTH, *(f.__name__ for f in OURS.values()), "Abs", "sign"})
 
 #: ours in numpy, for constants
 NUMPY = {
@@ -82,6 +79,7 @@ BRIAN = {
 
 def for_brian(expression: sp.Expr) -> sp.Expr:
     """The expression with our functions spelled out in those Brian2 knows."""
+    spelled_out: Any = expression
     for function, spelled in BRIAN.items():
-        expression = expression.replace(function, spelled)  # type: ignore[no-untyped-call]
-    return expression
+        spelled_out = spelled_out.replace(function, spelled)
+    return spelled_out

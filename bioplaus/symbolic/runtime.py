@@ -24,12 +24,12 @@ def runtime() -> Iterator[None]:
     elsewhere = get_device() is not runtime_device
     logger.setLevel(logging.ERROR)
     if elsewhere:
-        set_device("runtime")  # type: ignore[no-untyped-call]
+        set_device("runtime")
     prefs.codegen.target, prefs.core.default_float_dtype = "numpy", np.float64
     try:
         yield
     finally:
         prefs.codegen.target, prefs.core.default_float_dtype = target, number
         if elsewhere:
-            reset_device()  # type: ignore[no-untyped-call]
+            reset_device()
         logger.setLevel(level)

@@ -1,15 +1,18 @@
-"""Reading expressions and statements: Brian2's grammar, our functions, units checked."""
+"""The grammar of a cell's texts: expressions, statements, conditions and equations, in Brian2's syntax with our functions.
+
+Nothing else reads text: what is read here once is handed on as `Expression`, `Statement` and Brian2's `Equations`.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import sympy as sp
-from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS
-from brian2.parsing.expressions import parse_expression_dimensions
+from brian2.equations.codestrings import Expression as BrianExpression
+from brian2.equations.equations import Equations, SingleEquation
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
-from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError, get_unit
 
 from bioplaus.errors import CellError
 from bioplaus.symbolic.functions import OURS, for_brian, magnitude
@@ -19,13 +22,53 @@ _RENAMED = re.compile(r"\b(step|relu|sigmoid|softplus|abs|sign)\s*\(")
 _LACKING = re.compile(r"\b(step|relu|sigmoid|softplus)\s*\(")  # in Brian2
 
 
+@dataclass(frozen=True)
+class Expression:
+    """An expression that has been read: as it was written, as sympy, and in Brian2's language."""
+
+    text: str
+    value: sp.Expr
+    brian: str
+
+    @property
+    def names(self) -> set[str]:
+        """What it reads."""
+        return names(self.value)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """An assignment that has been read: ``v -= threshold``."""
+
+    name: str
+    operator: str
+    right: Expression
+
+    def after(self) -> sp.Expr:
+        """The value it gives to its variable, in values before it."""
+        left, right = symbol(self.name), self.right.value
+        return {"=": right, "+=": left + right, "-=": left - right, "*=": left * right, "/=": left / right}[
+            self.operator
+        ]
+
+
 def symbol(name: str) -> sp.Symbol:
     """The symbol Brian2's parser makes of a name."""
     return sp.Symbol(name, real=True)
 
 
-def expression(text: str) -> sp.Expr:
-    """A sympy expression; functions Brian2 lacks (relu, sigmoid, softplus, step) become ours.
+def substituted(e: sp.Expr, values: Mapping[sp.Symbol, sp.Expr]) -> sp.Expr:
+    """The expression with symbols replaced by expressions, all at once."""
+    return e.xreplace(dict(values))  # pyright: ignore[reportReturnType]  (sympy promises a Basic only)
+
+
+def names(parsed: sp.Basic) -> set[str]:
+    """Names of the free symbols."""
+    return {s.name for s in parsed.free_symbols if isinstance(s, sp.Symbol)}
+
+
+def expression(text: str) -> Expression:
+    """Read an expression; functions Brian2 lacks (relu, sigmoid, softplus, step) become ours.
 
     Raises
     ------
@@ -34,24 +77,27 @@ def expression(text: str) -> sp.Expr:
     """
     # our names travel through Brian2's parser as unknown functions, so that its own `abs` and `sign` stay out of the way
     try:
-        parsed = str_to_sympy(_RENAMED.sub(r"our_\1(", text))
+        value = str_to_sympy(_RENAMED.sub(r"our_\1(", text))
     except Exception as error:
         raise CellError(
             f"The expression '{text}' can't be read: {reason(error)}. Write it as Brian2 equations are written."
         ) from error
     for name, function in OURS.items():
-        parsed = parsed.replace(sp.Function(f"our_{name}"), function)
+        value = value.replace(sp.Function(f"our_{name}"), function)
     # Brian2's parser leaves its sqrt a function of which sympy knows no derivative
-    return parsed.replace(sp.Function("sqrt"), sp.sqrt).replace(sp.Abs, magnitude)  # type: ignore[no-untyped-call]
+    value = value.replace(sp.Function("sqrt"), sp.sqrt).replace(sp.Abs, magnitude)
+    # in Brian2's language as written, unless it uses a function that Brian2 lacks
+    brian = sympy_to_str(for_brian(value)) if _LACKING.search(text) else text.strip()
+    return Expression(text, value, brian)
 
 
-def statements(text: str) -> list[tuple[str, str, str]]:
-    """Split ``"v -= threshold; a += 1"`` into (name, operator, right-hand side).
+def statements(text: str) -> tuple[Statement, ...]:
+    """Read ``"v -= threshold; a += 1"``.
 
     Raises
     ------
     CellError
-        If a statement is not an assignment.
+        If a statement is not an assignment, or its right-hand side cannot be parsed.
     """
     found = []
     for part in re.split(r"[;\n]", text):
@@ -63,50 +109,48 @@ def statements(text: str) -> list[tuple[str, str, str]]:
                 f"'{part.strip()}' is not a statement. Expected 'name = expression' (or +=, -=, *=, /=), separated by ';'."
             )
         found.append((match[1], match[2], match[3].strip()))
-    return found
+    return tuple(Statement(name, operator, expression(right)) for name, operator, right in found)
 
 
-def brian_text(text: str) -> str:
-    """The expression in Brian2's language: as written, unless it uses a function that Brian2 lacks."""
-    return sympy_to_str(for_brian(expression(text))) if _LACKING.search(text) else text.strip()
-
-
-def apply(name: str, operator: str, right: sp.Expr) -> sp.Expr:
-    """The value a statement gives to its variable."""
-    left = symbol(name)
-    return {"=": right, "+=": left + right, "-=": left - right, "*=": left * right, "/=": left / right}[operator]
-
-
-def check_units(text: str, expected: Dimension | None, variables: Mapping[str, object], where: str) -> Dimension:
-    """The dimensions of an expression; refuses one whose units do not fit. ``expected=None`` accepts any consistent unit.
+def condition(spike: str) -> tuple[Expression, Expression]:
+    """Read the two sides of ``"v > threshold"``.
 
     Raises
     ------
     CellError
-        Naming the expression, its place and the units found and expected.
+        For any other form of condition, or a side that cannot be parsed.
     """
-    known = {**DEFAULT_FUNCTIONS, **DEFAULT_CONSTANTS, **variables}
-    try:
-        found = parse_expression_dimensions(brian_text(text), known)  # type: ignore[no-untyped-call]
-    except DimensionMismatchError as error:
+    left, _, right = (part.strip() for part in spike.partition(">"))
+    if not (left and right) or re.search(r"[<>=]|\b(and|or|not)\b", left + right):
         raise CellError(
-            f"Units do not fit in {where}: '{text}'. {reason(error)}. Give every parameter its unit, e.g. 20*ms."
-        ) from error
-    except (KeyError, ValueError, TypeError, SyntaxError) as error:
-        raise CellError(
-            f"The units of '{text}' in {where} can't be found: {reason(error)}. Quantities get their units in parameters=."
-        ) from error
-    if expected is not None and found is not expected:
-        raise CellError(
-            f"Units do not fit in {where}: '{text}' has unit {unit_text(found)}, expected {unit_text(expected)}. "
-            "Give every parameter its unit, e.g. 20*ms."
+            f"spike='{spike}' is not a condition of the form 'left > right', with the states that a reset acts on at the left "
+            "and one '>', such as 'v > threshold + beta*a'."
         )
-    return found
+    return expression(left), expression(right)
 
 
-def unit_text(dimension: Dimension) -> str:
-    """The SI unit of a dimension, as people write it; ``1`` for none."""
-    return "1" if dimension is DIMENSIONLESS else repr(get_unit(dimension))
+def equations(text: str) -> Equations:
+    """Read Brian2 equations as written, with functions that Brian2 lacks spelled out.
+
+    Raises
+    ------
+    CellError
+        If the text cannot be parsed.
+    """
+    try:
+        written = Equations(text)
+    except Exception as error:
+        raise CellError(
+            f"The equations can't be read: {reason(error)}. Each line is a differential equation with its unit, such as "
+            "'dv/dt = (-v + I)/tau : 1', or a shorthand, such as 'drive = R*I : volt'."
+        ) from error
+    return Equations([_spelled(e) for e in written.values()])
+
+
+def _spelled(e: SingleEquation) -> SingleEquation:
+    if e.expr is None or not _LACKING.search(e.expr.code):
+        return e
+    return SingleEquation(e.type, e.varname, e.dim, expr=BrianExpression(expression(e.expr.code).brian), flags=e.flags)
 
 
 def reason(error: BaseException) -> str:
@@ -118,11 +162,3 @@ def reason(error: BaseException) -> str:
         said += [text] if not any(text in earlier for earlier in said) else []
         cause = cause.__cause__
     return " ".join(said).replace("unit radian", "unit 1").rstrip(". ")
-
-
-def names(parsed: sp.Basic) -> set[str]:
-    """Names of the free symbols."""
-    return {s.name for s in parsed.free_symbols}  # type: ignore[attr-defined]
-
-
-__all__ = ["apply", "brian_text", "check_units", "expression", "names", "reason", "statements", "symbol", "unit_text"]

@@ -36,16 +36,13 @@ from brian2.units import (  # noqa: F401  (re-exported)
 )
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, get_unit
 
+SECOND = get_dimensions(second)
+
 
 def plain(value: Any) -> Any:
     """The bare number (or array) of a quantity, in SI base units; anything else comes back as a float or array."""
     array = np.asarray(value, dtype=float)
     return float(array) if array.ndim == 0 else array
-
-
-def dimensions(value: Any) -> Dimension:
-    """Physical dimensions of a quantity; numbers and arrays have none."""
-    return get_dimensions(value)
 
 
 def show(value: Any) -> str:
@@ -57,5 +54,9 @@ def show(value: Any) -> str:
 
 def unit_name(value: Any) -> str:
     """Name of the SI unit of a quantity; ``1`` if it has none."""
-    dims = get_dimensions(value)
-    return "1" if dims is DIMENSIONLESS else repr(get_unit(dims))
+    return unit_text(get_dimensions(value))
+
+
+def unit_text(dimension: Dimension) -> str:
+    """The SI unit of a dimension, as people write it; ``1`` for none."""
+    return "1" if dimension is DIMENSIONLESS else repr(get_unit(dimension))

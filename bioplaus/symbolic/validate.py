@@ -1,230 +1,96 @@
-"""What a cell may be given: every argument is looked at before anything is derived from it."""
+"""What a cell's texts may say: names that are known, units that fit, a step that input can change."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from keyword import iskeyword
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS
-from brian2.core.namespace import DEFAULT_UNITS
-from brian2.units.fundamentalunits import DIMENSIONLESS, get_dimensions
+import sympy as sp
+from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 
 from bioplaus.errors import CellError, unknown
-from bioplaus.symbolic.functions import OURS
-from bioplaus.symbolic.units import Quantity, plain, second, show, unit_name
+from bioplaus.symbolic.derive import LAST, MARGIN
+from bioplaus.symbolic.functions import NUMPY
+from bioplaus.symbolic.parsed import Parsed
+from bioplaus.symbolic.scope import Scope, functions
+from bioplaus.symbolic.text import Expression, names, symbol
+from bioplaus.symbolic.units import SECOND, plain
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
 
-SECOND = get_dimensions(second)
-TEXTS = ("equations", "update", "output", "spike", "reset", "method", "source", "name")
-
-_RANDOM = re.compile(r"\b(xi|xi_\w+)\b|\b(rand|randn|poisson)\s*\(")
-_TIME = re.compile(r"\b(t|t_in_timesteps)\b")
-# what a name would be mistaken for: words of Brian2 and of our notation, and (states and channels) of the generated source
-_TAKEN = {
-    "y",
-    "t",
-    "dt",
-    "i",
-    "N",
-    "lastspike",
-    "not_refractory",
-    "t_in_timesteps",
-    "y_now",
-    "y_last",
-    "y_cut",
-    "surrogate_height",
-}
-_SOURCE = {"states", "currents", "spike", "cut", "margin", "get", "torch", "heaviside", "softplus", "constant"}
-_GENERATED = re.compile(r"[a-z]+(\d+_)+")
+Dimensions = Mapping[str, Dimension]  # of every state
 
 
-def texts(cell: Cell) -> None:
-    """Refuse what is not text, and equations that draw random numbers or read the clock."""
-    for field in TEXTS:
-        given = getattr(cell, field)
-        if not isinstance(given, str):
-            raise CellError(
-                f"{field}={given!r} is not text. Write it in quotes, as Brian2 equations are written, e.g. 'v > threshold'."
-            )
-    for field in ("equations", "update", "output", "spike", "reset"):
-        given = getattr(cell, field)
-        random, time = _RANDOM.search(given), _TIME.search(given)
-        if random:
-            raise CellError(
-                f"{field}= uses '{(random[1] or random[2])}', a random number, but a cell is deterministic, so that its derivatives exist. "
-                "Feed noise to the circuit as an external input instead."
-            )
-        if time:
-            raise CellError(
-                f"{field}= uses '{time[1]}', the time, but a cell sees time through its inputs only. Make it an input channel."
-            )
-
-
-def words(which: str, given: Any, allowed: Iterable[str] | None = None) -> tuple[str, ...]:
-    """A sequence of different names, each one of those allowed."""
-    example = next(iter(allowed), "I") if allowed is not None else "I"
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise CellError(f"{which}={given!r} is not a sequence of names. Write a tuple, such as {which}=({example!r},).")
-    names = tuple(given)
-    for name in names:
-        if not isinstance(name, str):
-            raise CellError(
-                f"{which}={given!r} contains {name!r}, which is not a name. Write a tuple of names, such as {which}=({example!r},)."
-            )
-        if allowed is not None and name not in allowed:
-            raise CellError(f"In {which}={given!r}: " + unknown("such choice", name, allowed) + " Choose from those.")
-    if len(set(names)) < len(names):
-        raise CellError(f"{which}={given!r} names something twice. Name each of them once, in a tuple.")
-    return names
-
-
-def channels(cell: Cell) -> dict[str, Any]:
-    """Input channels with the current that one unit of weight gives."""
-    given = cell.inputs
-    names = words("inputs", given)
-    if not names:
+def step(cell: Cell, new: Mapping[str, sp.Expr]) -> None:
+    """Refuse a step without derivative, a state that never changes, and an input without effect."""
+    for state, e in new.items():
+        functions(e, f"the step of {state}")
+        if not names(e) & {*new, *cell.inputs, LAST.name}:
+            raise CellError(f"'{state}' takes the same value, {e}, at every step. Make it a parameter.")
+    idle = [k for k in cell.inputs if not any(symbol(k) in e.free_symbols for e in new.values())]
+    if idle:
         raise CellError(
-            "A cell without input channel can't be driven by anything. Name at least one, such as inputs=('I',)."
+            f"Input channel {', '.join(idle)} has no effect: the step of {', '.join(new)} does not use it. Correct the name, or leave it out of inputs=."
         )
-    scales = (
-        {name: _number(given[name], f"one unit of weight on input channel {name}") for name in names}
-        if isinstance(given, Mapping)
-        else {}
-    )
-    for name, value in scales.items():
-        if np.ndim(value) or plain(value) == 0:
-            raise CellError(
-                f"One unit of weight on input channel {name} is {value}; give one current that is not zero, e.g. {{'{name}': 100*pA}}."
-            )
-    for which in ("external", "recurrent"):
-        opened = getattr(cell, which)
-        if opened is not None and not words(which, opened, names):
-            raise CellError(
-                f"{which}=() opens no channel at all. Name some of {', '.join(names)}, or leave it out to open all of them."
-            )
-    return scales or dict.fromkeys(names, 1.0)
 
 
-def parameters(cell: Cell) -> dict[str, Any]:
-    """The numbers among the parameters, those of the surrogate included; arrays are float64."""
-    if not isinstance(cell.parameters, Mapping):
+def observed(cell: Cell, parsed: Parsed, states: Dimensions) -> None:
+    """Refuse an output, or a spike condition with its reset and surrogate, that does not fit the states."""
+    scope = Scope.parameters(cell) | {"dt": SECOND} | states
+    if parsed.output is not None:
+        where = f"output='{cell.output}'"
+        scope.quantity(parsed.output, where=where)
+        scope.unit(parsed.output, DIMENSIONLESS, "the output")
+        _blind(parsed.output, states, where)
+    if parsed.spike is not None:
+        unit = _spike(cell, *parsed.spike, scope, states)
+        _reset(cell, parsed, scope, states)
+        _surrogate(cell, parsed, unit)
+
+
+def _spike(cell: Cell, left: Expression, right: Expression, scope: Scope, states: Dimensions) -> Dimension:
+    """The unit of both sides."""
+    where = f"spike='{cell.spike}'"
+    scope.quantity(left, right, where=where)
+    unit = scope.unit(left, None, "the spike condition")
+    scope.unit(right, unit, "the spike condition")
+    _blind(left, states, f"the left of {where}")
+    return unit
+
+
+def _reset(cell: Cell, parsed: Parsed, scope: Scope, states: Dimensions) -> None:
+    for name, operator, right in ((s.name, s.operator, s.right) for s in parsed.reset):
+        if name not in states:
+            raise CellError("The reset assigns to what is no state variable: " + unknown("state", name, states))
+        scope.quantity(right, where=f"reset='{cell.reset}'")
+        # a factor has no unit of its own
+        scope.unit(right, DIMENSIONLESS if operator in ("*=", "/=") else states[name], f"the reset of {name}")
+
+
+def _surrogate(cell: Cell, parsed: Parsed, unit: Dimension) -> None:
+    """A height is a plain number, a width a positive one with the unit of the margin."""
+    assert parsed.surrogate is not None  # as Cell has seen to
+    height, width = parsed.surrogate
+    scope = Scope.parameters(cell)
+    tall = scope | {MARGIN.name: DIMENSIONLESS}
+    tall.quantity(height, where=f"the surrogate's height '{height.text}'")
+    tall.unit(height, DIMENSIONLESS, "the surrogate's height")
+    scope.quantity(width, where=f"the surrogate's width '{width.text}'")
+    scope.unit(width, unit, "the surrogate's width")
+    symbols = sorted(width.value.free_symbols, key=str)
+    value = sp.lambdify(symbols, width.value, [NUMPY, "numpy"])(*(plain(cell.parameters[str(s)]) for s in symbols))
+    if not np.all(np.asarray(value) > 0):
         raise CellError(
-            f"parameters={cell.parameters!r} is not a mapping of names to numbers. Write parameters=dict(tau=20*ms) or parameters=locals()."
+            f"The surrogate's width '{width.text}' is {value:g} with these parameters; it must be positive."
+            if np.ndim(value) == 0
+            else f"The surrogate's width '{width.text}' is not positive in every neuron."
         )
-    given = {k: v for k, v in cell.parameters.items() if _is_number(v)}
-    if cell.surrogate is not None:
-        own = {k: _number(v, f"the surrogate's parameter {k}") for k, v in cell.surrogate.parameters.items()}
-        clash = [k for k in own if k in given and not k.startswith("surrogate_") and np.any(given[k] != own[k])]
-        if clash:
-            raise CellError(
-                f"Parameter {clash[0]} has one value in the cell and another in its surrogate. Rename one of them."
-            )
-        given |= own
-    values = {name: _number(value, f"parameter {name}") for name, value in given.items()}
-    for name, value in values.items():
-        if get_dimensions(value) is SECOND and np.any(plain(value) < 0):
-            raise CellError(f"Parameter {name} is {show(value)}; a time can't be negative. Give a value above 0*ms.")
-    return values
 
 
-def refractory(cell: Cell) -> None:
-    """Refuse a refractory time that is neither a time nor a number of steps."""
-    value = cell.refractory
-    hint = "Give a time, such as 5*ms, or a whole number of steps."
-    if (
-        isinstance(value, bool)
-        or not _is_number(value)
-        or np.ndim(value)
-        or not np.isfinite(plain(value))
-        or plain(value) < 0
-    ):
-        raise CellError(f"refractory={value!r} is not one time that is zero or more. {hint}")
-    if get_dimensions(value) not in (SECOND, DIMENSIONLESS) or (
-        get_dimensions(value) is DIMENSIONLESS and plain(value) % 1
-    ):
-        raise CellError(f"refractory={value!r} is neither a time nor a whole number of steps. {hint}")
-
-
-def start(cell: Cell, units: Mapping[str, str]) -> dict[str, Any]:
-    """Initial values: known states, their units, finite."""
-    if not isinstance(cell.start, Mapping):
+def _blind(e: Expression, states: Dimensions, where: str) -> None:
+    if not e.names & {*states}:
         raise CellError(
-            f"start={cell.start!r} is not a mapping of states to values. Write start={{'{next(iter(units))}': value}}."
+            f"No state variable is read by {where}, so that no input can change it. States: {', '.join(states)}."
         )
-    values = {}
-    for name, value in cell.start.items():
-        if name not in units:
-            raise CellError("In start=: " + unknown("state", name, units) + " Only states have initial values.")
-        values[name] = _number(value, f"the start of {name}")
-        if unit_name(values[name]) != units[name]:
-            raise CellError(
-                f"The start of {name} is {show(values[name])}, which has unit {unit_name(values[name])}, but {name} has unit {units[name]}."
-            )
-    return values
-
-
-def names(cell: Cell, states: Iterable[str], used: Iterable[str]) -> None:
-    """Refuse names that mean something else already, or two things at once."""
-    states, taken = tuple(states), {*cell.parameters} & {*used}
-    generated = {f"{head}_{s}" for s in states for head in ("u", "new")} | {f"unit_{k}" for k in cell.inputs}
-    kinds = [
-        ("a state variable", states),
-        ("an input channel", tuple(cell.inputs)),
-        ("a parameter", tuple(sorted(taken))),
-    ]
-    seen: dict[str, str] = {}
-    for kind, some in kinds:
-        for name in some:
-            if name in seen:
-                raise CellError(f"'{name}' is both {seen[name]} and {kind} of the cell. Rename one of them.")
-            seen[name] = kind
-            meaning = (
-                "the neuron's own last output"
-                if name == "y"
-                else "the margin, in a surrogate"
-                if name == "x" and kind == "a parameter" and cell.spiking
-                else "a constant"
-                if name in DEFAULT_CONSTANTS
-                else "a function"
-                if name in DEFAULT_FUNCTIONS or name in OURS
-                else "a unit"
-                if name in DEFAULT_UNITS
-                else "something else in Brian2 or in generated code"
-                if name in _TAKEN | generated
-                or _GENERATED.fullmatch(name)
-                or (name in _SOURCE and kind != "a parameter")
-                else ""
-            )
-            if meaning:
-                raise CellError(
-                    f"'{name}' can't be the name of {kind}: it already means {meaning}. Choose another name, such as {name}_0."
-                )
-            if not name.isidentifier() or iskeyword(name) or name.startswith("_") or not name.isascii():
-                raise CellError(
-                    f"'{name}' can't be the name of {kind}: use letters, digits and underscores, and start with a letter."
-                )
-
-
-def _is_number(value: Any) -> bool:
-    if value is None or isinstance(value, (str, bool)):
-        return False
-    try:
-        return bool(np.issubdtype(np.asarray(value).dtype, np.number))
-    except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors on an accelerator
-        return False
-
-
-def _number(value: Any, what: str) -> Any:
-    """A finite real quantity, scalar or one value per neuron."""
-    if not _is_number(value) or np.iscomplexobj(np.asarray(value)):
-        raise CellError(f"{what[0].upper()}{what[1:]} is {value!r}; give a number or a quantity, e.g. 20*ms.")
-    if np.ndim(value) > 1 or not np.size(value):
-        raise CellError(f"{what[0].upper()}{what[1:]} has shape {np.shape(value)}; give one value, or one per neuron.")
-    if not np.all(np.isfinite(plain(value))):
-        raise CellError(f"{what[0].upper()}{what[1:]} is {value}; it must be finite. Look at how it was computed.")
-    return value if isinstance(value, Quantity) else plain(value)

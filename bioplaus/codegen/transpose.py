@@ -19,16 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-
-class Partials(NamedTuple):
-    """F, E, G, ψ, Ru, ry of one population: nested tuples of entries (None zero, float, or tensor)."""
-
-    F: Any
-    E: Any
-    G: Any
-    psi: Any
-    Ru: Any
-    ry: Any
+from bioplaus.codegen.partials import Partials
+from bioplaus.codegen.source import functions
 
 
 class Transpose(NamedTuple):
@@ -97,9 +89,8 @@ def _generate(pattern: Any, live: tuple[bool, ...]) -> Transpose:
         f"    return ({''.join(f'{out[j] or None}, ' for j in S)}), {_sum([(f'u{k}', E[k]) for k in reached]) or None}\n\n\n"
         f"def currents(P, u):\n{unpack}    {''.join(f'u{k}, ' for k in S)}= u\n{lines}"
     )
-    space: dict[str, Any] = {"torch": torch}
-    exec(compile(source, "<generated transpose of a bioplaus cell>", "exec"), space)
-    return Transpose(space["to_u"], space["to_h"], space["currents"], source)
+    made = functions(source, "transpose", torch=torch)
+    return Transpose(made["to_u"], made["to_h"], made["currents"], source)
 
 
 def _sum(terms: list[tuple[str, Any]]) -> str:

@@ -1,0 +1,139 @@
+"""Torch source of a cell: its step and its partials.
+
+The source works on tensors of any leading shape: ``(batch, unit)`` for one step, ``(time, batch, unit)`` for a whole
+window at once. Constants enter it by name (`bioplaus.codegen.constants`): a float, or one value per neuron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import sympy as sp
+import torch
+
+from bioplaus.codegen.folded import Folded, assignments, entries, fold
+from bioplaus.codegen.kernel import Entry, Kernel, hard_spike
+from bioplaus.codegen.source import functions
+from bioplaus.codegen.torch_printer import TorchPrinter
+from bioplaus.symbolic import arguments
+from bioplaus.symbolic.derive import NOW, Derived
+from bioplaus.symbolic.text import substituted, symbol
+from bioplaus.symbolic.units import plain
+
+if TYPE_CHECKING:
+    from bioplaus.cell import Cell
+
+Show = Callable[[Any], str]
+
+
+def kernel(cell: Cell, n: int, dt: float, dtype: Any, device: Any) -> Kernel:
+    """Generate and bind the torch source for ``n`` neurons, checking values per neuron against ``n``."""
+    arguments.sizes(cell, n)
+    numbers = {k: plain(v) for k, v in cell.parameters.items()}
+    numbers |= {f"unit_{k}": v for k, v in cell.scales.items()}
+    return generate(cell.derived, numbers, dt, arguments.refractory_steps(cell, dt) > 0, dtype, device)
+
+
+def generate(
+    derived: Derived,
+    parameters: Mapping[str, Any],
+    dt: float,
+    refractory: bool,
+    dtype: torch.dtype,
+    device: torch.device | str,
+) -> Kernel:
+    """Write and bind the torch source of a cell; parameters as `bioplaus.codegen.folded.fold` takes them."""
+    folded = fold(derived, parameters, dt, refractory)
+    show = TorchPrinter(folded.numbers).doprint
+    needs = _needs(folded)
+    parts = [_step(folded, show), _partials(folded, needs, show)]
+    if folded.surrogate is not None:
+        parts.append(
+            ["def surrogate(x):", *assignments(["height"], [folded.surrogate], "h", show), "    return height"]
+        )
+    source = "\n\n\n".join("\n".join(lines) for lines in parts) + "\n"
+    numbers = {
+        name: float(values) if values.ndim == 0 else torch.as_tensor(values, dtype=dtype, device=device)
+        for name, values in folded.numbers.items()
+    }
+    known = dict(torch=torch, heaviside=hard_spike, softplus=_softplus, constant=_constant)
+    made = functions(source, "torch source", **known, **numbers)
+    kinds = frozenset(kind for _, kind, _ in needs)
+    return Kernel(derived, source, made["step"], made["partials"], made.get("surrogate"), kinds)
+
+
+def _step(folded: Folded, show: Show) -> list[str]:
+    """``def step``: new states, output, states after the reset."""
+    d = folded.derived
+    u, s = [str(symbol) for symbol in folded.new], [f"new_{state}" for state in d.states]
+    if d.spiking:
+        output = assignments(["margin"], [folded.output], "m", show)
+        spike = "spike(margin) * not_refractory" if folded.refractory else "spike(margin)"
+        output += [f"    y_now = {spike}", "    y_cut = cut(y_now)"]
+    else:
+        output = assignments(["y_now"], [folded.output], "m", show)
+    # under autograd no gradient runs through the spike into a state that is not differentiated through it
+    cut = {NOW: symbol("y_cut")}
+    r = [
+        e if not d.spiking or state in d.kept else substituted(e, cut)
+        for state, e in zip(d.states, folded.r, strict=True)
+    ]
+    return [
+        "def step(states, currents, y_last, not_refractory, spike, cut):",
+        *_unpack("states", folded.old),
+        *_unpack("currents", folded.inputs),
+        *assignments(u, folded.f, "f", show),
+        *output,
+        *assignments(s, r, "r", show),
+        f"    return ({_tuple(u)}), y_now, ({_tuple(s)})",
+    ]
+
+
+def _needs(folded: Folded) -> list[tuple[sp.Symbol, str, int]]:
+    """What the partials ask for, of all that they are given."""
+    wanted = set().union(*(e.free_symbols for e in entries(folded.partials)))
+    return [one for one in folded.given if one[0] in wanted]
+
+
+def _partials(folded: Folded, needs: Sequence[tuple[sp.Symbol, str, int]], show: Show) -> list[str]:
+    """``def partials``: nested tuples; what varies is computed, what does not is a constant, and None where it is zero."""
+    moving: dict[str, sp.Expr] = {}
+
+    def written(part: Any, names: Iterator[str]) -> str:
+        if isinstance(part, tuple):
+            return f"({_tuple(written(inner, names) for inner in part)})"
+        name = next(names)
+        if folded.moves(part):
+            moving[name] = part
+            return name
+        return "None" if part == 0 else f"constant({show(part)})"
+
+    parts = folded.partials._asdict().items()
+    returned = ", ".join(written(nested, (f"{part}_{i}" for i in count())) for part, nested in parts)
+    return [
+        "def partials(get):",
+        *(f"    {symbol} = get({kind!r}, {i})" for symbol, kind, i in needs),
+        *assignments(list(moving), list(moving.values()), "p", show),
+        f"    return {returned}",
+    ]
+
+
+def _softplus(x: torch.Tensor) -> torch.Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+def _constant(value: Any) -> Entry:
+    """A constant entry: nothing at all where it is zero."""
+    if isinstance(value, torch.Tensor):
+        return value
+    return None if value == 0 else float(value)
+
+
+def _tuple(parts: Iterable[object]) -> str:
+    return "".join(f"{p}, " for p in parts)
+
+
+def _unpack(name: str, symbols: Sequence[sp.Symbol]) -> list[str]:
+    return [f"    {_tuple(symbols)}= {name}"] if symbols else []

@@ -1,0 +1,186 @@
+"""What a cell may be given: every argument is looked at before any of its texts is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from brian2.units.fundamentalunits import DIMENSIONLESS, get_dimensions
+
+from bioplaus.errors import CellError, unknown
+from bioplaus.symbolic.units import SECOND, Quantity, plain, show, unit_name
+
+if TYPE_CHECKING:
+    from bioplaus.cell import Cell
+
+TEXTS = ("equations", "update", "output", "spike", "reset", "method", "source", "name")
+
+_RANDOM = re.compile(r"\b(xi|xi_\w+)\b|\b(rand|randn|poisson)\s*\(")
+_TIME = re.compile(r"\b(t|t_in_timesteps)\b")
+
+
+def texts(cell: Cell) -> None:
+    """Refuse what is not text, and equations that draw random numbers or read the clock."""
+    for field in TEXTS:
+        given = getattr(cell, field)
+        if not isinstance(given, str):
+            raise CellError(
+                f"{field}={given!r} is not text. Write it in quotes, as Brian2 equations are written, e.g. 'v > threshold'."
+            )
+    for field in ("equations", "update", "output", "spike", "reset"):
+        given = getattr(cell, field)
+        random, time = _RANDOM.search(given), _TIME.search(given)
+        if random:
+            raise CellError(
+                f"{field}= uses '{(random[1] or random[2])}', a random number, but a cell is deterministic, so that its derivatives exist. "
+                "Feed noise to the circuit as an external input instead."
+            )
+        if time:
+            raise CellError(
+                f"{field}= uses '{time[1]}', the time, but a cell sees time through its inputs only. Make it an input channel."
+            )
+
+
+def words(which: str, given: Any, allowed: Iterable[str] | None = None) -> tuple[str, ...]:
+    """A sequence of different names, each one of those allowed."""
+    example = next(iter(allowed), "I") if allowed is not None else "I"
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise CellError(f"{which}={given!r} is not a sequence of names. Write a tuple, such as {which}=({example!r},).")
+    names = tuple(given)
+    for name in names:
+        if not isinstance(name, str):
+            raise CellError(
+                f"{which}={given!r} contains {name!r}, which is not a name. Write a tuple of names, such as {which}=({example!r},)."
+            )
+        if allowed is not None and name not in allowed:
+            raise CellError(f"In {which}={given!r}: " + unknown("such choice", name, allowed) + " Choose from those.")
+    if len(set(names)) < len(names):
+        raise CellError(f"{which}={given!r} names something twice. Name each of them once, in a tuple.")
+    return names
+
+
+def channels(cell: Cell) -> dict[str, Any]:
+    """Input channels with the current that one unit of weight gives."""
+    given = cell.inputs
+    names = words("inputs", given)
+    if not names:
+        raise CellError(
+            "A cell without input channel can't be driven by anything. Name at least one, such as inputs=('I',)."
+        )
+    scales = (
+        {name: _number(given[name], f"one unit of weight on input channel {name}") for name in names}
+        if isinstance(given, Mapping)
+        else {}
+    )
+    for name, value in scales.items():
+        if np.ndim(value) or plain(value) == 0:
+            raise CellError(
+                f"One unit of weight on input channel {name} is {value}; give one current that is not zero, e.g. {{'{name}': 100*pA}}."
+            )
+    for which in ("external", "recurrent"):
+        opened = getattr(cell, which)
+        if opened is not None and not words(which, opened, names):
+            raise CellError(
+                f"{which}=() opens no channel at all. Name some of {', '.join(names)}, or leave it out to open all of them."
+            )
+    return scales or dict.fromkeys(names, 1.0)
+
+
+def parameters(cell: Cell) -> dict[str, Any]:
+    """The numbers among the parameters, those of the surrogate included; arrays are float64."""
+    if not isinstance(cell.parameters, Mapping):
+        raise CellError(
+            f"parameters={cell.parameters!r} is not a mapping of names to numbers. Write parameters=dict(tau=20*ms) or parameters=locals()."
+        )
+    given = {k: v for k, v in cell.parameters.items() if _is_number(v)}
+    if cell.surrogate is not None:
+        own = {k: _number(v, f"the surrogate's parameter {k}") for k, v in cell.surrogate.parameters.items()}
+        clash = [k for k in own if k in given and not k.startswith("surrogate_") and np.any(given[k] != own[k])]
+        if clash:
+            raise CellError(
+                f"Parameter {clash[0]} has one value in the cell and another in its surrogate. Rename one of them."
+            )
+        given |= own
+    values = {name: _number(value, f"parameter {name}") for name, value in given.items()}
+    for name, value in values.items():
+        if get_dimensions(value) is SECOND and np.any(plain(value) < 0):
+            raise CellError(f"Parameter {name} is {show(value)}; a time can't be negative. Give a value above 0*ms.")
+    return values
+
+
+def refractory(cell: Cell) -> None:
+    """Refuse a refractory time that is neither a time nor a number of steps."""
+    value = cell.refractory
+    hint = "Give a time, such as 5*ms, or a whole number of steps."
+    if (
+        isinstance(value, bool)
+        or not _is_number(value)
+        or np.ndim(value)
+        or not np.isfinite(plain(value))
+        or plain(value) < 0
+    ):
+        raise CellError(f"refractory={value!r} is not one time that is zero or more. {hint}")
+    if get_dimensions(value) not in (SECOND, DIMENSIONLESS) or (
+        get_dimensions(value) is DIMENSIONLESS and plain(value) % 1
+    ):
+        raise CellError(f"refractory={value!r} is neither a time nor a whole number of steps. {hint}")
+
+
+def start(cell: Cell, units: Mapping[str, str]) -> dict[str, Any]:
+    """Initial values: known states, their units, finite."""
+    if not isinstance(cell.start, Mapping):
+        raise CellError(
+            f"start={cell.start!r} is not a mapping of states to values. Write start={{'{next(iter(units))}': value}}."
+        )
+    values = {}
+    for name, value in cell.start.items():
+        if name not in units:
+            raise CellError("In start=: " + unknown("state", name, units) + " Only states have initial values.")
+        values[name] = _number(value, f"the start of {name}")
+        if unit_name(values[name]) != units[name]:
+            raise CellError(
+                f"The start of {name} is {show(values[name])}, which has unit {unit_name(values[name])}, but {name} has unit {units[name]}."
+            )
+    return values
+
+
+def _is_number(value: Any) -> bool:
+    if value is None or isinstance(value, (str, bool)):
+        return False
+    try:
+        return bool(np.issubdtype(np.asarray(value).dtype, np.number))
+    except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors on an accelerator
+        return False
+
+
+def _number(value: Any, what: str) -> Any:
+    """A finite real quantity, scalar or one value per neuron."""
+    if not _is_number(value) or np.iscomplexobj(np.asarray(value)):
+        raise CellError(f"{what[0].upper()}{what[1:]} is {value!r}; give a number or a quantity, e.g. 20*ms.")
+    if np.ndim(value) > 1 or not np.size(value):
+        raise CellError(f"{what[0].upper()}{what[1:]} has shape {np.shape(value)}; give one value, or one per neuron.")
+    if not np.all(np.isfinite(plain(value))):
+        raise CellError(f"{what[0].upper()}{what[1:]} is {value}; it must be finite. Look at how it was computed.")
+    return value if isinstance(value, Quantity) else plain(value)
+
+
+def sizes(cell: Cell, n: int) -> None:
+    """Refuse values per neuron that are not one for each of ``n`` neurons."""
+    for kind, values in (("Parameter", cell.parameters), ("The start of", cell.start)):
+        for name, value in values.items():
+            if np.ndim(value) and np.shape(value) != (n,):
+                raise CellError(
+                    f"{kind} {name} has shape {np.shape(value)}, but the population has {n} neurons: give a scalar or {n} values."
+                )
+
+
+def refractory_steps(cell: Cell, dt: float) -> int:
+    """Refractory time in steps; a spike at step k forbids spikes at k + 1 … k + steps − 1."""
+    steps = plain(cell.refractory) / (1 if get_dimensions(cell.refractory) is DIMENSIONLESS else dt)
+    if abs(steps - round(steps)) > 1e-6:
+        raise CellError(
+            f"refractory={cell.refractory} is {steps:g} steps of {dt * 1e3:g} ms; give a whole number of steps."
+        )
+    return int(round(steps))
