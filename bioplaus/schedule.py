@@ -37,11 +37,10 @@ class Window:
 
     steps: int | None = None
 
+    constraints = checks.Table(RuleError, steps=checks.Optional(checks.Whole(), "for whole sequences"))
+
     def __post_init__(self) -> None:
-        if self.steps is not None:
-            object.__setattr__(
-                self, "steps", checks.whole(RuleError, "steps of a window (None for whole sequences)", self.steps)
-            )
+        checks.settle(self)
 
 
 Schedule = Online | Window
@@ -64,9 +63,10 @@ class RateRegulariser:
     target: float
     strength: float
 
+    constraints = checks.Table(RuleError, target=checks.Real(), strength=checks.Real(least=0))
+
     def __post_init__(self) -> None:
-        checks.number(RuleError, "target of a rate regulariser (in outputs per step)", self.target)
-        checks.number(RuleError, "strength of a rate regulariser", self.strength, 0)
+        checks.settle(self)
 
     def credit(self, mean: Tensor, steps: int) -> Tensor:
         return self.strength * (mean - self.target) / steps

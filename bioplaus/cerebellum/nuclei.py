@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bioplaus.cerebellum.predictors import Linear, Predictor, Theta
+from bioplaus import checks
+from bioplaus.cerebellum.predictors import PREDICTOR, Linear, Predictor, Theta
 from bioplaus.errors import RuleError
 
 
@@ -37,6 +38,11 @@ class Nuclei:
 
     of: Predictor | None
     outputs: int
+
+    constraints = checks.Table(RuleError, of=PREDICTOR, outputs=checks.Whole())
+
+    def __post_init__(self) -> None:
+        checks.settle(self)
 
     @property
     def affine(self) -> bool:

@@ -22,7 +22,7 @@ from torch import Tensor
 from bioplaus import checks
 from bioplaus.cerebellum import Linear as LinearPredictor
 from bioplaus.cerebellum.nuclei import Nuclei
-from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.cerebellum.predictors import PREDICTOR, Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.linear import Credit, silent, sweep, to_u
 from bioplaus.circuit.network import Network
@@ -30,6 +30,7 @@ from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
 from bioplaus.signal import foresight, outputs, step_model, target_copy
 from bioplaus.signal.observed import Observed
+from bioplaus.signal.outputs import GIVES
 
 JACOBIANS = ("exact", "learned")
 
@@ -75,15 +76,21 @@ class DNI:
         closed=False, transport=True,
     )  # fmt: skip
 
+    constraints = checks.Table(
+        RuleError,
+        "of dni",
+        predictor=PREDICTOR,
+        discount=checks.Real(least=0, most=1),
+        injection=checks.Real(),
+        context=checks.Flag(),
+        copy_every=checks.Whole(0),
+        jacobian=checks.Word(JACOBIANS),
+        auxiliary=checks.Real(least=0),
+        gives=checks.Word(GIVES),
+    )
+
     def __post_init__(self) -> None:
-        check_predictor(self.predictor)
-        checks.number(RuleError, "discount", self.discount, 0, 1)
-        checks.number(RuleError, "injection", self.injection)
-        checks.flag(RuleError, "context", self.context)
-        checks.whole(RuleError, "copy_every", self.copy_every, least=0)
-        checks.word(RuleError, "jacobian of the predictor's target", self.jacobian, JACOBIANS)
-        checks.number(RuleError, "auxiliary", self.auxiliary, 0)
-        checks.word(RuleError, "credit that dni gives", self.gives, outputs.GIVES)
+        checks.settle(self)
         if self.gives == "output":
             if self.auxiliary:
                 raise RuleError(
@@ -183,17 +190,6 @@ def with_first(observed: Observed, a_I: Sequence[Tensor | None], credit: Credit)
 
 def _alone(h: Tensor) -> Tensor:
     return h
-
-
-def check_predictor(predictor: Any) -> None:
-    """Refuse what predicts nothing."""
-    if predictor is not None and not hasattr(predictor, "predict"):
-        raise checks.refusal(
-            RuleError,
-            "predictor",
-            predictor,
-            "a predictor, such as bp.predictor('mlp', hidden=(300,)) makes, its name, or None",
-        )
 
 
 def which(predictor: Predictor | None, network: Network) -> Predictor:

@@ -30,8 +30,10 @@ class Oracle:
 
     gives: Literal["state", "output", "direct"] = "state"
 
+    constraints = checks.Table(RuleError, gives=checks.Word(("state", "output", "direct")))
+
     def __post_init__(self) -> None:
-        checks.word(RuleError, "credit", self.gives, ("state", "output", "direct"))
+        checks.settle(self)
 
     #: whether it looks at the carried state itself, not only at errors
     reads_state: ClassVar[bool] = False
