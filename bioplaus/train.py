@@ -41,7 +41,7 @@ class Trainer:
     def __init__(
         self, circuit: Circuit, task: Any, rule: Rule, training: Training | None = None, seed: int = 0
     ) -> None:
-        check_learner(circuit, task, rule, training, seed)
+        seed = check_learner(circuit, task, rule, training, seed)
         self.circuit, self.task, self.rule, self.seed = circuit, task, rule, seed
         self.training = t = training or Training()
         fit(circuit, task)
@@ -288,8 +288,8 @@ def cosine(a: Tensor, b: Tensor) -> float:
     return max(-1.0, min(1.0, float(a @ b) / norms)) if norms > 0 else float("nan")
 
 
-def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) -> None:
-    """Refuse what is no circuit, task, rule, training or seed.
+def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) -> int:
+    """The seed as a plain number; what is no circuit, task, rule, training or seed is refused.
 
     Raises
     ------
@@ -302,7 +302,7 @@ def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) 
         raise checks.refusal(RuleError, "The rule", rule, "one that bp.rule('eprop') or bp.Rule(…) makes")
     if training is not None and not isinstance(training, Training):
         raise checks.refusal(RunError, "training", training, "a bp.Training(updates=…, lr=…), or None")
-    checks.whole(RunError, "The seed", seed, 0, 2**63 - 1)
+    return checks.accept(RunError, "The seed of a run", seed, checks.SEED)
 
 
 def fit(circuit: Circuit, task: Any) -> None:

@@ -15,6 +15,7 @@ stand as plain code behind ``settle``.
 """
 
 from bioplaus.checks.constraints import (
+    SEED,
     Among,
     Amount,
     Constraint,
@@ -32,6 +33,7 @@ from bioplaus.checks.constraints import (
 from bioplaus.checks.table import Table, accept, refusal, settle, short, whole
 
 __all__ = [
+    "SEED",
     "Among",
     "Amount",
     "Constraint",

@@ -43,6 +43,10 @@ class Whole:
         return number
 
 
+SEED = Whole(0, 2**63 - 1)
+"""What a run's random streams are made from."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Real:
     """A finite number without unit; ``least`` and ``most`` are allowed themselves, ``above`` and ``below`` are not."""

@@ -278,7 +278,8 @@ def train(
     """
     from dataclasses import fields
 
-    from bioplaus.runs.experiment import Arm, check_seeds
+    from bioplaus import checks
+    from bioplaus.runs.experiment import Arm
     from bioplaus.runs.loop import CHECKPOINT_EVERY, execute
     from bioplaus.training import Training
 
@@ -286,7 +287,7 @@ def train(
     for name in training:
         if name not in known:
             raise RunError(unknown("training option", name, known))
-    check_seeds((seed,))
+    seed = checks.accept(RunError, "The seed of a run", seed, checks.SEED)
     arm = Arm(circuit, task, rule, Training(**training))
     label = label or rule.name
     if folder is None:
