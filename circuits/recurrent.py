@@ -1,6 +1,6 @@
 """A recurrent circuit of one or several cell types."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bioplaus import ms
@@ -46,7 +46,7 @@ def recurrent(
     cerebellum : a predictor that belongs to the circuit; see ``cortico_cerebellar``.
     """
     cells = [cell] if isinstance(cell, Cell) else list(cell)
-    sizes = [units] if isinstance(units, int) else list(units)
+    sizes = list(units) if isinstance(units, Iterable) and getattr(units, "ndim", 1) else [units]
     if len(cells) != len(sizes):
         raise CircuitError(
             f"{len(cells)} cell types but {len(sizes)} sizes (units={units}); give one size per cell type."
