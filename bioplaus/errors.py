@@ -68,7 +68,11 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     "There is no rule 'epropp'. Did you mean 'eprop'? Known: bptt, eprop."
     """
     names = sorted(map(str, allowed))
+    return f"There is no {kind} {given!r}.{meant(given, names)} Known: {', '.join(names) or 'none'}."
+
+
+def meant(given: str, names: Iterable[str]) -> str:
+    """``" Did you mean 'eprop'?"``, or nothing where no name is like the given one."""
     folded = {name.lower(): name for name in names}
     close = [folded[name] for name in get_close_matches(str(given).lower(), folded, n=2, cutoff=0.6)]
-    meant = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    return f"There is no {kind} {given!r}.{meant} Known: {', '.join(names) or 'none'}."
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -29,11 +29,10 @@ class Window:
 
     steps: int | None = None
 
+    constraints = checks.Table(RuleError, steps=checks.Optional(checks.Whole(), "for whole sequences"))
+
     def __post_init__(self) -> None:
-        if self.steps is not None:
-            object.__setattr__(
-                self, "steps", checks.whole(RuleError, "steps of a window (None for whole sequences)", self.steps)
-            )
+        checks.settle(self)
 
 
 Schedule = Online | Window

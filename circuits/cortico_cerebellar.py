@@ -4,10 +4,13 @@ from typing import Any
 
 from bioplaus import circuit as composed
 from bioplaus.cerebellum import predictor
+from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit import Circuit
 
 
-def cortico_cerebellar(*, cerebellum: Any = "linear", hidden: tuple[int, ...] | None = None, **cortex: Any) -> Circuit:
+def cortico_cerebellar(
+    *, cerebellum: str | Predictor = "linear", hidden: tuple[int, ...] | None = None, **cortex: Any
+) -> Circuit:
     """A recurrent cortex (all options of ``recurrent``) beside a cerebellar predictor.
 
     The cortex sends a copy of its state to the cerebellum, which answers with a prediction of how that state will matter

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bioplaus import ms
+from bioplaus import checks, ms
 from bioplaus.cell import Cell
 from bioplaus.circuit import Circuit, Population, Projection, Readout
 from bioplaus.errors import CircuitError
@@ -42,6 +42,7 @@ def excitatory_inhibitory(
     ----------
     Song, Yang & Wang 2016, doi:10.1371/journal.pcbi.1004792.
     """
+    units = checks.whole(CircuitError, "units", units)
     E = round(units * fraction)
     sizes = {"E": E, "I": units - E}
     if min(sizes.values()) < 2 or not 0 < fan_in <= 1:

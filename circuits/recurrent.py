@@ -1,10 +1,11 @@
 """A recurrent circuit of one or several cell types."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bioplaus import ms
 from bioplaus.cell import Cell
+from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit import Circuit, Population, Projection, Readout
 from bioplaus.errors import CircuitError
 
@@ -25,7 +26,7 @@ def recurrent(
     init: str = "normal",
     bias: Mapping[str, float] | bool | None = None,
     output_bias: bool = True,
-    cerebellum: Any = None,
+    cerebellum: Predictor | None = None,
     name: str = "recurrent",
 ) -> Circuit:
     """All-to-all (or sparse) recurrent circuit with a linear readout.
@@ -46,7 +47,7 @@ def recurrent(
     cerebellum : a predictor that belongs to the circuit; see ``cortico_cerebellar``.
     """
     cells = [cell] if isinstance(cell, Cell) else list(cell)
-    sizes = [units] if isinstance(units, int) else list(units)
+    sizes: list[Any] = list(units) if isinstance(units, Iterable) and getattr(units, "ndim", 1) else [units]
     if len(cells) != len(sizes):
         raise CircuitError(
             f"{len(cells)} cell types but {len(sizes)} sizes (units={units}); give one size per cell type."

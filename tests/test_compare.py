@@ -128,10 +128,13 @@ def test_what_makes_a_choice_doubtful_is_told():
 
 
 def test_a_search_that_is_none_is_refused():
-    for rates in ((0.1,), (0.1, 0.1), (0.1, -1.0), (0.1, math.nan), (0.1, math.inf)):
+    for rates in ((0.1,), (0.1, 0.1)):
         with pytest.raises(RunError, match="two or more different numbers"):
             Tuning(rates)
-    with pytest.raises(RunError, match="1 or more"):
+    for rates in ((0.1, -1.0), (0.1, math.nan), (0.1, math.inf)):
+        with pytest.raises(RunError, match="rates of .* each a finite number of at least 0"):
+            Tuning(rates)
+    with pytest.raises(RunError, match="updates of .* from 1"):
         Tuning((0.1, 0.2), updates=0)
     with pytest.raises(RunError, match="seeds"):
         Tuning((0.1, 0.2), seeds=(1, 1))
@@ -638,9 +641,9 @@ def test_the_command_tells_of_the_others_and_fails_if_one_rule_broke_down(capsys
         ("--tune 1e-3", "two or more"),
         ("--tune 1e-3,1e-3", "two or more"),
         ("--tune 1e-3,fast", "'fast' is no learning rate"),
-        ("--tune 1e-3,-1", "two or more different numbers ≥ 0"),
-        ("--tune 1e-3,nan", "two or more"),
-        ("--tune 1e-3,1e-2 --tune-updates 0", "1 or more"),
+        ("--tune 1e-3,-1", "each a finite number of at least 0"),
+        ("--tune 1e-3,nan", "each a finite number of at least 0"),
+        ("--tune 1e-3,1e-2 --tune-updates 0", "a whole number from 1"),
         ("--tune 1e-3,1e-2 --tune-seeds 1:1", "are not seeds"),
         ("--tune 1e-3,1e-2 --tune-seeds 1,7", "1 would also judge"),
         ("--tune 1e-3,1e-2 --lr 0.1", "give either"),
@@ -648,7 +651,7 @@ def test_the_command_tells_of_the_others_and_fails_if_one_rule_broke_down(capsys
         ("--tune-seeds 7", "none are to be tried"),
         ("--mode align --tune-updates 10", "none are to be tried"),
         ("--mode align --tune 1e-3,1e-2", "--mode learn"),
-        ("--tune 1e-3,1e-2 --batch 0", "batch is 0"),
+        ("--tune 1e-3,1e-2 --batch 0", "batch of Training is 0"),
         ("--tune 1e-3,1e-2 --rules bptt,rflo --cell lstm", "rflo"),
         ("--tunes 1e-3", "--tune"),
     ],

@@ -315,7 +315,7 @@ def test_a_learner_of_wrong_parts_is_refused():
         with pytest.raises(bp.errors.BioplausError) as error:
             bp.Trainer(**{**right, **wrong})  # type: ignore[arg-type]
         assert "must be" in str(error.value) or "A task is" in str(error.value), error.value
-    with pytest.raises(bp.errors.RunError, match="clip is 0"):
+    with pytest.raises(bp.errors.RunError, match="clip of Training is 0"):
         bp.Training(clip=0)
 
 

@@ -553,14 +553,14 @@ def test_a_run_can_be_repeated_and_continued_bit_for_bit(name, apply, tmp_path):
     [
         (lambda: eprop(feedback="rewrad"), ("rewrad", "reward")),  # type: ignore[arg-type]
         (lambda: rflo(feedback="broadcasted"), ("broadcast",)),  # type: ignore[arg-type]
-        (lambda: rflo(feedback=3), ("feedback is 3", "broadcast")),  # type: ignore[arg-type]
-        (lambda: dni(3, copy_every=-1), ("copy_every is -1",)),
-        (lambda: dni(3, copy_every=2.5), ("copy_every is 2.5", "whole")),  # type: ignore[arg-type]
-        (lambda: dni(3, copy_every=True), ("copy_every is True",)),
+        (lambda: rflo(feedback=3), ("feedback of Instant is 3", "broadcast")),  # type: ignore[arg-type]
+        (lambda: dni(3, copy_every=-1), ("copy_every of dni is -1",)),
+        (lambda: dni(3, copy_every=2.5), ("copy_every of dni is 2.5", "whole")),  # type: ignore[arg-type]
+        (lambda: dni(3, copy_every=True), ("copy_every of dni is True",)),
         (lambda: dni(3, jacobian="learnt"), ("learnt", "learned", "exact")),  # type: ignore[arg-type]
         (lambda: dni(3, jacobian=None), ("jacobian", "None")),  # type: ignore[arg-type]
-        (lambda: dni(3, auxiliary=-0.1), ("auxiliary is -0.1",)),
-        (lambda: dni(3, auxiliary=float("nan")), ("auxiliary is nan",)),
+        (lambda: dni(3, auxiliary=-0.1), ("auxiliary of dni is -0.1",)),
+        (lambda: dni(3, auxiliary=float("nan")), ("auxiliary of dni is nan",)),
         (lambda: dni(1, auxiliary=0.1), ("auxiliary=0.1", "steps=2")),
         (lambda: dni(auxiliary=0.1), ("auxiliary=0.1", "steps=2")),
     ],

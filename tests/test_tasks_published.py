@@ -67,7 +67,7 @@ def test_reaching_cues_follow_from_their_seed_alone_and_are_balanced() -> None:
     with pytest.raises(TaskError, match="only 15 different cues") as error:
         TargetReaching(targets=16, inputs=4)
     paragraph(error)
-    with pytest.raises(TaskError, match="steps must be a whole number from 2"):
+    with pytest.raises(TaskError, match="steps of .* must be a whole number from 2"):
         TargetReaching(steps=1, path="line")
 
 
@@ -121,7 +121,7 @@ def test_pattern_takes_quantities_and_refuses_wrong_units() -> None:
     assert given.describe() == plain.describe()
     assert (type(given.dt), given.dt) == (float, 0.002)
     for wrong in ({"rate": 80 * ms}, {"dt": 1 * mV}, {"dt": 1 * Hz}, {"rate": [50, 60] * Hz}):
-        with pytest.raises(TaskError, match="a finite number above zero in") as error:
+        with pytest.raises(TaskError, match="above zero, such as .* or a number in (s|Hz)") as error:
             task("pattern_generation", **wrong)
         paragraph(error)
     with pytest.raises(TaskError, match="50 spikes in a step") as error:
@@ -147,7 +147,7 @@ def test_pattern_takes_a_given_input_and_target() -> None:
     with pytest.raises(TaskError, match="input array that holds nan at step 17, unit 4") as error:
         PatternGeneration(input=drawn["input"])
     paragraph(error)
-    with pytest.raises(TaskError, match="target must be an array"):
+    with pytest.raises(TaskError, match="target of .* must be an array"):
         PatternGeneration(target=drawn["target"] * 1j)
     for cycles in ((), (1, 1), (0,), (501,), (1.5,), 3):
         with pytest.raises(TaskError, match="cycles"):

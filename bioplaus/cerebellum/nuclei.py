@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bioplaus.cerebellum.predictors import Linear, Predictor
+from bioplaus import checks
+from bioplaus.cerebellum.predictors import PREDICTOR, Linear, Predictor
 from bioplaus.errors import RuleError
 from bioplaus.own import Gradients, Own
 
@@ -38,6 +39,11 @@ class Nuclei(Predictor):
 
     of: Predictor | None
     outputs: int
+
+    constraints = checks.Table(RuleError, of=PREDICTOR, outputs=checks.Whole())
+
+    def __post_init__(self) -> None:
+        checks.settle(self)
 
     @property
     def affine(self) -> bool:

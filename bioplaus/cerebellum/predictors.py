@@ -95,20 +95,15 @@ class MLP(Predictor):
     hidden: tuple[int, ...] = (300,)
     train: str = "all"
 
+    constraints = checks.Table(
+        RuleError,
+        "of an mlp predictor",
+        hidden=checks.Several(checks.Whole(1, 10**6), "(400, 400)"),
+        train=checks.Word(("all", "output")),
+    )
+
     def __post_init__(self) -> None:
-        if not isinstance(self.hidden, (tuple, list)) or not self.hidden:
-            raise checks.refusal(
-                RuleError,
-                "hidden of an mlp predictor",
-                self.hidden,
-                "the size of each hidden layer, e.g. (300,) or (400, 400)",
-            )
-        object.__setattr__(
-            self,
-            "hidden",
-            tuple(checks.whole(RuleError, "The size of a hidden layer", n, most=10**6) for n in self.hidden),
-        )
-        checks.word(RuleError, "train of an mlp predictor", self.train, ("all", "output"))
+        checks.settle(self)
 
     def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
         layers: dict[str, Tensor] = {}
@@ -172,6 +167,9 @@ def last_layer(outputs: int, features: int, dtype: Any, device: Any) -> dict[str
 
 PREDICTORS: dict[str, type[Predictor]] = {"linear": Linear, "mlp": MLP}
 
+#: what a rule's ``predictor`` must be
+PREDICTOR = checks.Optional(checks.Instance(Predictor, "bp.predictor('mlp')"), "for the circuit's own")
+
 
 def predictor(name: str, **options: Any) -> Predictor:
     """A predictor by name: ``linear``, ``mlp``.
@@ -181,7 +179,7 @@ def predictor(name: str, **options: Any) -> Predictor:
     RuleError
         For an unknown name or option.
     """
-    checks.word(RuleError, "predictor", name, PREDICTORS)
+    checks.accept(RuleError, "The name of a predictor", name, checks.Word(PREDICTORS))
     allowed = inspect.signature(PREDICTORS[name]).parameters
     for option in options:
         if option not in allowed:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bioplaus import checks
 from bioplaus.cell import Cell
+from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.errors import CircuitError
 
 INPUT = "input"
@@ -27,28 +28,21 @@ class Population:
     size: int
     bias: Mapping[str, float] | None = None
 
+    constraints = checks.Table(
+        CircuitError,
+        "of a population",
+        cell=checks.Instance(Cell, "bp.model('lif')"),
+        size=checks.Whole(),
+        bias=checks.Optional(checks.Mapped(checks.Real(), "{'I': 0.0}"), "for no bias"),
+    )
+
     def __post_init__(self) -> None:
-        if not isinstance(self.cell, Cell):
-            raise checks.refusal(
-                CircuitError, "The cell of a population", self.cell, "a Cell, such as bp.model('lif') makes"
-            )
-        object.__setattr__(self, "size", checks.whole(CircuitError, "The size of a population", self.size))
-        if self.bias is None:
-            return
-        if not isinstance(self.bias, Mapping):
-            raise checks.refusal(
-                CircuitError,
-                "The bias of a population",
-                self.bias,
-                "None or a mapping of channel to number, such as {'I': 0.0}",
-            )
-        stray = sorted(str(k) for k in self.bias if k not in self.cell.inputs)
+        checks.settle(self)
+        stray = sorted(name for name in self.bias or () if name not in self.cell.inputs)
         if stray:
             raise CircuitError(
                 f"The bias of a population names {', '.join(stray)}; its input channels are {', '.join(self.cell.inputs)}."
             )
-        for channel, value in self.bias.items():
-            checks.number(CircuitError, f"The bias of channel {channel}", value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,38 +78,38 @@ class Projection:
     gain: float = 1.0
     learned: bool = True
 
+    constraints = checks.Table(
+        CircuitError,
+        "of projection {0.name!s:.40}",
+        name=checks.Word(),
+        source=checks.Word(),
+        target=checks.Word(),
+        channels=checks.Optional(
+            checks.Several(checks.Word(), "('I',)", different=True), "for those that the cell opens"
+        ),
+        delay=checks.Optional(checks.Whole(0, LONGEST), "for the least there is"),
+        sign=checks.Optional(checks.Among((1, -1)), "to leave it free"),
+        fan_in=checks.Optional(checks.Whole(), "for all"),
+        autapses=checks.Flag(),
+        init=checks.Word(INITS),
+        gain=checks.Real(),
+        learned=checks.Flag(),
+    )
+
     def __post_init__(self) -> None:
-        who = f"of projection {checks.word(CircuitError, 'The name of a projection', self.name)}"
-        checks.word(CircuitError, f"The source {who}", self.source)
-        checks.word(CircuitError, f"The target {who}", self.target)
-        if self.channels is not None:
-            object.__setattr__(self, "channels", checks.names(CircuitError, f"channels {who}", self.channels))
-        external = self.source == INPUT
-        if self.delay is not None:
-            most = 0 if external else LONGEST
-            if external and not (isinstance(self.delay, int) and self.delay == 0):
-                raise CircuitError(
-                    f"The delay {who} is {self.delay!r}; external input has none: it acts in its own step."
-                )
-            object.__setattr__(
-                self,
-                "delay",
-                checks.whole(CircuitError, f"The delay {who} (in steps)", self.delay, 0 if external else 1, most),
+        checks.settle(self)
+        if self.source == INPUT and self.delay:
+            raise CircuitError(
+                f"delay of projection {self.name} is {self.delay}; external input has none: it acts in its own step. Leave it out."
             )
-        if self.sign is not None and not (
-            isinstance(self.sign, int) and not isinstance(self.sign, bool) and self.sign in (1, -1)
-        ):
-            raise checks.refusal(CircuitError, f"The sign {who}", self.sign, "+1, −1 or None")
-        if self.fan_in is not None:
-            object.__setattr__(self, "fan_in", checks.whole(CircuitError, f"fan_in {who}", self.fan_in))
-        checks.flag(CircuitError, f"autapses {who}", self.autapses)
-        checks.flag(CircuitError, f"learned {who}", self.learned)
-        checks.word(CircuitError, f"init {who}", self.init, INITS)
-        checks.number(CircuitError, f"The gain {who}", self.gain)
+        if self.source != INPUT and self.delay == 0:
+            raise CircuitError(
+                f"delay of projection {self.name} is 0; it must be at least 1: an output takes effect one step later, or after more."
+            )
         sparse = self.fan_in is not None or (self.source == self.target and not self.autapses)
         if self.init == "orthogonal" and (sparse or self.sign is not None):
             raise CircuitError(
-                f"init='orthogonal' {who} goes with every weight present and free in sign: with fan_in, sign or autapses=False "
+                f"init='orthogonal' of projection {self.name} goes with every weight present and free in sign: with fan_in, sign or autapses=False "
                 "the matrix would not be orthogonal any more. Leave those out, or take another init, such as 'normal'."
             )
 
@@ -134,15 +128,19 @@ class Readout:
     init: str = "normal"
     gain: float = 1.0
 
+    constraints = checks.Table(
+        CircuitError,
+        "of the readout",
+        size=checks.Whole(),
+        tau=checks.Optional(checks.Amount("s", "20*ms"), "for no memory"),
+        sources=checks.Optional(checks.Several(checks.Word(), "('E',)", different=True), "for all populations"),
+        bias=checks.Flag(),
+        init=checks.Word(INITS),
+        gain=checks.Real(),
+    )
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", checks.whole(CircuitError, "The size of the readout", self.size))
-        if self.tau is not None:
-            checks.seconds(CircuitError, "The readout's time constant", self.tau, "20*ms, or None for no memory")
-        if self.sources is not None:
-            object.__setattr__(self, "sources", checks.names(CircuitError, "sources of the readout", self.sources))
-        checks.flag(CircuitError, "bias of the readout", self.bias)
-        checks.word(CircuitError, "init of the readout", self.init, INITS)
-        checks.number(CircuitError, "The gain of the readout", self.gain)
+        checks.settle(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,38 +169,33 @@ class Circuit:
     readout: Readout
     dt: Any = 1e-3
     name: str = "circuit"
-    cerebellum: Any = None
+    cerebellum: Predictor | None = None
     kappa: float = field(init=False, default=0.0)
 
+    constraints = checks.Table(
+        CircuitError,
+        "of the circuit",
+        populations=checks.Mapped(
+            checks.Instance(Population, "Population(bp.model('lif'), 100)"),
+            "{'E': Population(bp.model('lif'), 100)}",
+            1,
+        ),
+        projections=checks.Several(
+            checks.Instance(Projection, "Projection(name='W', source='E', target='E')"),
+            "(Projection(name='W', source='E', target='E'),)",
+            0,
+        ),
+        inputs=checks.Whole(0),
+        readout=checks.Instance(Readout, "Readout(size=2)"),
+        dt=checks.Amount("s", "1*ms"),
+        name=checks.Word(),
+        cerebellum=checks.Optional(checks.Instance(Predictor, "bp.predictor('linear')"), "for none"),
+    )
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dt", checks.seconds(CircuitError, "dt", self.dt, "1*ms"))
-        object.__setattr__(
-            self,
-            "inputs",
-            checks.whole(CircuitError, "inputs (the number of external input lines)", self.inputs, least=0),
-        )
-        checks.word(CircuitError, "The name of a circuit", self.name)
-        if (
-            not isinstance(self.populations, Mapping)
-            or not self.populations
-            or not all(isinstance(p, Population) for p in self.populations.values())
-        ):
-            raise checks.refusal(
-                CircuitError, "populations", self.populations, "a mapping of name to Population, at least one"
-            )
-        if not isinstance(self.projections, (tuple, list)) or not all(
-            isinstance(p, Projection) for p in self.projections
-        ):
-            raise checks.refusal(CircuitError, "projections", self.projections, "a tuple of Projection")
-        if not isinstance(self.readout, Readout):
-            raise checks.refusal(CircuitError, "readout", self.readout, "a Readout, such as Readout(size=2)")
-        if self.cerebellum is not None and not hasattr(self.cerebellum, "predict"):
-            raise checks.refusal(
-                CircuitError, "cerebellum", self.cerebellum, "None or a predictor, such as bp.predictor('linear') makes"
-            )
-        for name in self.populations:
-            if checks.word(CircuitError, "The name of a population", name) == INPUT:
-                raise CircuitError("A population cannot be called 'input': that names the external input.")
+        checks.settle(self)
+        if INPUT in self.populations:
+            raise CircuitError("A population cannot be called 'input': that names the external input.")
         names = [p.name for p in self.projections] + ["W_out", "b_out"] + self._biases()
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
@@ -215,13 +208,7 @@ class Circuit:
             self._population(source, "the readout's sources")
         object.__setattr__(self, "readout", replace(self.readout, sources=sources))
         tau = self.readout.tau
-        object.__setattr__(
-            self,
-            "kappa",
-            0.0
-            if tau is None
-            else exp(-self.dt / checks.seconds(CircuitError, "The readout's time constant", tau, "20*ms")),
-        )
+        object.__setattr__(self, "kappa", 0.0 if tau is None else exp(-self.dt / tau))
 
     def _biases(self) -> list[str]:
         """What the learned biases are called."""

@@ -40,8 +40,7 @@ def conduct(
     """
     only = chosen(name, experiment.arms, only) if only is not None else None
     arms = experiment.only(only)
-    seeds = tuple(experiment.seeds if seeds is None else seeds)
-    check_seeds(seeds)
+    seeds = check_seeds(experiment.seeds if seeds is None else seeds)
     folder = Path(root, name)
     header(experiment, arms, seeds, workers, folder)
     watch = Watch({label: int(arm.training.updates) for label, arm in arms.items()}, len(seeds), workers)

@@ -60,8 +60,10 @@ class History(Eligibility[Credit]):
         keeps="the last k steps", reference="doi:10.1162/neco.1990.2.4.490", tensor="v[z]", transport=True,
     )  # fmt: skip
 
+    constraints = checks.Table(RuleError, "of sliding_bptt", steps=checks.Whole())
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", checks.whole(RuleError, "steps of sliding_bptt", self.steps, 1))
+        checks.settle(self)
 
     def init(
         self,

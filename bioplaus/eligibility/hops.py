@@ -56,8 +56,10 @@ class Hops(RTRL):
         time="k·S²·K·n³·m; S²·K·n²·m if k = 0", keeps="paths with at most k crossings", reference="arXiv:2207.11439", tensor="C₀…Cₖ[zjm]",
     )  # fmt: skip
 
+    constraints = checks.Table(RuleError, "of the rule hops", hops=checks.Whole(0))
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hops", checks.whole(RuleError, "hops of the rule hops", self.hops, 0))
+        checks.settle(self)
         if self.hops == 0:  # e-prop
             object.__setattr__(self, "declaration", replace(type(self).declaration, local=True))
 

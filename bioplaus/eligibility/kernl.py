@@ -77,8 +77,10 @@ class KeRNL(Recursion):
         reference="https://openreview.net/forum?id=ryGfnoC5KQ", tensor="Λ[zj]·B[jm]", random=True, closed=False,
     )  # fmt: skip
 
+    constraints = checks.Table(RuleError, "of the rule kernl", restart=checks.Whole())
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "restart", checks.whole(RuleError, "restart of the rule kernl", self.restart, 1))
+        checks.settle(self)
 
     def begin(self, network: Network, generator: torch.Generator) -> Owns:
         """Λ = 1 at each neuron's own u, and ȳ; α the leak where it is one number, else ½."""

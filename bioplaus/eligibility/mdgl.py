@@ -62,8 +62,10 @@ class MDGL(EProp):
         reference="doi:10.1073/pnas.2111821118", tensor="ε[jm]", transport=True,
     )  # fmt: skip
 
+    constraints = checks.Table(RuleError, "of the rule mdgl", types=checks.Flag())
+
     def __post_init__(self) -> None:
-        checks.flag(RuleError, "types", self.types)
+        checks.settle(self)
         if self.types:  # one modulator for all neurons of a type
             object.__setattr__(self, "declaration", replace(type(self).declaration, transport=False))
 

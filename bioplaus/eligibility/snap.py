@@ -60,8 +60,10 @@ class SnAp(Recursion):
         time="S²·K·r²·n·m", keeps="every path among the neurons reached", reference="arXiv:2006.07232", tensor="P[sjm]",
     )  # fmt: skip
 
+    constraints = checks.Table(RuleError, "of the rule snap", order=checks.Whole())
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "order", checks.whole(RuleError, "order of the rule snap", self.order, 1))
+        checks.settle(self)
         if self.order == 1:  # a neuron's own rows alone
             object.__setattr__(self, "declaration", replace(type(self).declaration, local=True))
 

@@ -20,9 +20,10 @@ class RateRegulariser:
     target: float
     strength: float
 
+    constraints = checks.Table(RuleError, target=checks.Real(), strength=checks.Real(least=0))
+
     def __post_init__(self) -> None:
-        checks.number(RuleError, "target of a rate regulariser (in outputs per step)", self.target)
-        checks.number(RuleError, "strength of a rate regulariser", self.strength, 0)
+        checks.settle(self)
 
     def credit(self, mean: Tensor, steps: int) -> Tensor:
         return self.strength * (mean - self.target) / steps

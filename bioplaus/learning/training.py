@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from bioplaus.errors import RunError, unknown
+from bioplaus import checks
+from bioplaus.errors import RunError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,26 +46,28 @@ class Training:
     device: str = "cpu"
     dtype: str = "float32"
 
+    constraints = checks.Table(
+        RunError,
+        updates=checks.Whole(0),
+        batch=checks.Whole(),
+        lr=checks.Real(least=0),
+        readout_lr=checks.Optional(checks.Real(least=0), "for that of the circuit"),
+        predictor_lr=checks.Optional(checks.Real(least=0), "for that of the circuit"),
+        optimiser=checks.Word(("adam", "sgd")),
+        betas=checks.Several(checks.Real(least=0, below=1), "(0.9, 0.999)", 2, 2),
+        eps=checks.Real(least=0),
+        clip=checks.Optional(checks.Real(above=0), "for no limit"),
+        rate_target=checks.Real(),
+        rate_strength=checks.Real(least=0),
+        apply=checks.Word(("sequence", "window")),
+        curriculum=checks.Flag(),
+        evaluate_every=checks.Whole(0),
+        align_every=checks.Whole(0),
+        dtype=checks.Word(("float32", "float64")),
+    )
+
     def __post_init__(self) -> None:
-        for name, least in (("updates", 0), ("batch", 1), ("evaluate_every", 0), ("align_every", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise RunError(f"{name} is {value!r}; give a whole number ≥ {least}.")
-        if self.clip == 0:
-            raise RunError("clip is 0, which would leave no gradient; give a number > 0, or leave it out for no limit.")
-        for name in ("lr", "readout_lr", "predictor_lr", "clip", "rate_strength"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and 0 <= value < float("inf")):
-                raise RunError(f"{name} is {value!r}; give a number ≥ 0.")
-        if not isinstance(self.curriculum, bool):
-            raise RunError(f"curriculum is {self.curriculum!r}; give True or False.")
-        for name, known in (
-            ("optimiser", ("adam", "sgd")),
-            ("apply", ("sequence", "window")),
-            ("dtype", ("float32", "float64")),
-        ):
-            if getattr(self, name) not in known:
-                raise RunError(unknown(name, str(getattr(self, name)), known))
+        checks.settle(self)
         try:
             import torch  # not before something is trained: options and help do without
 

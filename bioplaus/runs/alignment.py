@@ -170,7 +170,7 @@ def run_alignment(
     """
     from bioplaus.runs.alignment_report import write_report
 
-    check_seeds(seeds)
+    seeds = check_seeds(seeds)
     if workers < 1:
         raise RunError(f"{workers} workers can't run anything: give 1 or more.")
     work = plan(config)

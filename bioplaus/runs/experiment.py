@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bioplaus import checks
 from bioplaus.errors import RunError, unknown
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from bioplaus.rules import Rule
     from bioplaus.runs.run import Run
     from bioplaus.tasks import Task
+
+SEEDS = checks.Several(checks.SEED, "(0, 1, 2)", different=True)
 
 
 @dataclass(frozen=True)
@@ -202,10 +205,12 @@ class Experiment:
     references: Sequence[str] = ()
     remarks: Callable[[Results], Remarks] | None = None
 
+    constraints = checks.Table(RunError, "of an experiment", seeds=SEEDS)
+
     def __post_init__(self) -> None:
         if not self.arms:
             raise RunError(f"The experiment {self.title!r} has no arms: give at least one, label → Arm(…).")
-        check_seeds(self.seeds)
+        checks.settle(self)
 
     def only(self, labels: Sequence[str] | None) -> dict[str, Arm]:
         """The arms of these labels, or all of them.
@@ -221,10 +226,6 @@ class Experiment:
         return {label: arm for label, arm in self.arms.items() if not labels or label in labels}
 
 
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuse what can't seed a run: nothing, a negative or fractional number, the same one twice."""
-    good = all(isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 for seed in seeds)
-    if not seeds or not good or len(set(seeds)) < len(seeds):
-        raise RunError(
-            f"The seeds {tuple(seeds)!r} can't be used: give one or more different whole numbers from 0 upwards."
-        )
+def check_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+    """The seeds of runs as plain numbers; nothing, a negative or fractional number, the same one twice are refused."""
+    return checks.accept(RunError, "seeds", seeds, SEEDS)

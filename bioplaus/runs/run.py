@@ -281,15 +281,16 @@ def train(
     """
     from dataclasses import fields
 
+    from bioplaus import checks
     from bioplaus.learning.training import Training
-    from bioplaus.runs.experiment import Arm, check_seeds
+    from bioplaus.runs.experiment import Arm
     from bioplaus.runs.loop import CHECKPOINT_EVERY, execute
 
     known = [field.name for field in fields(Training)]
     for name in training:
         if name not in known:
             raise RunError(unknown("training option", name, known))
-    check_seeds((seed,))
+    seed = checks.accept(RunError, "The seed of a run", seed, checks.SEED)
     arm = Arm(circuit, task, rule, Training(**training))
     label = label or rule.name
     if folder is None:

@@ -71,8 +71,7 @@ def run_experiment(
         Asked to stop; all is saved.
     """
     arms = experiment.only(only)
-    seeds = tuple(experiment.seeds if seeds is None else seeds)
-    check_seeds(seeds)
+    seeds = check_seeds(experiment.seeds if seeds is None else seeds)
     if workers < 1:
         raise RunError(f"{workers} workers can't run anything: give 1 or more.")
     folder = Path(root, name)

@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bioplaus import checks
 from bioplaus.errors import RunError
+from bioplaus.runs.experiment import SEEDS
 
 FOLDER = "tune"
 """Where the runs of a comparison's tuning lie, below its own folder."""
@@ -35,18 +37,21 @@ class Tuning:
     seeds: tuple[int, ...] = (1000,)
     updates: int | None = None
 
-    def __post_init__(self) -> None:
-        from bioplaus.runs.experiment import check_seeds
+    constraints = checks.Table(
+        RunError,
+        "of a search for learning rates",
+        rates=checks.Several(checks.Real(least=0), "(1e-4, 1e-3, 1e-2)", 0),
+        seeds=SEEDS,
+        updates=checks.Optional(checks.Whole(), "for as many as are compared"),
+    )
 
-        good = all(math.isfinite(rate) and rate >= 0 for rate in self.rates)
-        if len(self.rates) == 1 or len(set(self.rates)) < len(self.rates) or not good:
+    def __post_init__(self) -> None:
+        checks.settle(self)
+        if len(self.rates) == 1 or len(set(self.rates)) < len(self.rates):
             raise RunError(
                 f"The learning rates {', '.join(map(number, self.rates))} are nothing to choose from: give two or "
                 "more different numbers ≥ 0, such as 1e-4,1e-3,1e-2."
             )
-        if self.updates is not None and self.updates < 1:
-            raise RunError(f"A search of {self.updates} updates tells nothing: give 1 or more.")
-        check_seeds(self.seeds)
         object.__setattr__(self, "rates", tuple(sorted(map(float, self.rates))))
 
     def budget(self, updates: int) -> str:

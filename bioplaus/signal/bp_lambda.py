@@ -37,7 +37,7 @@ from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.cerebellum.nuclei import Nuclei
-from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.cerebellum.predictors import PREDICTOR, Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.credit import Currents
 from bioplaus.circuit.network import Network
@@ -49,7 +49,8 @@ from bioplaus.signal import jacobians, outputs, published, step_model
 from bioplaus.signal.base import Answer
 from bioplaus.signal.jacobians import JACOBIANS, jacobian
 from bioplaus.signal.observed import Observed
-from bioplaus.signal.synthetic import SyntheticGradient, check_predictor
+from bioplaus.signal.outputs import GIVES
+from bioplaus.signal.synthetic import SyntheticGradient
 from bioplaus.signal.synthetic import theta as theta_of
 from bioplaus.signal.traces import TRACES, PredictorTrace, Replay, View
 from bioplaus.signal.traces.afford import afford
@@ -106,23 +107,29 @@ class BPLambda(SyntheticGradient):
         tensor="g[z], e[zθ]", closed=False, transport=True,
     )  # fmt: skip
 
+    constraints = checks.Table(
+        RuleError,
+        "of bp_lambda",
+        predictor=PREDICTOR,
+        lmbda=checks.Real(least=0, most=1),
+        discount=checks.Real(least=0, most=1),
+        injection=checks.Real(),
+        context=checks.Flag(),
+        trace=checks.Word(TRACES),
+        outputs=checks.Optional(checks.Whole()),
+        horizon=checks.Optional(checks.Whole(), "for all steps"),
+        jacobian=checks.Word(JACOBIANS),
+        gives=checks.Word(GIVES),
+        published=checks.Flag(),
+    )
+
     def __post_init__(self) -> None:
-        check_predictor(self.predictor)
-        checks.number(RuleError, "lmbda", self.lmbda, 0, 1)
-        checks.number(RuleError, "discount", self.discount, 0, 1)
-        checks.number(RuleError, "injection", self.injection)
-        checks.flag(RuleError, "context", self.context)
-        checks.word(RuleError, "trace of bp_lambda", self.trace, TRACES)
-        checks.word(RuleError, "jacobian of bp_lambda", self.jacobian, JACOBIANS)
-        checks.word(RuleError, "credit that bp_lambda gives", self.gives, outputs.GIVES)
-        checks.flag(RuleError, "published", self.published)
+        checks.settle(self)
         for name, of, value in (("outputs", "projected", self.outputs), ("horizon", "replay", self.horizon)):
-            if value is not None:
-                if self.trace != of:
-                    raise RuleError(
-                        f"{name}={value!r} is for trace='{of}', and the trace is '{self.trace}'. Leave {name} out."
-                    )
-                object.__setattr__(self, name, checks.whole(RuleError, f"{name} of bp_lambda", value))
+            if value is not None and self.trace != of:
+                raise RuleError(
+                    f"{name}={value} is for trace='{of}', and the trace is '{self.trace}'. Leave {name} out."
+                )
         if self.trace == "projected":
             self._speak_through()
         if self.published and (self.trace, self.jacobian, self.gives) != ("exact", "exact", "state"):

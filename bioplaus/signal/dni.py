@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from bioplaus import checks
-from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.cerebellum.predictors import PREDICTOR, Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.credit import Credit, silent
 from bioplaus.circuit.network import Network
@@ -31,7 +31,8 @@ from bioplaus.own import Gradients, Owns, under
 from bioplaus.signal import foresight, outputs, step_model, target_copy
 from bioplaus.signal.base import Answer
 from bioplaus.signal.observed import Observed
-from bioplaus.signal.synthetic import SyntheticGradient, check_predictor
+from bioplaus.signal.outputs import GIVES
+from bioplaus.signal.synthetic import SyntheticGradient
 from bioplaus.signal.synthetic import theta as theta_of
 
 JACOBIANS = ("exact", "learned")
@@ -77,15 +78,21 @@ class DNI(SyntheticGradient):
         closed=False, transport=True,
     )  # fmt: skip
 
+    constraints = checks.Table(
+        RuleError,
+        "of dni",
+        predictor=PREDICTOR,
+        discount=checks.Real(least=0, most=1),
+        injection=checks.Real(),
+        context=checks.Flag(),
+        copy_every=checks.Whole(0),
+        jacobian=checks.Word(JACOBIANS),
+        auxiliary=checks.Real(least=0),
+        gives=checks.Word(GIVES),
+    )
+
     def __post_init__(self) -> None:
-        check_predictor(self.predictor)
-        checks.number(RuleError, "discount", self.discount, 0, 1)
-        checks.number(RuleError, "injection", self.injection)
-        checks.flag(RuleError, "context", self.context)
-        checks.whole(RuleError, "copy_every", self.copy_every, least=0)
-        checks.word(RuleError, "jacobian of the predictor's target", self.jacobian, JACOBIANS)
-        checks.number(RuleError, "auxiliary", self.auxiliary, 0)
-        checks.word(RuleError, "credit that dni gives", self.gives, outputs.GIVES)
+        checks.settle(self)
         if self.gives == "output":
             if self.auxiliary:
                 raise RuleError(

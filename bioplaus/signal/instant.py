@@ -70,13 +70,15 @@ class Instant(Signal):
         keeps="this step's error through the readout's weights", reference="doi:10.1038/s41467-020-17236-y", transport=True,
     )  # fmt: skip
 
+    constraints = checks.Table(
+        RuleError,
+        feedback=checks.Word(FEEDBACKS),
+        gain=checks.Real(),
+        decay=checks.Real(least=0, below=1),  # 1 would forget everything at each update
+    )
+
     def __post_init__(self) -> None:
-        checks.word(RuleError, "feedback", self.feedback, FEEDBACKS)
-        checks.number(RuleError, "gain", self.gain)
-        if checks.number(RuleError, "decay", self.decay, 0, 1) == 1:
-            raise RuleError(
-                "decay is 1, which would forget everything; it is the fraction that feedback and readout lose at each update: 0 ≤ decay < 1."
-            )
+        checks.settle(self)
         if self.feedback != "symmetric":
             object.__setattr__(self, "declaration", replace(type(self).declaration, **self._claim()))
 

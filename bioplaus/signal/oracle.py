@@ -30,13 +30,15 @@ class Oracle(Signal):
 
     gives: Literal["state", "output", "direct"] = "state"
 
+    constraints = checks.Table(RuleError, gives=checks.Word(("state", "output", "direct")))
+
     declaration: ClassVar[Declaration] = Declaration(
         half="future", credit="state", bias="exact", exact_when="always", causal=False, local=False,
         memory="T·S·n", time="K·n²", keeps="the whole future", reference="doi:10.1109/5.58337", tensor="a[z]", transport=True,
     )  # fmt: skip
 
     def __post_init__(self) -> None:
-        checks.word(RuleError, "credit", self.gives, ("state", "output", "direct"))
+        checks.settle(self)
         object.__setattr__(self, "declaration", replace(type(self).declaration, credit=self.gives))
 
     def refuse(self, network: Network, steps: int | None) -> str | None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from bioplaus import checks
 from bioplaus.cerebellum import Linear
 from bioplaus.cerebellum.nuclei import Nuclei
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.network import Network
-from bioplaus.errors import RuleError
 from bioplaus.own import Own, Owns
 from bioplaus.signal.base import Signal
 from bioplaus.signal.observed import Observed
@@ -48,18 +44,6 @@ class SyntheticGradient(Signal):
 def theta(own: Owns) -> Own:
     """The predictor's weights among a rule's own tensors; one may have none."""
     return own.get("predictor", Own())
-
-
-def check_predictor(predictor: Any) -> None:
-    """Refuse what predicts nothing.
-
-    Raises
-    ------
-    RuleError
-    """
-    if predictor is not None and not isinstance(predictor, Predictor):
-        wanted = "a predictor, such as bp.predictor('mlp', hidden=(300,)) makes, its name, or None"
-        raise checks.refusal(RuleError, "predictor", predictor, wanted)
 
 
 def which(predictor: Predictor | None, network: Network) -> Predictor:

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from bioplaus import checks
 from bioplaus.errors import TaskError
-from bioplaus.tasks import checks
-from bioplaus.tasks.base import Batch, Split, Task
+from bioplaus.tasks.base import Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import soft_cross_entropy
 
 
@@ -64,15 +64,16 @@ class Add(Task):
     outputs: ClassVar[int] = 2
     loss: ClassVar = soft_cross_entropy
 
+    constraints = options(t1=checks.Whole(0), t2=checks.Whole(0), steps=checks.Whole())
+
     def __post_init__(self) -> None:
-        checks.whole(self.name, "t1", self.t1, 0)
-        checks.whole(self.name, "t2", self.t2, 0)
+        checks.settle(self)
         if self.t1 == self.t2:
             raise TaskError(
                 f"The task '{self.name}' was given t1={self.t1} and t2={self.t2}, which are one bit and not two; "
                 f"give it two different numbers of steps, such as t1=5 and t2=9."
             )
-        checks.whole(self.name, "steps", self.steps, max(self.t1, self.t2) + 1)
+        checks.whole(TaskError, f"steps of the task '{self.name}'", self.steps, max(self.t1, self.t2) + 1)
         super().__post_init__()
 
     @property
@@ -87,8 +88,7 @@ class Add(Task):
         return {known: float(_entropy(guess).mean()) for known, guess in guesses.items()}
 
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        checks.whole(self.name, "size", size, 1)
-        checks.choice(self.name, "split", split, ("train", "test"))
+        size = asked(self, size, split)
         bits = torch.randint(2, (self.steps, size), generator=generator).float()
         y = _odds(_ago(bits, self.t1), _ago(bits, self.t2))
         weight = torch.ones(self.steps, size)

@@ -5,17 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from bioplaus import checks
 from bioplaus.errors import TaskError
-from bioplaus.tasks import checks
+from bioplaus.tasks.arrays import array_of, values_of
 from bioplaus.tasks.description import plain, settings, source_hash
 from bioplaus.tasks.losses import Loss
 
 Split = Literal["train", "test"]
+
+options = partial(checks.Table, TaskError, "of the task '{0.name!s:.40}'")
+"""Makes the table of what a task's options must be."""
+
+SEED = checks.Whole(0, 2**32 - 1)
+"""What every random generator in use accepts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +126,17 @@ class Task:
     test_trials: int = 512
     test_seed: int = 2**31  # chosen: far from the seeds people give to training
 
+    constraints = options(
+        name=checks.Word(),
+        inputs=checks.Whole(),
+        outputs=checks.Whole(),
+        steps=checks.Whole(),
+        test_trials=checks.Whole(),
+        test_seed=SEED,
+        dt=checks.Optional(checks.Amount("s", "1*ms"), "for steps without duration"),
+        loss=checks.Instance(Loss, "bp.tasks.squared"),
+    )
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "name" not in cls.__dict__:
@@ -153,7 +172,7 @@ class Task:
 
     def test_batches(self, size: int) -> Iterator[Batch]:
         """Yield the test set in batches of `size`, the last one smaller: the same trials at every call."""
-        checks.whole(self.name, "size", size, 1)
+        size = asked(self, size)
         generator = torch.Generator().manual_seed(self.test_seed)
         for first in range(0, self.test_trials, size):
             yield self.batch(generator, min(size, self.test_trials - first), "test")
@@ -190,22 +209,22 @@ def check_task(task: Task) -> None:
     if not isinstance(task, Task):
         wanted = "an object such as bioplaus.task('sequential_digits') makes, or of your own subclass of Task"
         raise TaskError(f"A task is {wanted}, but this was given: {checks.short(task)}.")
-    if not isinstance(task.name, str) or not task.name:
-        raise checks.refusal(type(task).__name__, "name", task.name, "a word")
-    for name in ("inputs", "outputs", "steps"):
-        checks.whole(task.name, name, getattr(task, name, None), 1)
-    checks.whole(task.name, "test_trials", task.test_trials, 1)
-    checks.seed(task.name, "test_seed", task.test_seed)
-    if task.dt is not None:
-        checks.positive(task.name, "dt", task.dt, "s")
-    if not isinstance(getattr(task, "loss", None), Loss):
-        wanted = (
-            "squared, cross_entropy, soft_cross_entropy, binary_cross_entropy (bioplaus.tasks) or an object of a "
-            "subclass of Loss"
-        )
-        raise checks.refusal(task.name, "loss", getattr(task, "loss", None), wanted)
+    Task.constraints.plain(task)
     if type(task).batch is Task.batch:
         Task.batch(task, torch.Generator(), 1)  # raises, saying what is missing
+
+
+def asked(task: Task, size: Any, split: Any = "train") -> int:
+    """The number of trials that `batch` was asked for, a plain one.
+
+    Raises
+    ------
+    TaskError
+        If it is none, or the split is no split.
+    """
+    of = f"of a batch of the task '{task.name}'"
+    checks.accept(TaskError, f"split {of}", split, checks.Word(("train", "test")))
+    return checks.whole(TaskError, f"size {of}", size)
 
 
 def check_batch(task: Task, batch: Batch) -> None:
@@ -232,23 +251,23 @@ def check_batch(task: Task, batch: Batch) -> None:
     if index:
         expected["targets"] = ("(time, batch)", (task.steps, size))
     for name, (order, shape) in expected.items():
-        checks.array_of(task.name, name, getattr(batch, name), order, shape, whole=index and name == "targets")
+        array_of(task.name, name, getattr(batch, name), order, shape, whole=index and name == "targets")
     if not size:
         shape = tuple(batch.inputs.shape)
         raise TaskError(f"The task '{task.name}' returned an empty batch: its inputs have shape {shape}.")
     if batch.context is not None:
         width = batch.context.shape[-1] if isinstance(batch.context, Tensor) and batch.context.dim() else "context"
-        checks.array_of(task.name, "context", batch.context, "(batch, context)", (size, width), whole=False)
+        array_of(task.name, "context", batch.context, "(batch, context)", (size, width), whole=False)
     low_high = {"index": task.outputs - 1, "binary": 1, "distribution": 1}.get(task.loss.kind)
     if low_high is not None:
         kind = "class index (one of the task's outputs)" if index else "number"
         wrong = (batch.targets < 0) | (batch.targets > low_high)
-        checks.values_of(task.name, "targets", batch.targets, wrong, f"a {kind} from 0 to {low_high}")
+        values_of(task.name, "targets", batch.targets, wrong, f"a {kind} from 0 to {low_high}")
     if task.loss.kind == "distribution":
         sums = batch.targets.sum(-1)
         wanted = "1 (a distribution over the outputs)"
-        checks.values_of(task.name, "targets", sums, (sums - 1).abs() > 1e-4, wanted, says="adds up to")
-    checks.values_of(task.name, "weight", batch.weight, batch.weight < 0, "0 (nothing asked) or more")
+        values_of(task.name, "targets", sums, (sums - 1).abs() > 1e-4, wanted, says="adds up to")
+    values_of(task.name, "weight", batch.weight, batch.weight < 0, "0 (nothing asked) or more")
     if not batch.weight.any():
         raise TaskError(
             f"The task '{task.name}' returned a batch whose weight is 0 at every step of every trial, so "

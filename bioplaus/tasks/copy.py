@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import torch
 
-from bioplaus.tasks import checks
-from bioplaus.tasks.base import Batch, Split, Task
+from bioplaus import checks
+from bioplaus.tasks.base import Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import binary_cross_entropy
 
 
@@ -63,9 +63,10 @@ class Copy(Task):
 
     loss: ClassVar = binary_cross_entropy
 
+    constraints = options(length=checks.Whole(), bits=checks.Whole())
+
     def __post_init__(self) -> None:
-        checks.whole(self.name, "length", self.length, 1)
-        checks.whole(self.name, "bits", self.bits, 1)
+        checks.settle(self)
         settled = {
             "inputs": self.bits + 2,
             "outputs": self.bits,
@@ -76,8 +77,7 @@ class Copy(Task):
         super().__post_init__()
 
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        checks.whole(self.name, "size", size, 1)
-        checks.choice(self.name, "split", split, ("train", "test"))
+        size = asked(self, size, split)
         vectors = torch.randint(2, (self.length, size, self.bits), generator=generator).float()
         recall = self.length + 1
         inputs = torch.zeros(self.steps, size, self.inputs)

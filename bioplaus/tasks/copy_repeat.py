@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import torch
 
-from bioplaus.tasks import checks
-from bioplaus.tasks.base import Batch, Split, Task
+from bioplaus import checks
+from bioplaus.errors import TaskError
+from bioplaus.tasks.base import Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import binary_cross_entropy
 
 
@@ -75,10 +76,10 @@ class CopyRepeat(Task):
     solved: ClassVar[float] = 0.15  # score of a batch that takes the curriculum one stage on
     loss: ClassVar = binary_cross_entropy
 
+    constraints = options(length=checks.Whole(), repeats=checks.Whole(), bits=checks.Whole())
+
     def __post_init__(self) -> None:
-        checks.whole(self.name, "length", self.length, 1)
-        checks.whole(self.name, "repeats", self.repeats, 1)
-        checks.whole(self.name, "bits", self.bits, 1)
+        checks.settle(self)
         settled = {
             "inputs": self.bits + 2,
             "outputs": self.bits + 1,
@@ -96,7 +97,7 @@ class CopyRepeat(Task):
 
     def curriculum(self, stages: int = 14) -> list[int]:
         """T of this task and of the ever harder ones after it, `stages` in all (14 are published)."""
-        checks.whole(self.name, "stages", stages, 1)
+        stages = checks.whole(TaskError, f"stages of the task '{self.name}'", stages)
         task, steps = self, [self.steps]
         while len(steps) < stages:
             task = task.harder()
@@ -104,8 +105,7 @@ class CopyRepeat(Task):
         return steps
 
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        checks.whole(self.name, "size", size, 1)
-        checks.choice(self.name, "split", split, ("train", "test"))
+        size = asked(self, size, split)
         vectors = torch.randint(2, (self.length, size, self.bits), generator=generator).float()
         count = self.length + 1
         inputs = torch.zeros(self.steps, size, self.inputs)

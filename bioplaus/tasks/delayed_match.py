@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch.nn.functional import one_hot
 
-from bioplaus.tasks import checks
-from bioplaus.tasks.base import Batch, Split, Task
+from bioplaus import checks
+from bioplaus.tasks.base import Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import cross_entropy
 
 
@@ -69,13 +69,17 @@ class DelayedMatch(Task):
     outputs: ClassVar[int] = 2
     loss: ClassVar = cross_entropy
 
+    constraints = options(
+        stimuli=checks.Whole(2),
+        shown=checks.Whole(),
+        delay=checks.Whole(0),
+        answer=checks.Whole(),
+        noise=checks.Real(least=0, most=1000),
+    )
+
     def __post_init__(self) -> None:
-        checks.whole(self.name, "stimuli", self.stimuli, 2)
-        checks.whole(self.name, "shown", self.shown, 1)
-        checks.whole(self.name, "delay", self.delay, 0)
-        checks.whole(self.name, "answer", self.answer, 1)
+        checks.settle(self)
         settled = {
-            "noise": checks.number(self.name, "noise", self.noise, 0, 1000),
             "inputs": self.stimuli,
             "steps": 2 * self.shown + self.delay + self.answer,
         }
@@ -84,8 +88,7 @@ class DelayedMatch(Task):
         super().__post_init__()
 
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        checks.whole(self.name, "size", size, 1)
-        checks.choice(self.name, "split", split, ("train", "test"))
+        size = asked(self, size, split)
         same = torch.randint(2, (size,), generator=generator)
         sample = torch.randint(self.stimuli, (size,), generator=generator)
         further = torch.randint(1, self.stimuli, (size,), generator=generator)

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bioplaus.tasks import checks
-from bioplaus.tasks.base import Batch, Split, Task
+from bioplaus import checks
+from bioplaus.tasks.base import Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import squared
 
 
@@ -63,12 +63,16 @@ class FlipFlop(Task):
 
     loss: ClassVar = squared
 
+    constraints = options(
+        bits=checks.Whole(),
+        steps=checks.Whole(),
+        pulse_probability=checks.Real(above=0, most=1),
+    )
+
     def __post_init__(self) -> None:
-        checks.whole(self.name, "bits", self.bits, 1)
-        checks.whole(self.name, "steps", self.steps, 1)
-        p = checks.number(self.name, "pulse_probability", self.pulse_probability, 0, 1, above=True)
-        for name, value in {"pulse_probability": p, "inputs": self.bits, "outputs": self.bits}.items():
-            object.__setattr__(self, name, value)
+        checks.settle(self)
+        for name in ("inputs", "outputs"):
+            object.__setattr__(self, name, self.bits)
         super().__post_init__()
 
     @property
@@ -80,8 +84,7 @@ class FlipFlop(Task):
         return True
 
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        checks.whole(self.name, "size", size, 1)
-        checks.choice(self.name, "split", split, ("train", "test"))
+        size = asked(self, size, split)
         shape = (self.steps, size, self.bits)
         there = torch.rand(shape, generator=generator) < self.pulse_probability
         there[0] = True

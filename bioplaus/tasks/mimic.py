@@ -10,8 +10,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from bioplaus.tasks import checks
-from bioplaus.tasks.base import Batch, Split, Task
+from bioplaus import checks
+from bioplaus.tasks.base import SEED, Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import squared
 
 
@@ -79,11 +79,17 @@ class Mimic(Task):
 
     loss: ClassVar = squared
 
+    constraints = options(
+        steps=checks.Whole(),
+        units=checks.Whole(),
+        inputs=checks.Whole(),
+        outputs=checks.Whole(),
+        distribution=checks.Word(("bernoulli", "gaussian")),
+        seed=SEED,
+    )
+
     def __post_init__(self) -> None:
-        for name in ("steps", "units", "inputs", "outputs"):
-            checks.whole(self.name, name, getattr(self, name), 1)
-        checks.choice(self.name, "distribution", self.distribution, ("bernoulli", "gaussian"))
-        checks.seed(self.name, "seed", self.seed)
+        checks.settle(self)
         super().__post_init__()
 
     @cached_property
@@ -103,8 +109,7 @@ class Mimic(Task):
         return Teacher(W_in, W_rec, b, W_out, 0.1 * normal(self.outputs))
 
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        checks.whole(self.name, "size", size, 1)
-        checks.choice(self.name, "split", split, ("train", "test"))
+        size = asked(self, size, split)
         shape = (self.steps, size, self.inputs)
         if self.distribution == "bernoulli":
             inputs = torch.randint(2, shape, generator=generator).float()

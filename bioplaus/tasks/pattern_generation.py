@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bioplaus import checks
 from bioplaus.errors import TaskError
-from bioplaus.tasks import checks
-from bioplaus.tasks.base import Batch, Split, Task
+from bioplaus.tasks.base import SEED, Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import squared
 
 
@@ -76,20 +76,26 @@ class PatternGeneration(Task):
 
     loss: ClassVar = squared
 
+    constraints = options(
+        steps=checks.Whole(2),
+        inputs=checks.Whole(),
+        outputs=checks.Whole(),
+        dt=checks.Amount("s", "1*ms"),
+        rate=checks.Amount("Hz", "50*Hz"),
+        cycles=checks.Several(checks.Whole(), "(1, 2, 3, 5)", different=True),
+        pattern_seed=SEED,
+    )
+
     def __post_init__(self) -> None:
-        checks.whole(self.name, "steps", self.steps, 2)
-        checks.whole(self.name, "inputs", self.inputs, 1)
-        checks.whole(self.name, "outputs", self.outputs, 1)
-        checks.seed(self.name, "pattern_seed", self.pattern_seed)
-        settled = {
-            "dt": checks.positive(self.name, "dt", self.dt, "s"),
-            "rate": checks.positive(self.name, "rate", self.rate, "Hz"),
-            "cycles": self._whole_cycles(),
-            "input": self._given("input", self.input, (self.steps, self.inputs), "inputs"),
-            "target": self._given("target", self.target, (self.steps, self.outputs), "outputs"),
-        }
-        for name, value in settled.items():
-            object.__setattr__(self, name, value)
+        checks.settle(self)
+        if max(self.cycles) > self.steps // 2:
+            raise TaskError(
+                f"The task '{self.name}' was given cycles={self.cycles} with steps={self.steps}, but above half a cycle per step "
+                f"a sine can't be told from a slower one; give it cycles up to {self.steps // 2}, or more steps."
+            )
+        for name, units in (("input", "inputs"), ("target", "outputs")):
+            given = self._given(name, getattr(self, name), (self.steps, getattr(self, units)), units)
+            object.__setattr__(self, name, given)
         if self.rate * self.dt > 1:
             raise TaskError(
                 f"The task '{self.name}' was given rate={self.rate:g} Hz with dt={self.dt:g} s, which makes "
@@ -97,16 +103,6 @@ class PatternGeneration(Task):
                 f"numbers in Hz and s, or quantities such as 50*Hz and 1*ms."
             )
         super().__post_init__()
-
-    def _whole_cycles(self) -> tuple[int, ...]:
-        wanted = "a tuple of different whole numbers from 1 to half the steps, such as (1, 2, 3, 5)"
-        if not isinstance(self.cycles, (tuple, list)) or not self.cycles:
-            raise checks.refusal(self.name, "cycles", self.cycles, wanted)
-        # Above half a cycle per step a sine can't be told from a slower one.
-        cycles = tuple(checks.whole(self.name, "cycles", cycle, 1, self.steps // 2) for cycle in self.cycles)
-        if len(set(cycles)) < len(cycles):
-            raise checks.refusal(self.name, "cycles", self.cycles, wanted)
-        return cycles
 
     def _given(self, name: str, array: Any, shape: tuple[int, int], units: str) -> Tensor | None:
         """A copy of a given array as float32, or None where none was given."""
@@ -118,7 +114,7 @@ class PatternGeneration(Task):
                 raise TypeError("complex numbers would lose their imaginary part")
             taken = torch.tensor(np.asarray(array, dtype=np.float64), dtype=torch.float32)
         except (TypeError, ValueError, RuntimeError):
-            raise checks.refusal(self.name, name, array, wanted) from None
+            raise checks.refusal(TaskError, f"{name} of the task '{self.name}'", array, wanted) from None
         if tuple(taken.shape) != shape:
             raise TaskError(
                 f"The task '{self.name}' was given an {name} array of shape {tuple(taken.shape)}, but with "
@@ -150,12 +146,11 @@ class PatternGeneration(Task):
         return (spikes if self.input is None else self.input), (sines if self.target is None else self.target)
 
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        checks.whole(self.name, "size", size, 1)
-        checks.choice(self.name, "split", split, ("train", "test"))
+        size = asked(self, size, split)
         spikes, target = (array[:, None].repeat(1, size, 1) for array in self.pattern)
         return Batch(spikes, target, torch.ones(self.steps, size))
 
     def test_batches(self, size: int) -> Iterator[Batch]:
         """The one pattern, once."""
-        checks.whole(self.name, "size", size, 1)
+        size = asked(self, size)
         yield self.batch(torch.Generator(), 1, "test")

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from bioplaus.errors import DataError
-from bioplaus.tasks import checks, data
-from bioplaus.tasks.base import Batch, Split, Task
+from bioplaus import checks
+from bioplaus.errors import DataError, TaskError
+from bioplaus.tasks import data
+from bioplaus.tasks.base import Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import cross_entropy
 
 SPLIT_SEED = 0
@@ -87,9 +88,15 @@ class SequentialDigits(Task):
     outputs: ClassVar[int] = 10
     loss: ClassVar = cross_entropy
 
+    constraints = options(data=checks.Word(_SIDE), split=checks.Word(_SPLITS["mnist"]))
+
     def __post_init__(self) -> None:
-        checks.choice(self.name, "data", self.data, _SIDE)
-        checks.choice(self.name, "split", self.split, _SPLITS[self.data])
+        checks.settle(self)
+        if self.split not in _SPLITS[self.data]:
+            raise TaskError(
+                f"The task '{self.name}' was given split='{self.split}', which data='{self.data}' does not have; leave it out, or "
+                f"take data='mnist'."
+            )
         for name in ("inputs", "steps"):
             object.__setattr__(self, name, _SIDE[self.data])
         super().__post_init__()
@@ -97,17 +104,17 @@ class SequentialDigits(Task):
 
     def images(self, split: Split) -> Images:
         """All images of a split."""
-        checks.choice(self.name, "split", split, ("train", "test"))
+        asked(self, 1, split)
         train, test = _load(self.data, self.split, os.environ.get("BIOPLAUS_DATA"))
         return train if split == "train" else test
 
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        checks.whole(self.name, "size", size, 1)
+        size = asked(self, size)
         images = self.images(split)
         return self._trials(images, torch.randint(len(images.labels), (size,), generator=generator))
 
     def test_batches(self, size: int) -> Iterator[Batch]:
-        checks.whole(self.name, "size", size, 1)
+        size = asked(self, size)
         images = self.images("test")
         for which in torch.arange(len(images.labels)).split(size):
             yield self._trials(images, which)

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from bioplaus.tasks import checks
-from bioplaus.tasks.base import Batch, Split, Task
+from bioplaus import checks
+from bioplaus.tasks.base import Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import squared
 
 
@@ -64,32 +64,21 @@ class SineWave(Task):
     outputs: ClassVar[int] = 2
     loss: ClassVar = squared
 
+    constraints = options(
+        steps=checks.Whole(2),  # the first one is always off
+        periods=checks.Several(
+            checks.Whole(2), "(8, 16, 32)", different=True
+        ),  # in less than two steps a wave can't be told from a slower one
+        switch_probability=checks.Real(above=0, most=1),
+        amplitude=checks.Real(above=0, most=1000),
+    )
+
     def __post_init__(self) -> None:
-        checks.whole(self.name, "steps", self.steps, 2)  # the first one is always off
-        settled = {
-            "periods": self._whole_periods(),
-            "switch_probability": checks.number(
-                self.name, "switch_probability", self.switch_probability, 0, 1, above=True
-            ),
-            "amplitude": checks.number(self.name, "amplitude", self.amplitude, 0, 1000, above=True),
-        }
-        for name, value in settled.items():
-            object.__setattr__(self, name, value)
+        checks.settle(self)
         super().__post_init__()
 
-    def _whole_periods(self) -> tuple[int, ...]:
-        wanted = "a tuple of different whole numbers of steps from 2, such as (8, 16, 32)"
-        if not isinstance(self.periods, (tuple, list)) or not self.periods:
-            raise checks.refusal(self.name, "periods", self.periods, wanted)
-        # A wave of less than two steps a period can't be told from a slower one.
-        periods = tuple(checks.whole(self.name, "periods", period, 2) for period in self.periods)
-        if len(set(periods)) < len(periods):
-            raise checks.refusal(self.name, "periods", self.periods, wanted)
-        return periods
-
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        checks.whole(self.name, "size", size, 1)
-        checks.choice(self.name, "split", split, ("train", "test"))
+        size = asked(self, size, split)
         shape = (self.steps, size)
         flips = torch.rand(shape, generator=generator) < self.switch_probability
         flips[0] = False

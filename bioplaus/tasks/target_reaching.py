@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from bioplaus import checks
 from bioplaus.errors import TaskError
-from bioplaus.tasks import checks
-from bioplaus.tasks.base import Batch, Split, Task
+from bioplaus.tasks.base import SEED, Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import squared
 
 
@@ -72,13 +72,19 @@ class TargetReaching(Task):
     outputs: ClassVar[int] = 2
     loss: ClassVar = squared
 
+    constraints = options(
+        steps=checks.Whole(),
+        targets=checks.Whole(),
+        path=checks.Word(("end", "line")),
+        inputs=checks.Whole(),
+        cue_seed=SEED,
+    )
+
     def __post_init__(self) -> None:
-        checks.choice(self.name, "path", self.path, ("end", "line"))
-        # A line needs its two ends; cues are counted by all the patterns of `inputs` bits but the empty one.
-        checks.whole(self.name, "steps", self.steps, 2 if self.path == "line" else 1)
-        checks.whole(self.name, "inputs", self.inputs, 1)
-        checks.whole(self.name, "targets", self.targets, 1)
-        checks.seed(self.name, "cue_seed", self.cue_seed)
+        checks.settle(self)
+        if self.path == "line":  # needs its two ends
+            checks.whole(TaskError, f"steps of the task '{self.name}'", self.steps, 2)
+        # Cues are counted by all the patterns of `inputs` bits but the empty one.
         patterns = 2 ** min(self.inputs, 62) - 1  # more than can be asked for anyway
         if self.targets > patterns:
             raise TaskError(
@@ -105,12 +111,11 @@ class TargetReaching(Task):
         return torch.stack((angle.sin(), angle.cos()), -1).float()
 
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        checks.whole(self.name, "size", size, 1)
-        checks.choice(self.name, "split", split, ("train", "test"))
+        size = asked(self, size, split)
         return self._trials(torch.randint(self.targets, (size,), generator=generator))
 
     def test_batches(self, size: int) -> Iterator[Batch]:
-        checks.whole(self.name, "size", size, 1)
+        size = asked(self, size)
         for which in torch.arange(self.targets).split(size):
             yield self._trials(which)
 

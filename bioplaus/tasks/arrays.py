@@ -1,0 +1,42 @@
+"""Checks of the arrays that a task returns: what is wrong is refused in one paragraph naming array and place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bioplaus.errors import TaskError
+
+
+def array_of(owner: str, name: str, array: Any, order: str, shape: tuple[Any, ...], whole: bool) -> None:
+    """Refuse an array of the wrong type or shape, or with a number that is not finite."""
+    where = f"The task '{owner}' returned a batch in which the array '{name}'"
+    kind = "class indices (torch.int64)" if whole else "floating-point numbers (torch.float32)"
+    wanted = f"a torch tensor {order} = ({', '.join(map(str, shape))}) of {kind} is expected"
+    if not isinstance(array, Tensor):
+        raise TaskError(f"{where} is of type {type(array).__name__}, where {wanted}.")
+    if (array.dtype != torch.int64) if whole else not array.is_floating_point():
+        raise TaskError(f"{where} holds {array.dtype}, where {wanted}.")
+    if tuple(array.shape) != shape:
+        raise TaskError(f"{where} has shape {tuple(array.shape)}, where {wanted}.")
+    if not whole:
+        values_of(owner, name, array, ~torch.isfinite(array), "a finite number")
+
+
+def values_of(owner: str, name: str, array: Tensor, wrong: Tensor, wanted: str, says: str = "holds") -> None:
+    """Refuse an array with a wrong value, naming the first place."""
+    count = int(wrong.sum())
+    if not count:
+        return
+    place = tuple(int(i) for i in wrong.nonzero()[0])
+    axes = ("sample", "entry") if name == "context" else ("step", "sample", "unit")
+    spot = ", ".join(f"{axis} {i}" for axis, i in zip(axes, place, strict=False))
+    more = f" (and at {count - 1} more of its {array.numel()} places)" if count > 1 else ""
+    everywhere = ", also where the weight is 0" if name == "targets" else ""
+    raise TaskError(
+        f"The task '{owner}' returned a batch in which the array '{name}' {says} {array[place].item()} at "
+        f"{spot}{more}, where {wanted} is expected{everywhere}. Look at what the task's batch() computes "
+        f"there."
+    )
