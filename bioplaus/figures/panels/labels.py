@@ -53,47 +53,33 @@ def place_labels(
     lines = [dense(ax.transData.transform(np.asarray(line, float)) * scale) for line in obstacles]
     drawn = np.concatenate([*lines, np.empty((0, 2))])
 
-    names: list[Annotation] = []
-    sizes: dict[str, tuple[float, float]] = {}
-    for name, point in places.items():
-        text = ax.annotate(
-            name,
-            point,
-            (0, 0),
-            textcoords="offset points",
-            color=dark(colours[name]),
-            ha="center",
-            va="center",
-            arrowprops={
-                "arrowstyle": "-",
-                "linewidth": 0.4,
-                "color": colours[name],
-                "shrinkA": 0.5,
-                "shrinkB": 2.5,
-            },
-        )
-        box = text.get_window_extent()
-        # The extent takes in the line to the point, which is of no length yet.
-        sizes[name] = (box.width * scale, box.height * scale)
+    texts = {name: _name(ax, name, point, colours[name]) for name, point in places.items()}
+    # An extent takes in the line to the point, which is of no length yet.
+    extents = {name: text.get_window_extent() for name, text in texts.items()}
+    for text in texts.values():
         text.set_in_layout(False)
-        names.append(text)
 
     boxes: dict[str, Box] = {}
-    chosen: dict[str, np.ndarray] = {}
     for _ in range(1 + _ROUNDS):
-        for name in places:
+        for name, extent in extents.items():
             others = [box for other, box in boxes.items() if other != name]
-            best = min(
-                _candidates(at[name], sizes[name]),
+            boxes[name] = min(
+                _candidates(at[name], (extent.width * scale, extent.height * scale)),
                 key=lambda each: _badness(each, at[name], frame, others, dots, drawn),  # noqa: B023
             )
-            boxes[name] = best
-            chosen[name] = np.array([(best[0] + best[2]) / 2, (best[1] + best[3]) / 2])
-    for text, name in zip(names, places, strict=True):
-        text.xyann = tuple(chosen[name] - at[name])
+    for name, text in texts.items():
+        left, low, right, high = boxes[name]
+        text.xyann = tuple(np.array([(left + right) / 2, (low + high) / 2]) - at[name])
         if _gap(boxes[name], at[name]) < _LEADER and text.arrow_patch is not None:
             text.arrow_patch.set_visible(False)
-    return names
+    return list(texts.values())
+
+
+def _name(ax: Axes, name: str, point: tuple[float, float], colour: str) -> Annotation:
+    """The name upon its point, with a line that grows as the name is moved away."""
+    line = {"arrowstyle": "-", "linewidth": 0.4, "color": colour, "shrinkA": 0.5, "shrinkB": 2.5}
+    middle: Any = {"ha": "center", "va": "center", "textcoords": "offset points"}
+    return ax.annotate(name, point, (0, 0), color=dark(colour), arrowprops=line, **middle)
 
 
 def _candidates(point: np.ndarray, size: tuple[float, float]) -> list[Box]:
