@@ -16,10 +16,12 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from bioplaus import figures
 from bioplaus.errors import RunError
+from bioplaus.figures.panels.labels import place_labels
 
 MM = 1 / 25.4
 LABELS = ("bp_lambda λ=1", "bp_lambda λ=0", "label-conditioned", "predictor off", "eprop", "bptt")
@@ -313,6 +315,34 @@ def test_names_of_points_are_placed_in_the_final_layout():
         assert [text.get_text() for text in points.ax.texts] == list(LABELS)
         places.append([text.xyann for text in points.ax.texts if isinstance(text, Annotation)])
     assert places[0] == places[1]
+
+
+@pytest.mark.parametrize(
+    ("places", "line"),
+    [
+        ({f"rule {k}": (0.5, 0.5) for k in range(6)}, []),
+        ({"rule": (0.5, 0.5), "beside": (0.56, 0.5)}, []),
+        ({"rule": (0.5, 0.5)}, [(0.55, 0.0), (0.55, 1.0)]),
+        ({"rule": (0.99, 0.5)}, []),
+    ],
+    ids=["names", "points", "lines", "the edge"],
+)
+def test_names_are_put_where_they_cover_nothing(places, line):
+    """At first each stands to the right of its point, where another name or point, a line, or the edge is in its way."""
+    with figures.Sheet(89, 80) as sheet:
+        ax = sheet.subplots()
+        ax.set(xlim=(0, 1), ylim=(0, 1))
+        sheet.draw_without_rendering()
+        texts = place_labels(ax, places, dict.fromkeys(places, "#000000"), [np.array(line)] if line else [])
+        boxes = [Text.get_window_extent(text) for text in texts]  # without the line to the point
+        middles, radius = ax.transData.transform(list(places.values())), 1.8 / 72 * sheet.dpi
+        dots = [Bbox([middle - radius, middle + radius]) for middle in middles]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+    for box in boxes:
+        assert box.x1 <= ax.get_window_extent().x1
+        assert not any(box.overlaps(dot) for dot in dots)
+        assert not line or not box.x0 < ax.transData.transform(line[0])[0] < box.x1
 
 
 def test_stacked_panels_have_their_shared_label_once():
