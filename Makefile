@@ -1,18 +1,22 @@
 # make demo   the main experiment: a recurrent circuit reads handwritten digits, taught by a cerebellum
-# make test   the tests          make lint   style and types          make check   every rule's claim, measured
+# make test   the tests, in minutes          make test-all  those marked slow too
+# make lint   style and types                make check     every rule's claim, measured
 # make clean  remove the environment and caches; results under runs/ are kept
 
 PYTHON ?= python3
 BIN := .venv/bin
 INPUTS := pyproject.toml constraints.txt hatch_build.py
 
-.PHONY: demo test lint check clean
+.PHONY: demo test test-all lint check clean
 
 demo: .venv/installed
 	$(BIN)/bioplaus run sequential_digits --workers 2
 
 # One thread a worker: two test processes that each use every core only get in each other's way.
 test: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: .venv/installed-dev

@@ -94,10 +94,7 @@ def _three(ordered):
 def curriculum(results):
     """When each length was solved, and the longest at the end: medians and every seed."""
     import numpy as np
-    from matplotlib.lines import Line2D
     from matplotlib.ticker import LogLocator
-
-    from bioplaus.figures.compose import above, done, letters
 
     reached = {
         name: np.array([max(solved(run)[1], default=0) for run in runs], float) for name, runs in results.items()
@@ -105,9 +102,8 @@ def curriculum(results):
     lengths = [T for T in CopyRepeat().curriculum(14) if T <= max(values.max() for values in reached.values())]
     times = {name: np.array([[when(run, T) for T in lengths] for run in runs]) for name, runs in results.items()}
     pen = bp.figures.pens(results)
-    with bp.figures.style():
-        figure = bp.figures.sheet(bp.figures.DOUBLE, 78)
-        left, right = figure.subplots(1, 2)
+    with bp.figures.Sheet(bp.figures.DOUBLE, 78) as sheet:
+        left, right = sheet.subplots(1, 2)
         for beside, (name, values) in zip(np.linspace(-0.25, 0.25, len(times)), times.items(), strict=True):
             x, middle = np.arange(len(lengths)) + beside, np.sort(values, 0)[(len(values) - 1) // 2]
             left.plot(
@@ -121,7 +117,6 @@ def curriculum(results):
         left.yaxis.set_minor_formatter("")
         named = {"quantity": "Largest T solved", "unit": "steps", "counts": False, "legend": False}
         bp.figures.panels.final_scores(right, reached, strokes=pen, **named)
-        letters([left, right])
-        lines = [Line2D([], [], color=colour, linestyle=line) for colour, line in (pen[name] for name in times)]
-        above(figure, lines, list(times), "median and each seed; right: mean ± s.e.m.")
-        return done(figure, {"largest": reached, "updates": times})
+        sheet.letter()
+        sheet.explain(pen, "median and each seed; right: mean ± s.e.m.")
+        return sheet.done({"largest": reached, "updates": times})

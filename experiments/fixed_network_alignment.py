@@ -134,17 +134,13 @@ def by_length(arms, results):
 
 def drawn(parts, columns):
     """One panel a part, λ by its shade of blue."""
-    from bioplaus.figures.compose import above, done, letters
-    from bioplaus.figures.panels.curves import key
-
     rows, drawn = len(parts) // columns, {title: curves for title, (_, curves) in parts.items()}
-    with bp.figures.style():
-        figure = bp.figures.sheet(bp.figures.DOUBLE, 10 + 48 * rows)
-        strokes = bp.figures.pens(dict.fromkeys(rule for curves in drawn.values() for rule in curves))
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    strokes = bp.figures.pens(dict.fromkeys(rule for curves in drawn.values() for rule in curves))
+    with bp.figures.Sheet(bp.figures.DOUBLE, 10 + 48 * rows) as sheet:
+        axes = sheet.subplots(rows, columns, squeeze=False).ravel()
         for ax, (title, (label, curves)) in zip(axes, parts.items(), strict=True):
             bp.figures.panels.alignment(ax, curves, legend=False, strokes=strokes, each=False)
             ax.set(xlabel=label, ylabel="Cosine with the true gradient" if ax in axes[::columns] else "", title=title)
-        letters(axes)
-        above(figure, *key(*drawn.values(), strokes=strokes))
-        return done(figure, bp.figures.table(**drawn))
+        sheet.letter()
+        sheet.key(*drawn.values(), strokes=strokes)
+        return sheet.done(bp.figures.table(**drawn))

@@ -118,23 +118,16 @@ def table(results, costs, threshold):
 
 def figure(results, costs, threshold):
     """Loss at the end against T, and the longest T against the time an update takes at the longest there is."""
-    from matplotlib.lines import Line2D
-
-    from bioplaus.figures import panels
-    from bioplaus.figures.compose import above, done, letters
-    from bioplaus.figures.panels.common import GUIDE
-    from bioplaus.figures.panels.tradeoff import name_points
-
     curves = losses(results)
     reach = {rule: longest(Ts, ends, threshold) for rule, (Ts, ends) in curves.items()}
-    with bp.figures.style():
-        sheet, pen = bp.figures.sheet(bp.figures.DOUBLE, 80), bp.figures.pens(curves)
+    pen = bp.figures.pens(curves)
+    with bp.figures.Sheet(bp.figures.DOUBLE, 80) as sheet:
         left, right = sheet.subplots(1, 2)
         for place, (rule, (Ts, ends)) in zip(np.linspace(0.94, 1.06, len(curves)), curves.items(), strict=True):
             colour, line = pen[rule]
             left.plot(Ts * place, np.median(ends, 0), "D", color=colour, linestyle=line, markersize=2.2, label=rule)
             left.plot(Ts * place, ends.T, "o", color=colour, alpha=0.5, markersize=1.6)
-        left.axhline(threshold, **GUIDE)
+        left.axhline(threshold, **bp.figures.GUIDE)
         left.set(xlabel="T (steps)", ylabel="Loss at the end (a.u.)", xscale="log", yscale="log")
         left.set_xticks(Ts, [str(T) for T in Ts])
         left.xaxis.minorticks_off()
@@ -142,11 +135,9 @@ def figure(results, costs, threshold):
         middle = {rule: [np.median(T)] for rule, T in reach.items()}
         for rule, T in reach.items():
             right.vlines(spent[rule], T.min(), T.max(), color=pen[rule].colour, linewidth=0.8)
-        means = panels.pareto(right, spent, middle, higher=True, strokes=pen)
+        points = bp.figures.panels.pareto(right, spent, middle, higher=True, strokes=pen)
         right.set(xlabel="Time per update (ms)", ylabel="Longest T learned (steps)")
-        letters((left, right))
-        lines = [Line2D([], [], color=colour, linestyle=line) for colour, line in (pen[rule] for rule in curves)]
-        above(sheet, lines, list(curves), "median and each seed; right: median and range")
-        sheet.draw_without_rendering()  # the names need the final layout
-        name_points(right, means, pen, True)
-        return done(sheet, {"loss": {rule: ends for rule, (_, ends) in curves.items()}, "longest": reach, "ms": spent})
+        sheet.letter()
+        sheet.explain(pen, "median and each seed; right: median and range")
+        sheet.name_points(points)
+        return sheet.done({"loss": {rule: ends for rule, (_, ends) in curves.items()}, "longest": reach, "ms": spent})

@@ -83,26 +83,22 @@ def table(results):
 
 def summary(results):
     """Loss over training; and, in the first circuit that random e-prop trained, spikes, membranes and the output."""
-    from bioplaus.figures.compose import above, done, letters
-    from bioplaus.figures.data import averaged
-    from bioplaus.figures.panels.curves import key
-
     trial = results["e-prop, random"][0].recordings.isel(batch=0)
     time, spikes, v = trial["time"].values, trial["spikes"].values, trial["v"].values
     output, target = trial["output"].values[:, 0], trial["target"].values[:, 0]
-    shown, group = averaged(results.curves("loss"))
-    with bp.figures.style():
-        figure, strokes = bp.figures.sheet(bp.figures.DOUBLE, 104), bp.figures.pens(shown)
-        axes = figure.subplots(2, 2)
+    shown, group = bp.figures.averaged(results.curves("loss"))
+    strokes = bp.figures.pens(shown)
+    with bp.figures.Sheet(bp.figures.DOUBLE, 104) as sheet:
+        axes = sheet.subplots(2, 2)
         bp.figures.panels.raster(axes[0, 0], spikes, time)
         bp.figures.panels.learning(axes[0, 1], shown, log=True, most=None, legend=False, strokes=strokes)
         bp.figures.panels.traces(axes[1, 0], v, time, units=(0, 1, 2), spikes=spikes)
         axes[1, 0].legend(ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0))
         bp.figures.panels.over_time(axes[1, 1], output, target, time)
-        letters(axes)
-        above(figure, *key(shown, strokes=strokes, group=group))
+        sheet.letter()
+        sheet.key(shown, strokes=strokes, group=group)
         losses = {label: {"updates": updates, "loss": values} for label, (updates, values) in shown.items()}
-        return done(figure, {"spikes": spikes, "v": v, "output": output, "target": target, "time": time} | losses)
+        return sheet.done({"spikes": spikes, "v": v, "output": output, "target": target, "time": time} | losses)
 
 
 def activity(results):

@@ -116,9 +116,6 @@ def asked(arms, results, name):
 
 def summary(arms, results):
     """What the predictor is asked for at λ = 1, comes to say, and what that makes of the weights' gradient; final losses."""
-    from bioplaus.figures import compose
-    from bioplaus.figures.panels.curves import key
-
     over = {what: part(results.curves(what), "fixed") for what in ("prediction_ratio", "prediction", "alignment")}
     halves, pens = {}, {}
     for name, when, line in (("fixed", "weights as drawn", "-"), ("reaching", "after learning", "--")):
@@ -126,9 +123,9 @@ def summary(arms, results):
             halves[f"{half}, {when}"] = ratios
             pens[f"{half}, {when}"] = bp.figures.Pen({"cell": "#882255", "output": "#44AA99"}[half], line)
     losses = {name: part(ends(results, "test_loss", still=False), name) for name in ("reaching", "digits")}
-    with bp.figures.style():
-        figure, strokes = bp.figures.sheet(bp.figures.DOUBLE, 110), bp.figures.pens([*over["alignment"], "BPTT"])
-        axes = figure.subplots(2, 3).ravel()
+    strokes = bp.figures.pens([*over["alignment"], "BPTT"])
+    with bp.figures.Sheet(bp.figures.DOUBLE, 110) as sheet:
+        axes = sheet.subplots(2, 3).ravel()
         bp.figures.panels.learning(axes[0], halves, legend=False, each=False, strokes=pens)
         axes[0].set(ylabel="Norm, target as released / truth", xlabel="Steps to the loss", ylim=(0, None))
         axes[0].legend(title="half of the state, λ = 1")
@@ -143,7 +140,7 @@ def summary(arms, results):
             bp.figures.panels.final_scores(ax, values, strokes=strokes, **named)
             ax.set_xscale("log")
             ax.xaxis.set_minor_formatter("")
-        compose.letters(axes)
-        compose.above(figure, *key(over["alignment"], strokes=strokes))
-        final = {name: compose.ends(values) for name, values in losses.items()}
-        return compose.done(figure, bp.figures.table(**over, asked=halves, **final))
+        sheet.letter()
+        sheet.key(over["alignment"], strokes=strokes)
+        final = {name: bp.figures.ends(values) for name, values in losses.items()}
+        return sheet.done(bp.figures.table(**over, asked=halves, **final))

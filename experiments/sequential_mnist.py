@@ -83,9 +83,6 @@ def table(results):
 
 def windows(results):
     """Accuracy over training, and at the end by how many rows credit is carried truly."""
-    from bioplaus.figures.compose import above, done, letters
-    from bioplaus.figures.panels.curves import key
-
     curves = percent(results.curves("test_score"))
     ends = {name: (at[-1:], values[:, -1:]) for name, (at, values) in curves.items()}
     by_n = {
@@ -96,9 +93,8 @@ def windows(results):
     if "BP(λ=0)" in curves:
         by_n["DNI"] = {1: "BP(λ=0)", **by_n["DNI"]}
     pen = bp.figures.pens(curves)
-    with bp.figures.style():
-        figure = bp.figures.sheet(bp.figures.DOUBLE, 70)
-        left, right = figure.subplots(1, 2)
+    with bp.figures.Sheet(bp.figures.DOUBLE, 70) as sheet:
+        left, right = sheet.subplots(1, 2)
         bp.figures.panels.learning(
             left, shown, quantity="Held-out accuracy", unit="%", legend=False, strokes=pen, each=False
         )
@@ -112,6 +108,6 @@ def windows(results):
             right.axhline(ends[name][1].mean(), color=pen[name].colour, linestyle=pen[name].line, linewidth=0.8)
         right.set_xticks(sorted(set().union(*by_n.values())))
         right.set(xlabel="Window n (rows)", ylabel=left.get_ylabel(), ylim=left.get_ylim())
-        letters([left, right])
-        above(figure, *key(shown, strokes=pen))
-        return done(figure, bp.figures.table(learning=curves, final=ends))
+        sheet.letter()
+        sheet.key(shown, strokes=pen)
+        return sheet.done(bp.figures.table(learning=curves, final=ends))

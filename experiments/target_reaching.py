@@ -131,20 +131,17 @@ def prediction(results):
 
 def reached(results):
     """Outputs at the last step, every target and seed."""
-    from bioplaus.figures.compose import above, done, letters
-
     ends = {}
     for name in ("BPTT", "BP(λ=1)", "DNI n=5", "TBPTT n=5"):
         trials = [run.recordings.isel(time=[-1]) for run in results[name]]
         ends[name] = {what: np.concatenate([trial[what] for trial in trials], 1) for what in ("output", "target")}
-    with bp.figures.style():
-        figure = bp.figures.sheet(bp.figures.DOUBLE, 54)
-        axes = figure.subplots(1, len(ends))
-        letters(axes)
+    with bp.figures.Sheet(bp.figures.DOUBLE, 54) as sheet:
+        axes = sheet.subplots(1, len(ends))
         for ax, (name, end) in zip(axes, ends.items(), strict=True):
             bp.figures.panels.plane(ax, end["output"], end["target"], most=end["output"].shape[1], legend=False)
             ax.set_aspect("equal", adjustable="box")
             ax.set(xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), title=name)
-        marks = [*axes[0].plot([], "o", color="black", markersize=3), *axes[0].plot([], "x", color="#777777")]
-        above(figure, marks, ["output at the last step, every seed", "target"], "")
-        return done(figure, ends)
+        (dot,), (cross,) = axes[0].plot([], "o", color="black", markersize=3), axes[0].plot([], "x", color="#777777")
+        sheet.letter()
+        sheet.explain({"output at the last step, every seed": dot, "target": cross})
+        return sheet.done(ends)

@@ -126,26 +126,20 @@ def measured(arms):
 
 def figure(results, costs):
     """Loss at the end and agreement of the weight gradient, median and range over seeds, against time and memory."""
-    from bioplaus.figures import panels
-    from bioplaus.figures.compose import done, letters
-    from bioplaus.figures.panels.tradeoff import name_points
-
     aligned = {name: np.nanmean(values, 1) for name, (_, values) in results.curves("alignment").items()}
     scores = {"Test loss at the end": results.late("test_loss"), "Weight-gradient cosine": aligned}
     spent = dict(zip(("Time per update (ms)", "Memory per sample (KiB)"), costs.values(), strict=True))
-    with bp.figures.style():
-        sheet, pen = bp.figures.sheet(bp.figures.DOUBLE, 150), bp.figures.pens(results)
-        axes, means = sheet.subplots(2, 2), []
+    pen = bp.figures.pens(results)
+    with bp.figures.Sheet(bp.figures.DOUBLE, 150) as sheet:
+        axes, points = sheet.subplots(2, 2), []
         for row, (quantity, score), higher in zip(axes, scores.items(), (False, True), strict=True):
             middle = {name: [np.median(values)] for name, values in score.items()}
             for ax, (what, each) in zip(row, spent.items(), strict=True):
                 at = {name: [each[name]] for name in score}
                 for name, values in score.items():
                     ax.vlines(at[name], values.min(), values.max(), color=pen[name].colour, linewidth=0.8)
-                means.append((ax, panels.pareto(ax, at, middle, higher=higher, strokes=pen), pen, higher))
+                points.append(bp.figures.panels.pareto(ax, at, middle, higher=higher, strokes=pen))
                 ax.set(xlabel=what, ylabel=quantity)
-        letters(axes)
-        sheet.draw_without_rendering()  # the names need the final layout
-        for each in means:
-            name_points(*each)
-        return done(sheet, {**scores, **costs})
+        sheet.letter()
+        sheet.name_points(*points)
+        return sheet.done({**scores, **costs})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import bioplaus
-from bioplaus import content
+from bioplaus import content, figures
 
 ENGINE = Path(bioplaus.__file__).parent
 
@@ -170,6 +170,55 @@ def test_content_uses_the_engine_and_earlier_content(file):
         assert top not in ("brian2", *kinds), f"{target}: units and equations come by way of bioplaus"
         if rest[:1] == ["content"] and len(rest) > 1 and rest[1] in kinds:
             assert kinds.index(rest[1]) <= kinds.index(kind), f"{target}: models ← circuits ← experiments"
+
+
+def below_figures(source: str) -> list[str]:
+    """What a content file takes from inside `bioplaus.figures`, by an import or by a chain of dots."""
+    tree = ast.parse(source)
+    known = {"bioplaus": "bioplaus"}  # name in the file → what it stands for
+    named = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            known |= {alias.asname: alias.name for alias in node.names if alias.asname}
+            named += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            named += [f"{node.module}.{alias.name}" for alias in node.names]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and (root := ast.unparse(node).split(".")[0]) in known:
+            named.append(known[root] + ast.unparse(node).removeprefix(root))
+    offered = {"bioplaus.figures." + name for name in figures.__all__}
+    offered |= {"bioplaus.figures.panels." + name for name in figures.panels.__all__}
+    inside = [name.split(".")[2:] for name in named if name.startswith("bioplaus.figures.")]
+    # Of the panels a name follows; what follows any other name is its own affair.
+    asked = {".".join(["bioplaus.figures", *parts[: 2 if parts[0] == "panels" else 1]]) for parts in inside}
+    return sorted(asked - offered)
+
+
+@pytest.mark.parametrize("file", content_files(), ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_content_draws_with_what_figures_offers(file):
+    assert below_figures(file.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from bioplaus.figures.compose import learning",
+        "def draw(results):\n    from bioplaus.figures import compose",
+        "import bioplaus.figures.panels.curves as curves",
+        "import bioplaus as bp\nbp.figures.compose.learning({})",
+        "from bioplaus import figures\nfigures.panels.curves.key({}, strokes={})",
+        "from bioplaus.figures import panels\npanels.tradeoff.FRONTIER",
+    ],
+)
+def test_what_lies_inside_figures_is_seen(source):
+    assert len(below_figures(source)) == 1
+
+
+def test_what_figures_offers_is_not_inside():
+    assert below_figures("import bioplaus as bp\nbp.figures.panels.learning(ax, {})\nbp.figures.Sheet.done") == []
+    assert below_figures("from bioplaus.figures import GUIDE, panels\npanels.plane") == []
+    assert below_figures("import numpy as np\nnp.figures.compose") == []
 
 
 def imported(statement: str, watched: set[str]) -> set[str]:

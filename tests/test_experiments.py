@@ -162,14 +162,15 @@ def test_target_reaching_is_sane(reduced):
     assert output.shape == (10, 6, 2) and float(output[-1].std()) > 0.01
 
 
-def test_predictions_align_with_the_truth_as_published(tmp_path):
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_predictions_align_with_the_truth_as_published(seed, tmp_path):
     """Pemberton & Costa 2024: the larger λ, the better the prediction; near perfect at λ = 1."""
-    experiment, config = make("target_reaching", {"seeds": (0, 1, 2)})
+    experiment, config = make("target_reaching", {"seeds": (seed,)})
     labels = [label for label in experiment.arms if label.startswith("fixed ")]
     results = run_experiment(experiment, "target_reaching", root=tmp_path, only=labels, config=config)
     updates, _ = results.curves("prediction")["fixed BP(λ=1)"]
     assert updates[-1] == 1000
-    zero, half, one = (float(results.final("prediction")[f"fixed BP(λ={value})"].mean()) for value in ("0", "0.5", "1"))
+    zero, half, one = (float(results.final("prediction")[f"fixed BP(λ={value})"][0]) for value in ("0", "0.5", "1"))
     assert one >= 0.85
     assert one > half > zero
     folder = tmp_path / "target_reaching"  # arms that were left out are no trouble

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import pickle
 import re
 import subprocess
 import sys
@@ -13,11 +14,14 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from bioplaus import figures
 from bioplaus.errors import RunError
+from bioplaus.figures.panels.labels import place_labels
 
 MM = 1 / 25.4
 LABELS = ("bp_lambda λ=1", "bp_lambda λ=0", "label-conditioned", "predictor off", "eprop", "bptt")
@@ -227,7 +231,7 @@ def test_global_settings_are_left_alone(tmp_path):
     figure = figures.summary(random_curves(), cosines())
     figures.save(figure, tmp_path / "summary")
     with pytest.raises(RunError), figures.style():
-        figures.sheet(100)
+        figures.Sheet(100)
     assert dict(matplotlib.rcParams) == before
 
 
@@ -243,12 +247,114 @@ def test_pyplot_is_never_imported():
 
 
 def test_sheet_sizes():
-    with figures.style():
-        assert figures.sheet(183, 100).get_size_inches() == pytest.approx([183 * MM, 100 * MM])
+    assert figures.Sheet(183, 100).get_size_inches() == pytest.approx([183 * MM, 100 * MM])
     with pytest.raises(RunError, match="89 mm .* or 183 mm"):
-        figures.sheet(120, 60)
+        figures.Sheet(120, 60)
     with pytest.raises(RunError, match="247"):
-        figures.sheet(89, 300)
+        figures.Sheet(89, 300)
+
+
+def test_a_sheet_has_its_style_while_it_is_drawn_on():
+    before = copy.deepcopy(dict(matplotlib.rcParams))
+    with pytest.raises(ZeroDivisionError), figures.Sheet(89, 60) as sheet:
+        ax = sheet.subplots()
+        assert not ax.spines["top"].get_visible() and ax.set_title("x").get_fontsize() == 7
+        _ = 1 / 0
+    assert dict(matplotlib.rcParams) == before
+    with figures.Sheet(89, 60) as sheet:
+        figure = sheet.done({"x": [1.0]})
+    assert pickle.loads(pickle.dumps(figure)).drawn == {"x": [1.0]}
+
+
+def test_panels_have_letters_and_colour_bars_have_none():
+    with figures.Sheet(183, 60) as sheet:
+        for ax in sheet.subplots(1, 2):
+            figures.panels.matrix(ax, np.eye(3))
+        sheet.letter()
+    assert [(ax.get_label(), ax.get_title("left")) for ax in sheet.axes] == [
+        ("", "a"),
+        ("", "b"),
+        ("<colorbar>", ""),
+        ("<colorbar>", ""),
+    ]
+
+
+def test_own_marks_are_explained_above_the_panels():
+    pens = figures.pens(("bptt", "tbptt"))
+    with figures.Sheet(89, 60) as sheet:
+        (dot,) = sheet.subplots().plot([0], [0], "o")
+        sheet.explain({**pens, "target": dot}, "median")
+    (legend,) = sheet.legends
+    assert legend.get_title().get_text() == "median"
+    assert [text.get_text() for text in legend.get_texts()] == ["bptt", "tbptt", "target"]
+    lines = [handle for handle in legend.legend_handles if isinstance(handle, Line2D)]
+    assert [line.get_color() for line in lines[:2]] == [pen.colour for pen in pens.values()]
+    assert lines[2].get_marker() == "o"
+    below = max(ax.get_window_extent().y1 for ax in sheet.axes)
+    assert legend.get_window_extent().y0 >= below
+
+
+@pytest.mark.parametrize(("letters", "columns"), [(1, 6), (20, 2), (80, 1)])
+def test_a_key_takes_as_many_columns_as_stand_beside_each_other(letters, columns):
+    with figures.Sheet(89, 100) as sheet:
+        sheet.subplots()
+        sheet.explain({f"{k}{'x' * letters}": pen for k, pen in enumerate(figures.pens("abcdefg").values())})
+    (legend,) = sheet.legends
+    assert legend._ncols == columns  # pyright: ignore[reportAttributeAccessIssue]
+    assert legend.get_window_extent().width <= sheet.bbox.width
+
+
+def test_names_of_points_are_placed_in_the_final_layout():
+    places = []
+    for laid_out in (False, True):
+        with figures.Sheet(89, 80) as sheet:
+            points = figures.panels.pareto(sheet.subplots(), *costs_and_scores(), higher=True)
+            if laid_out:
+                sheet.draw_without_rendering()
+            sheet.name_points(points)
+        assert [text.get_text() for text in points.ax.texts] == list(LABELS)
+        places.append([text.xyann for text in points.ax.texts if isinstance(text, Annotation)])
+    assert places[0] == places[1]
+
+
+@pytest.mark.parametrize(
+    ("places", "line"),
+    [
+        ({f"rule {k}": (0.5, 0.5) for k in range(6)}, []),
+        ({"rule": (0.5, 0.5), "beside": (0.56, 0.5)}, []),
+        ({"rule": (0.5, 0.5)}, [(0.55, 0.0), (0.55, 1.0)]),
+        ({"rule": (0.99, 0.5)}, []),
+    ],
+    ids=["names", "points", "lines", "the edge"],
+)
+def test_names_are_put_where_they_cover_nothing(places, line):
+    """At first each stands to the right of its point, where another name or point, a line, or the edge is in its way."""
+    with figures.Sheet(89, 80) as sheet:
+        ax = sheet.subplots()
+        ax.set(xlim=(0, 1), ylim=(0, 1))
+        sheet.draw_without_rendering()
+        texts = place_labels(ax, places, dict.fromkeys(places, "#000000"), [np.array(line)] if line else [])
+        boxes = [Text.get_window_extent(text) for text in texts]  # without the line to the point
+        middles, radius = ax.transData.transform(list(places.values())), 1.8 / 72 * sheet.dpi
+        dots = [Bbox([middle - radius, middle + radius]) for middle in middles]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+    for box in boxes:
+        assert box.x1 <= ax.get_window_extent().x1
+        assert not any(box.overlaps(dot) for dot in dots)
+        assert not line or not box.x0 < ax.transData.transform(line[0])[0] < box.x1
+
+
+def test_stacked_panels_have_their_shared_label_once():
+    with figures.Sheet(89, 80) as sheet:
+        axes = sheet.subplots(3, 1, sharex=True)
+        for ax in axes:
+            ax.set(xlabel="Time (ms)", ylabel="v (mV)")
+        axes[0].set_yticks([0.0], ["a long number"])
+        sheet.stack(axes)
+    sheet.draw_without_rendering()
+    assert [ax.get_xlabel() for ax in axes] == ["", "", "Time (ms)"]
+    assert len({ax.yaxis.label.get_window_extent().x0 for ax in axes}) == 1
 
 
 def test_every_figure_can_be_saved(composed, tmp_path):

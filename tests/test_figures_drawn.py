@@ -63,7 +63,7 @@ def reach(steps=10, batch=12):
 
 
 def axes():
-    return figures.sheet(89, 60).subplots()
+    return figures.Sheet(89, 60).subplots()
 
 
 def line(ax, label):

@@ -39,7 +39,7 @@ def reach(steps=10, batch=12):
 
 
 def axes():
-    return figures.sheet(89, 60).subplots()
+    return figures.Sheet(89, 60).subplots()
 
 
 GOOD = ([0.0, 1.0], [[1.0, 2.0]])

@@ -1,7 +1,6 @@
 """The main experiment at reduced size, with the same code."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pandas
 import pytest
@@ -12,15 +11,21 @@ from bioplaus.runs import run_experiment
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory):
+def small():
+    """The experiment with 300 updates of 48 units."""
     module = content.load("experiment", "sequential_digits")
     config = module.Config()
     learning = replace(config.training, updates=300, evaluate_every=100, align_every=100)
-    small = replace(config, training=learning, circuit=replace(config.circuit, units=48), seeds=(0,))
+    return module.sequential_digits(
+        replace(config, training=learning, circuit=replace(config.circuit, units=48), seeds=(0,))
+    )
+
+
+@pytest.fixture(scope="module")
+def done(small, tmp_path_factory: pytest.TempPathFactory):
+    """All arms, trained; the figures are drawn by the test that wants them."""
     root = tmp_path_factory.mktemp("runs")
-    return run_experiment(module.sequential_digits(small), "sequential_digits", root=root), Path(
-        root
-    ) / "sequential_digits"
+    return run_experiment(replace(small, figures={}), "sequential_digits", root=root), root
 
 
 def test_the_cortex_learns_from_its_cerebellum(done) -> None:
@@ -40,8 +45,12 @@ def test_the_predictions_are_used_and_point_somewhere(done) -> None:
     assert alignment["BPTT"] == pytest.approx(1.0) and abs(alignment["BP(λ=1)"][1:] - 1).min() > 1e-3
 
 
-def test_table_and_figures_are_written(done) -> None:
-    results, folder = done
+def test_table_and_figures_are_written(small, done) -> None:
+    _, root = done
+    heard = []
+    results = run_experiment(small, "sequential_digits", root=root, progress=heard.append)
+    assert {event.kind for event in heard} == {"found", "drawn"}, "what was trained is not trained again"
+    folder = root / "sequential_digits"
     table = pandas.read_csv(folder / "table.csv")
     assert list(table["arm"]) == list(results)
     for name in ("summary", "learning", "prediction"):

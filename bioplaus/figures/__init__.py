@@ -1,4 +1,4 @@
-"""Figures for print: one style, one colour per rule, panels to put on any axes, and composed figures.
+"""Figures for print: one style, one colour per rule, panels to put on any axes, a sheet to put them on, composed figures.
 
 The only part of bioplaus that imports matplotlib. Figures are made without pyplot and without touching the
 global ``rcParams``. Curves are a dict from label to ``(updates, values)``, values of shape (seed, update),
@@ -14,14 +14,17 @@ from bioplaus.figures import panels
 from bioplaus.figures.alignments import along, credit, pairwise
 from bioplaus.figures.colours import OKABE_ITO, RULES, Pen, colour, pens, rule_of
 from bioplaus.figures.compose import alignment, final_scores, learning, summary, trajectories, weights
-from bioplaus.figures.data import Curves, curves, final, mean_sem, table
+from bioplaus.figures.data import Curves, averaged, curves, ends, final, mean_sem, table
+from bioplaus.figures.panels.common import GUIDE
 from bioplaus.figures.recordings import activity, raster
 from bioplaus.figures.save import load_data, save
-from bioplaus.figures.style import DOUBLE, SINGLE, Sheet, axis_label, sheet, style
+from bioplaus.figures.sheet import Sheet
+from bioplaus.figures.style import DOUBLE, SINGLE, axis_label, style
 from bioplaus.figures.tradeoff import pareto
 
 __all__ = [
     "DOUBLE",
+    "GUIDE",
     "OKABE_ITO",
     "RULES",
     "SINGLE",
@@ -31,10 +34,12 @@ __all__ = [
     "activity",
     "alignment",
     "along",
+    "averaged",
     "axis_label",
     "colour",
     "credit",
     "curves",
+    "ends",
     "final",
     "final_scores",
     "learning",
@@ -47,7 +52,6 @@ __all__ = [
     "raster",
     "rule_of",
     "save",
-    "sheet",
     "style",
     "summary",
     "table",

@@ -171,6 +171,16 @@ def final(curves: Curves) -> dict[str, np.ndarray]:
     return last
 
 
+def ends(scores: Mapping[str, Any], curves: Curves | None = None) -> Curves:
+    """Final scores as curves of one point, at the last update if it is known and at -1 if not."""
+    known = checked(curves) if curves is not None else {}
+    ends = {}
+    for label, each in scores.items():
+        last = known[label][0][-1] if label in known else -1.0
+        ends[label] = ([last], np.asarray(each, dtype=float)[:, None])
+    return ends
+
+
 def table(**panels: Curves) -> pd.DataFrame:
     """Every measured point of one or several panels as a long table: panel, arm, seed, update, value.
 

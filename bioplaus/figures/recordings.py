@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from bioplaus.errors import RunError
 from bioplaus.figures import panels
-from bioplaus.figures.compose import done, letters, only_last
 from bioplaus.figures.data import numbers
 from bioplaus.figures.panels.common import SERIES
-from bioplaus.figures.style import SINGLE, sheet, style
+from bioplaus.figures.sheet import Sheet
+from bioplaus.figures.style import SINGLE
+
+Recorded = dict[str, xr.DataArray]
+"""Name in the recording → one trial, (time, unit)."""
+
+_ABOVE: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.95)}  # a key over the right end of its panel
 
 
-def raster(dataset: xr.Dataset, *, batch: int = 0, window: float = 10.0) -> Figure:
+def raster(dataset: xr.Dataset, *, batch: int = 0, window: float = 10.0) -> Sheet:
     """Raster of every spiking population, and their rates below.
 
     Parameters
@@ -47,7 +52,7 @@ def activity(
     units: Sequence[int] = (0, 1, 2),
     target: Any = None,
     output: bool = True,
-) -> Figure:
+) -> Sheet:
     """A trial from spikes to output: rasters, rates, states of a few units, outputs against their targets.
 
     Parameters
@@ -68,11 +73,6 @@ def activity(
     RunError
         Nothing to draw was recorded, or there is no such trial.
     """
-    if not isinstance(dataset, xr.Dataset) or "time" not in dataset.sizes:
-        raise RunError(
-            f"A recording must be an xarray Dataset with a dimension 'time'; a {type(dataset).__name__} was "
-            "given. Take run.recordings or what bioplaus.simulate returns."
-        )
     time, unit = _time(dataset)
     spikes = populations(dataset, "spikes", batch)
     traced = {name: values for state in states for name, values in populations(dataset, state, batch).items()}
@@ -85,80 +85,73 @@ def activity(
             "Record them with record=('spikes', 'v'); for cells without spikes draw their states with "
             "activity(dataset, states=(…))."
         )
-
     # The outputs of a classifier share one panel; outputs that have a target get one each.
     shared = readout.shape[1] > 4 and wanted is None
-    outputs = 1 if shared else readout.shape[1]
-    tall = [1.6] * len(spikes) + [0.8] * bool(spikes) + [1.0] * (len(traced) + outputs)
-    with style():
-        figure = sheet(SINGLE, 12 + 17 * sum(tall) + 2 * len(tall))
-        axes = figure.subplots(len(tall), 1, sharex=True, squeeze=False, height_ratios=tall)[:, 0]
+    tall = [1.6] * len(spikes) + [0.8] * bool(spikes) + [1.0] * (len(traced) + (1 if shared else readout.shape[1]))
+    with Sheet(SINGLE, 12 + 17 * sum(tall) + 2 * len(tall)) as sheet:
+        axes = sheet.subplots(len(tall), 1, sharex=True, squeeze=False, height_ratios=tall)[:, 0]
         rows = iter(axes)
-        for name, values in spikes.items():
-            panels.raster(next(rows), values, time, time_unit=unit, name=_population(name))
-        if spikes:
-            ax = next(rows)
-            for (name, values), colour in zip(spikes.items(), SERIES, strict=False):
-                colour = colour if len(spikes) > 1 else "black"
-                panels.rate(ax, values, time, time_unit=unit, window=window, name=_population(name), colour=colour)
-            if len(spikes) > 1:
-                ax.legend(ncols=len(spikes), loc="lower right", bbox_to_anchor=(1.0, 0.95))
-        for name, values in traced.items():
-            ax, fired = next(rows), spikes.get(name.rpartition(".")[0] + "." * ("." in name) + "spikes")
-            panels.traces(
-                ax,
-                values,
-                time,
-                name="\n".join([_population(name).capitalize(), name.rpartition(".")[2]]).strip(),
-                unit=str(values.attrs.get("units", "")),
-                time_unit=unit,
-                units=[k for k in units if k < values.shape[1]],
-                spikes=fired,
-            )
-            ax.legend(ncols=len(units), loc="lower right", bbox_to_anchor=(1.0, 0.95))
+        _draw_spikes(rows, spikes, time, unit, window)
+        _draw_states(rows, traced, spikes, time, unit, units)
         if shared:
-            ax = next(rows)
-            panels.traces(
-                ax,
-                readout,
-                time,
-                name="Output",
-                time_unit=unit,
-                units=range(readout.shape[1]),
-                series="output",
-            )
-            if readout.shape[1] <= 10:  # as many numbers as stand in one row
-                ax.legend(
-                    ax.lines,
-                    [str(k) for k in range(readout.shape[1])],
-                    ncols=10,
-                    loc="lower right",
-                    bbox_to_anchor=(1.0, 0.95),
-                    handlelength=0.8,
-                    columnspacing=0.8,
-                )
-        for k in range(0 if shared else readout.shape[1]):
-            name = f"Output {k}" if readout.shape[1] > 1 else "Output"
-            asked = None if wanted is None else wanted[:, k]
-            panels.over_time(
-                next(rows),
-                readout[:, k],
-                asked,
-                time,
-                name=name,
-                time_unit=unit,
-                legend=wanted is not None and k == 0,
-            )
-        only_last(axes)
-        letters(axes)
-        figure.align_ylabels(axes)
+            _draw_classes(next(rows), readout, time, unit)
+        else:
+            _draw_outputs(rows, readout, wanted, time, unit)
+        sheet.stack(axes)
+        sheet.letter()
         drawn = {name: values.values for name, values in (spikes | traced).items()}
         drawn |= {"output": readout} if readout.size else {}
         drawn |= {} if wanted is None else {"target": wanted}
-        return done(figure, {**drawn, "time": time})
+        return sheet.done({**drawn, "time": time})
 
 
-def populations(dataset: xr.Dataset, variable: str, batch: int) -> dict[str, xr.DataArray]:
+def _draw_spikes(rows: Iterator[Axes], spikes: Recorded, time: np.ndarray, unit: str, window: float) -> None:
+    """A raster for each population, and below them the rates of all."""
+    for name, values in spikes.items():
+        panels.raster(next(rows), values, time, time_unit=unit, name=_population(name))
+    if spikes:
+        ax = next(rows)
+        for (name, values), colour in zip(spikes.items(), SERIES, strict=False):
+            colour = colour if len(spikes) > 1 else "black"
+            panels.rate(ax, values, time, time_unit=unit, window=window, name=_population(name), colour=colour)
+        if len(spikes) > 1:
+            ax.legend(ncols=len(spikes), **_ABOVE)
+
+
+def _draw_states(
+    rows: Iterator[Axes], traced: Recorded, spikes: Recorded, time: np.ndarray, unit: str, units: Sequence[int]
+) -> None:
+    """A panel for each state of each population, with ticks where its units fired."""
+    for name, values in traced.items():
+        population, _, state = name.rpartition(".")
+        fired = spikes.get(f"{population}.spikes" if population else "spikes")
+        title = "\n".join([population.capitalize(), state]).strip()
+        shown = [k for k in units if k < values.shape[1]]
+        quantity: Any = {"name": title, "unit": str(values.attrs.get("units", "")), "time_unit": unit}
+        ax = next(rows)
+        panels.traces(ax, values, time, units=shown, spikes=fired, **quantity)
+        ax.legend(ncols=len(units), **_ABOVE)
+
+
+def _draw_classes(ax: Axes, readout: np.ndarray, time: np.ndarray, unit: str) -> None:
+    """All outputs of a classifier in one panel."""
+    outputs = range(readout.shape[1])
+    panels.traces(ax, readout, time, name="Output", time_unit=unit, units=outputs, series="output")
+    if len(outputs) <= 10:  # as many numbers as stand in one row
+        ax.legend(ax.lines, list(map(str, outputs)), ncols=10, handlelength=0.8, columnspacing=0.8, **_ABOVE)
+
+
+def _draw_outputs(
+    rows: Iterator[Axes], readout: np.ndarray, wanted: np.ndarray | None, time: np.ndarray, unit: str
+) -> None:
+    """A panel for each output, with its target if there is one."""
+    for k in range(readout.shape[1]):
+        named: Any = {"name": f"Output {k}" if readout.shape[1] > 1 else "Output", "time_unit": unit}
+        asked = None if wanted is None else wanted[:, k]
+        panels.over_time(next(rows), readout[:, k], asked, time, legend=wanted is not None and k == 0, **named)
+
+
+def populations(dataset: xr.Dataset, variable: str, batch: int) -> Recorded:
     """The trial's (time, unit) arrays of a variable in each population, by their names in the dataset."""
     names = [str(name) for name in dataset.data_vars if str(name).rpartition(".")[2] == variable]
     return {name: trial(dataset, name, batch) for name in names}
@@ -182,6 +175,11 @@ def trial(dataset: xr.Dataset, name: str, batch: int) -> xr.DataArray:
 
 
 def _time(dataset: xr.Dataset) -> tuple[np.ndarray, str]:
+    if not isinstance(dataset, xr.Dataset) or "time" not in dataset.sizes:
+        raise RunError(
+            f"A recording must be an xarray Dataset with a dimension 'time'; a {type(dataset).__name__} was "
+            "given. Take run.recordings or what bioplaus.simulate returns."
+        )
     if "time" not in dataset.coords:
         return np.arange(dataset.sizes["time"], dtype=float), "step"
     unit = str(dataset["time"].attrs.get("units", "ms"))

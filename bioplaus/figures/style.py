@@ -6,9 +6,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from matplotlib import rc_context
-from matplotlib.figure import Figure
-
-from bioplaus.errors import RunError
 
 SINGLE = 89.0  # mm, one column
 DOUBLE = 183.0  # mm, two columns
@@ -74,50 +71,18 @@ RC: Any = {
 }
 
 
-class Sheet(Figure):
-    """A matplotlib Figure that knows the data drawn on it, so that `save` can put them beside it."""
-
-    drawn: Any = None
-
-
 def style() -> AbstractContextManager[None]:
     """Context in which the panels look as they should; the global ``rcParams`` are restored on leaving.
 
     Examples
     --------
+    >>> from matplotlib.figure import Figure
     >>> with style():
-    ...     axes = sheet(89, 60).subplots()
+    ...     axes = Figure().subplots()
+    >>> axes.spines["top"].get_visible()
+    False
     """
     return rc_context(RC)
-
-
-def sheet(width: float = SINGLE, height: float = 60.0) -> Sheet:
-    """Empty figure of a printed size, drawn without pyplot; call it, and draw on it, inside `style`.
-
-    Parameters
-    ----------
-    width : float
-        mm; one column (89) or two (183).
-    height : float
-        mm; at most the page's 247.
-
-    Raises
-    ------
-    RunError
-        Another width, or a height that fits no page.
-    """
-    if width not in (SINGLE, DOUBLE):
-        raise RunError(
-            f"A figure can't be {width!r} mm wide: figures are {SINGLE:g} mm (one column) or {DOUBLE:g} mm "
-            f"(two columns) wide, so that 7 pt text prints as 7 pt. Give width={SINGLE:g} or "
-            f"width={DOUBLE:g}."
-        )
-    if not 20 <= height <= TALLEST:
-        raise RunError(
-            f"A figure can't be {height:.4g} mm high: a page takes 20 to {TALLEST:g} mm. Draw fewer rows, "
-            "or split the figure in two."
-        )
-    return Sheet(figsize=(width / MM_PER_INCH, height / MM_PER_INCH), layout="constrained")
 
 
 def axis_label(name: str, unit: object = "") -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bioplaus.figures import panels
 from bioplaus.figures.colours import pens
-from bioplaus.figures.compose import above, done, ends, letters
-from bioplaus.figures.data import Curves, averaged, table
+from bioplaus.figures.data import Curves, averaged, ends, table
 from bioplaus.figures.panels.curves import key
-from bioplaus.figures.panels.tradeoff import FRONTIER, name_points
-from bioplaus.figures.style import DOUBLE, sheet, style
+from bioplaus.figures.panels.tradeoff import FRONTIER
+from bioplaus.figures.sheet import Sheet
+from bioplaus.figures.style import DOUBLE
 
 
 def pareto(
@@ -29,7 +28,7 @@ def pareto(
     cost: str = "Time per step",
     cost_unit: str = "s",
     most: int | None = 100,
-) -> Figure:
+) -> Sheet:
     """Learning curves, and the final score against the cost with the frontier of what no other arm beats in both.
 
     Parameters
@@ -51,18 +50,17 @@ def pareto(
         As the two panels do.
     """
     shown, group = averaged(curves, most)
-    with style():
-        figure, pen = sheet(DOUBLE, 80), pens([*shown, *scores])
-        left, right = figure.subplots(1, 2)
+    pen = pens([*shown, *scores])
+    with Sheet(DOUBLE, 80) as sheet:
+        left, right = sheet.subplots(1, 2)
         panels.learning(left, shown, quantity=quantity, unit=unit, most=None, legend=False, strokes=pen)
-        means = panels.pareto(
+        points = panels.pareto(
             right, costs, scores, higher=higher, quantity=final, unit=unit, cost=cost, cost_unit=cost_unit, strokes=pen
         )
-        letters((left, right))
+        sheet.letter()
         right.set_title(f"{'higher' if higher else 'lower'} and further left is better", loc="right")
         handles, names, title = key(shown, strokes=pen, group=group)
-        line = Line2D([], [], **FRONTIER)
-        above(figure, [*handles, line], [*names, "best for its cost (of the means)"], title)
-        figure.draw_without_rendering()  # the names need the final layout
-        name_points(right, means, pen, higher)
-        return done(figure, table(learning=shown, final=ends(scores), cost=ends(costs)))
+        frontier = {"best for its cost (of the means)": Line2D([], [], **FRONTIER)}
+        sheet.explain(dict(zip(names, handles, strict=True)) | frontier, title)
+        sheet.name_points(points)
+        return sheet.done(table(learning=shown, final=ends(scores), cost=ends(costs)))

@@ -100,28 +100,18 @@ def curves_of(results: Results, column: str) -> dict[str, tuple[np.ndarray, np.n
 
 def _learning(results: Results) -> Figure:
     """Training loss and score side by side; the score on test trials where it was taken on the way."""
-    from bioplaus.figures import DOUBLE, pens, sheet, style, table
-    from bioplaus.figures.compose import above, done, letters
-    from bioplaus.figures.panels import learning
-    from bioplaus.figures.panels.curves import key
+    from bioplaus.figures import DOUBLE, Sheet, panels, pens, table
 
     loss = {label: windowed(*curve) for label, curve in curves_of(results, "loss").items()}
     score, quantity, _ = _scores(results)
-    with style():
-        figure = sheet(DOUBLE, 66)
-        strokes = pens([*loss, *score])
-        axes = figure.subplots(1, 2)
-        learning(axes[0], loss, quantity="Training loss", legend=False, strokes=strokes)
-        learning(
-            axes[1],
-            score,
-            quantity=quantity,
-            legend=False,
-            strokes=strokes,
-        )
-        letters(axes)
-        above(figure, *key(loss, score, strokes=strokes))
-        return done(figure, table(loss=loss, score=score))
+    strokes = pens([*loss, *score])
+    with Sheet(DOUBLE, 66) as sheet:
+        left, right = sheet.subplots(1, 2)
+        panels.learning(left, loss, quantity="Training loss", legend=False, strokes=strokes)
+        panels.learning(right, score, quantity=quantity, legend=False, strokes=strokes)
+        sheet.letter()
+        sheet.key(loss, score, strokes=strokes)
+        return sheet.done(table(loss=loss, score=score))
 
 
 def pareto(results: Results, rows: Sequence[Standing], higher: bool) -> Figure:

@@ -21,7 +21,6 @@ from matplotlib.figure import Figure
 import bioplaus as bp
 from bioplaus import Arm, Training
 from bioplaus.cost import memory
-from bioplaus.figures.compose import above, done, letters
 from bioplaus.runs.report import markdown
 from bioplaus.runs.timing import cpu_seconds
 
@@ -57,8 +56,8 @@ def measure(rounds: int) -> pandas.DataFrame:
 
 def growth(table: pandas.DataFrame) -> Figure:
     """Both against N."""
-    with bp.figures.style():
-        sheet, pen = bp.figures.sheet(bp.figures.DOUBLE, 75), bp.figures.pens(RULES)
+    pen = bp.figures.pens(RULES)
+    with bp.figures.Sheet(bp.figures.DOUBLE, 75) as sheet:
         axes = sheet.subplots(1, 2)
         for ax, unit, quantity in zip(axes, ("ms", "KiB"), ("Time per update", "Memory per sample"), strict=True):
             values = table[[f"{unit}, N {units}" for units in UNITS]].to_numpy(float)
@@ -68,10 +67,10 @@ def growth(table: pandas.DataFrame) -> Figure:
             ax.set(xlabel="N (units)", ylabel=f"{quantity} ({unit})", xscale="log", yscale="log")
             ax.set_xticks(UNITS, [str(units) for units in UNITS])
             ax.xaxis.minorticks_off()
-        letters(axes)
         handles, names = axes[0].get_legend_handles_labels()
-        above(sheet, handles, names, "")
-        return done(sheet, table)
+        sheet.letter()
+        sheet.explain(dict(zip(names, handles, strict=True)))
+        return sheet.done(table)
 
 
 def main() -> None:

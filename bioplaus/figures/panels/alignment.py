@@ -130,7 +130,11 @@ def by_lag(
         _ratio_axis(ax, high)
     else:
         ax.set_ylim(max(-1.05, min(-0.05, low - 0.05)), 1.05)
-    every = np.unique(np.concatenate([lags for lags, _ in good.values()]))
+    _lag_axis(ax, np.unique(np.concatenate([lags for lags, _ in good.values()])))
+    ax.set_ylabel(axis_label(quantity, unit))
+
+
+def _lag_axis(ax: Axes, every: np.ndarray) -> None:
     if every[-1] > 50:  # lags ever farther apart
         ax.set_xscale("symlog", linthresh=1.0)
         ax.xaxis.set_major_formatter(short)
@@ -139,7 +143,6 @@ def by_lag(
         ax.set_xlim(every[0] - 0.02 * max(1.0, every[-1]), 1.02 * max(1.0, every[-1]))
         ax.xaxis.set_major_locator(ticks(6, whole=True))
     ax.set_xlabel(axis_label("Lag", "steps"))
-    ax.set_ylabel(axis_label(quantity, unit))
 
 
 def _ratio_axis(ax: Axes, highest: float) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bioplaus.errors import RunError
-from bioplaus.figures.colours import LEFTOVER, OKABE_ITO
+from bioplaus.figures.colours import LEFTOVER, OKABE_ITO, Pen
 from bioplaus.figures.data import finite
 from bioplaus.figures.style import axis_label
 
@@ -39,6 +40,11 @@ def ticks(most: int, *, whole: bool = False, symmetric: bool = False) -> MaxNLoc
 def short(value: float, _: float = 0.0) -> str:
     """A tick's number without trailing zeros, for narrow axes: −0.25, 0, 0.25."""
     return f"{value:g}".replace("-", "\N{MINUS SIGN}")
+
+
+def stroke(pen: Pen) -> Line2D:
+    """What a key shows for a line drawn with a pen."""
+    return Line2D([], [], color=pen.colour, linestyle=pen.line, linewidth=MEAN_WIDTH)
 
 
 def clock(time: Any, steps: int) -> np.ndarray:

@@ -13,11 +13,15 @@ from matplotlib.lines import Line2D
 from bioplaus.errors import RunError
 from bioplaus.figures.colours import Pen, pens
 from bioplaus.figures.data import Checked, Curves, averaged, checked, finite, mean_sem, seeds
-from bioplaus.figures.panels.common import GUIDE, MEAN_WIDTH, ticks, widths
+from bioplaus.figures.panels.common import GUIDE, stroke, ticks, widths
 from bioplaus.figures.style import axis_label
 
 SEED_WIDTH = 0.4  # pt
 BAND = 0.22  # opacity of ± s.e.m.
+_MARKS: dict[str, dict[str, Any]] = {
+    "seed": {"color": "black", "marker": "o", "markersize": 2.6, "markeredgewidth": 0, "alpha": 0.6, "linestyle": ""},
+    "mean ± s.e.m.": {"color": "black", "marker": "D", "markersize": 2.8, "linewidth": 1.0},
+}
 
 
 def learning(
@@ -70,40 +74,7 @@ def learning(
     strokes = _strokes(good, strokes)
     wide = widths({label: mean_sem(values)[0] for label, (_, values) in good.items()})
     for label, (updates, values) in good.items():
-        pen = strokes[label]
-        mean, sem, n = mean_sem(values)
-        if seeds(values) > 1:
-            for row in values if each else ():
-                present = np.isfinite(row)
-                ax.plot(
-                    updates[present],
-                    row[present],
-                    color=pen.colour,
-                    alpha=0.5,
-                    linewidth=SEED_WIDTH,
-                    label="_seed",
-                )
-            several = n > 1
-            ax.fill_between(
-                updates[several],
-                (mean - sem)[several],
-                (mean + sem)[several],
-                color=pen.colour,
-                alpha=BAND,
-                linewidth=0,
-                label="_sem",
-            )
-        # A single measurement is a point, which a line would not show.
-        marker = "o" if (n > 0).sum() == 1 else None
-        ax.plot(
-            updates[n > 0],
-            mean[n > 0],
-            color=pen.colour,
-            linestyle=pen.line,
-            linewidth=wide[label],
-            marker=marker,
-            label=label,
-        )
+        _curve(ax, updates, values, strokes[label], wide[label], label, each)
     if chance is not None:
         ax.axhline(chance, **GUIDE, label="_chance")
     if log:
@@ -113,6 +84,21 @@ def learning(
     if legend:
         handles, names, title = key(good, strokes=strokes, group=group, chance=chance is not None)
         ax.legend(handles, names, title=title, alignment="left")
+
+
+def _curve(ax: Axes, updates: np.ndarray, values: np.ndarray, pen: Pen, width: float, label: str, each: bool) -> None:
+    """Mean and ± s.e.m. of one arm; with `each` the line of every seed below."""
+    mean, sem, n = mean_sem(values)
+    if seeds(values) > 1:
+        for row in values if each else ():
+            there = np.isfinite(row)
+            ax.plot(updates[there], row[there], color=pen.colour, alpha=0.5, linewidth=SEED_WIDTH, label="_seed")
+        several = n > 1
+        edges = (mean - sem)[several], (mean + sem)[several]
+        ax.fill_between(updates[several], *edges, color=pen.colour, alpha=BAND, linewidth=0, label="_sem")
+    # A single measurement is a point, which a line would not show.
+    shape: Any = {"linestyle": pen.line, "linewidth": width, "marker": "o" if (n > 0).sum() == 1 else None}
+    ax.plot(updates[n > 0], mean[n > 0], color=pen.colour, **shape, label=label)
 
 
 def alignment(
@@ -204,15 +190,9 @@ def final_scores(
     if chance is not None:
         ax.axvline(chance, **GUIDE)
     if legend:
-        dot = {"color": "black", "marker": "o", "markersize": 2.6, "markeredgewidth": 0, "alpha": 0.6}
-        handles = [
-            Line2D([], [], **dot, linestyle=""),
-            Line2D([], [], color="black", marker="D", markersize=2.8, linewidth=1.0),
-        ]
-        marks = ["seed", "mean ± s.e.m."]
-        if chance is not None:
-            handles, marks = [*handles, Line2D([], [], **GUIDE)], [*marks, "chance"]
-        ax.legend(handles, marks, ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+        marks = _MARKS if chance is None else {**_MARKS, "chance": GUIDE}
+        handles = [Line2D([], [], **mark) for mark in marks.values()]
+        ax.legend(handles, list(marks), ncols=3, loc="lower right", bbox_to_anchor=(1.0, 1.0))
     names = [fill(f"{label} (n = {each.size})" if counts else label, 26) for label, each in good.items()]
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(axis="y", length=0)
@@ -239,10 +219,7 @@ def key(
     """
     arms = dict.fromkeys(label for panel in panels for label in panel)
     count = {label: [seeds(panel[label][1]) for panel in panels if label in panel] for label in arms}
-    handles = [
-        Line2D([], [], color=strokes[label].colour, linestyle=strokes[label].line, linewidth=MEAN_WIDTH)
-        for label in arms
-    ]
+    handles = [stroke(strokes[label]) for label in arms]
     present = {n for each in count.values() for n in each}
     if len(present) == 1:
         n, names = present.pop(), list(arms)

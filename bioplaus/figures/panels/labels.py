@@ -53,47 +53,34 @@ def place_labels(
     lines = [dense(ax.transData.transform(np.asarray(line, float)) * scale) for line in obstacles]
     drawn = np.concatenate([*lines, np.empty((0, 2))])
 
-    names: list[Annotation] = []
-    sizes: dict[str, tuple[float, float]] = {}
-    for name, point in places.items():
-        text = ax.annotate(
-            name,
-            point,
-            (0, 0),
-            textcoords="offset points",
-            color=dark(colours[name]),
-            ha="center",
-            va="center",
-            arrowprops={
-                "arrowstyle": "-",
-                "linewidth": 0.4,
-                "color": colours[name],
-                "shrinkA": 0.5,
-                "shrinkB": 2.5,
-            },
-        )
-        box = text.get_window_extent()
-        # The extent takes in the line to the point, which is of no length yet.
-        sizes[name] = (box.width * scale, box.height * scale)
+    texts = {name: _name(ax, name, point, colours[name]) for name, point in places.items()}
+    # An extent takes in the line to the point, which is of no length yet.
+    extents = {name: text.get_window_extent() for name, text in texts.items()}
+    for text in texts.values():
         text.set_in_layout(False)
-        names.append(text)
 
+    # Most of what makes a place bad does not hang on where the other names stand, and is found out once.
+    choices = {
+        name: _Choice(at[name], (extent.width * scale, extent.height * scale), frame, dots, drawn)
+        for name, extent in extents.items()
+    }
     boxes: dict[str, Box] = {}
-    chosen: dict[str, np.ndarray] = {}
     for _ in range(1 + _ROUNDS):
-        for name in places:
-            others = [box for other, box in boxes.items() if other != name]
-            best = min(
-                _candidates(at[name], sizes[name]),
-                key=lambda each: _badness(each, at[name], frame, others, dots, drawn),  # noqa: B023
-            )
-            boxes[name] = best
-            chosen[name] = np.array([(best[0] + best[2]) / 2, (best[1] + best[3]) / 2])
-    for text, name in zip(names, places, strict=True):
-        text.xyann = tuple(chosen[name] - at[name])
+        for name, choice in choices.items():
+            boxes[name] = choice.best([box for other, box in boxes.items() if other != name])
+    for name, text in texts.items():
+        left, low, right, high = boxes[name]
+        text.xyann = tuple(np.array([(left + right) / 2, (low + high) / 2]) - at[name])
         if _gap(boxes[name], at[name]) < _LEADER and text.arrow_patch is not None:
             text.arrow_patch.set_visible(False)
-    return names
+    return list(texts.values())
+
+
+def _name(ax: Axes, name: str, point: tuple[float, float], colour: str) -> Annotation:
+    """The name upon its point, with a line that grows as the name is moved away."""
+    line = {"arrowstyle": "-", "linewidth": 0.4, "color": colour, "shrinkA": 0.5, "shrinkB": 2.5}
+    middle: Any = {"ha": "center", "va": "center", "textcoords": "offset points"}
+    return ax.annotate(name, point, (0, 0), color=dark(colour), arrowprops=line, **middle)
 
 
 def _candidates(point: np.ndarray, size: tuple[float, float]) -> list[Box]:
@@ -110,32 +97,47 @@ def _candidates(point: np.ndarray, size: tuple[float, float]) -> list[Box]:
     return found
 
 
-def _badness(
-    box: Box, point: np.ndarray, frame: Box, others: Sequence[Box], dots: Sequence[Box], drawn: np.ndarray
-) -> float:
-    """How much a name would hide, and how far it would be; names over each other or over the edge are worst."""
-    left, low, right, high = box
-    over = max(0.0, frame[0] - left) + max(0.0, frame[1] - low) + max(0.0, right - frame[2]) + max(0.0, high - frame[3])
-    hidden = sum(_shared(box, other) for other in others)
-    covered = sum(_shared(box, dot) for dot in dots)
-    crossed = np.count_nonzero(
-        (drawn[:, 0] > left) & (drawn[:, 0] < right) & (drawn[:, 1] > low) & (drawn[:, 1] < high)
-    )
-    gap = _gap(box, point)
-    through = 0
-    if gap >= _LEADER:
-        way = dense(np.array([point, [(left + right) / 2, (low + high) / 2]]))
-        for other in (*others, *(dot for dot in dots if not _holds(dot, point))):
-            through += np.count_nonzero(
-                (way[:, 0] > other[0]) & (way[:, 0] < other[2]) & (way[:, 1] > other[1]) & (way[:, 1] < other[3])
-            )
-    return 1000 * over + 1000 * hidden + 50 * covered + 10 * crossed + 20 * through + gap
+class _Choice:
+    """The places for one name, and how bad each is: what it would hide, and how far it would be."""
+
+    def __init__(
+        self, point: np.ndarray, size: tuple[float, float], frame: Box, dots: Sequence[Box], drawn: np.ndarray
+    ) -> None:
+        self.boxes = _candidates(point, size)
+        self.left, self.low, self.right, self.high = left, low, right, high = np.array(self.boxes).T
+        over = [frame[0] - left, frame[1] - low, right - frame[2], high - frame[3]]
+        self.over = sum(np.maximum(0.0, each) for each in over)
+        self.covered = sum((self.shared(dot) for dot in dots), np.zeros(len(left)))
+        self.crossed = np.array([np.count_nonzero(_inside(drawn, box)) for box in self.boxes])
+        self.gap = np.array([_gap(box, point) for box in self.boxes])
+        # The lines that a name far away gets to its point, as points of which each knows its place.
+        ends = np.stack([(left + right) / 2, (low + high) / 2], 1)
+        far = np.flatnonzero(self.gap >= _LEADER)
+        ways = [dense(np.array([point, ends[k]])) for k in far]
+        self.way, self.of = np.concatenate(ways), np.repeat(far, [len(way) for way in ways])
+        self.through = sum((self.met(dot) for dot in dots if not _holds(dot, point)), np.zeros(len(left), int))
+
+    def best(self, others: Sequence[Box]) -> Box:
+        """The least bad place; names over each other or over the edge are worst."""
+        hidden = sum((self.shared(other) for other in others), np.zeros(len(self.boxes)))
+        through = self.through + sum(self.met(other) for other in others)
+        bad = 1000 * self.over + 1000 * hidden + 50 * self.covered + 10 * self.crossed + 20 * through + self.gap
+        return self.boxes[int(np.argmin(bad))]
+
+    def shared(self, box: Box) -> np.ndarray:
+        """The area that each place shares with a box."""
+        wide = np.minimum(self.right, box[2]) - np.maximum(self.left, box[0])
+        high = np.minimum(self.high, box[3]) - np.maximum(self.low, box[1])
+        return np.where((wide > 0) & (high > 0), wide * high, 0.0)
+
+    def met(self, box: Box) -> np.ndarray:
+        """How much of each place's line runs through a box."""
+        return np.bincount(self.of[_inside(self.way, box)], minlength=len(self.boxes))
 
 
-def _shared(one: Box, other: Box) -> float:
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    return wide * high if wide > 0 and high > 0 else 0.0
+def _inside(points: np.ndarray, box: Box) -> np.ndarray:
+    x, y = points.T
+    return (x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])
 
 
 def _holds(box: Box, point: np.ndarray) -> bool:

@@ -63,16 +63,8 @@ def plane(
         ax.plot(*reached[:, sample].T, color=colour, linewidth=0.8, label="_path")
         ax.plot(*reached[-1, sample], "o", color=colour, markersize=3, markeredgewidth=0)
     if legend:
-        ax.plot(
-            [],
-            [],
-            "-o",
-            color="black",
-            linewidth=0.8,
-            markersize=3,
-            markeredgewidth=0,
-            label="output and its end",
-        )
+        end: Any = {"linewidth": 0.8, "markersize": 3, "markeredgewidth": 0}
+        ax.plot([], [], "-o", color="black", **end, label="output and its end")
         ax.plot([], [], "x", color=TARGET, markersize=5, markeredgewidth=1.2, label="target")
         ax.legend(ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0))
     ax.set_aspect("equal", adjustable="datalim")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +20,16 @@ _SPAN = 20.0  # ratio of the largest to the smallest score above which errors st
 # Decades up to which 1, 2 and 5 of each get a number on the axis, and 1 to 9 of a single one.  # chosen by eye
 _FEW_DECADES = 3.0
 
+
+class Points(NamedTuple):
+    """What `pareto` drew: the axes, and in their units the mean of every arm and the frontier (point, 2)."""
+
+    ax: Axes
+    means: dict[str, tuple[float, float]]
+    strokes: Mapping[str, Pen]
+    frontier: np.ndarray
+
+
 FRONTIER: dict[str, Any] = {**GUIDE, "linewidth": 0.9, "zorder": 1}
 
 
@@ -34,10 +44,10 @@ def pareto(
     cost: str = "Cost",
     cost_unit: str = "",
     strokes: Mapping[str, Pen] | None = None,
-) -> dict[str, tuple[float, float]]:
+) -> Points:
     """Mean score of every arm against its mean cost, with ± s.e.m. (ddof 1) over seeds in both, and the frontier.
 
-    Names are not written here: `name_points` does it once the figure has its layout.
+    Names are not written here: `Sheet.name_points` does it once the figure has its layout.
 
     Parameters
     ----------
@@ -53,8 +63,8 @@ def pareto(
 
     Returns
     -------
-    dict of str to (cost, score)
-        The means.
+    Points
+        What is to be named.
 
     Raises
     ------
@@ -69,49 +79,25 @@ def pareto(
     pen = strokes if strokes is not None and set(scores) <= set(strokes) else pens(scores)
     means: dict[str, tuple[float, float]] = {}
     for label in scores:
-        x = finite(costs[label], f"costs of {label!r}", ("seed",))
-        y = finite(scores[label], f"scores of {label!r}", ("seed",))
-        if (x <= 0).any():
-            raise RunError(
-                f"The costs of {label!r} go down to {x.min():.4g}, which a logarithmic axis can't show: a cost is a "
-                "positive number."
-            )
-        (mean_x, bar_x), (mean_y, bar_y) = _mean(x), _mean(y)
-        ax.errorbar(
-            mean_x,
-            mean_y,
-            xerr=bar_x,
-            yerr=bar_y,
-            fmt="o",
-            color=pen[label].colour,
-            markersize=3.6,
-            elinewidth=0.8,
-            zorder=3,
-        )
+        mean_x, bar_x = _mean(_positive(costs, label))
+        mean_y, bar_y = _mean(finite(scores[label], f"scores of {label!r}", ("seed",)))
+        dot: Any = {"fmt": "o", "markersize": 3.6, "elinewidth": 0.8, "zorder": 3}
+        ax.errorbar(mean_x, mean_y, xerr=bar_x, yerr=bar_y, color=pen[label].colour, **dot)
         means[label] = (mean_x, mean_y)
-    ax.set_xscale("log")
     heights = [y for _, y in means.values()]
-    if not higher and min(heights) > 0 and max(heights) > _SPAN * min(heights):
-        ax.set_yscale("log")
-    else:
-        ax.yaxis.set_major_locator(ticks(5))
-    ax.margins(x=0.16, y=0.16)
-    ax.autoscale_view()
-    _numbers(ax)
-    # The limits are kept from here on: the frontier goes to the edges, and names are placed inside.
-    ax.set_xlim(ax.get_xlim())
-    ax.set_ylim(ax.get_ylim())
-    ax.plot(*_stairs(ax, means, higher).T, **FRONTIER, label="_frontier")
+    _scales(ax, log=not higher and min(heights) > 0 and max(heights) > _SPAN * min(heights))
+    stairs = _stairs(ax, means, higher)
+    ax.plot(*stairs.T, **FRONTIER, label="_frontier")
     ax.set_xlabel(axis_label(cost, cost_unit))
     ax.set_ylabel(axis_label(quantity, unit))
-    return means
+    return Points(ax, means, pen, stairs)
 
 
-def name_points(ax: Axes, means: Mapping[str, tuple[float, float]], strokes: Mapping[str, Pen], higher: bool) -> None:
+def name_points(points: Points) -> None:
     """Write every arm's name beside its point; the figure must have been laid out."""
-    bars = [np.asarray(segment) for bar in ax.collections for segment in _segments(bar)]
-    colours = {label: strokes[label].colour for label in means}
-    place_labels(ax, means, colours, [*bars, _stairs(ax, means, higher)])
+    bars = [np.asarray(segment) for bar in points.ax.collections for segment in _segments(bar)]
+    colours = {label: points.strokes[label].colour for label in points.means}
+    place_labels(points.ax, points.means, colours, [*bars, points.frontier])
 
 
 def frontier(costs: Sequence[float], scores: Sequence[float], higher: bool) -> list[int]:
@@ -152,6 +138,20 @@ def _stairs(ax: Axes, means: Mapping[str, tuple[float, float]], higher: bool) ->
     return np.array(line)
 
 
+def _scales(ax: Axes, log: bool) -> None:
+    """Logarithmic costs, and errors too with `log`; the limits are kept from here on, as the frontier goes to the edges."""
+    ax.set_xscale("log")
+    if log:
+        ax.set_yscale("log")
+    else:
+        ax.yaxis.set_major_locator(ticks(5))
+    ax.margins(x=0.16, y=0.16)
+    ax.autoscale_view()
+    _numbers(ax)
+    ax.set_xlim(ax.get_xlim())
+    ax.set_ylim(ax.get_ylim())
+
+
 def _numbers(ax: Axes) -> None:
     """Readable numbers on the logarithmic axis of the cost, also where it spans less than a decade."""
     low, high = ax.get_xlim()
@@ -161,6 +161,16 @@ def _numbers(ax: Axes) -> None:
     ax.xaxis.set_major_formatter(short)
     ax.xaxis.set_minor_locator(LogLocator(subs=tuple(range(1, 10))))
     ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _positive(costs: Mapping[str, Any], label: str) -> np.ndarray:
+    spent = finite(costs[label], f"costs of {label!r}", ("seed",))
+    if (spent <= 0).any():
+        raise RunError(
+            f"The costs of {label!r} go down to {spent.min():.4g}, which a logarithmic axis can't show: a cost is a "
+            "positive number."
+        )
+    return spent
 
 
 def _mean(values: np.ndarray) -> tuple[float, np.ndarray | None]:
