@@ -13,12 +13,12 @@ from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
-from bioplaus.align import Along, clone
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit
 from bioplaus.eligibility import History
 from bioplaus.errors import NumericalError, RuleError, RunError
-from bioplaus.lags import Reach, last_asked, spread
+from bioplaus.measure.along import Along, clone
+from bioplaus.measure.reach import Reach, last_asked, spread
 from bioplaus.rules import TABLE
 from bioplaus.schedule import sequence
 from bioplaus.signal import Instant

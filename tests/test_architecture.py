@@ -17,7 +17,7 @@ ENGINE = Path(bioplaus.__file__).parent
 
 # Later rooms may import earlier ones, never the reverse.
 ORDER = [
-    *("errors", "checks", "content", "streams", "declaration", "symbolic", "cell", "circuit", "simulate"),
+    *("errors", "checks", "content", "streams", "threads", "declaration", "symbolic", "cell", "circuit", "simulate"),
     *(
         "eligibility",
         "cerebellum",
@@ -27,9 +27,7 @@ ORDER = [
         "tasks",
         "training",
         "train",
-        "align",
-        "lags",
-        "cost",
+        "measure",
         "brian",
         "check",
     ),

@@ -26,10 +26,10 @@ from bioplaus.check.regimes import REGIMES
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.linear import Linear, Window, roll
 from bioplaus.circuit.network import Network
-from bioplaus.cost import tensors
 from bioplaus.declaration import INDICES, LETTERS, Declaration, order
 from bioplaus.eligibility import MDGL, EProp, History, Hops, SnAp
 from bioplaus.errors import RuleError
+from bioplaus.measure.memory import tensors
 from bioplaus.rules import ELIGIBILITIES, SIGNALS, TABLE, Rule
 from bioplaus.schedule import Online
 from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Observed, Oracle

@@ -28,12 +28,13 @@ from bioplaus.runs.compare import Comparison, comparison
 from bioplaus.runs.config import folder_name, plain
 from bioplaus.runs.experiment import Arm, check_seeds
 from bioplaus.runs.folder import FORMAT, RunFolder, write_atomically
-from bioplaus.runs.loop import CHECKPOINT_EVERY, Event, interruptible, is_done, save_netcdf, threads_limited
+from bioplaus.runs.loop import CHECKPOINT_EVERY, Event, interruptible, is_done, save_netcdf
 from bioplaus.runs.sweep import origin_of
+from bioplaus.threads import threads_limited
 
 if TYPE_CHECKING:
-    from bioplaus.align import Along
     from bioplaus.circuit import Circuit
+    from bioplaus.measure.along import Along
     from bioplaus.rules import Rule
     from bioplaus.tasks import Task
     from bioplaus.training import Training
@@ -47,7 +48,7 @@ class Alignment:
     """What is measured of a comparison's rules; the first drives.
 
     ``draws``: gradients that a rule with random numbers draws at every measurement. ``lags``: of the credit after the last
-    update; none: as `bioplaus.lags` chooses.
+    update; none: as `bioplaus.measure.reach` chooses.
     """
 
     comparison: Comparison
@@ -87,15 +88,15 @@ class Plan:
 
     def begin(self, seed: int) -> Along:
         """Driver and riders at their first update."""
-        from bioplaus.align import Along, check_counts
+        from bioplaus.measure.along import Along, check_counts
 
         check_counts(self.training.updates, self.every, self.draws)
         return Along(self.circuit, self.task, self.rules, self.training, seed)
 
     def reach(self, along: Along) -> Any:
         """The credit where they stand, still to be measured."""
-        from bioplaus.lags import DRAWS as MANY
-        from bioplaus.lags import Reach
+        from bioplaus.measure.reach import DRAWS as MANY
+        from bioplaus.measure.reach import Reach
 
         return Reach(along, self.lags or None, self.draws or MANY)
 

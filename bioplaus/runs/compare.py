@@ -192,8 +192,8 @@ def _training(setting: Setting) -> Training:
 
 def _memory(arm: Any) -> Any:
     """What an arm's rule keeps; unknown (NaN) where two trials, which the measurement takes, do not fit although one did."""
-    from bioplaus.cost import Cost, memory
     from bioplaus.errors import RuleError
+    from bioplaus.measure.memory import Cost, memory
 
     try:
         return memory(arm.circuit, arm.task, arm.rule, dtype=arm.training.dtype, device=arm.training.device)

@@ -18,6 +18,7 @@ from bioplaus.runs import provenance
 from bioplaus.runs.config import differences, resolve
 from bioplaus.runs.folder import FORMAT, RunFolder, write_atomically
 from bioplaus.runs.metrics import MetricsFile
+from bioplaus.threads import threads_limited
 
 if TYPE_CHECKING:
     from bioplaus.runs.experiment import Arm
@@ -272,22 +273,6 @@ def save_netcdf(dataset: Any, path: Path) -> None:
     """A dataset as compressed NetCDF."""
     squeeze = {name: {"zlib": True, "complevel": 1} for name, array in dataset.data_vars.items() if array.ndim}
     dataset.to_netcdf(path, engine="h5netcdf", encoding=squeeze)
-
-
-@contextmanager
-def threads_limited(number: int | None) -> Iterator[None]:
-    """So many torch threads inside; None: as many as there were."""
-    if number is None:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -26,9 +26,10 @@ import torch
 from torch import Tensor
 
 from bioplaus import checks
-from bioplaus.align import Along, Rules, cosines, over
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import RunError
+from bioplaus.measure.along import Along, Rules
+from bioplaus.measure.gradients import cosines, over
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch
 from bioplaus.training import Training
