@@ -91,6 +91,11 @@ class Trainer:
         """The signal's own tensors: predictor weights, feedback matrices."""
         return self.theta
 
+    @property
+    def size(self) -> int:
+        """Number of the circuit's weights."""
+        return sum(weight.numel() for weight in self.network.weights.values())
+
     def update(self) -> dict[str, float]:
         """One update: a batch, the rule's gradient, an optimiser step. Returns a row of metrics."""
         began = time.perf_counter()

@@ -20,7 +20,7 @@ from bioplaus.rules import Rule, bptt
 from bioplaus.schedule import Outcome, sequence
 from bioplaus.signal import BPTT
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch
+from bioplaus.tasks import Batch, Task
 from bioplaus.train import Trainer
 from bioplaus.training import Training
 
@@ -32,7 +32,7 @@ Rules = Mapping[str, Rule] | Sequence[Rule] | Rule
 
 def align(
     circuit: Circuit | Network,
-    task: Any,
+    task: Task,
     rules: Rules,
     updates: int = 200,
     training: Training | None = None,
@@ -86,7 +86,7 @@ class Along:
     """
 
     def __init__(
-        self, circuit: Circuit | Network, task: Any, rules: Rules, training: Training | None = None, seed: int = 0
+        self, circuit: Circuit | Network, task: Task, rules: Rules, training: Training | None = None, seed: int = 0
     ) -> None:
         circuit = circuit.circuit if isinstance(circuit, Network) else circuit
         self.rules = named(rules)
@@ -100,7 +100,7 @@ class Along:
                 )
             self.reference = "bptt"
             self.rules["bptt"] = bptt()
-        self.task, self.seed = task, seed
+        self.seed = seed
         first = self.asked[0]
         made = {name: Trainer(circuit, task, self.rules[name], training, seed) for name in self.asked}
         self.driver = made[first]
@@ -148,7 +148,9 @@ class Along:
     def batch(self) -> Batch:
         """The batch of the driver's next update; it is not used up."""
         training = self.driver.training
-        return self.task.batch(clone(self.driver.generator), training.batch).to(training.device, self.driver.dtype)
+        return self.driver.task.batch(clone(self.driver.generator), training.batch).to(
+            training.device, self.driver.dtype
+        )
 
     def gradient(
         self, name: str, batch: Batch, generator: torch.Generator | None, uses: Tensor | None = None
@@ -173,7 +175,7 @@ class Along:
         driver = self.driver
         own = self._riders.get(name, driver).theta if name in self.asked else {}
         regulariser = driver.regulariser if regularised else None
-        rule, loss = self.rules[name], self.task.loss
+        rule, loss = self.rules[name], driver.task.loss
         return sequence(driver.network, rule, own, batch, loss, regulariser, generator=generator, uses=uses)
 
     def _noise(self, name: str, u: int) -> torch.Generator:
@@ -194,6 +196,35 @@ class Along:
         """Independent gradients of one rule, (draw, weights), each from a generator of its own."""
         generators = [stream(self.seed, f"draw {d} of update {u}") for d in range(draws)]
         return torch.stack([self._vectors.of(self._outcome(name, batch, g).gradients) for g in generators])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that later updates depend on, and what was measured: the trainers, the driver's first."""
+        trainers = [self.driver, *self._riders.values()]
+        return {
+            "rules": self.asked,
+            "trainers": [trainer.state_dict() for trainer in trainers],
+            "rows": [dict(row) for row in self._rows],
+            "updates": list(self._updates),
+            "losses": list(self._losses),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict` of the same circuit, task, rules and seed.
+
+        Raises
+        ------
+        RunError
+            If it belongs to another configuration.
+        """
+        if list(state["rules"]) != self.asked:
+            raise RunError(
+                f"The saved trajectory is of the rules {', '.join(state['rules'])}, this one of {', '.join(self.asked)}: "
+                "give the same rules in the same order."
+            )
+        for trainer, saved in zip((self.driver, *self._riders.values()), state["trainers"], strict=True):
+            trainer.load_state_dict(saved)
+        self._rows, self._updates = [dict(row) for row in state["rows"]], list(state["updates"])
+        self._losses = list(state["losses"])
 
     def dataset(self) -> xarray.Dataset:
         """What was measured so far; see `align`.

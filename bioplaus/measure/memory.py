@@ -22,6 +22,7 @@ from bioplaus.circuit.linear import roll
 from bioplaus.rules import Rule
 from bioplaus.schedule import sequence
 from bioplaus.streams import stream
+from bioplaus.tasks import Batch, Task
 from bioplaus.train import own_tensors
 
 #: what holds no numbers of the rule's: the circuit, random streams, code
@@ -34,7 +35,7 @@ _STOCK = frozenset({"pools"})
 
 @dataclass(frozen=True)
 class Cost:
-    """Memory of a rule, in bytes.
+    """Memory of a rule, in bytes; NaN where it is not known.
 
     Attributes
     ----------
@@ -43,13 +44,13 @@ class Cost:
     fixed : whatever the batch: a predictor, a kernel, feedback weights.
     """
 
-    state: int
-    window: int
-    fixed: int
+    state: float
+    window: float
+    fixed: float
 
 
 def memory(
-    circuit: Circuit, task: Any, rule: Rule, *, dtype: str = "float32", device: str = "cpu", seed: int = 0
+    circuit: Circuit, task: Task, rule: Rule, *, dtype: str = "float32", device: str = "cpu", seed: int = 0
 ) -> Cost:
     """Measure what a rule keeps while it learns a task in a circuit, on one whole sequence.
 
@@ -78,7 +79,7 @@ def memory(
     return Cost(state, windows[2] - windows[1], states[1] - state)
 
 
-def _window(network: Network, rule: Rule, batch: Any) -> int:
+def _window(network: Network, rule: Rule, batch: Batch) -> int:
     """Bytes of the steps that the rule looks at at once, and of their inputs."""
     steps = min(rule.schedule.steps or batch.steps, batch.steps)
     with torch.no_grad():

@@ -13,7 +13,7 @@ from bioplaus.threads import threads_limited
 from bioplaus.train import Trainer
 
 if TYPE_CHECKING:
-    from bioplaus.runs.experiment import Arm
+    from bioplaus.runs.arm import Arm
     from bioplaus.runs.run import Run
 
 _BESIDES = ("test_score", "alignment")  # columns whose measurement takes time that is not learning

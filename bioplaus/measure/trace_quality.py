@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +28,7 @@ from bioplaus.rules import Rule
 from bioplaus.schedule import Window, sequence
 from bioplaus.signal import BPLambda
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch, cross_entropy, squared
+from bioplaus.tasks import Batch, Loss, cross_entropy, squared
 from bioplaus.train import own_tensors
 
 
@@ -53,7 +52,7 @@ def trace_quality(
     batch: Batch,
     variants: Mapping[str, BPLambda],
     theta: Mapping[str, Tensor] | None = None,
-    loss: Any = None,
+    loss: Loss | None = None,
     *,
     draws: int = 64,
     seed: int = 0,
@@ -103,7 +102,7 @@ def _update(
     rule: Rule,
     own: dict[str, Tensor],
     batch: Batch,
-    loss: Any,
+    loss: Loss,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """The gradient of the predictor's weights, one vector."""

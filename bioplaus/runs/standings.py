@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from bioplaus.measure.memory import Cost
 from bioplaus.measure.time import seconds_per_update
-from bioplaus.runs.experiment import Arm, Results
-from bioplaus.runs.run import Run
 from bioplaus.runs.spread import Spread, spread
 
 if TYPE_CHECKING:
     import pandas
+
+    from bioplaus.runs.arm import Arm
+    from bioplaus.runs.results import Results
+    from bioplaus.runs.run import Run
 
 
 @dataclass(frozen=True)
