@@ -29,9 +29,9 @@ _HOMES = {
     "bioplaus.learning.gradient": ("gradient",),
     "bioplaus.learning.trainer": ("Trainer",),
     "bioplaus.learning.training": ("Training",),
-    "bioplaus.align": ("align",),
-    "bioplaus.lags": ("credit_by_lag",),
-    "bioplaus.check.trace_quality": ("trace_quality",),
+    "bioplaus.measure.along": ("align",),
+    "bioplaus.measure.reach": ("credit_by_lag",),
+    "bioplaus.measure.trace_quality": ("trace_quality",),
     "bioplaus.runs": ("Arm", "Experiment", "train"),
     "bioplaus.symbolic.units": (
         ("second", "ms", "us", "Hz", "kHz", "volt", "mV", "amp", "uA", "nA", "pA", "siemens", "uS", "nS")
@@ -59,21 +59,21 @@ if TYPE_CHECKING:
     from bioplaus import brian as brian
     from bioplaus import errors as errors
     from bioplaus import figures as figures
-    from bioplaus.align import align as align
     from bioplaus.cell import Cell as Cell
     from bioplaus.cell import fast_sigmoid as fast_sigmoid
     from bioplaus.cell import triangular as triangular
     from bioplaus.cerebellum import predictor as predictor
-    from bioplaus.check.trace_quality import trace_quality as trace_quality
     from bioplaus.circuit import Circuit as Circuit
     from bioplaus.circuit import Network as Network
     from bioplaus.circuit import Population as Population
     from bioplaus.circuit import Projection as Projection
     from bioplaus.circuit import Readout as Readout
-    from bioplaus.lags import credit_by_lag as credit_by_lag
     from bioplaus.learning.gradient import gradient as gradient
     from bioplaus.learning.trainer import Trainer as Trainer
     from bioplaus.learning.training import Training as Training
+    from bioplaus.measure.along import align as align
+    from bioplaus.measure.reach import credit_by_lag as credit_by_lag
+    from bioplaus.measure.trace_quality import trace_quality as trace_quality
     from bioplaus.rules import Rule as Rule
     from bioplaus.rules import rule as rule
     from bioplaus.runs import Arm as Arm

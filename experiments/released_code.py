@@ -107,7 +107,7 @@ def asked(arms, results, name):
     task, rule, found = arms[name].task, arms[name].rule, {"cell": [], "output": []}
     batch = next(iter(task.test_batches(100)))
     for run in results[name]:
-        targets = truth.asked(run.network, rule, batch, task.loss)
+        targets = truth.asked(run.network, rule.signal, batch, task.loss)
         _, true = truth.predicted_and_true(run.network, rule.signal, run.own, batch, task.loss)
         for half, a, b in zip(found, targets.chunk(2, -1), true.chunk(2, -1), strict=True):
             found[half].append((a.norm(dim=-1).mean(1) / b.norm(dim=-1).mean(1)).flip(0).numpy())

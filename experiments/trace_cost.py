@@ -14,8 +14,8 @@ import torch
 
 import bioplaus as bp
 from bioplaus import Arm, Experiment, Training
-from bioplaus.cost import memory
-from bioplaus.runs.timing import cpu_seconds
+from bioplaus.measure.memory import memory
+from bioplaus.measure.time import cpu_seconds
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from rule_helpers import paragraph
 from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
-from bioplaus.align import Along, clone
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit
 from bioplaus.eligibility import History
 from bioplaus.errors import NumericalError, RuleError, RunError
-from bioplaus.lags import Reach, last_asked, spread
 from bioplaus.learning.sequence import sequence
+from bioplaus.measure.along import Along, clone
+from bioplaus.measure.reach import Reach, last_asked, spread
 from bioplaus.own import tensors
 from bioplaus.rules import TABLE
 from bioplaus.signal import Instant
@@ -324,6 +326,85 @@ def test_a_rider_that_breaks_down_is_named():
             small(), Plain(), rules("bptt", "bp_lambda"), 20, training(lr=0.0, predictor_lr=1e200, optimiser="sgd")
         )
     assert "'bp_lambda', which rides along" in paragraph(error)
+
+
+# -- putting back ---------------------------------------------------------------------------------------------------------
+
+
+def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize("at", (1, 3))
+def test_what_is_put_back_goes_on_bit_for_bit(at):
+    """Driver, predictors, kernels, optimisers' momenta, and what was measured; then the credit, from between two lags."""
+    given = rules("bptt", "uoro", "bp_lambda", "dni", "kernl")
+    options = training(optimiser="adam", predictor_lr=0.02)
+    make = lambda: Along(small(), Asked(), given, options, 3)  # noqa: E731
+    straight, first, second = make(), make(), make()
+    for _ in straight.go(5, every=2, draws=2):
+        pass
+    for u in range(at):
+        first.update(measured=u % 2 == 0, draws=2)
+    second.load_state_dict(through_a_file(first.state_dict()))
+    for u in range(at, 5):
+        second.update(measured=u % 2 == 0, draws=2)
+    xr.testing.assert_identical(straight.dataset(), second.dataset())
+    whole, half, rest = (Reach(along, [0, 2, 5, 9], 3) for along in (straight, second, second))
+    for _ in whole.lags:
+        whole.measure()
+    assert [half.measure(), half.measure()] == half.measured == [0, 2]
+    rest.load_state_dict(through_a_file(half.state_dict()))
+    assert [rest.measure(), rest.measure()] == [5, 9]
+    xr.testing.assert_identical(whole.dataset(), rest.dataset())
+
+
+def test_what_was_saved_of_others_is_refused():
+    along = Along(small(), Asked(), rules("bptt", "eprop"), training())
+    with pytest.raises(RunError, match="bptt, eprop, this one of bptt, rtrl"):
+        Along(small(), Asked(), rules("bptt", "rtrl"), training()).load_state_dict(along.state_dict())
+    with pytest.raises(RunError, match="the same lags"):
+        Reach(along, [1]).load_state_dict(Reach(along, [2]).state_dict())
+
+
+def test_all_ride_along_the_driver_s_curriculum():
+    """Every batch solves its stage here; what is measured next is of the next stage, as the driver learns it."""
+    along = Along(small(), Stage(), rules("bptt", "eprop"), training(curriculum=True))
+    assert along.batch().steps == 12
+    along.update(measured=True)
+    assert along.batch().steps == 13
+    along.update(measured=True)
+    assert float(along.dataset()["norm_ratio"].sel(rule="bptt", weight="all").min()) == 1
+    assert Reach(along).last == 13
+
+
+class Stage(Plain):
+    """Longer by a step at every stage."""
+
+    solved = float("inf")
+
+    def __init__(self, steps: int = 12) -> None:
+        self.steps = steps
+
+    def harder(self) -> Task:
+        return Stage(self.steps + 1)
+
+    def batch(self, generator: torch.Generator, size: int, split: str = "train") -> Batch:
+        plain = super().batch(generator, size, split)
+        plain.weight[-1] = 1.0
+        return plain
+
+
+def test_a_lag_before_the_first_step_has_no_credit():
+    reach = Reach(Along(small(), Early(), rules("bptt", "eprop"), training()), [0, 8, 9])
+    for _ in reach.lags:
+        reach.measure()
+    found = reach.dataset()
+    assert found["norm"].isnull().values.tolist() == [False, False, True]
+    assert found["cosine"].isnull().sel(lag=9).all() and found["norm_ratio"].sel(lag=0, rule="eprop") > 0
 
 
 # -- what makes no sense ------------------------------------------------------------------------------------------------

@@ -1,10 +1,17 @@
-"""``bioplaus compare TASK --mode align``: what it writes, what it finds again, what it refuses."""
+"""``bioplaus compare TASK --mode align``: what it writes, what it finds again, what it refuses.
+
+``python tests/test_align_runs.py`` measures one seed in the working directory, slowly, to be killed from outside.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +23,10 @@ import xarray as xr
 import bioplaus as bp
 from bioplaus import cli
 from bioplaus.errors import NumericalError, RunError
-from bioplaus.runs.alignment import Alignment, plan, run_alignment
+from bioplaus.learning.trainer import Trainer
+from bioplaus.runs import Run
+from bioplaus.runs.alignment import Alignment, alignment_job
+from bioplaus.runs.alignment_sweep import run_alignment
 from bioplaus.runs.compare import Comparison, Setting
 
 RULES = ("bptt", "eprop", "uoro", "dni")
@@ -31,6 +41,11 @@ WORDS = (
 def config(**changes) -> Alignment:
     setting = Setting(**{**vars(SETTING), **changes})
     return Alignment(Comparison("target_reaching", RULES, setting), 3, (0, 1, 2, 3))
+
+
+LONGER = Alignment(
+    Comparison("target_reaching", (*RULES, "kernl"), Setting(**{**vars(SETTING), "updates": 12})), 3, tuple(range(8))
+)
 
 
 @pytest.fixture
@@ -68,7 +83,7 @@ def test_the_command_writes_data_table_and_figures(study, capsys):
     assert not list(FOLDER.rglob("*.tmp*"))
 
     # What was measured is what the library measures.
-    work = plan(config())
+    work = alignment_job(config())
     assert work.every == 2 and work.training.align_every == 0, "measured once, not by the driver's trainer too"
     given = {"circuit": work.circuit, "task": work.task, "rules": work.rules, "training": work.training}
     alignment, credit = read("alignment.nc"), read("credit.nc")
@@ -129,10 +144,11 @@ def test_what_is_done_is_recognised_and_what_is_missing_is_measured(undrawn):
     (place / "credit.nc").unlink()
     heard.clear()
     run_alignment(config(), seeds=(0, 1), progress=heard.append)
-    assert kinds(heard) == ["found", "start", "done"]
+    assert kinds(heard) == ["found", "resume", "done"], "its last checkpoint has it all"
+    assert (place / "credit.nc").exists()
 
 
-@pytest.mark.parametrize("at", (3, 7), ids=("along the way", "among the lags"))
+@pytest.mark.parametrize("at", (2, 6), ids=("along the way", "among the lags"))
 def test_an_interrupted_command_goes_on_with_the_seeds_that_are_missing(undrawn, at):
     def stopping(event):
         if event.kind == "update" and (event.seed, event.update) == (1, at):
@@ -143,12 +159,67 @@ def test_an_interrupted_command_goes_on_with_the_seeds_that_are_missing(undrawn,
     (place,) = FOLDER.glob("along_bptt-s1-*")
     assert json.loads((place / "run.json").read_text())["status"] == "interrupted" and not list(place.glob("*.nc"))
     assert not (FOLDER / "table.csv").exists()
+    half = Run.load(place)
+    assert half.reached == (at + 1, 8) and set(half.weights) == {"W_in", "W_rec", "b", "W_out", "b_out"}
+    with pytest.raises(RunError, match="Hand the circuit over"):
+        _ = half.network
     heard = []
     run_alignment(config(), seeds=(0, 1), progress=heard.append)
-    assert kinds(heard) == ["found", "start", "done"]
+    assert kinds(heard) == ["found", "resume", "done"]
+    assert [event.update for event in heard if event.kind == "update"] == list(range(at + 2, 9))
     whole = run_alignment(config(), root="whole", seeds=(0, 1))
     for name in ("alignment.nc", "credit.nc"):
         xr.testing.assert_identical(read(name).drop_attrs(), read(name, whole).drop_attrs())
+
+
+@pytest.mark.parametrize("part", (range(1, 12), range(13, 18)), ids=("along the way", "among the lags"))
+def test_a_killed_command_goes_on_to_the_same_files(undrawn, part):
+    """SIGKILL at any moment, and the same command again."""
+    at = random.choice(part)
+    process = subprocess.Popen([sys.executable, __file__])
+    deadline = time.monotonic() + 120
+    while reached() < at and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    (place,) = FOLDER.glob("along_bptt-s0-*")
+    killed = Run.load(place)
+    assert killed.record["status"] == "running" and at - 1 <= killed.checkpoint["update"] < 20
+    heard = []
+    run_alignment(LONGER, progress=heard.append)
+    assert kinds(heard) == ["resume", "done"] and heard[0].update == killed.checkpoint["update"]
+    whole = run_alignment(LONGER, root="whole")
+    for name in ("alignment.nc", "credit.nc"):
+        xr.testing.assert_identical(read(name).drop_attrs(), read(name, whole).drop_attrs())
+    assert (FOLDER / "table.csv").read_text() == (whole / "table.csv").read_text()
+    mine, theirs = (
+        pd.read_csv(next(folder.glob("along_*")) / "metrics.csv", dtype=str).drop(columns="seconds")
+        for folder in (FOLDER, whole)
+    )
+    pd.testing.assert_frame_equal(mine, theirs)
+    assert len(mine) == 20 and len(set(mine["loss"].dropna())) == 12
+    assert list(map(float, mine["lag"].dropna())) == [*range(8)]
+
+
+def reached() -> int:
+    """Rows of the one seed's metrics; they are forced to the disk before each checkpoint."""
+    return sum(path.read_text().count("\n") - 1 for path in FOLDER.glob("along_*/metrics.csv"))
+
+
+def test_one_seed_takes_one_comparison_and_one_trainer_a_rule(undrawn, monkeypatch):
+    made: list[str] = []
+    for home, name in (("bioplaus.runs.alignment", "comparison"), ("bioplaus.runs.compare", "comparison")):
+        given = getattr(sys.modules[home], name)
+        monkeypatch.setattr(
+            f"{home}.{name}", lambda options, given=given: [made.append("comparison"), given(options)][1]
+        )
+    init = Trainer.__init__
+    monkeypatch.setattr(Trainer, "__init__", lambda *given: [made.append("trainer"), init(*given)][1])
+    words = (
+        "compare target_reaching --mode align --rules bptt,eprop,rtrl --cell leaky_rate --units 4 --updates 2 --batch 2"
+    )
+    assert cli.main([*words.split(), "--seeds", "0"]) == 0
+    assert made == ["comparison", *["trainer"] * 3]
 
 
 def test_workers_measure_what_one_process_does(undrawn):
@@ -218,3 +289,7 @@ def test_a_wrong_word_is_refused_before_work_starts(study, capsys, words, said):
 def test_the_default_mode_is_to_learn(study, capsys):
     assert cli.main("compare target_reaching --rules bptt --units 4 --updates 1 --batch 2 --seeds 0".split()) == 0
     assert Path("runs/compare-target_reaching/table.csv").exists() and not FOLDER.exists()
+
+
+if __name__ == "__main__":
+    run_alignment(LONGER, progress=lambda event: time.sleep(0.05), checkpoint_every=0)

@@ -48,13 +48,13 @@ from trace_helpers import (
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
 from bioplaus.cerebellum.nuclei import Nuclei
-from bioplaus.check.trace_quality import trace_quality
 from bioplaus.circuit.carried import Layout
-from bioplaus.cost import tensors
 from bioplaus.declaration import order
 from bioplaus.eligibility import EProp, Immediate
 from bioplaus.errors import RuleError
 from bioplaus.learning.sequence import sequence
+from bioplaus.measure.memory import tensors
+from bioplaus.measure.trace_quality import trace_quality
 from bioplaus.rules import Rule, bp_lambda, dni
 from bioplaus.schedule import Online, Window
 from bioplaus.signal import DNI, BPLambda

@@ -27,7 +27,7 @@ from bioplaus.checks import Among, Amount, Flag, Instance, Mapped, Optional, Rea
 from bioplaus.circuit import Projection
 from bioplaus.eligibility import Immediate
 from bioplaus.runs import Arm, Experiment
-from bioplaus.runs.config import digest, plain, resolve
+from bioplaus.runs.config import digest, plain
 from bioplaus.signal import BPLambda
 from bioplaus.tasks import squared
 from bioplaus.tasks.sequential_digits import SequentialDigits
@@ -300,7 +300,7 @@ def arm(whole: Any, real: Any) -> Arm:
 )  # fmt: skip
 def test_a_configuration_is_the_same_whoever_made_its_numbers(whole, real):
     exact = (lambda x: float(np.float32(x))) if real is np.float32 else float
-    assert digest(resolve(arm(whole, real), 0)) == digest(resolve(arm(int, exact), 0))
+    assert digest(arm(whole, real).describe(0)) == digest(arm(int, exact).describe(0))
 
 
 @pytest.mark.parametrize("name", sorted(rules.TABLE))

@@ -13,7 +13,7 @@ import pytest
 from bioplaus import cli
 from bioplaus.cli import options, watch
 from bioplaus.cli.terminal import duration
-from bioplaus.runs.loop import Event
+from bioplaus.runs.event import Event
 
 LIGHT = '''
 """An experiment that needs nothing to be described."""
@@ -349,7 +349,7 @@ def test_on_a_terminal_lines_move():
         import time
         from bioplaus.cli import main
         from bioplaus.cli.watch import Watch
-        from bioplaus.runs.loop import Event
+        from bioplaus.runs.event import Event
         with Watch({"bptt": 3, "eprop": 3}, seeds=1) as look:
             look(Event("start", "bptt", 0, "runs/x", 0, 3))
             row = {"loss": 0.5, "score": 90.0, "test_loss": 0.25, "test_score": 91.0}

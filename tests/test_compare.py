@@ -21,17 +21,17 @@ from matplotlib.text import Annotation, Text
 import bioplaus as bp
 from bioplaus import cli, figures
 from bioplaus.cli.terminal import parts
-from bioplaus.cost import Cost, bytes_of, memory
 from bioplaus.errors import RunError
 from bioplaus.figures import panels
 from bioplaus.figures.panels.labels import dark
 from bioplaus.learning.trainer import Trainer
+from bioplaus.measure.memory import Cost, bytes_of, memory
+from bioplaus.measure.time import seconds_per_update
 from bioplaus.runs import Run, run_experiment
 from bioplaus.runs.compare import Comparison, Setting, comparison, trial, trials
 from bioplaus.runs.remarks import differences, warnings
 from bioplaus.runs.spread import overlap, spread
 from bioplaus.runs.standings import Standing, at_end
-from bioplaus.runs.timing import seconds_per_update
 from bioplaus.runs.tune import tune
 from bioplaus.runs.tuning import Choice, Tuning, choose, doubts
 
@@ -679,13 +679,13 @@ def test_a_table_too_wide_is_parted_and_every_part_has_its_names():
 
 def test_a_memory_that_cannot_be_measured_takes_no_table_away(monkeypatch):
     """One trial fits, the two that the measurement takes do not."""
-    import bioplaus.cost
+    import bioplaus.measure.memory
     from bioplaus.errors import RuleError
     from bioplaus.runs.compare import _memory
 
     def full(*given, **more):
         raise RuleError("it does not fit")
 
-    monkeypatch.setattr(bioplaus.cost, "memory", full)
+    monkeypatch.setattr(bioplaus.measure.memory, "memory", full)
     arm = next(iter(comparison(Comparison("add", ("eprop",), Setting(units=4, updates=1))).arms.values()))
     assert np.isnan(_memory(arm).state) and np.isnan(_memory(arm).fixed)

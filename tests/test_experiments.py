@@ -13,10 +13,10 @@ import torch
 import bioplaus as bp
 from bioplaus import content
 from bioplaus.errors import RuleError
+from bioplaus.measure.time import cpu_seconds
 from bioplaus.own import Own
 from bioplaus.runs import Run, run_experiment
 from bioplaus.runs.loop import execute
-from bioplaus.runs.timing import cpu_seconds
 from bioplaus.signal.truth import asked, predicted_and_true
 from bioplaus.tasks.copy_repeat import CopyRepeat
 
@@ -386,7 +386,7 @@ def test_time_of_an_update_is_the_fastest_after_the_first(monkeypatch):
         for seconds in each:
             clock += [clock[-1] + seconds, clock[-1] + seconds]
     times = iter(clock)
-    monkeypatch.setattr("bioplaus.runs.timing.time.process_time", lambda: next(times))
+    monkeypatch.setattr("bioplaus.measure.time.time.process_time", lambda: next(times))
     assert cpu_seconds({name: experiment.arms[name] for name in took}, rounds=3) == pytest.approx(
         {"BPTT": 3, "e-prop": 2}
     )

@@ -16,10 +16,10 @@ from rule_helpers import (
 import bioplaus as bp
 from bioplaus import check, ms, rules
 from bioplaus.cell import Cell, triangular
-from bioplaus.cost import tensors
 from bioplaus.eligibility import RFLO, RTRL, EProp, Immediate, influence
 from bioplaus.eligibility.recursion import Recursion
 from bioplaus.errors import RuleError
+from bioplaus.measure.memory import tensors
 from bioplaus.rules import TABLE, Rule, bptt
 from bioplaus.schedule import Online, Window
 from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Oracle

@@ -27,10 +27,10 @@ from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
-from bioplaus.cost import tensors
 from bioplaus.declaration import INDICES, LETTERS, Declaration, order
 from bioplaus.eligibility import MDGL, EProp, History, Hops, SnAp
 from bioplaus.errors import RuleError
+from bioplaus.measure.memory import tensors
 from bioplaus.own import Owns, learned
 from bioplaus.own import tensors as every
 from bioplaus.rules import ELIGIBILITIES, SIGNALS, TABLE, Rule

@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,12 @@ import xarray as xr
 
 from bioplaus.errors import NumericalError, RunError
 from bioplaus.runs import config as configs
-from bioplaus.runs.experiment import Arm, Experiment, Results
+from bioplaus.runs.arm import Arm
+from bioplaus.runs.experiment import Experiment
 from bioplaus.runs.folder import RunFolder, write_text
 from bioplaus.runs.loop import execute
 from bioplaus.runs.metrics import MetricsFile, read_metrics
+from bioplaus.runs.results import Results
 from bioplaus.runs.run import Run
 
 
@@ -61,10 +63,9 @@ class Regression:
         self.training = training
         self.stream = torch.Generator().manual_seed(seed)
         self.weight = torch.zeros(5, requires_grad=True)
-        self.network = SimpleNamespace(weights={"W": self.weight})
         self.optimiser = torch.optim.Adam([self.weight], lr=0.05)
         self.momentary = torch.zeros(())  # stands for a rule's own state
-        self.update_index = 0
+        self.update_index, self.size = 0, 5
 
     def update(self):
         time.sleep(self.pause)
@@ -111,12 +112,19 @@ class Regression:
         self.update_index = state["update_index"]
 
 
+class Regressions(Arm):
+    """The job that begins them."""
+
+    def begin(self, seed) -> Any:
+        return Regression(self.circuit, self.task, self.rule, self.training, seed)
+
+
 def arm(**plan):
-    return Arm(Part(name="five", units=5), Part(name="sums"), Part(name="adam"), Plan(**plan))  # type: ignore[arg-type]
+    return Regressions(Part(name="five", units=5), Part(name="sums"), Part(name="adam"), Plan(**plan))  # type: ignore[arg-type]
 
 
 def run(folder, seed=0, plan=None, **options):
-    execute(arm(**(plan or {})), seed, Path(folder), label="adam", make_trainer=Regression, **options)
+    execute(arm(**(plan or {})), seed, Path(folder), label="adam", **options)
     return Run.load(folder)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from bioplaus.cli import UsageError
 from bioplaus.cli.options import parse_seeds, typed
 from bioplaus.cli.terminal import duration, frame, pairs, say
 from bioplaus.cli.watch import Watch
-from bioplaus.runs.alignment import DRAWS, Alignment, Plan, plan, run_alignment
-from bioplaus.runs.compare import Comparison, comparison
+from bioplaus.runs.alignment import DRAWS, Alignment, AlignmentJob, alignment_job
+from bioplaus.runs.arm import Arm
 
 MODES = ("learn", "align")
 
@@ -60,31 +59,32 @@ def only_here(draws: int | None, lags: str) -> None:
 
 def conduct_alignment(config: Alignment, seeds: Sequence[int], workers: int, root: str) -> int:
     """Measure, and return the exit status."""
+    from bioplaus.runs.alignment_sweep import AlignmentSweep
+
     with typed():
-        work = plan(config)
-        total = work.length(seeds[0])
-    folder = Path(root, config.name)
-    _header(config.comparison, work, seeds, total, workers, folder)
-    watch = Watch({work.label: total}, len(seeds), workers)
+        job = alignment_job(config)
+    sweep = AlignmentSweep(job, root=root, seeds=seeds, workers=workers)
+    _header(job, seeds, workers, sweep.folder)
+    watch = Watch({job.label: job.updates}, len(seeds), workers)
     with watch:
-        run_alignment(config, root=root, seeds=seeds, workers=workers, progress=watch)
-    _footer(folder, watch.drawn)
+        sweep.run(watch)
+    _footer(sweep.folder, watch.drawn)
     return 0
 
 
-def _header(config: Comparison, work: Plan, seeds: Sequence[int], total: int, workers: int, folder: Path) -> None:
+def _header(job: AlignmentJob, seeds: Sequence[int], workers: int, folder: Path) -> None:
     from bioplaus.cli.conduct import header
 
-    experiment = comparison(config)
-    drives = next(iter(work.rules))
-    experiment = replace(experiment, title=f"{config.task}: {drives} drives, all gradients along its way are compared")
-    header(experiment, dict(experiment.arms), seeds, workers, folder)
-    drawn = [name for name, rule in work.rules.items() if rule.past.random or rule.future.random]
+    arms = {label: Arm(job.circuit, job.task, rule, job.training) for label, rule in job.rules.items()}
+    drives = next(iter(arms))
+    title = f"{job.config.comparison.task}: {drives} drives, all gradients along its way are compared"
+    header(title, arms, seeds, workers, folder)
+    drawn = [name for name, rule in job.rules.items() if rule.past.random or rule.future.random]
     pairs(
         [
-            ("measured", f"every {work.every} updates" if work.every > 1 else "every update"),
-            ("then", f"credit over {total - work.training.updates} lags, which count as updates below"),
-            ("draws", f"{work.draws} of {', '.join(drawn)}" if drawn and work.draws else ""),
+            ("measured", f"every {job.every} updates" if job.every > 1 else "every update"),
+            ("then", f"credit over {len(job.lags)} lags, which count as updates below"),
+            ("draws", f"{job.draws} of {', '.join(drawn)}" if drawn and job.draws else ""),
         ]
     )
     say()

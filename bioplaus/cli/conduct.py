@@ -19,7 +19,11 @@ from bioplaus.runs.report import make_remarks, make_table
 from bioplaus.runs.tuning import number
 
 if TYPE_CHECKING:
-    from bioplaus.runs.experiment import Arm, Experiment, Results
+    from bioplaus.rules import Rule
+    from bioplaus.runs.arm import Arm
+    from bioplaus.runs.experiment import Experiment
+    from bioplaus.runs.results import Results
+    from bioplaus.tasks import Task
 
 
 def conduct(
@@ -42,8 +46,8 @@ def conduct(
     arms = experiment.only(only)
     seeds = check_seeds(experiment.seeds if seeds is None else seeds)
     folder = Path(root, name)
-    header(experiment, arms, seeds, workers, folder)
-    watch = Watch({label: int(arm.training.updates) for label, arm in arms.items()}, len(seeds), workers)
+    header(experiment.title, arms, seeds, workers, folder)
+    watch = Watch({label: arm.updates for label, arm in arms.items()}, len(seeds), workers)
     with watch:
         results = run_experiment(
             experiment,
@@ -88,9 +92,9 @@ def _letters(label: str) -> str:
     return re.sub(r"[^a-z0-9.]", "", label.lower().replace("λ", "lambda").replace("γ", "gamma"))
 
 
-def header(experiment: Experiment, arms: dict[str, Arm], seeds: Sequence[int], workers: int, folder: Path) -> None:
+def header(title: str, arms: Mapping[str, Arm], seeds: Sequence[int], workers: int, folder: Path) -> None:
     """What is going to run."""
-    heading(experiment.title)
+    heading(title)
     # What all arms share is said once, what differs is said in the table.
     circuits = {label: arm.circuit.counts() for label, arm in arms.items()}
     tasks = {label: in_words(arm.task) for label, arm in arms.items()}
@@ -115,13 +119,13 @@ def header(experiment: Experiment, arms: dict[str, Arm], seeds: Sequence[int], w
     say()
 
 
-def in_words(task: Any) -> str:
+def in_words(task: Task) -> str:
     """``sequential_digits, 8 steps, accuracy``."""
     clock = f" of {1e3 * task.dt:g} ms" if task.dt else ""
     return f"{task.name}, {task.steps} steps{clock}, scored by {task.score_name}"
 
 
-def rule_in_words(rule: Any) -> tuple[str, str, str]:
+def rule_in_words(rule: Rule) -> tuple[str, str, str]:
     """Name, class and schedule of a rule."""
     schedule = rule.describe()["schedule"]
     steps = schedule.get("steps")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bioplaus.cli import UsageError
 from bioplaus.cli.options import parse_seeds, split
@@ -13,6 +13,9 @@ from bioplaus.cli.watch import Watch
 from bioplaus.errors import RunError
 from bioplaus.runs.compare import Comparison, Setting, trials
 from bioplaus.runs.tuning import Tuning, number
+
+if TYPE_CHECKING:
+    from bioplaus.tasks import Task
 
 
 def asked(rates: str, updates: int | None, seeds: str, setting: Setting, judged: Sequence[int]) -> Tuning:
@@ -99,7 +102,7 @@ def search(config: Comparison, workers: int, root: str) -> Comparison:
         ]
     )
     say()
-    watch = Watch({label: int(arm.training.updates) for label, arm in arms.items()}, len(tuning.seeds), workers)
+    watch = Watch({label: arm.updates for label, arm in arms.items()}, len(tuning.seeds), workers)
     with watch:
         found = tune(config, root=root, workers=workers, progress=watch)
     say()
@@ -110,7 +113,7 @@ def search(config: Comparison, workers: int, root: str) -> Comparison:
     return found
 
 
-def score_in_words(task: Any) -> str:
+def score_in_words(task: Task) -> str:
     """``r.m.s. error, lower is better``."""
     return f"{task.score_name}, {'higher' if task.higher_is_better else 'lower'} is better"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bioplaus.cli.terminal import console, duration, say
-from bioplaus.runs.loop import Event
+from bioplaus.runs.event import Event
 
 _PLAIN_EVERY = 10.0  # s between plain lines about the same run  # chosen: a log one can still read
 _SMOOTHING = 0.05  # weight of one update in the pace  # chosen: the last twenty or so count

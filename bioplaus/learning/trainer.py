@@ -72,6 +72,11 @@ class Trainer:
         self.regulariser = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength) if t.rate_strength else None
         self.optimisers = Optimisers(self.network.parameters(), self.own, t)
 
+    @property
+    def size(self) -> int:
+        """Number of the circuit's weights."""
+        return sum(weight.numel() for weight in self.network.weights.values())
+
     def update(self) -> dict[str, float]:
         """One update: a batch, the rule's gradient, an optimiser step. Returns a row of metrics."""
         began = time.perf_counter()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Literal, ParamSpec, TypedDict
+from typing import Any, Literal, ParamSpec, TypedDict, get_type_hints
 
 from bioplaus.eligibility import Eligibility
 from bioplaus.errors import RuleError, unknown
@@ -56,12 +56,13 @@ def met_by_the_error(
     without : shared options that make no sense here.
     defaults : of shared options, where they differ.
     """
+    hints = get_type_hints(Shared)
     shared = {name: defaults.get(name, value) for name, value in _DEFAULTS.items() if name not in without}
 
     def put(past: Callable[P, Eligibility]) -> Callable[P, Rule]:
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         own = [each for each in inspect.signature(past).parameters.values() if each.kind is kind]
-        more = [inspect.Parameter(name, kind, default=value) for name, value in shared.items()]
+        more = [inspect.Parameter(n, kind, default=value, annotation=hints[n]) for n, value in shared.items()]
         signature = inspect.Signature([*own, *more], return_annotation="Rule")
 
         @wraps(past)

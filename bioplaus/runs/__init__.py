@@ -1,14 +1,17 @@
 """Runs: what was asked for, what came of it, and carrying on where it stopped.
 
-``train`` runs one learner, ``run_experiment`` several of them over several seeds. Each leaves a folder::
+``train`` runs one arm, ``run_experiment`` several of them over several seeds. Each leaves a folder::
 
     runs/<experiment>/<arm>-s<seed>-<hash of configuration>/
-        run.json        resolved configuration with units, content files and hashes, versions, git, machine,
-        timing metrics.csv     one row an update
+        run.json        resolved configuration with units, content files and hashes, versions, git, machine, timing
+        metrics.csv     one row an update
         recordings.nc   one test batch as the trained circuit saw it (NetCDF, xarray)
         checkpoint.pt   weights, optimiser, rule state, every random stream
         figures/        PDF, SVG, PNG
         log.txt         what happened when
+
+Whatever is run is a job that begins a learner (`bioplaus.runs.learner`), and goes through one loop (`bioplaus.runs.loop`); an
+alignment is another job than an arm, and leaves alignment.nc and credit.nc in the place of recordings.nc.
 
 Nothing here imports torch, pandas or xarray before it is needed.
 """
@@ -19,18 +22,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bioplaus.runs.arm import Arm as Arm
     from bioplaus.runs.compare import comparison as comparison
-    from bioplaus.runs.experiment import Arm as Arm
     from bioplaus.runs.experiment import Experiment as Experiment
-    from bioplaus.runs.experiment import Results as Results
+    from bioplaus.runs.results import Results as Results
     from bioplaus.runs.run import Run as Run
     from bioplaus.runs.run import train as train
     from bioplaus.runs.sweep import run_experiment as run_experiment
 
 _HOME = {
-    "Arm": "experiment",
+    "Arm": "arm",
     "Experiment": "experiment",
-    "Results": "experiment",
+    "Results": "results",
     "Run": "run",
     "comparison": "compare",
     "run_experiment": "sweep",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from bioplaus.errors import RunError, unknown
 from bioplaus.runs import provenance
-from bioplaus.runs.alignment import read_netcdf, write_netcdf
-from bioplaus.runs.folder import FORMAT, write_text
-from bioplaus.runs.loop import Event
+from bioplaus.runs.event import Event, Report, unheard
+from bioplaus.runs.folder import write_text
+from bioplaus.runs.formats import FORMAT
+from bioplaus.runs.netcdf import read_netcdf, write_netcdf
 from bioplaus.runs.report import markdown
 from bioplaus.runs.spread import spread
 
@@ -32,7 +33,7 @@ def write_report(
     places: Mapping[int, Path],
     label: str,
     origin: dict[str, Any],
-    report: Callable[[Event], None] = lambda event: None,
+    report: Report = unheard,
 ) -> list[Path]:
     """Put the seeds together; write datasets, table and figures, each whole or not at all.
 
@@ -45,7 +46,7 @@ def write_report(
     label : str
         How the seeds' trajectories are called.
     origin : dict
-        What `bioplaus.runs.sweep.origin_of` gave.
+        What `bioplaus.runs.origin.origin_of` gave.
     report : callable
         Told of every figure (``"drawn"``).
 
@@ -113,9 +114,7 @@ def table(alignment: xarray.Dataset, rules: list[str]) -> pandas.DataFrame:
     return pandas.DataFrame(found)
 
 
-def draw_figures(
-    folder: Path, report: Callable[[Event], None] = lambda event: None, names: tuple[str, ...] = FIGURES
-) -> list[Path]:
+def draw_figures(folder: Path, report: Report = unheard, names: tuple[str, ...] = FIGURES) -> list[Path]:
     """Draw from the datasets in a folder, that of all seeds or that of one; figures without anything to show are skipped with a note."""
     from bioplaus.figures import save
 

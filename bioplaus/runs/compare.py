@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from bioplaus import content
 from bioplaus.errors import RuleError, RunError
+from bioplaus.runs.arm import Arm
+from bioplaus.runs.experiment import Experiment
 from bioplaus.runs.tuning import FOLDER, Choice, Tuning, number
 
 if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
     from bioplaus.circuit import Circuit
     from bioplaus.learning.training import Training
+    from bioplaus.measure.memory import Cost
     from bioplaus.rules import Rule
-    from bioplaus.runs.experiment import Experiment, Remarks, Results
+    from bioplaus.runs.experiment import Remarks
+    from bioplaus.runs.results import Results
     from bioplaus.runs.standings import Standing
     from bioplaus.tasks import Task
 
@@ -103,8 +110,6 @@ def comparison(options: Comparison) -> Experiment:
     BioplausError
         The task, circuit, model or a rule is unknown, or a rule can't serve the circuit.
     """
-    from bioplaus.runs.experiment import Arm, Experiment
-
     circuit, task, rules = _parts(options)
     training = _training(options.setting)
     found = {choice.rule: choice.rate for choice in options.chosen}
@@ -141,8 +146,6 @@ def trials(options: Comparison) -> Experiment:
     BioplausError
         As for `comparison`.
     """
-    from bioplaus.runs.experiment import Arm, Experiment
-
     circuit, task, rules = _parts(options)
     tuning = options.tuning
     # What is measured on the way changes nothing of what is learned, and is not wanted here.
@@ -190,26 +193,26 @@ def _training(setting: Setting) -> Training:
     return Training(**{name: getattr(setting, name) for name in _TRAINING})
 
 
-def _memory(arm: Any) -> Any:
+def _memory(arm: Arm) -> Cost:
     """What an arm's rule keeps; unknown (NaN) where two trials, which the measurement takes, do not fit although one did."""
-    from bioplaus.cost import Cost, memory
     from bioplaus.errors import RuleError
+    from bioplaus.measure.memory import Cost, memory
 
     try:
         return memory(arm.circuit, arm.task, arm.rule, dtype=arm.training.dtype, device=arm.training.device)
     except RuleError:
-        return Cost(float("nan"), float("nan"), float("nan"))  # type: ignore[arg-type]
+        return Cost(float("nan"), float("nan"), float("nan"))
 
 
 class _Told:
     """What a comparison tells of its results; the memory of the rules is measured once, when it is first asked for."""
 
-    def __init__(self, options: Comparison, arms: dict[str, Any]):
+    def __init__(self, options: Comparison, arms: dict[str, Arm]):
         self.options, self.arms = options, arms
         self.task = next(iter(arms.values())).task
 
     @functools.cached_property
-    def memory(self) -> dict[str, Any]:
+    def memory(self) -> dict[str, Cost]:
         return {label: _memory(arm) for label, arm in self.arms.items()}
 
     def rows(self, results: Results) -> Sequence[Standing]:
@@ -217,7 +220,7 @@ class _Told:
 
         return standings(self.arms, results, self.memory)
 
-    def table(self, results: Results) -> Any:
+    def table(self, results: Results) -> pandas.DataFrame:
         from bioplaus.runs.standings import table
 
         return table(self.rows(results))
@@ -227,7 +230,7 @@ class _Told:
 
         return remarks(self.rows(results), self.task, self.options.tuning, self.options.chosen)
 
-    def draw_pareto(self, results: Results) -> Any:
+    def draw_pareto(self, results: Results) -> Figure:
         """Score against the time of a step, beside the learning curves."""
         from bioplaus.runs.draw import pareto
 
@@ -247,14 +250,14 @@ def _circuit_options(setting: Setting, task: Task) -> dict[str, Any]:
     return given
 
 
-def draw_learning(results):
+def draw_learning(results: Results) -> Figure:
     """Loss and score of every rule over the updates."""
     from bioplaus.runs.draw import draw
 
     return draw(results, "learning")
 
 
-def draw_alignment(results):
+def draw_alignment(results: Results) -> Figure:
     """Cosine between each rule's gradient and the true one over the updates."""
     from bioplaus.runs.draw import draw
 

@@ -14,34 +14,23 @@ import typing
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioplaus.errors import RunError
-
-if TYPE_CHECKING:
-    from bioplaus.runs.experiment import Arm
 
 _FEW = 16  # chosen: an array up to this many entries is written out, a longer one stands as its hash
 
 
-def resolve(arm: Arm, seed: int) -> dict[str, Any]:
-    """Everything that decides what one run computes, as plain data.
+def described(**parts: object) -> dict[str, Any]:
+    """Everything that decides what one run computes, as plain data: JSON-able, quantities with their units.
 
-    Parameters
-    ----------
-    arm : Arm
-        Circuit, task, rule and training.
-    seed : int
-        The seed from which every random stream of the run is made.
-
-    Returns
-    -------
-    dict
-        Keys ``circuit``, ``task``, ``rule``, ``training``, ``seed``; JSON-able, quantities with their units.
+    Raises
+    ------
+    RunError
+        If a part can't be written down.
     """
-    parts = {"circuit": arm.circuit, "task": arm.task, "rule": arm.rule, "training": arm.training}
     # Through JSON and back, so that it compares equal to what a run.json gives.
-    return json.loads(json.dumps({key: plain(value, key) for key, value in parts.items()} | {"seed": seed}))
+    return json.loads(json.dumps({key: plain(value, key) for key, value in parts.items()}))
 
 
 def digest(config: Mapping[str, Any]) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bioplaus.errors import RunError, unknown
-from bioplaus.runs.experiment import Results
+from bioplaus.runs.results import Results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import xarray
     from matplotlib.figure import Figure
 
     from bioplaus.runs.run import Run
@@ -76,12 +77,12 @@ def draw_run(run: Run, name: str) -> Figure:
     )
 
 
-def _states(recordings: Any) -> tuple[str, ...]:
+def _states(recordings: xarray.Dataset) -> tuple[str, ...]:
     last = {str(name).rpartition(".")[2] for name in recordings.data_vars}
     return tuple(name for name in ("v", "rate") if name in last)
 
 
-def _target(recordings: Any) -> Any:
+def _target(recordings: xarray.Dataset) -> np.ndarray | None:
     if "target" not in recordings or recordings["target"].ndim < 3:
         return None  # class labels are no path
     return recordings["target"].values

@@ -1,164 +1,22 @@
-"""What an experiment is: named learners, seeds, and what is made of their results. Light to import."""
+"""What an experiment is: named arms, seeds, and what is made of their results. Light to import."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bioplaus import checks
 from bioplaus.errors import RunError, unknown
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas
     from matplotlib.figure import Figure
 
-    from bioplaus.circuit import Circuit
-    from bioplaus.errors import BioplausError
-    from bioplaus.learning.training import Training
-    from bioplaus.rules import Rule
-    from bioplaus.runs.run import Run
-    from bioplaus.tasks import Task
+    from bioplaus.runs.arm import Arm
+    from bioplaus.runs.results import Results
 
 SEEDS = checks.Several(checks.SEED, "(0, 1, 2)", different=True)
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One learner of an experiment.
-
-    Attributes
-    ----------
-    circuit : Circuit
-        What learns.
-    task : Task
-        What it learns.
-    rule : Rule
-        How it learns.
-    training : Training
-        For how long, with which batch size, learning rates and optimiser.
-    """
-
-    circuit: Circuit
-    task: Task
-    rule: Rule
-    training: Training
-
-
-class Results(Mapping[str, "list[Run]"]):
-    """The finished runs of an experiment: arm → its runs, one a seed.
-
-    Parameters
-    ----------
-    runs : mapping of str to list of Run
-        In the order of the experiment's arms.
-    broken : mapping of str to sequence of int
-        Arm → seeds with which the simulation broke down.
-    error : BioplausError, optional
-        What tells of all of those.
-    """
-
-    def __init__(
-        self,
-        runs: Mapping[str, list[Run]],
-        broken: Mapping[str, Sequence[int]] | None = None,
-        error: BioplausError | None = None,
-    ):
-        self._runs = {label: list(some) for label, some in runs.items() if some}
-        self.broken = {label: tuple(seeds) for label, seeds in (broken or {}).items() if seeds}
-        self.error = error
-
-    def __getitem__(self, label: str) -> list[Run]:
-        try:
-            return self._runs[label]
-        except KeyError:
-            raise MissingArm(unknown("finished arm", label, self._runs)) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._runs)
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    def __contains__(self, label: object) -> bool:
-        return label in self._runs
-
-    def curves(self, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """One measurement over training, as the panels of `bioplaus.figures` take it.
-
-        Parameters
-        ----------
-        column : str
-            A column of ``metrics.csv``.
-
-        Returns
-        -------
-        dict of str to (updates, values)
-            ``updates`` (update,): those at which it was measured; ``values`` (seed, update). Arms in which it
-            never was are left out.
-
-        Raises
-        ------
-        RunError
-            If no arm has such a column.
-        """
-        import numpy as np
-
-        found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        columns: set[str] = set()
-        for label, runs in self.items():
-            columns |= {name for run in runs for name in run.metrics.columns}
-            series = [run.metrics.set_index("update")[column].dropna() for run in runs if column in run.metrics]
-            updates = sorted(set().union(*(one.index for one in series)))
-            if updates:
-                values = np.stack([one.reindex(updates).to_numpy(float) for one in series])
-                found[label] = (np.array(updates), values)
-        if column not in columns:
-            raise RunError(unknown("column of metrics.csv", column, columns))
-        return found
-
-    def final(self, column: str = "test_score") -> dict[str, np.ndarray]:
-        """The last measured value of a column, arm → (seed,)."""
-        import numpy as np
-
-        return {label: np.array([run.final(column) for run in runs]) for label, runs in self.items()}
-
-    def late(self, column: str = "test_loss", share: float = 0.1) -> dict[str, np.ndarray]:
-        """Median of a column's last measurements, by default the last tenth of them, arm → (seed,); steadier than `final`."""
-        import numpy as np
-
-        curves = self.curves(column)
-        return {
-            label: np.nanmedian(row[:, -max(1, int(share * row.shape[1])) :], 1) for label, (_, row) in curves.items()
-        }
-
-    def table(self, columns: Sequence[str] = ("test_score", "test_loss")) -> pandas.DataFrame:
-        """One row an arm: n, mean ± s.e.m. of each column at the end (ddof 1), milliseconds an update."""
-        import pandas
-
-        rows = []
-        for label, runs in self.items():
-            row: dict[str, Any] = {"arm": label, "n": len(runs)}
-            for column in columns:
-                row |= _spread(column, [run.final(column) for run in runs])
-            row["ms per update"] = 1e3 * _mean([run.final("seconds") / run.final("update") for run in runs])
-            rows.append(row)
-        return pandas.DataFrame(rows)
-
-
-class MissingArm(RunError):
-    """A table or figure wants an arm that was left out of this run of the experiment."""
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _spread(column: str, values: Sequence[float]) -> dict[str, float]:
-    mean, n = _mean(values), len(values)
-    error = (sum((value - mean) ** 2 for value in values) / (n - 1) / n) ** 0.5 if n > 1 else float("nan")
-    return {column.replace("_", " "): mean, f"{column.replace('_', ' ')} s.e.m.": error}
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from bioplaus.errors import RunError
+from bioplaus.runs.formats import FORMAT, opened
 
 try:
     import fcntl
 except ImportError:  # not a POSIX system: nothing then hinders two processes from computing the same run
     fcntl = None
 
-FORMAT = 1  # of checkpoint.pt and run.json; raised when an older reader could not make sense of them
+RECORDINGS = "recordings.nc"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -59,7 +60,7 @@ class RunFolder:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self.metrics = self.path / "metrics.csv"
-        self.recordings = self.path / "recordings.nc"
+        self.recordings = self.path / RECORDINGS
         self.checkpoint = self.path / "checkpoint.pt"
         self.record_file = self.path / "run.json"
         self.figures = self.path / "figures"
@@ -143,11 +144,7 @@ class RunFolder:
             with zipfile.ZipFile(self.checkpoint) as archive:
                 if (broken := archive.testzip()) is not None:
                     raise ValueError(f"the checksum of its part {broken!r} is wrong")
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            if not isinstance(state, dict) or not {"format", "update", "trainer"} <= state.keys():
-                raise ValueError("it is not a bioplaus checkpoint")
-            if state["format"] > FORMAT:
-                raise ValueError(f"its format is {state['format']}, and this bioplaus reads up to {FORMAT}")
+            return opened(torch.load(self.checkpoint, map_location="cpu", weights_only=True))
         except Exception as error:  # torch and zipfile raise a dozen kinds for damaged bytes
             raise RunError(
                 f"The checkpoint {self.checkpoint} can't be used: "
@@ -155,4 +152,3 @@ class RunFolder:
                 "Put an intact copy in its place and give the same command to go on, or move the folder "
                 f"{self.path} away to compute the run from its beginning."
             ) from error
-        return state

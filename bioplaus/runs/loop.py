@@ -1,4 +1,4 @@
-"""The loop around a trainer: record every update, checkpoint now and then, carry on where a run stopped."""
+"""The loop around a learner: record every update, checkpoint now and then, carry on where a run stopped."""
 
 from __future__ import annotations
 
@@ -8,57 +8,27 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bioplaus.errors import NumericalError, RunError
 from bioplaus.runs import provenance
-from bioplaus.runs.config import differences, resolve
-from bioplaus.runs.folder import FORMAT, RunFolder, write_atomically
+from bioplaus.runs.config import differences
+from bioplaus.runs.event import Event, Report, unheard
+from bioplaus.runs.folder import RunFolder
+from bioplaus.runs.formats import FORMAT
+from bioplaus.runs.learner import Job, L, Learner
 from bioplaus.runs.metrics import MetricsFile
-
-if TYPE_CHECKING:
-    from bioplaus.runs.experiment import Arm
-
-_RECORDED = ("spikes", "rate", "v")  # of those, what the cells have
+from bioplaus.runs.netcdf import write_netcdf
+from bioplaus.threads import threads_limited
 
 CHECKPOINT_EVERY = 15.0
 """Seconds between checkpoints.  # chosen: little enough to lose, and writing one takes some 10 ms."""
 
 
-@dataclass(frozen=True)
-class Event:
-    """Something a run tells whoever watches it.
-
-    Attributes
-    ----------
-    kind : str
-        ``"start"``, ``"resume"``, ``"update"``, ``"done"``, ``"found"`` (was done already),
-        ``"interrupted"``, ``"failed"``; of a whole experiment ``"drawn"`` or ``"note"``.
-    label, seed, folder
-        Which run; for ``"drawn"``, the figure's file as folder.
-    update, updates : int
-        How far it is, and how far it goes.
-    row : dict
-        The measurements of this update (``"update"``), or what the run is (``"start"``).
-    message : str
-        For ``"failed"`` and ``"note"``: one paragraph.
-    """
-
-    kind: str
-    label: str = ""
-    seed: int = 0
-    folder: str = ""
-    update: int = 0
-    updates: int = 0
-    row: dict[str, Any] = field(default_factory=dict)
-    message: str = ""
-
-
 def execute(
-    arm: Arm,
+    job: Job[L],
     seed: int,
     folder: Path,
     *,
@@ -66,16 +36,16 @@ def execute(
     origin: dict[str, Any] | None = None,
     checkpoint_every: float = CHECKPOINT_EVERY,
     threads: int | None = 1,
-    progress: Callable[[Event], None] | None = None,
+    progress: Report | None = None,
     stop: Callable[[], bool] | None = None,
-    make_trainer: Callable[..., Any] | None = None,
+    learner: L | None = None,
 ) -> None:
     """Compute one run in `folder`, from its checkpoint if there is one; return at once if it is done.
 
     Parameters
     ----------
-    arm : Arm
-        Circuit, task, rule and training.
+    job : Job
+        What is run: an `Arm`, an alignment.
     seed : int
         Seed of all random streams.
     folder : Path
@@ -87,15 +57,14 @@ def execute(
     checkpoint_every : float
         Seconds between checkpoints; 0 writes one after every update.
     threads : int or None
-        torch threads. One by default: small circuits are fastest so, and a sum split over another number of
-        threads rounds differently. ``None`` leaves torch's setting alone.
+        torch threads. One: small circuits are fastest so, and a sum split over others rounds differently. ``None``: as set.
     progress : callable, optional
         Receives `Event` objects.
     stop : callable, optional
         Asked after every update; once true, the run is saved and interrupted. By default SIGINT and SIGTERM
         do this.
-    make_trainer : callable, optional
-        Makes the trainer from (circuit, task, rule, training, seed); `bioplaus.learning.trainer.Trainer` by default.
+    learner : Learner, optional
+        What ``job.begin(seed)`` gave, if it was called before.
 
     Raises
     ------
@@ -106,31 +75,22 @@ def execute(
     KeyboardInterrupt
         The run was asked to stop, and is saved.
     """
-    config = resolve(arm, seed)
-    files = RunFolder(folder)
-    report = progress or (lambda event: None)
-    updates = int(arm.training.updates)
-
-    def event(kind: str, update: int = updates, row: dict[str, Any] | None = None, message: str = "") -> Event:
-        return Event(kind, label, seed, str(folder), update, updates, row or {}, message)
-
-    if is_done(files, config):
-        report(event("found"))
+    files, told = RunFolder(folder), _Told(label, seed, str(folder), job.updates, progress or unheard)
+    if is_done(files, job, seed):
+        told("found", job.updates)
         return
-    if make_trainer is None:
-        from bioplaus.learning.trainer import Trainer as make_trainer
     with threads_limited(threads), interruptible(stop) as stopped:
-        # Made before the folder: what can't be trained leaves nothing behind.
-        learner = make_trainer(arm.circuit, arm.task, arm.rule, arm.training, seed)
+        if learner is None:
+            learner = job.begin(seed)  # before the folder: what can't be run leaves nothing behind
         with files.locked():
-            if is_done(files, config):  # another process may have finished it meanwhile
-                report(event("found"))
+            if is_done(files, job, seed):  # another process may have finished it meanwhile
+                told("found", job.updates)
                 return
-            _Session(files, config, learner, arm, label, origin or {}, event, report, stopped).run(checkpoint_every)
+            _Sitting(files, job, seed, learner, origin or {}, told, stopped).run(checkpoint_every)
 
 
-def is_done(files: RunFolder, config: dict[str, Any]) -> bool:
-    """Whether the folder holds the finished run of this configuration.
+def is_done(files: RunFolder, job: Job[L], seed: int) -> bool:
+    """Whether the folder holds the finished run of this job and seed, with every file that it leaves.
 
     Raises
     ------
@@ -140,78 +100,63 @@ def is_done(files: RunFolder, config: dict[str, Any]) -> bool:
     record = files.record()
     if record is None:
         return False
+    config = job.describe(seed)
     if record["config"] != config:
         changed = "; ".join(differences(config, record["config"])[:5])
         raise RunError(
             f"The folder {files.path} holds a run of another configuration: {changed}. Nothing was changed. "
             "Give another folder, or none, to keep both."
         )
-    return record.get("status") == "done"
+    return record.get("status") == "done" and all((files.path / name).exists() for name in job.files)
 
 
-class _Session:
+class _Told:
+    """Tells whoever watches of one run."""
+
+    def __init__(self, label: str, seed: int, folder: str, updates: int, report: Report):
+        self.label, self.seed, self.folder, self.updates, self.report = label, seed, folder, updates, report
+
+    def __call__(self, kind: str, update: int, row: dict[str, Any] | None = None, message: str = "") -> None:
+        self.report(Event(kind, self.label, self.seed, self.folder, update, self.updates, row or {}, message))
+
+
+class _Sitting:
     """One sitting at one run, in a folder that this process holds."""
 
-    def __init__(self, files, config, learner, arm, label, origin, event, report, stopped):
-        self.files, self.config, self.learner, self.arm = files, config, learner, arm
-        self.event, self.report, self.stopped = event, report, stopped
-        self.training = arm.training
-        previous = files.record()
+    def __init__(
+        self,
+        files: RunFolder,
+        job: Job[L],
+        seed: int,
+        learner: L,
+        origin: dict[str, Any],
+        told: _Told,
+        stopped: Callable[[], bool],
+    ):
+        self.files, self.job, self.learner, self.told, self.stopped = files, job, learner, told, stopped
+        self.config = job.describe(seed)
+        previous = files.record() or {}
         saved = files.load_checkpoint()
         self.seconds = 0.0
         if saved:
-            if saved.get("config") != config:
-                raise RunError(
-                    f"The checkpoint {files.checkpoint} was not made by this run: it is of another "
-                    "configuration. Nothing was changed. Put the right file back, or move the folder away to "
-                    "compute the run again."
-                )
-            try:
-                learner.load_state_dict(saved["trainer"])
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
-                raise RunError(
-                    f"The checkpoint {files.checkpoint} does not fit this version of bioplaus: {error!r}. "
-                    "Nothing was changed. Continue with the versions that run.json names, or move the folder "
-                    "away to start again."
-                ) from error
+            _put_back(learner, saved, self.config, files)
             self.seconds = float(saved["seconds"])
         self.saved_at = learner.update_index
         self.metrics = MetricsFile(files.metrics, keep=learner.update_index)
-        now = datetime.now().isoformat(timespec="seconds")
-        timing = (previous or {}).get("timing", {})
-        self.record = {
-            "format": FORMAT,
-            "label": label,
-            "status": "running",
-            **origin,
-            "config": config,
-            "versions": provenance.versions(),
-            "git": provenance.git(),
-            "machine": provenance.machine(arm.training.device),
-            "command": provenance.command(),
-            "timing": {
-                "started": timing.get("started", now),
-                "finished": None,
-                "seconds": self.seconds,
-                "sittings": timing.get("sittings", 0) + 1,
-            },
-        }
+        self.record = _record(job, self.config, origin, told.label, self.seconds, previous)
         if previous and previous.get("versions") != self.record["versions"]:
             files.log(f"continuing with other versions than before: {previous.get('versions')}")
         files.write_record(self.record)
         files.log(f"{'resumed at update ' + str(self.saved_at) if saved else 'started'}: {self.record['command']}")
-        report(event("resume" if saved else "start", self.saved_at, self._portrait()))
-
-    def _portrait(self) -> dict[str, Any]:
-        weights = getattr(getattr(self.learner, "network", None), "weights", {})
-        return {"config": self.config, "weights": sum(weight.numel() for weight in weights.values())}
+        told("resume" if saved else "start", self.saved_at, {"config": self.config, "weights": learner.size})
 
     def run(self, checkpoint_every: float) -> None:
+        """To the end of the job, or until something stops it."""
         learner, files = self.learner, self.files
         try:
-            self._train(checkpoint_every)
-            recordings = learner.record(_RECORDED)
-            write_atomically(files.recordings, lambda path: save_netcdf(recordings, path))
+            self._advance(checkpoint_every)
+            for name, dataset_of in self.job.files.items():
+                write_netcdf(dataset_of(learner), files.path / name)
         except NumericalError as error:
             message = (
                 f"{error} The folder {files.path} keeps the checkpoint of update {self.saved_at}, "
@@ -227,14 +172,13 @@ class _Session:
             raise
         self._close("done", f"done after {self.seconds:.1f} s")
 
-    def _train(self, checkpoint_every: float) -> None:
-        learner, updates = self.learner, self.training.updates
+    def _advance(self, checkpoint_every: float) -> None:
+        learner, updates, every = self.learner, self.job.updates, self.job.evaluate_every
         since = time.perf_counter() - self.seconds
         last = time.perf_counter()
         while learner.update_index < updates:
             row = dict(learner.update())
             row["update"] = learner.update_index
-            every = self.training.evaluate_every
             if learner.update_index == updates or (every and learner.update_index % every == 0):
                 row |= learner.evaluate()
             now = time.perf_counter()
@@ -244,10 +188,10 @@ class _Session:
             if stop or learner.update_index == updates or now - last >= checkpoint_every:
                 self._save()
                 last = time.perf_counter()
-            self.report(self.event("update", learner.update_index, row))
+            self.told("update", learner.update_index, row)
             if stop:
                 raise KeyboardInterrupt(f"interrupted at update {learner.update_index}")
-        if not self.files.checkpoint.exists():  # no update was asked for: the circuit as it was built
+        if not self.files.checkpoint.exists():  # no update was asked for: the learner as it was begun
             self._save()
 
     def _save(self) -> None:
@@ -265,29 +209,57 @@ class _Session:
         self.record["update"] = self.learner.update_index
         self.record["timing"] |= {"finished": finished, "seconds": self.seconds}
         self.files.write_record(self.record)
-        self.report(self.event(status, self.learner.update_index, message=message))
+        self.told(status, self.learner.update_index, message=message)
 
 
-def save_netcdf(dataset: Any, path: Path) -> None:
-    """A dataset as compressed NetCDF."""
-    squeeze = {name: {"zlib": True, "complevel": 1} for name, array in dataset.data_vars.items() if array.ndim}
-    dataset.to_netcdf(path, engine="h5netcdf", encoding=squeeze)
+def _put_back(learner: Learner, saved: dict[str, Any], config: dict[str, Any], files: RunFolder) -> None:
+    """Bring a learner to where a checkpoint has it.
 
-
-@contextmanager
-def threads_limited(number: int | None) -> Iterator[None]:
-    """So many torch threads inside; None: as many as there were."""
-    if number is None:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
+    Raises
+    ------
+    RunError
+        If the checkpoint is not this run's.
+    """
+    if saved.get("config") != config:
+        raise RunError(
+            f"The checkpoint {files.checkpoint} was not made by this run: it is of another "
+            "configuration. Nothing was changed. Put the right file back, or move the folder away to "
+            "compute the run again."
+        )
     try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        learner.load_state_dict(saved["trainer"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"The checkpoint {files.checkpoint} does not fit this version of bioplaus: {error!r}. "
+            "Nothing was changed. Continue with the versions that run.json names, or move the folder "
+            "away to start again."
+        ) from error
+
+
+def _record(
+    job: Job[L], config: dict[str, Any], origin: dict[str, Any], label: str, seconds: float, previous: dict[str, Any]
+) -> dict[str, Any]:
+    """``run.json`` of a run that is going, after ``previous`` sittings."""
+    timing = previous.get("timing", {})
+    now = datetime.now().isoformat(timespec="seconds")
+    return {
+        "format": FORMAT,
+        "label": label,
+        "status": "running",
+        "updates": job.updates,
+        **origin,
+        "config": config,
+        "versions": provenance.versions(),
+        "git": provenance.git(),
+        "machine": provenance.machine(job.device),
+        "command": provenance.command(),
+        "timing": {
+            "started": timing.get("started", now),
+            "finished": None,
+            "seconds": seconds,
+            "sittings": timing.get("sittings", 0) + 1,
+        },
+    }
 
 
 @contextmanager

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bioplaus.runs.experiment import Remarks
 from bioplaus.runs.spread import LEVEL, overlap, spread
 from bioplaus.runs.standings import Standing
 from bioplaus.runs.tuning import Choice, Tuning, count, doubts
 
+if TYPE_CHECKING:
+    from bioplaus.tasks import Task
+
 FEW = 5
 """Fewer seeds than these are told as few.  # chosen: below, a t-interval is more than 2.8 s.e.m. to either side"""
 
 
-def remarks(rows: Sequence[Standing], task: Any, tuning: Tuning, chosen: Sequence[Choice]) -> Remarks:
+def remarks(rows: Sequence[Standing], task: Task, tuning: Tuning, chosen: Sequence[Choice]) -> Remarks:
     """Everything that is said beside the table.
 
     Parameters
@@ -31,7 +34,7 @@ def remarks(rows: Sequence[Standing], task: Any, tuning: Tuning, chosen: Sequenc
     return Remarks(about(rows, task, tuning, chosen), warnings(rows, task.higher_is_better, chosen))
 
 
-def about(rows: Sequence[Standing], task: Any, tuning: Tuning, chosen: Sequence[Choice]) -> tuple[str, ...]:
+def about(rows: Sequence[Standing], task: Task, tuning: Tuning, chosen: Sequence[Choice]) -> tuple[str, ...]:
     """What was done, how often, and what the columns mean."""
     if not rows:
         return ()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import RunError
 from bioplaus.runs import provenance
-from bioplaus.runs.experiment import Experiment, Remarks, Results
-from bioplaus.runs.folder import FORMAT, write_text
-from bioplaus.runs.loop import Event
+from bioplaus.runs.event import Event, Report, unheard
+from bioplaus.runs.experiment import Experiment, Remarks
+from bioplaus.runs.folder import write_text
+from bioplaus.runs.formats import FORMAT
+from bioplaus.runs.results import Results
 
 if TYPE_CHECKING:
     import pandas
@@ -23,7 +24,7 @@ def write_report(
     results: Results,
     folder: Path,
     origin: dict[str, Any],
-    report: Callable[[Event], None] = lambda event: None,
+    report: Report = unheard,
     names: list[str] | None = None,
 ) -> list[Path]:
     """Write the table and draw the figures of what is finished.
@@ -37,7 +38,7 @@ def write_report(
     folder : Path
         The experiment's folder.
     origin : dict
-        What `bioplaus.runs.sweep.origin_of` gave.
+        What `bioplaus.runs.origin.origin_of` gave.
     report : callable
         Told of every figure (``"drawn"``), and of what could not be made because an arm was left out
         (``"note"``).
@@ -75,7 +76,7 @@ def draw_figures(
     experiment: Experiment,
     results: Results,
     folder: Path,
-    report: Callable[[Event], None] = lambda event: None,
+    report: Report = unheard,
     names: list[str] | None = None,
 ) -> list[Path]:
     """Draw and save the experiment's own figures; those that lack what they show are skipped with a note."""

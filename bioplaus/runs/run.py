@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import RunError, unknown
-from bioplaus.runs.config import folder_name, resolve
+from bioplaus.runs.arm import Arm
+from bioplaus.runs.config import folder_name
+from bioplaus.runs.event import Report
 from bioplaus.runs.folder import RunFolder
+from bioplaus.runs.formats import reached, tensors_of, trainer_of
+from bioplaus.runs.loop import CHECKPOINT_EVERY, execute
 from bioplaus.runs.metrics import read_metrics
+from bioplaus.runs.netcdf import read_netcdf
 
 if TYPE_CHECKING:
     import pandas
@@ -19,9 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bioplaus.circuit import Circuit, Network
+    from bioplaus.learning.training import Training
     from bioplaus.own import Owns
     from bioplaus.rules import Rule
-    from bioplaus.runs.loop import Event
     from bioplaus.tasks import Task
 
 
@@ -100,6 +105,11 @@ class Run:
         """Whether all updates were made and the recordings written."""
         return self.record.get("status") == "done"
 
+    @property
+    def reached(self) -> tuple[int, int]:
+        """Updates that were made, and those that it takes."""
+        return reached(self.record, len(self.metrics))
+
     @cached_property
     def metrics(self) -> pandas.DataFrame:
         """One row an update: update, loss, score, rate, seconds, test_loss, …; NaN where not measured."""
@@ -127,17 +137,12 @@ class Run:
         RunError
             If the run has not come to its end, or the file is damaged.
         """
-        import xarray
-
         if not self._files.recordings.exists():
             raise RunError(
                 f"The run in {self.folder} has no recordings: it is {self.record.get('status')}, and they "
                 f"are made at its end. Give its command again to let it go on: {self.record.get('command')}"
             )
-        try:
-            return xarray.load_dataset(self._files.recordings, engine="h5netcdf")
-        except Exception as error:  # h5py raises several kinds for damaged files
-            raise RunError(f"{self._files.recordings} can't be read: {error}. Restore the file.") from error
+        return read_netcdf(self._files.recordings)
 
     @cached_property
     def checkpoint(self) -> dict[str, Any]:
@@ -156,14 +161,14 @@ class Run:
     @cached_property
     def weights(self) -> dict[str, torch.Tensor]:
         """The weights of the last checkpoint, ``W[post, pre]``."""
-        return dict(self.checkpoint["trainer"]["weights"])
+        return tensors_of(self.checkpoint, "weights")
 
     @cached_property
     def own(self) -> Owns:
         """What the rule keeps beside them at the last checkpoint, by part, such as a predictor's weights."""
         from bioplaus.learning.trainer import own_of
 
-        return own_of(self.checkpoint["trainer"])
+        return own_of(trainer_of(self.checkpoint))
 
     @cached_property
     def network(self) -> Network:
@@ -180,19 +185,20 @@ class Run:
         training = self.config["training"]
         dtype = getattr(torch, training.get("dtype", "float32"))
         network = circuit.build(seed=self.seed, dtype=dtype, device="cpu")
+        masks = tensors_of(self.checkpoint, "masks")
         with torch.no_grad():
             for name, weight in network.weights.items():
                 weight.copy_(self.weights[name])
             for name, mask in network.masks.items():
-                mask.copy_(self.checkpoint["trainer"]["masks"][name])
+                mask.copy_(masks[name])
         return network
 
     def _circuit_of_experiment(self) -> Circuit:
-        from bioplaus.runs.sweep import remake
+        from bioplaus.runs.origin import remake
 
         experiment = remake(self.record.get("experiment"))
         arm = experiment.arms.get(self.label) if experiment else None
-        if arm is None or resolve(arm, self.seed)["circuit"] != self.config["circuit"]:
+        if arm is None or arm.describe(self.seed)["circuit"] != self.config["circuit"]:
             raise RunError(
                 f"The circuit of the run in {self.folder} can't be made again: no experiment file says how, "
                 "or it was changed since. Hand the circuit over: Run.load(folder, circuit=…)."
@@ -229,9 +235,9 @@ def train(
     seed: int = 0,
     folder: Path | str | None = None,
     label: str | None = None,
-    checkpoint_every: float | None = None,
+    checkpoint_every: float = CHECKPOINT_EVERY,
     threads: int | None = 1,
-    progress: Callable[[Event], None] | None = None,
+    progress: Report | None = None,
     **training: Any,
 ) -> Run:
     """Train a circuit on a task with a rule, and record it.
@@ -253,14 +259,14 @@ def train(
         The run's own folder; ``runs/<task>/<rule>-s<seed>-<hash>`` below the working directory by default.
     label : str, optional
         The name under which the run is listed; the rule's by default.
-    checkpoint_every : float, optional
+    checkpoint_every : float
         Seconds between checkpoints; 15 by default, 0 for one after every update.
     threads : int or None
         torch threads; ``None`` leaves torch's own setting.
     progress : callable, optional
-        Receives a `bioplaus.runs.loop.Event` at the start, after every update, and at the end.
+        Receives a `bioplaus.runs.event.Event` at the start, after every update, and at the end.
     **training
-        Fields of `bioplaus.learning.training.Training`: ``updates``, ``batch``, ``lr``, …
+        Fields of `bioplaus.Training`: ``updates``, ``batch``, ``lr``, …
 
     Returns
     -------
@@ -279,38 +285,41 @@ def train(
     >>> run = bp.train(circuit, task, bp.rule("eprop", feedback="random"), updates=500)    # doctest: +SKIP
     >>> run.metrics.tail()                                                                 # doctest: +SKIP
     """
-    from dataclasses import fields
-
     from bioplaus import checks
-    from bioplaus.learning.training import Training
-    from bioplaus.runs.experiment import Arm
-    from bioplaus.runs.loop import CHECKPOINT_EVERY, execute
+    from bioplaus.runs.origin import origin_of
 
-    known = [field.name for field in fields(Training)]
-    for name in training:
-        if name not in known:
-            raise RunError(unknown("training option", name, known))
     seed = checks.accept(RunError, "The seed of a run", seed, checks.SEED)
-    arm = Arm(circuit, task, rule, Training(**training))
+    arm = Arm(circuit, task, rule, _training(training))
     label = label or rule.name
     if folder is None:
-        folder = Path("runs", task.name, folder_name(label, seed, resolve(arm, seed)))
-    every = CHECKPOINT_EVERY if checkpoint_every is None else checkpoint_every
+        folder = Path("runs", task.name, folder_name(label, seed, arm.describe(seed)))
     execute(
         arm,
         seed,
         Path(folder),
         label=label,
-        origin=origin_of_script(),
-        checkpoint_every=every,
+        origin=origin_of(None),
+        checkpoint_every=checkpoint_every,
         threads=threads,
         progress=progress,
     )
     return Run(folder, circuit)
 
 
-def origin_of_script() -> dict[str, Any]:
-    """The content files in use, for the record of a run that no experiment made."""
-    from bioplaus import content
+def _training(options: Mapping[str, Any]) -> Training:
+    """A training with these fields.
 
-    return {"experiment": None, "content": content.loaded()}
+    Raises
+    ------
+    RunError
+        If there is no such field.
+    """
+    from dataclasses import fields
+
+    from bioplaus.learning.training import Training
+
+    known = [field.name for field in fields(Training)]
+    for name in options:
+        if name not in known:
+            raise RunError(unknown("training option", name, known))
+    return Training(**options)

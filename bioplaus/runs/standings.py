@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bioplaus.cost import Cost
-from bioplaus.runs.experiment import Arm, Results
-from bioplaus.runs.run import Run
+from bioplaus.measure.memory import Cost
+from bioplaus.measure.time import seconds_per_update
 from bioplaus.runs.spread import Spread, spread
-from bioplaus.runs.timing import seconds_per_update
 
 if TYPE_CHECKING:
     import pandas
+
+    from bioplaus.runs.arm import Arm
+    from bioplaus.runs.results import Results
+    from bioplaus.runs.run import Run
 
 
 @dataclass(frozen=True)

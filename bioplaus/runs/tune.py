@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bioplaus.runs.compare import Comparison, trial, trials
-from bioplaus.runs.experiment import Experiment, Results
-from bioplaus.runs.loop import Event
+from bioplaus.runs.event import Report
+from bioplaus.runs.experiment import Experiment
+from bioplaus.runs.results import Results
 from bioplaus.runs.run import Run
 from bioplaus.runs.standings import at_end
 from bioplaus.runs.sweep import run_experiment
@@ -21,7 +22,7 @@ def tune(
     *,
     root: Path | str = "runs",
     workers: int = 1,
-    progress: Callable[[Event], None] | None = None,
+    progress: Report | None = None,
 ) -> Comparison:
     """Run every rule with every rate of the tuning, and take the best for each.
 

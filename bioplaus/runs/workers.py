@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -15,10 +15,13 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import BioplausError, NumericalError, RunError
-from bioplaus.runs.loop import Event, execute
+from bioplaus.runs.event import Event, Report
+from bioplaus.runs.loop import execute
 
 if TYPE_CHECKING:
-    from bioplaus.runs.sweep import Job
+    from pathlib import Path
+
+    from bioplaus.runs.queue import Planned
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 _SHOWN_EVERY = 0.2  # s between the updates that a worker tells of  # chosen: smooth to the eye, cheap
@@ -31,41 +34,34 @@ _last = False  # in a worker: whether this run is its last
 
 
 def in_workers(
-    jobs: list[Job],
-    origin: dict[str, Any],
-    every: float,
-    report: Callable[[Event], None],
-    workers: int,
-    work: Callable[..., None] = execute,
-) -> dict[str, BioplausError]:
-    """Run all jobs; what broke down numerically is returned, folder name → error.
-
-    ``work`` does one of them: a function of a module, called as `bioplaus.runs.loop.execute` is.
+    runs: Sequence[Planned], origin: dict[str, Any], every: float, report: Report, workers: int
+) -> dict[Path, BioplausError]:
+    """Make all runs; what broke down numerically is returned, folder → error.
 
     Raises
     ------
     RunError
-        A job could not be run, or a worker died.
+        Something could not be run, or a worker died.
     KeyboardInterrupt
         SIGINT or SIGTERM came; the workers have saved.
     """
     context = multiprocessing.get_context("spawn")
     stop, events = context.Event(), context.Queue()
-    failures: dict[str, BioplausError] = {}
+    failures: dict[Path, BioplausError] = {}
     with _single_threaded(), _signals_to(stop) as asked:
         pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(stop, events))
-        waiting: dict[Future[None], Job] = {}
+        waiting: dict[Future[None], Planned] = {}
         try:
-            waiting = {pool.submit(_work, job, origin, every, work): job for job in jobs}
+            waiting = {pool.submit(_work, each, origin, every): each for each in runs}
             while waiting:
                 _pass_on(events, report, timeout=0.1)
                 for future in [future for future in waiting if future.done()]:
-                    job = waiting.pop(future)
+                    made = waiting.pop(future)
                     error = future.exception()
                     if isinstance(error, NumericalError):
-                        failures[job[3].name] = error
+                        failures[made.folder] = error
                     elif error is not None and not isinstance(error, KeyboardInterrupt):
-                        raise _explained(error, job)
+                        raise _explained(error, made)
         finally:
             stop.set()
             for future in waiting:
@@ -78,17 +74,17 @@ def in_workers(
     return failures
 
 
-def _explained(error: BaseException, job: Job) -> BaseException:
+def _explained(error: BaseException, made: Planned) -> BaseException:
     if isinstance(error, BrokenProcessPool):
         return RunError(
-            f"A worker process died, most likely killed for want of memory, while runs like {job[3].name} "
+            f"A worker process died, most likely killed for want of memory, while runs like {made.folder.name} "
             "were going. Finished runs and checkpoints are saved; give the same command again, perhaps with "
             "fewer workers."
         )
     return error
 
 
-def _pass_on(events: Any, report: Callable[[Event], None], timeout: float) -> None:
+def _pass_on(events: Any, report: Report, timeout: float) -> None:
     try:
         while True:
             report(events.get(timeout=timeout))
@@ -126,8 +122,7 @@ def _follow_parent(stop: Any) -> None:
         os._exit(1)
 
 
-def _work(job: Job, origin: dict[str, Any], every: float, work: Callable[..., None]) -> None:
-    label, arm, seed, place = job
+def _work(given: Planned, origin: dict[str, Any], every: float) -> None:
     last = 0.0
 
     def report(event: Event) -> None:
@@ -141,11 +136,11 @@ def _work(job: Job, origin: dict[str, Any], every: float, work: Callable[..., No
         return
     _busy.set()
     try:
-        work(
-            arm,
-            seed,
-            place,
-            label=label,
+        execute(
+            given.job,
+            given.seed,
+            given.folder,
+            label=given.label,
             origin=origin,
             checkpoint_every=every,
             progress=report,

@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 
 import bioplaus as bp
 from bioplaus import Arm, Training
-from bioplaus.cost import memory
+from bioplaus.measure.memory import memory
+from bioplaus.measure.time import cpu_seconds
 from bioplaus.runs.report import markdown
-from bioplaus.runs.timing import cpu_seconds
 
 RULES: dict[str, dict[str, Any]] = {
     "reverse": {"schedule": "window"}, "exact": {}, "replay": {"trace": "replay"}, "replay k=5": {"trace": "replay", "horizon": 5},

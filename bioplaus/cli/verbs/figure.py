@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 from bioplaus.cli import UsageError
 from bioplaus.cli.options import choose, names_first, parse, wants_help
 from bioplaus.cli.terminal import say
-from bioplaus.errors import RunError
 
 if TYPE_CHECKING:
-    from bioplaus.runs.experiment import Experiment, Results
-    from bioplaus.runs.loop import Event
+    from bioplaus.runs.event import Event
 
 
 @dataclass
@@ -66,9 +64,10 @@ def _of_experiment(folder: Path, name: str | None) -> list[Path]:
     from bioplaus.figures import save
     from bioplaus.runs import provenance
     from bioplaus.runs.draw import OF_RESULTS, draw
+    from bioplaus.runs.reopen import reopen
     from bioplaus.runs.report import draw_figures
 
-    experiment, results = load(folder)
+    experiment, results = reopen(folder)
     own = list(experiment.figures) if experiment else []
     if name is not None:
         choose("figure of this experiment", name, [*own, *OF_RESULTS])
@@ -82,27 +81,3 @@ def _of_experiment(folder: Path, name: str | None) -> list[Path]:
 def _remark(event: Event) -> None:
     if event.kind == "note":
         say(event.message)
-
-
-def load(folder: Path) -> tuple[Experiment | None, Results]:
-    """The experiment, made anew if its file is still there, and its finished runs.
-
-    Raises
-    ------
-    RunError
-        If the folder is none, or no run in it is done.
-    """
-    from bioplaus.runs import Results, Run
-    from bioplaus.runs.report import read_report
-    from bioplaus.runs.sweep import remake
-
-    record = read_report(folder)
-    experiment = remake(record.get("experiment"))
-    runs = {}
-    for label, names in record["runs"].items():
-        circuit = experiment.arms[label].circuit if experiment and label in experiment.arms else None
-        runs[label] = [run for name in names if (run := Run.load(folder / name, circuit)).done]
-    results = Results(runs)
-    if not results:
-        raise RunError(f"No run of the experiment in {folder} is done. It was made by: {record.get('command')}")
-    return experiment, results

@@ -200,8 +200,7 @@ def show_run(folder: Path) -> None:
     record = run.record
     heading(f"run {folder}")
     timing, machine = record.get("timing", {}), record.get("machine", {})
-    done = len(run.metrics)
-    updates = run.config["training"].get("updates", done)
+    done, updates = run.reached
     pairs(
         [
             ("status", f"{record.get('status')}, {done} of {updates} updates"),

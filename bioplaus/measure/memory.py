@@ -43,7 +43,7 @@ _HANDS_ON = {"init": None, "forward": 1, "window": 1, "credit": 2}
 
 @dataclass(frozen=True)
 class Cost:
-    """Memory of a rule, in bytes.
+    """Memory of a rule, in bytes; NaN where it is not known.
 
     Attributes
     ----------
@@ -52,9 +52,9 @@ class Cost:
     fixed : whatever the batch: a predictor, a kernel, feedback weights.
     """
 
-    state: int
-    window: int
-    fixed: int
+    state: float
+    window: float
+    fixed: float
 
 
 def memory(

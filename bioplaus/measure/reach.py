@@ -18,7 +18,8 @@ tells. A predictor speaks of all the loss to come, not of the last alone: where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,13 @@ import torch
 from torch import Tensor
 
 from bioplaus import checks
-from bioplaus.align import Along, Rules, cosines, over
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import RunError
 from bioplaus.learning.training import Training
+from bioplaus.measure.along import Along, Rules
+from bioplaus.measure.gradients import cosines, over
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch
+from bioplaus.tasks import Batch, Task
 
 if TYPE_CHECKING:
     import xarray
@@ -42,7 +44,7 @@ DRAWS = 16  # chosen: leaves a quarter of the scatter of a single draw
 
 def credit_by_lag(
     circuit: Circuit | Network,
-    task: Any,
+    task: Task,
     rules: Rules,
     lags: Sequence[int] | None = None,
     training: Training | None = None,
@@ -74,12 +76,13 @@ def credit_by_lag(
     """
     along = Along(circuit, task, rules, training, seed)
     after = checks.whole(RunError, "after (updates before the measurement)", after, 0)
-    Reach(along, lags, draws)  # refused before the work
+    draws = checks.whole(RunError, "draws", draws)
+    lags_of(along.batch(), lags)  # refused before the work
     for _ in range(after):
         along.update()
-    reach = Reach(along, lags, draws)
-    for _ in reach.go():
-        pass
+    reach = Reach(along, lags_of(along.batch(), lags), draws)
+    for _ in reach.lags:
+        reach.measure()
     return reach.dataset()
 
 
@@ -89,25 +92,48 @@ class Reach:
     Attributes
     ----------
     last : T, counted from 0.
-    lags : those that are measured.
+    lags : those that are measured; one that lies before the first step has nothing to be measured (NaN).
     """
 
     def __init__(self, along: Along, lags: Sequence[int] | None = None, draws: int = DRAWS) -> None:
-        self._along, self._batch = along, along.batch()
-        self._draws = checks.whole(RunError, "draws", draws)
+        self._along, self._batch, self._draws = along, along.batch(), draws
         self.last = last_asked(self._batch)
-        self.lags = spread(self.last) if lags is None else checked(lags, self.last)
+        self.lags = spread(self.last) if lags is None else list(lags)
         self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def go(self) -> Iterator[int]:
-        """Measure one lag after another; yields each when it is done."""
-        for lag in self.lags:
-            self._rows.append(self._at(lag))
-            yield lag
+    @property
+    def measured(self) -> list[int]:
+        """The lags that are done."""
+        return self.lags[: len(self._rows)]
+
+    def measure(self) -> int:
+        """Measure the next lag, and say which it was."""
+        lag = self.lags[len(self._rows)]
+        self._rows.append(self._at(lag))
+        return lag
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was measured so far."""
+        return {"lags": list(self.lags), "rows": [list(row) for row in self._rows]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict` of the same place on the same trajectory.
+
+        Raises
+        ------
+        RunError
+            If other lags were measured there.
+        """
+        if list(state["lags"]) != self.lags:
+            raise RunError(f"The saved credit is at the lags {state['lags']}, this at {self.lags}: give the same lags.")
+        self._rows = [(cosine, ratio, norm) for cosine, ratio, norm in state["rows"]]
 
     def _at(self, lag: int) -> tuple[Tensor, Tensor, Tensor]:
         """(2): cosine and norm ratio (rule,), and the norm of BPTT's gradient."""
         along = self._along
+        if lag > self.last:
+            nothing = torch.full((len(along.asked),), math.nan, dtype=torch.float64)
+            return nothing, nothing, nothing[0]
         weight = torch.zeros_like(self._batch.weight)
         weight[self.last] = self._batch.weight[self.last]
         batch, uses = replace(self._batch, weight=weight), torch.zeros_like(weight[:, 0])
@@ -136,8 +162,7 @@ class Reach:
             "norm_ratio": (dims, ratio, {"long_name": "norm over that of BPTT's gradient", "units": "1"}),
             "norm": (("lag",), norm, {"long_name": "norm of BPTT's gradient"}),
         }
-        lags = self.lags[: len(self._rows)]
-        coords = {"rule": self._along.asked, "lag": ("lag", lags, {"units": "steps"})}
+        coords = {"rule": self._along.asked, "lag": ("lag", self.measured, {"units": "steps"})}
         about = {"driver": self._along.asked[0], "last_step": self.last, "after": self._along.driver.update_index}
         return xr.Dataset(variables, coords, {**about, "draws": self._draws})
 
@@ -145,6 +170,18 @@ class Reach:
 def last_asked(batch: Batch) -> int:
     """The last step at which any trial has a loss, counted from 0."""
     return int(batch.weight.any(1).nonzero().max())
+
+
+def lags_of(batch: Batch, lags: Sequence[int] | None) -> list[int]:
+    """The lags that are asked for, rising; None: those that `spread` chooses.
+
+    Raises
+    ------
+    RunError
+        One of them lies before the first step, or is named twice.
+    """
+    last = last_asked(batch)
+    return spread(last) if lags is None else checked(lags, last)
 
 
 def spread(last: int) -> list[int]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bioplaus.runs.experiment import Arm
-from bioplaus.runs.loop import threads_limited
-from bioplaus.runs.run import Run
+from bioplaus.learning.trainer import Trainer
+from bioplaus.threads import threads_limited
+
+if TYPE_CHECKING:
+    from bioplaus.runs.arm import Arm
+    from bioplaus.runs.run import Run
 
 _BESIDES = ("test_score", "alignment")  # columns whose measurement takes time that is not learning
 
@@ -50,8 +54,6 @@ def cpu_seconds(arms: Mapping[str, Arm], rounds: int = 15) -> dict[str, float]:
     rounds : int
         Updates of every arm that are timed.
     """
-    from bioplaus.learning.trainer import Trainer
-
     with threads_limited(1):
         trainers = {
             label: Trainer(arm.circuit, arm.task, arm.rule, replace(arm.training, align_every=0))

@@ -1,19 +1,6 @@
 """Many rules along one trajectory: the first drives, the others ride along, and all their gradients are compared.
 
-At an update, with g_r the gradient of rule r, b that of backpropagation through time (BPTT), m and s² the mean and the variance
-(divisor n − 1) of n independent draws of a gradient that random numbers enter:
-
-    cosine          g_r·b / |g_r||b|                                                            (1)
-    pairwise        g_r·g_o / |g_r||g_o|                                                        (2)
-    norm ratio      |g_r| / |b|                                                                 (3)
-    relative error  max |g_r − b| / max |b|                                                     (4)
-    deviation       √s² / |b|,      s² = Σ_d |g_d − m|² / (n − 1)                               (5)
-    bias            √max(0, |m − b|² − s²/n) / |b|                                              (6)
-
-The mean of n draws misses the expected gradient by s²/n in the mean of squares, for want of draws and not of truth: (6) takes that
-part off before the root. What is left is an unbiased estimate of the squared bias, and may be negative where there is none; it
-stands under ``bias_squared`` as it came out, so that it can be averaged. A rule without random numbers is one draw: its bias is
-|g − b|/|b|, its deviation 0. All are without unit, NaN where a gradient that is divided by vanishes.
+What is measured of them, at every update or at some: `bioplaus.measure.gradients`.
 """
 
 from __future__ import annotations
@@ -31,34 +18,22 @@ from bioplaus.errors import NumericalError, RuleError, RunError
 from bioplaus.learning.sequence import Outcome, sequence
 from bioplaus.learning.trainer import Trainer
 from bioplaus.learning.training import Training
+from bioplaus.measure.gradients import ALL, MEASURES, Vectors, compared
 from bioplaus.own import learned
 from bioplaus.rules import Rule, bptt
 from bioplaus.signal import BPTT
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch
+from bioplaus.tasks import Batch, Task
 
 if TYPE_CHECKING:
     import xarray
 
 Rules = Mapping[str, Rule] | Sequence[Rule] | Rule
 
-READOUT = ("W_out", "b_out")
-#: what the weights of the circuit are called together, those of the readout left out
-ALL = "all"
-
-_MEASURES = {
-    "cosine": "cosine with the gradient of BPTT",
-    "norm_ratio": "norm over that of BPTT's gradient",
-    "relative_error": "largest elementwise difference over the largest entry of BPTT's gradient",
-    "bias": "norm of the expected gradient's difference from BPTT's, over the norm of BPTT's",
-    "bias_squared": "estimate of the squared bias; negative where draws happen to lie closer than they scatter",
-    "deviation": "root mean square deviation of a draw from the mean of draws, over the norm of BPTT's gradient",
-}
-
 
 def align(
     circuit: Circuit | Network,
-    task: Any,
+    task: Task,
     rules: Rules,
     updates: int = 200,
     training: Training | None = None,
@@ -76,7 +51,7 @@ def align(
     rules : one or several; a dict gives them names. BPTT is added at the end where it is not among them.
     updates : of the driver.
     every : updates from one measurement to the next; the first is measured.
-    draws : n of (5) and (6), how many gradients each rule with random numbers draws beside its own; 0: none, and bias and
+    draws : n of (5) and (6) in `bioplaus.measure.gradients`, how many gradients each rule with random numbers draws beside its own; 0: none, and bias and
         deviation of such rules are NaN.
 
     Returns
@@ -112,7 +87,7 @@ class Along:
     """
 
     def __init__(
-        self, circuit: Circuit | Network, task: Any, rules: Rules, training: Training | None = None, seed: int = 0
+        self, circuit: Circuit | Network, task: Task, rules: Rules, training: Training | None = None, seed: int = 0
     ) -> None:
         circuit = circuit.circuit if isinstance(circuit, Network) else circuit
         self.rules = named(rules)
@@ -126,7 +101,7 @@ class Along:
                 )
             self.reference = "bptt"
             self.rules["bptt"] = bptt()
-        self.task, self.seed = task, seed
+        self.seed = seed
         first = self.asked[0]
         made = {name: Trainer(circuit, task, self.rules[name], training, seed) for name in self.asked}
         self.driver = made[first]
@@ -174,7 +149,9 @@ class Along:
     def batch(self) -> Batch:
         """The batch of the driver's next update; it is not used up."""
         training = self.driver.training
-        return self.task.batch(clone(self.driver.generator), training.batch).to(training.device, self.driver.dtype)
+        return self.driver.task.batch(clone(self.driver.generator), training.batch).to(
+            training.device, self.driver.dtype
+        )
 
     def gradient(
         self, name: str, batch: Batch, generator: torch.Generator | None, uses: Tensor | None = None
@@ -199,7 +176,7 @@ class Along:
         driver = self.driver
         own = self._riders.get(name, driver).own if name in self.asked else {}
         regulariser = driver.regulariser if regularised else None
-        rule, loss = self.rules[name], self.task.loss
+        rule, loss = self.rules[name], driver.task.loss
         return sequence(driver.network, rule, own, batch, loss, regulariser, generator=generator, uses=uses)
 
     def _noise(self, name: str, u: int) -> torch.Generator:
@@ -213,32 +190,42 @@ class Along:
         names = list(self.rules)
         reference = names.index(self.reference)
         drawn = {i: self._draws(name, batch, u, draws) for i, name in enumerate(names) if self.random(name) and draws}
-        columns: dict[str, list[Tensor]] = {kind: [] for kind in ("pairwise", *_MEASURES)}
-        for where in self._vectors.parts.values():
-            rows = found[:, where]
-            true, both = rows[reference], cosines(rows)
-            spread = [
-                scatter(drawn[i][:, where], true) if i in drawn else alone(rows[i], true, self.random(name))
-                for i, name in enumerate(names)
-            ]
-            squared, deviation = (torch.stack(values) for values in zip(*spread, strict=True))
-            measured = {
-                "pairwise": both,
-                "cosine": both[:, reference],
-                "norm_ratio": over(rows.norm(dim=1), true.norm()),
-                "relative_error": over(largest(rows - true), largest(true)),
-                "bias": squared.clamp_min(0).sqrt(),
-                "bias_squared": squared,
-                "deviation": deviation,
-            }
-            for kind, value in measured.items():
-                columns[kind].append(value)
-        return {kind: torch.stack(values, -1) for kind, values in columns.items()}
+        random = [self.random(name) for name in names]
+        return compared(self._vectors, found, reference, random, drawn)
 
     def _draws(self, name: str, batch: Batch, u: int, draws: int) -> Tensor:
         """Independent gradients of one rule, (draw, weights), each from a generator of its own."""
         generators = [stream(self.seed, f"draw {d} of update {u}") for d in range(draws)]
         return torch.stack([self._vectors.of(self._outcome(name, batch, g).gradients) for g in generators])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that later updates depend on, and what was measured: the trainers, the driver's first."""
+        trainers = [self.driver, *self._riders.values()]
+        return {
+            "rules": self.asked,
+            "trainers": [trainer.state_dict() for trainer in trainers],
+            "rows": [dict(row) for row in self._rows],
+            "updates": list(self._updates),
+            "losses": list(self._losses),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict` of the same circuit, task, rules and seed.
+
+        Raises
+        ------
+        RunError
+            If it belongs to another configuration.
+        """
+        if list(state["rules"]) != self.asked:
+            raise RunError(
+                f"The saved trajectory is of the rules {', '.join(state['rules'])}, this one of {', '.join(self.asked)}: "
+                "give the same rules in the same order."
+            )
+        for trainer, saved in zip((self.driver, *self._riders.values()), state["trainers"], strict=True):
+            trainer.load_state_dict(saved)
+        self._rows, self._updates = [dict(row) for row in state["rows"]], list(state["updates"])
+        self._losses = list(state["losses"])
 
     def dataset(self) -> xarray.Dataset:
         """What was measured so far; see `align`.
@@ -255,7 +242,7 @@ class Along:
         dims = ("rule", "weight", "update")
         values = {kind: torch.stack([row[kind] for row in self._rows], -1).numpy() for kind in self._rows[0]}
         variables: dict[str, Any] = {
-            kind: (dims, values[kind], {"long_name": text, "units": "1"}) for kind, text in _MEASURES.items()
+            kind: (dims, values[kind], {"long_name": text, "units": "1"}) for kind, text in MEASURES.items()
         }
         about = {"long_name": "cosine of two rules' gradients", "units": "1"}
         variables["pairwise"] = (("rule", "other", "weight", "update"), values["pairwise"], about)
@@ -263,33 +250,6 @@ class Along:
         names = list(self.rules)
         coords = {"rule": names, "other": names, "weight": list(self._vectors.parts), "update": self._updates}
         return xr.Dataset(variables, coords, {"driver": self.asked[0], "reference": self.reference})
-
-
-class Vectors:
-    """A network's gradients as vectors: the circuit's weights first, the readout's last.
-
-    Attributes
-    ----------
-    parts : where each weight stands, and under ``"all"`` those of the circuit.
-    """
-
-    def __init__(self, network: Network) -> None:
-        weights = network.parameters()
-        self._sizes = {n: w.numel() for n, w in sorted(weights.items(), key=lambda pair: pair[0] in READOUT)}
-        self.parts: dict[str, slice] = {}
-        at = 0
-        for name, size in self._sizes.items():
-            self.parts[name] = slice(at, at + size)
-            at += size
-        self.parts[ALL] = slice(0, sum(size for name, size in self._sizes.items() if name not in READOUT))
-
-    def of(self, gradients: Mapping[str, Tensor]) -> Tensor:
-        """(weights,), float64 on the CPU; zero where a rule has no gradient."""
-        parts = [
-            gradients[n].flatten().double().cpu() if n in gradients else torch.zeros(size, dtype=torch.float64)
-            for n, size in self._sizes.items()
-        ]
-        return torch.cat(parts)
 
 
 def named(rules: Rules) -> dict[str, Rule]:
@@ -334,44 +294,6 @@ def check_counts(updates: int, every: int, draws: int) -> tuple[int, int, int]:
     if draws == 1:
         raise RunError("draws is 1, and one draw does not tell how far draws scatter. Give 2 or more, or 0 for none.")
     return updates, every, draws
-
-
-def cosines(rows: Tensor) -> Tensor:
-    """(1) and (2): between every two of several vectors (rule, weights); NaN with one that vanishes."""
-    scaled = rows / largest(rows).unsqueeze(1)  # squares of what credit is left after many steps would underflow
-    unit = scaled / scaled.norm(dim=1, keepdim=True)
-    both = (unit @ unit.T).clamp(-1.0, 1.0)
-    own = both.diagonal()
-    own.copy_(torch.where(own.isnan(), own, 1.0))  # to the last digit
-    return both
-
-
-def scatter(draws: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-    """(6), squared and not yet cut at 0, and (5), of draws (draw, weights)."""
-    n, mean = len(draws), draws.mean(0)
-    variance = (draws - mean).square().sum() / (n - 1)
-    squared = (mean - true).square().sum() - variance / n
-    size = true.norm()
-    return over(squared, size.square()), over(variance.sqrt(), size)
-
-
-def alone(row: Tensor, true: Tensor, random: bool) -> tuple[Tensor, Tensor]:
-    """The same of one gradient: exact where no random number entered it, unknown (NaN) where one did."""
-    if random:
-        unknown = torch.tensor(float("nan"), dtype=row.dtype)
-        return unknown, unknown
-    size = true.norm()
-    return over((row - true).norm(), size).square(), over(torch.zeros_like(size), size)
-
-
-def largest(rows: Tensor) -> Tensor:
-    """Largest absolute entry along the last dimension; 0 where it is empty."""
-    return rows.abs().amax(-1) if rows.shape[-1] else rows.new_zeros(rows.shape[:-1])
-
-
-def over(a: Tensor, b: Tensor) -> Tensor:
-    """a/b, and NaN where b is zero."""
-    return torch.where(b > 0, a / b, float("nan"))
 
 
 def clone(generator: torch.Generator) -> torch.Generator:

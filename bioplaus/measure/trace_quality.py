@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from bioplaus import checks
-from bioplaus.align import alone, scatter
 from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
 from bioplaus.errors import RuleError
 from bioplaus.learning.sequence import sequence
+from bioplaus.measure.gradients import alone, scatter
 from bioplaus.own import Own, Owns
 from bioplaus.rules import Rule
 from bioplaus.schedule import Window

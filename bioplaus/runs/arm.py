@@ -1,0 +1,83 @@
+"""One learner of an experiment: a circuit, a task, a rule, and how it is trained. Light to import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bioplaus.runs.config import described
+from bioplaus.runs.folder import RECORDINGS
+
+if TYPE_CHECKING:
+    import xarray
+
+    from bioplaus.circuit import Circuit
+    from bioplaus.learning.trainer import Trainer
+    from bioplaus.learning.training import Training
+    from bioplaus.rules import Rule
+    from bioplaus.tasks import Task
+
+_RECORDED = ("spikes", "rate", "v")  # of those, what the cells have
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One learner of an experiment; a `bioplaus.runs.learner.Job`.
+
+    Attributes
+    ----------
+    circuit : Circuit
+        What learns.
+    task : Task
+        What it learns.
+    rule : Rule
+        How it learns.
+    training : Training
+        For how long, with which batch size, learning rates and optimiser.
+    """
+
+    circuit: Circuit
+    task: Task
+    rule: Rule
+    training: Training
+
+    @property
+    def updates(self) -> int:
+        """Weight updates of a run."""
+        return self.training.updates
+
+    @property
+    def evaluate_every(self) -> int:
+        """Updates between two tests; 0: at the end only."""
+        return self.training.evaluate_every
+
+    @property
+    def device(self) -> str:
+        """Where it computes, as torch names it."""
+        return self.training.device
+
+    @property
+    def files(self) -> Mapping[str, Callable[[Trainer], xarray.Dataset]]:
+        """One test batch as the trained circuit sees it."""
+        return {RECORDINGS: _recorded}
+
+    def describe(self, seed: int) -> dict[str, Any]:
+        """Everything that decides what a run computes: ``circuit``, ``task``, ``rule``, ``training``, ``seed``."""
+        return described(circuit=self.circuit, task=self.task, rule=self.rule, training=self.training, seed=seed)
+
+    def begin(self, seed: int) -> Trainer:
+        """The trainer at its first update.
+
+        Raises
+        ------
+        BioplausError
+            If circuit, task, rule and training do not fit.
+        """
+        from bioplaus.learning.trainer import Trainer
+
+        return Trainer(self.circuit, self.task, self.rule, self.training, seed)
+
+
+def _recorded(trainer: Trainer) -> xarray.Dataset:
+    return trainer.record(_RECORDED)

@@ -1,0 +1,128 @@
+"""Runs that are to be made, one after another or in spawned worker processes; what cannot be run is refused first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bioplaus.errors import BioplausError, NumericalError, RunError
+from bioplaus.runs.config import folder_name
+from bioplaus.runs.event import Report, unheard
+from bioplaus.runs.folder import RunFolder
+from bioplaus.runs.learner import Job, Learner
+from bioplaus.runs.loop import CHECKPOINT_EVERY, execute, is_done
+from bioplaus.threads import threads_limited
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run that is to be made: a job with a seed, under a label, in a folder of its own."""
+
+    label: str
+    job: Job[Any]
+    seed: int
+    folder: Path
+
+
+def planned(jobs: Mapping[str, Job[Any]], seeds: Sequence[int], folder: Path) -> list[Planned]:
+    """Every job with every seed; seeds outside, so that after a third of the time all jobs can be compared."""
+    return [
+        Planned(label, job, seed, folder / folder_name(label, seed, job.describe(seed)))
+        for seed in seeds
+        for label, job in jobs.items()
+    ]
+
+
+class Queue:
+    """Runs in the order in which they are made.
+
+    The first unfinished run of every job is begun at once: a job that cannot be run, and a folder that cannot be used, are found
+    before anything runs. What was begun is not begun again.
+
+    Parameters
+    ----------
+    runs : sequence of Planned
+    workers : int
+        Processes, each with one torch thread. One: everything happens in this process.
+
+    Raises
+    ------
+    BioplausError
+        Something cannot be run.
+    """
+
+    def __init__(self, runs: Sequence[Planned], workers: int = 1):
+        if workers < 1:
+            raise RunError(f"{workers} workers can't run anything: give 1 or more.")
+        self.runs, self.workers = tuple(runs), min(workers, len(runs))
+        self._begun: dict[Path, Learner] = {}
+        tried: set[str] = set()
+        for each in self.runs:
+            files = RunFolder(each.folder)
+            if is_done(files, each.job, each.seed):
+                continue
+            files.load_checkpoint()
+            if each.label not in tried:
+                tried.add(each.label)
+                with threads_limited(1):
+                    self._begun[each.folder] = each.job.begin(each.seed)
+
+    def run(
+        self, origin: dict[str, Any], checkpoint_every: float = CHECKPOINT_EVERY, report: Report = unheard
+    ) -> dict[Path, BioplausError]:
+        """Make all runs; what broke down numerically stops no other, and is returned: folder → error.
+
+        Parameters
+        ----------
+        origin : dict
+            What `bioplaus.runs.origin.origin_of` gave.
+        checkpoint_every : float
+            Seconds between the checkpoints of each run.
+        report : callable
+            Receives the `Event` objects of all runs.
+
+        Raises
+        ------
+        RunError
+            A folder is in use or damaged; a worker died.
+        KeyboardInterrupt
+            Asked to stop; all is saved.
+        """
+        if self.workers > 1:
+            from bioplaus.runs.workers import in_workers
+
+            self._begun.clear()  # every worker begins its own
+            return in_workers(self.runs, origin, checkpoint_every, report, self.workers)
+        failures: dict[Path, BioplausError] = {}
+        for each in self.runs:
+            learner = self._begun.pop(each.folder, None)
+            try:
+                execute(
+                    each.job,
+                    each.seed,
+                    each.folder,
+                    label=each.label,
+                    origin=origin,
+                    checkpoint_every=checkpoint_every,
+                    progress=report,
+                    learner=learner,
+                )
+            except NumericalError as error:
+                failures[each.folder] = error
+        return failures
+
+
+def summed_up(failures: Mapping[Path, BioplausError], runs: int, folder: Path) -> BioplausError | None:
+    """One error that tells of all failures among so many runs in a folder; None without any."""
+    if not failures:
+        return None
+    first = next(iter(failures.values()))
+    more = ", ".join(place.name for place in list(failures)[1:])
+    others = f" So did {len(failures) - 1} more: {more}." if more else ""
+    kept = runs - len(failures)
+    done = f" The other {kept} of {runs} runs are done and saved in {folder}." if kept else ""
+    error = type(first)(f"{first}{others}{done}")
+    error.__cause__ = first
+    return error
