@@ -9,16 +9,19 @@ One step, in Brian2's order (docs/concepts.md)::
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from bioplaus.circuit.description import INPUT, Circuit, Projection
+from bioplaus.circuit.description import INPUT, Projection
 from bioplaus.circuit.wiring import Bias, External, Outputs, Source, Wired, Wiring
 from bioplaus.codegen.kernel import Kernel, hard_spike, surrogate_spike, uncut
 from bioplaus.errors import CircuitError
 from bioplaus.streams import stream
+
+if TYPE_CHECKING:
+    from bioplaus.circuit.circuit import Circuit
 
 
 class PopulationState(NamedTuple):

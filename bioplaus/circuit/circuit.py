@@ -1,0 +1,136 @@
+"""A circuit, described: populations, projections, input, readout, step; and built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import exp
+from typing import Any
+
+import torch
+
+from bioplaus import checks
+from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.circuit.description import INPUT, Population, Projection, Readout
+from bioplaus.circuit.network import Network
+from bioplaus.errors import CircuitError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circuit:
+    """Populations, projections, external input and a readout.
+
+    Parameters
+    ----------
+    populations : name → Population.
+    projections : weights between them and from ``"input"``.
+    inputs : number of external input lines.
+    readout : Readout.
+    dt : step; a quantity or seconds. Discrete maps ignore it.
+    name : for reports.
+    cerebellum : a predictor (`bioplaus.cerebellum`) beside the circuit, which rules with a synthetic gradient learn and read.
+
+    Raises
+    ------
+    CircuitError
+        For unknown populations or channels, repeated names, impossible sizes, delays or fan-ins.
+    """
+
+    populations: Mapping[str, Population]
+    projections: tuple[Projection, ...]
+    inputs: int
+    readout: Readout
+    dt: Any = 1e-3
+    name: str = "circuit"
+    cerebellum: Predictor | None = None
+    kappa: float = field(init=False, default=0.0)
+
+    constraints = checks.Table(
+        CircuitError,
+        "of the circuit",
+        populations=checks.Mapped(
+            checks.Instance(Population, "Population(bp.model('lif'), 100)"),
+            "{'E': Population(bp.model('lif'), 100)}",
+            1,
+        ),
+        projections=checks.Several(
+            checks.Instance(Projection, "Projection(name='W', source='E', target='E')"),
+            "(Projection(name='W', source='E', target='E'),)",
+            0,
+        ),
+        inputs=checks.Whole(0),
+        readout=checks.Instance(Readout, "Readout(size=2)"),
+        dt=checks.Amount("s", "1*ms"),
+        name=checks.Word(),
+        cerebellum=checks.Optional(checks.Instance(Predictor, "bp.predictor('linear')"), "for none"),
+    )
+
+    def __post_init__(self) -> None:
+        checks.settle(self)
+        if INPUT in self.populations:
+            raise CircuitError("A population cannot be called 'input': that names the external input.")
+        names = [p.name for p in self.projections] + ["W_out", "b_out"] + self._biases()
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise CircuitError(
+                f"Several weights would be called {', '.join(twice)}. Name each projection differently, and not like a bias or the readout's weights."
+            )
+        object.__setattr__(self, "projections", tuple(self._completed(p) for p in self.projections))
+        sources = self.readout.sources if self.readout.sources is not None else tuple(self.populations)
+        for source in sources:
+            self._population(source, "the readout's sources")
+        object.__setattr__(self, "readout", replace(self.readout, sources=sources))
+        tau = self.readout.tau
+        object.__setattr__(self, "kappa", 0.0 if tau is None else exp(-self.dt / tau))
+
+    def _biases(self) -> list[str]:
+        """What the learned biases are called."""
+        return [
+            "b" if len(self.populations) == 1 else f"b_{n}" for n, p in self.populations.items() if p.bias is not None
+        ]
+
+    def _population(self, name: str, where: str) -> Population:
+        if name not in self.populations:
+            raise CircuitError(f"Unknown population '{name}' in {where}. Populations: {', '.join(self.populations)}.")
+        return self.populations[name]
+
+    def _completed(self, p: Projection) -> Projection:
+        cell = self._population(p.target, f"projection {p.name} (target)").cell
+        external = p.source == INPUT
+        pre = self.inputs if external else self._population(p.source, f"projection {p.name} (source; or 'input')").size
+        opened = (cell.external if external else cell.recurrent) or tuple(cell.inputs)
+        channels = p.channels if p.channels is not None else opened
+        stray = set(channels) - set(cell.inputs)
+        if stray:
+            raise CircuitError(
+                f"Projection {p.name} targets channel {sorted(stray)}; '{p.target}' has {', '.join(cell.inputs)}."
+            )
+        delay = (0 if external else 1) if p.delay is None else p.delay
+        most = pre if p.autapses or p.source != p.target else pre - 1
+        if p.fan_in is not None and p.fan_in > most:
+            raise CircuitError(f"Projection {p.name} wants fan_in={p.fan_in} of {most} possible sources.")
+        return replace(p, channels=tuple(channels), delay=delay)
+
+    def build(self, seed: int = 0, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> Network:
+        """Compile the cells and draw the weights: see `bioplaus.circuit.network.Network`."""
+        return Network(self, seed=seed, dtype=dtype, device=device)
+
+    def counts(self) -> str:
+        """``100 alif, 40 inputs, 2 outputs``"""
+        cells = ", ".join(f"{p.size} {p.cell.name or 'cells'}" for p in self.populations.values())
+        return f"{cells}, {self.inputs} inputs, {self.readout.size} outputs"
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that defines the circuit, as plain data."""
+        return {
+            "name": self.name,
+            "dt": f"{self.dt * 1e3!r} ms",
+            "inputs": self.inputs,
+            "populations": {
+                n: {"size": p.size, "bias": None if p.bias is None else dict(p.bias), "cell": p.cell.describe()}
+                for n, p in self.populations.items()
+            },
+            "projections": [{k: v for k, v in vars(p).items() if v is not None} for p in self.projections],
+            "cerebellum": None if self.cerebellum is None else self.cerebellum.describe(),
+            "readout": {**{k: v for k, v in vars(self.readout).items() if k != "tau"}, "kappa": self.kappa},
+        }
