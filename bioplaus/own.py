@@ -18,11 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 #: gradients of own tensors by path, or of one part's by name
-Gradients = dict[str, Tensor]
+Gradients: TypeAlias = "dict[str, Tensor]"
 
 
 @dataclass(frozen=True)

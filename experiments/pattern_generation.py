@@ -9,7 +9,7 @@ spikes its gradient grows to 1e8 times that of e-prop and more), so its surrogat
 from dataclasses import dataclass
 
 import bioplaus as bp
-from bioplaus import Arm, Experiment, Training, ms
+from bioplaus import Arm, Experiment, Training
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ def pattern_generation(config: Config = Config()) -> Experiment:
 
 def circuit(config: Config, task, dampening: float):
     """LIF neurons in the convention of the e-prop code, leaky readout without bias."""
-    cell = {"tau_m": config.tau_m * ms, "threshold": config.threshold, "dampening": dampening, "scale_input": True}
+    cell = {"tau_m": config.tau_m * bp.ms, "threshold": config.threshold, "dampening": dampening, "scale_input": True}
     sizes = {"inputs": task.inputs, "units": config.units, "outputs": task.outputs}
-    readout = {"tau_out": config.tau_out * ms, "output_bias": False}
+    readout = {"tau_out": config.tau_out * bp.ms, "output_bias": False}
     return bp.circuit("recurrent", cell=bp.model("lsnn_lif", **cell), **sizes, **readout)
 
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,10 @@ def test_digits_splits_are_disjoint_whole_stratified_and_fixed() -> None:
     # Published numbers hang on this split: it must not move with a version of anything.
     assert test[:8].tolist() == [3, 7, 13, 19, 36, 38, 43, 48]
     digits = SequentialDigits()
+    pixels, read = files.digits()  # not through scikit-learn, but the same
+    assert np.array_equal(pixels, bunch.images) and np.array_equal(read, labels) and pixels.dtype == bunch.images.dtype
     assert [len(digits.images(split).labels) for split in SPLITS] == [1437, 360]
-    assert torch.equal(digits.images("test").labels, torch.tensor(labels[test]))
+    assert np.array_equal(digits.images("test").labels, labels[test])
     counts = digits.batch(stream(), 20_000).targets[-1].bincount(minlength=10) / 20_000
     expected = torch.tensor(np.bincount(labels[train]) / 1437, dtype=torch.float32)
     torch.testing.assert_close(counts, expected, rtol=0, atol=5 * np.sqrt(0.09 / 20_000))
@@ -144,9 +147,9 @@ def test_the_test_part_of_mnist_alone_is_split_on_request(offline: Path, inside:
     assert (digits.steps, digits.inputs) == (28, 28)
     numbers = []
     for split in SPLITS:
-        pixels = digits.images(split).pixels.long()
+        pixels = digits.images(split).pixels.astype(int)
         numbers.append(set((256 * pixels[:, 0, 0] + pixels[:, 0, 1]).tolist()))
-        assert digits.images(split).labels.bincount().tolist() == [len(pixels) // 10] * 10
+        assert np.bincount(digits.images(split).labels).tolist() == [len(pixels) // 10] * 10
     train, test = numbers
     assert (len(train), len(test), train & test) == (8000, 2000, set())
     assert digits.batch(stream(), 3).inputs.max() == 1.0
@@ -194,11 +197,9 @@ def test_a_download_with_a_wrong_hash_is_refused(offline: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("wrong", [np.nan, -1.0, 17.0, np.inf])
 def test_damaged_digits_are_refused(monkeypatch: pytest.MonkeyPatch, wrong: float) -> None:
-    import sklearn.datasets
-
-    bunch: Any = sklearn.datasets.load_digits()
-    bunch.images[5, 2, 3] = wrong
-    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: bunch)
+    images, labels = files.digits()
+    images[5, 2, 3] = wrong
+    monkeypatch.setattr(files, "digits", lambda: (images, labels))
     digits_module._load.cache_clear()
     try:
         with pytest.raises(DataError, match=f"holds {wrong} at row 2, column 3.*from 0 to 16") as error:
@@ -206,6 +207,17 @@ def test_damaged_digits_are_refused(monkeypatch: pytest.MonkeyPatch, wrong: floa
         paragraph(error)
     finally:
         digits_module._load.cache_clear()
+
+
+@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"1,2,3\n"), gzip.compress(b"1,2,x\n")])
+def test_a_damaged_file_of_digits_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "datasets" / "data").mkdir(parents=True)
+    (tmp_path / "datasets" / "data" / "digits.csv.gz").write_bytes(content)
+    found = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(files, "find_spec", lambda name: found)
+    with pytest.raises(DataError, match="install scikit-learn anew") as error:
+        files.digits()
+    paragraph(error)
 
 
 def real_mnist() -> Path | None:
@@ -229,7 +241,7 @@ def test_the_real_test_part_of_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     for split, count in zip(SPLITS, (8000, 2000), strict=True):
         part = digits.images(split)
         assert len(part.labels) == count
-        shares = part.labels.bincount().numpy() - count * np.bincount(labels) / 10_000
+        shares = np.bincount(part.labels) - count * np.bincount(labels) / 10_000
         assert np.abs(shares).max() < 1
         batch = digits.batch(stream(), 16, split)
         check_batch(digits, batch)

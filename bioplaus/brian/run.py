@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import brian2
 import numpy as np
 import torch
-from torch import Tensor
 
 from bioplaus.brian import twin
 from bioplaus.circuit import Circuit, Network
@@ -18,6 +17,7 @@ from bioplaus.symbolic.runtime import runtime
 
 if TYPE_CHECKING:
     import xarray
+    from torch import Tensor
 
 # chosen: so many synapses at once take Brian2 some 100 MB; larger batches run in parts
 SYNAPSES = 2_000_000

@@ -16,15 +16,17 @@ a        ``of``       (…, p)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.cerebellum.predictors import PREDICTOR, Linear, Predictor
 from bioplaus.errors import RuleError
 from bioplaus.own import Gradients, Own
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,16 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.errors import RuleError, unknown
 from bioplaus.own import Gradients, Own
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Predictor(ABC):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.cell import Cell
 from bioplaus.check import by_hand
@@ -24,11 +23,14 @@ from bioplaus.signal import Observed, Signal
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, squared
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 UNITS, INPUTS, OUTPUTS, BATCH = 6, 4, 2, 2
 #: mean outputs per step between which a spiking circuit counts as alive  # chosen: neither silent nor always on
 ALIVE = (0.02, 0.6)
 
-Gradients = Mapping[str, Tensor]
+Gradients = Mapping[str, torch.Tensor]
 
 
 def difference(a: Gradients, b: Gradients) -> float:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.check.bench import Bench, difference
@@ -39,6 +38,9 @@ from bioplaus.signal import Instant
 from bioplaus.signal.truth import future_credit
 from bioplaus.streams import stream
 from bioplaus.tasks import squared
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Found = Iterator[tuple[str, float]]
 

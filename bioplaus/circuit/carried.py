@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.credit import Credit, silent
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.sweep import to_h, to_u
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

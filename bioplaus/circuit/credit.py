@@ -6,17 +6,18 @@ h = (s, y, older outputs in flight, ȳ) is what crosses from step to step, u the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from bioplaus.circuit.network import Network
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 #: credit for u of every population: [population][state]
-Inner = list[tuple[Tensor | None, ...]]
+Inner: TypeAlias = "list[tuple[Tensor | None, ...]]"
 
 #: credit for the currents of every population, (…, batch, channels · unit)
-Currents = tuple[Tensor | None, ...]
+Currents: TypeAlias = "tuple[Tensor | None, ...]"
 
 
 class Credit(NamedTuple):

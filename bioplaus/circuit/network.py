@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.description import INPUT, Projection
 from bioplaus.circuit.wiring import Bias, External, Outputs, Source, Wired, Wiring
@@ -21,6 +20,8 @@ from bioplaus.errors import CircuitError
 from bioplaus.streams import stream
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bioplaus.circuit.circuit import Circuit
 
 
@@ -272,7 +273,7 @@ class Network:
 
 
 def _differentiable(kernel: Kernel) -> tuple[Any, Any]:
-    return (surrogate_spike(kernel.surrogate) if kernel.surrogate else hard_spike), Tensor.detach
+    return (surrogate_spike(kernel.surrogate) if kernel.surrogate else hard_spike), torch.Tensor.detach
 
 
 def _initial(

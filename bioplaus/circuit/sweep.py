@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.credit import Credit, Currents, Inner, mapped, plus, silent
 from bioplaus.circuit.network import Network
@@ -25,6 +24,9 @@ from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch
 from bioplaus.circuit.wiring import Bias, Source, Wired
 from bioplaus.codegen.transpose import Transpose
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def to_u(network: Network, steps: Sequence[Transpose], P: Sequence[Any], credit: Credit) -> tuple[Inner, Credit]:

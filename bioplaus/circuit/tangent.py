@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from torch import Tensor
+import torch
 
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.trajectory import Stretch
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.transpose import Transpose, transpose, varying
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 #: per population, what its transpose takes as P
-Varying = tuple[tuple[Tensor, ...], ...]
+Varying: TypeAlias = "tuple[tuple[Tensor, ...], ...]"
 
 
 @dataclass
@@ -106,7 +109,7 @@ def _cut(e: Any, when: slice) -> Any:
     if isinstance(e, tuple):
         parts = [_cut(inner, when) for inner in e]
         return type(e)(*parts) if hasattr(e, "_make") else tuple(parts)
-    return e[when] if isinstance(e, Tensor) and e.dim() == 3 else e
+    return e[when] if isinstance(e, torch.Tensor) and e.dim() == 3 else e
 
 
 def split(e: Any, T: int) -> Sequence[Any]:
@@ -115,4 +118,4 @@ def split(e: Any, T: int) -> Sequence[Any]:
         make = type(e)._make if hasattr(e, "_make") else tuple  # type: ignore[attr-defined]
         parts = [split(inner, T) for inner in e]
         return [make(row) for row in zip(*parts, strict=True)] if parts else [make(())] * T
-    return e.unbind(0) if isinstance(e, Tensor) and e.dim() == 3 else [e] * T
+    return e.unbind(0) if isinstance(e, torch.Tensor) and e.dim() == 3 else [e] * T

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.network import Network, State, Step
 from bioplaus.circuit.wiring import Source, Wired
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Stretch:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from torch import Tensor
-
 from bioplaus.circuit.description import Projection
 from bioplaus.codegen.kernel import Kernel
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bioplaus.circuit.trajectory import Stretch
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bioplaus.symbolic.derive import Derived
 
 #: one partial derivative: structurally zero, constant, or a tensor that broadcasts to (…, batch, unit)
-Entry = float | torch.Tensor | None
+Entry: TypeAlias = "float | torch.Tensor | None"
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.source import functions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Transpose(NamedTuple):
@@ -36,7 +38,7 @@ def varying(e: Any) -> list[Tensor]:
     """The tensors among nested entries, in order."""
     if isinstance(e, tuple):
         return [t for inner in e for t in varying(inner)]
-    return [e] if isinstance(e, Tensor) else []
+    return [e] if isinstance(e, torch.Tensor) else []
 
 
 def transpose(part: Partials, live: Sequence[bool]) -> Transpose:
@@ -47,7 +49,7 @@ def transpose(part: Partials, live: Sequence[bool]) -> Transpose:
 def _pattern(e: Any) -> Any:
     if isinstance(e, tuple):
         return tuple(map(_pattern, e))
-    return "varying" if isinstance(e, Tensor) else e
+    return "varying" if isinstance(e, torch.Tensor) else e
 
 
 @cache

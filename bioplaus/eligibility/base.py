@@ -26,7 +26,7 @@ from bioplaus.declaration import Declaration
 from bioplaus.own import Gradients, Owns
 
 #: the credit that an eligibility meets: for outputs, or for currents
-C = TypeVar("C", bound=Credit | Currents)
+C = TypeVar("C", bound="Credit | Currents")
 
 
 class Eligibility(ABC, Generic[C]):

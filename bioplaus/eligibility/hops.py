@@ -19,10 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.codegen.kernel import Entry
@@ -31,6 +30,9 @@ from bioplaus.eligibility.influence import Block, Moment, Space
 from bioplaus.eligibility.rtrl import RTRL, Dense
 from bioplaus.errors import RuleError
 from bioplaus.own import Owns
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -93,7 +95,7 @@ def inside(D: Sequence[tuple[Block, Block, Entry]], C: Tensor, out: Tensor) -> T
     """D C, into ``out``."""
     out.zero_()
     for to, source, e in D:
-        value = e.unsqueeze(-1) if isinstance(e, Tensor) else e
+        value = e.unsqueeze(-1) if isinstance(e, torch.Tensor) else e
         out[:, to.where] += C[:, source.where] * value  # type: ignore[operator]
     return out
 

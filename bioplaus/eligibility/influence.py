@@ -18,10 +18,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
@@ -31,6 +30,9 @@ from bioplaus.codegen.kernel import Entry
 from bioplaus.codegen.partials import Partials
 from bioplaus.eligibility.traces import plus, times
 from bioplaus.errors import RuleError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Block(NamedTuple):
@@ -175,7 +177,7 @@ class Space:
                 for row, k in enumerate(w.channels):
                     g: Entry = G[to.index][k]
                     if g is not None:
-                        part = W[row] * (g.unsqueeze(-1) if isinstance(g, Tensor) else g)
+                        part = W[row] * (g.unsqueeze(-1) if isinstance(g, torch.Tensor) else g)
                         total = part if total is None else total + part
                 if total is None:
                     continue
@@ -190,11 +192,13 @@ class Space:
                     if e is None:
                         continue
                     place, block = (to.where.start, at.where.start), out[:, to.where, at.where]
-                    value = e.unsqueeze(-2) if isinstance(e, Tensor) else e
+                    value = e.unsqueeze(-2) if isinstance(e, torch.Tensor) else e
                     if place in written:
                         block += total * value
                     else:
-                        torch.mul(total, value, out=block) if isinstance(value, Tensor) else block.copy_(total * value)
+                        torch.mul(total, value, out=block) if isinstance(value, torch.Tensor) else block.copy_(
+                            total * value
+                        )
                         written.add(place)
         return written
 
@@ -205,7 +209,7 @@ class Space:
             own = out[:, to.where, source.where].diagonal(dim1=1, dim2=2)
             if (to.where.start, source.where.start) in written:
                 own.add_(e)  # type: ignore[arg-type]
-            elif isinstance(e, Tensor):
+            elif isinstance(e, torch.Tensor):
                 own.copy_(e)
             else:
                 own.fill_(e)  # type: ignore[arg-type]
@@ -246,7 +250,7 @@ class Space:
                 value = plus(value, times(part.E[i], dy[p]))
                 for k in range(len(part.G[i])):
                     value = plus(value, times(part.G[i][k], currents.get((p, k))))
-            out.append(value if isinstance(value, Tensor) else torch.zeros_like(z[..., where]))
+            out.append(value if isinstance(value, torch.Tensor) else torch.zeros_like(z[..., where]))
         return torch.cat(out, -1) if len(out) > 1 else out[0]
 
     # -- M ------------------------------------------------------------------------------------------------------------------
@@ -275,7 +279,7 @@ class Space:
                 block = P[:, row.where, self.spans[p]].unflatten(2, shape)[:, :, :, k]
                 own = block.diagonal(dim1=1, dim2=2)  # (batch, m, neuron)
                 a = now.a[p].unsqueeze(-1)
-                own.add_(a * (g.unsqueeze(-2) if isinstance(g, Tensor) else g))  # type: ignore[operator]
+                own.add_(a * (g.unsqueeze(-2) if isinstance(g, torch.Tensor) else g))  # type: ignore[operator]
 
     # -- results ----------------------------------------------------------------------------------------------------------
 

@@ -28,10 +28,9 @@ v, w, ω  same          (batch, z and ȳ), (batch, u), (batch, u)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.circuit.network import Network
@@ -40,6 +39,9 @@ from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving, Recursion
 from bioplaus.errors import RuleError
 from bioplaus.own import Gradients, Own, Owns, under
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -129,7 +131,7 @@ class KeRNL(Recursion):
             S = B.shape[1]
             B.mul_((1 - state.decay[at : at + S * n]).view(S, n, 1, 1))
             for row, k, g in state.space.immediate(now, p):
-                g = g.unsqueeze(-1) if isinstance(g, Tensor) else g
+                g = g.unsqueeze(-1) if isinstance(g, torch.Tensor) else g
                 B[:, row.index, :, k].add_(now.a[p].unsqueeze(1) * g)  # type: ignore[operator]
             at += S * n
         psi = state.space.psi(now.parts, state.v)[:, positions(state.space)] if state.B_bar else None

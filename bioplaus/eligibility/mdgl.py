@@ -20,10 +20,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.circuit.credit import Credit, add, at, mapped, plus, silent
@@ -36,6 +35,9 @@ from bioplaus.eligibility.eprop import EProp
 from bioplaus.eligibility.traces import Trace, Traces
 from bioplaus.errors import RuleError
 from bioplaus.own import Owns
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
@@ -20,6 +19,9 @@ from bioplaus.eligibility.base import Eligibility
 from bioplaus.eligibility.influence import Moment, Space, afford
 from bioplaus.own import Owns
 from bioplaus.streams import stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: steps for which signs are drawn at once  # chosen: makes the draw a small part of a step
 AHEAD = 32

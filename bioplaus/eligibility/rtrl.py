@@ -16,10 +16,9 @@ F        ``filtered``  as P
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
@@ -27,6 +26,9 @@ from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving, Recursion
 from bioplaus.own import Owns
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

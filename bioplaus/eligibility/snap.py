@@ -20,10 +20,9 @@ inputs   ``inputs``    per population (neuron, inputs), index into a
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.declaration import Declaration
@@ -31,6 +30,9 @@ from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving, Recursion
 from bioplaus.errors import RuleError
 from bioplaus.own import Owns
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
@@ -109,7 +111,7 @@ class SnAp(Recursion):
             a = torch.nn.functional.pad(now.a[p], (0, 1))[:, state.inputs[p]]  # (batch, neuron, inputs)
             P = state.P[p].unflatten(-1, (channels, -1))
             for row, k, g in space.immediate(now, p):
-                P[:, :, row.index, k] += a * (g.unsqueeze(-1) if isinstance(g, Tensor) else g)  # type: ignore[operator]  # own rows come first
+                P[:, :, row.index, k] += a * (g.unsqueeze(-1) if isinstance(g, torch.Tensor) else g)  # type: ignore[operator]  # own rows come first
         if state.F is not None:
             kappa = space.network.kappa
             psi = torch.nn.functional.pad(space.psi(now.parts, space.zeros(len(now.a[0]), space.size)), (0, 1))

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.wiring import Wired
 from bioplaus.codegen.kernel import Entry
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.plans import Plan
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def times(a: Entry, b: Entry) -> Entry:
@@ -115,7 +117,7 @@ class Traces:
 
 
 #: a term of a sum over synapses: c · a (per synapse), or c ⊗ v (per neuron and per input)
-Term = tuple[Entry, Tensor]
+Term: TypeAlias = "tuple[Entry, Tensor]"
 
 
 def gather(out: Tensor, terms: list[Term], old: Tensor | None = None, decay: Entry = None) -> None:
@@ -147,7 +149,7 @@ def gather(out: Tensor, terms: list[Term], old: Tensor | None = None, decay: Ent
 
 def wide(c: Any) -> Any:
     """A per-neuron entry seen by its synapses."""
-    return c.unsqueeze(-1) if isinstance(c, Tensor) else c
+    return c.unsqueeze(-1) if isinstance(c, torch.Tensor) else c
 
 
 def advance(trace: Trace, c: Coefficients, pre: Tensor, kappa: float) -> None:
@@ -157,7 +159,7 @@ def advance(trace: Trace, c: Coefficients, pre: Tensor, kappa: float) -> None:
         value = times(pre, c.shared_pre[i])
         for j, a in enumerate(row):
             value = plus(value, times(trace.shared[j], a))
-        shared.append(value if isinstance(value, Tensor) else torch.zeros_like(trace.shared[i]))
+        shared.append(value if isinstance(value, torch.Tensor) else torch.zeros_like(trace.shared[i]))
     trace.shared = shared
     last = trace.e
     if trace.plan.output:  # e still stands in its own sum

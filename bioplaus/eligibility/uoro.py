@@ -19,15 +19,17 @@ B        ``B``         per population (batch, neuron, channel, m)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving, Recursion
 from bioplaus.own import Owns
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

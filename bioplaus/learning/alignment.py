@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from bioplaus.circuit import Network
 from bioplaus.learning.sequence import sequence
@@ -12,6 +13,9 @@ from bioplaus.rules import Rule, bptt
 from bioplaus.signal.synthetic import SyntheticGradient
 from bioplaus.signal.truth import prediction_alignment
 from bioplaus.tasks import Batch, Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def alignment(

@@ -8,9 +8,7 @@ signal need know.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bioplaus.circuit.credit import Credit, Currents
 from bioplaus.circuit.network import Network, State
@@ -20,6 +18,9 @@ from bioplaus.eligibility import Eligibility
 from bioplaus.own import Gradients
 from bioplaus.rules import Rule
 from bioplaus.schedule import Online
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Path(Protocol):

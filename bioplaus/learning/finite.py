@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.trajectory import Stretch
 from bioplaus.errors import NumericalError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def refuse_broken(network: Network, stretch: Stretch, o: Tensor, start: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import TaskError
@@ -12,6 +13,9 @@ from bioplaus.rules import Rule
 from bioplaus.simulate import checked_inputs
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, Loss, cross_entropy, squared
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def gradient(

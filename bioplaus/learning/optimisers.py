@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.errors import NumericalError
 from bioplaus.learning.training import Training
 from bioplaus.own import Gradients, Owns, learned
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 READOUT = ("W_out", "b_out")
 #: feedback weights that learn do so as the readout does, at its rate

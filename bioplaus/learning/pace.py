@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.rules import Rule
 from bioplaus.schedule import Online, borders
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: steps an online rule simulates ahead while no weight moves, so that small things are computed together; traces are carried
 #: step by step all the same, and memory stays flat  # chosen: 32 costs little memory and halves the time of small circuits

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.credit import Credit, Currents, mapped, silent
 from bioplaus.circuit.network import Network, State
@@ -23,6 +22,9 @@ from bioplaus.rules import Rule
 from bioplaus.schedule import borders
 from bioplaus.signal import Observed
 from bioplaus.tasks import Batch, Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: called with the gradients of the circuit's weights and of the rule's own tensors, means over the batch
 Apply = Callable[[Gradients, Gradients], None]

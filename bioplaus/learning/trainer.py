@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.trajectory import roll
@@ -28,6 +27,7 @@ from bioplaus.tasks import Batch, Task, check_batch, joined
 
 if TYPE_CHECKING:
     import xarray
+    from torch import Tensor
 
 #: of a trainer's state: 2, a rule's own tensors by part, learned and fixed; without a number, side by side
 FORMAT = 2
@@ -188,7 +188,7 @@ class Trainer:
             "format": FORMAT,
             "weights": {n: w.clone() for n, w in self.network.weights.items()},
             "masks": {n: m.clone() for n, m in self.network.masks.items()},
-            "own": {part: asdict(own) for part, own in mapped(Tensor.clone, self.own).items()},
+            "own": {part: asdict(own) for part, own in mapped(torch.Tensor.clone, self.own).items()},
             **self.optimisers.state_dict(),
             "streams": {"task": self.generator.get_state(), "noise": self.noise.get_state()},
             "update": self.update_index,

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
@@ -27,6 +26,7 @@ from bioplaus.tasks import Batch, Task
 
 if TYPE_CHECKING:
     import xarray
+    from torch import Tensor
 
 Rules = Mapping[str, Rule] | Sequence[Rule] | Rule
 

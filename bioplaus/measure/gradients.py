@@ -19,11 +19,14 @@ stands under ``bias_squared`` as it came out, so that it can be averaged. A rule
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit import Network
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 READOUT = ("W_out", "b_out")
 #: what the weights of the circuit are called together, those of the readout left out

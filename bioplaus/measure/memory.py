@@ -13,10 +13,9 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.trajectory import roll
@@ -27,6 +26,9 @@ from bioplaus.rules import Rule
 from bioplaus.signal import Signal
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: what holds no numbers of the rule's: the circuit, random streams, code
 _NOT_KEPT = (Network, Circuit, torch.Generator, types.FunctionType, types.MethodType, types.ModuleType, type)
@@ -153,7 +155,7 @@ def tensors(kept: Any) -> Iterator[Tensor]:
         if thing is None or isinstance(thing, (str, bytes, bool, int, float, *_NOT_KEPT)) or id(thing) in met:
             continue
         met[id(thing)] = thing
-        if isinstance(thing, Tensor):
+        if isinstance(thing, torch.Tensor):
             yield thing
         elif isinstance(thing, Mapping):
             waiting += [*thing.keys(), *thing.values()]

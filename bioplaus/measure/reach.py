@@ -24,7 +24,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
@@ -37,6 +36,7 @@ from bioplaus.tasks import Batch, Task
 
 if TYPE_CHECKING:
     import xarray
+    from torch import Tensor
 
 MANY = 20  # chosen: as many lags as a curve needs and a long task can afford
 DRAWS = 16  # chosen: leaves a quarter of the scatter of a single draw

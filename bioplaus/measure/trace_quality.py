@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
@@ -31,6 +31,9 @@ from bioplaus.schedule import Window
 from bioplaus.signal import BPLambda
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, Loss, cross_entropy, squared
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ and may have more than the defaults below. State goes in and comes out; the obje
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 
@@ -23,7 +23,7 @@ from bioplaus.own import Gradients, Owns
 from bioplaus.signal.observed import Observed
 
 #: what a signal answers: credit for outputs, or for the state by way of its currents; gradients; state; what to report
-Answer = tuple[Credit | Currents, Gradients, Any, dict[str, float]]
+Answer: TypeAlias = "tuple[Credit | Currents, Gradients, Any, dict[str, float]]"
 
 
 class Signal(ABC):

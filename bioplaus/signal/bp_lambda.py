@@ -30,10 +30,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.cerebellum.nuclei import Nuclei
@@ -54,6 +53,9 @@ from bioplaus.signal.synthetic import SyntheticGradient
 from bioplaus.signal.synthetic import theta as theta_of
 from bioplaus.signal.traces import TRACES, PredictorTrace, Replay, View
 from bioplaus.signal.traces.afford import afford
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.cerebellum.predictors import PREDICTOR, Predictor
@@ -34,6 +33,9 @@ from bioplaus.signal.observed import Observed
 from bioplaus.signal.outputs import GIVES
 from bioplaus.signal.synthetic import SyntheticGradient
 from bioplaus.signal.synthetic import theta as theta_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 JACOBIANS = ("exact", "learned")
 

@@ -26,13 +26,16 @@ sequence, where no prediction is made, and in windows of one step, where nothing
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.errors import RuleError
 from bioplaus.own import Gradients, Own, Owns
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HEAD = ("A", "b")
 

@@ -31,15 +31,18 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import sweep
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.own import Own, Owns
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 JACOBIANS = ("exact", "random", "within", "learned")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.credit import Credit, plus, silent
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

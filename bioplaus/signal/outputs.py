@@ -21,11 +21,14 @@ g        ``g``          (time, batch, size of h)
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.credit import Credit, plus
 from bioplaus.circuit.network import Network
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GIVES = ("state", "output")
 

@@ -26,9 +26,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.credit import Inner, silent
@@ -39,6 +39,9 @@ from bioplaus.circuit.wiring import Wiring
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.exact import Exact
 from bioplaus.signal.traces.view import View
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def refuse(network: Network) -> str | None:

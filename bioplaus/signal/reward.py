@@ -24,10 +24,14 @@ stays the one without exploration. All numbers are without unit.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from bioplaus.streams import stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def branch(generator: torch.Generator | None) -> torch.Generator:

@@ -24,10 +24,14 @@ and constant have their own terms, all start from zero like a linear predictor, 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from bioplaus.own import Gradients, Own
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def at_birth(size: int, inputs: int, dtype: torch.dtype, device: torch.device) -> Own:

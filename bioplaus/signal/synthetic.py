@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from bioplaus.cerebellum import Linear
 from bioplaus.cerebellum.nuclei import Nuclei
@@ -13,6 +14,9 @@ from bioplaus.circuit.network import Network
 from bioplaus.own import Own, Owns
 from bioplaus.signal.base import Signal
 from bioplaus.signal.observed import Observed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class SyntheticGradient(Signal):

@@ -6,10 +6,9 @@ v_t = dL_{>t}/dh_t = (q_{t+1} + v_{t+1}) J_{t+1},     v_T = 0
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
@@ -24,6 +23,9 @@ from bioplaus.signal.bp_lambda import BPLambda
 from bioplaus.signal.observed import Observed
 from bioplaus.signal.synthetic import SyntheticGradient, theta
 from bioplaus.tasks import Batch, Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def future_credit(network: Network, tangent: Tangent, observed: Observed) -> Tensor:

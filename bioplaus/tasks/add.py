@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.errors import TaskError
 from bioplaus.tasks.base import Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import soft_cross_entropy
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

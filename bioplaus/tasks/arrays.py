@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.errors import TaskError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def array_of(owner: str, name: str, array: Any, order: str, shape: tuple[Any, ...], whole: bool) -> None:
@@ -15,7 +17,7 @@ def array_of(owner: str, name: str, array: Any, order: str, shape: tuple[Any, ..
     where = f"The task '{owner}' returned a batch in which the array '{name}'"
     kind = "class indices (torch.int64)" if whole else "floating-point numbers (torch.float32)"
     wanted = f"a torch tensor {order} = ({', '.join(map(str, shape))}) of {kind} is expected"
-    if not isinstance(array, Tensor):
+    if not isinstance(array, torch.Tensor):
         raise TaskError(f"{where} is of type {type(array).__name__}, where {wanted}.")
     if (array.dtype != torch.int64) if whole else not array.is_floating_point():
         raise TaskError(f"{where} holds {array.dtype}, where {wanted}.")

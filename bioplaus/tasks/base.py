@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
 
 from bioplaus import checks
 from bioplaus.errors import TaskError
 from bioplaus.tasks.arrays import array_of, values_of
 from bioplaus.tasks.description import plain, settings, source_hash
 from bioplaus.tasks.losses import Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Split = Literal["train", "test"]
 
@@ -241,7 +243,7 @@ def check_batch(task: Task, batch: Batch) -> None:
             f"The task '{task.name}' returned {checks.short(batch)} from its batch(), where a "
             f"Batch(inputs, targets, weight) is expected."
         )
-    size = batch.inputs.shape[1] if isinstance(batch.inputs, Tensor) and batch.inputs.dim() == 3 else "batch"
+    size = batch.inputs.shape[1] if isinstance(batch.inputs, torch.Tensor) and batch.inputs.dim() == 3 else "batch"
     index = task.loss.kind == "index"
     expected = {
         "inputs": ("(time, batch, input)", (task.steps, size, task.inputs)),
@@ -256,7 +258,9 @@ def check_batch(task: Task, batch: Batch) -> None:
         shape = tuple(batch.inputs.shape)
         raise TaskError(f"The task '{task.name}' returned an empty batch: its inputs have shape {shape}.")
     if batch.context is not None:
-        width = batch.context.shape[-1] if isinstance(batch.context, Tensor) and batch.context.dim() else "context"
+        width = (
+            batch.context.shape[-1] if isinstance(batch.context, torch.Tensor) and batch.context.dim() else "context"
+        )
         array_of(task.name, "context", batch.context, "(batch, context)", (size, width), whole=False)
     low_high = {"index": task.outputs - 1, "binary": 1, "distribution": 1}.get(task.loss.kind)
     if low_high is not None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from torch.nn.functional import one_hot
 
 from bioplaus import checks
 from bioplaus.tasks.base import Batch, Split, Task, asked, options
@@ -94,8 +93,8 @@ class DelayedMatch(Task):
         further = torch.randint(1, self.stimuli, (size,), generator=generator)
         test = (sample + (1 - same) * further) % self.stimuli
         inputs = self.noise * torch.randn(self.steps, size, self.stimuli, generator=generator)
-        inputs[: self.shown] += one_hot(sample, self.stimuli)
-        inputs[self.shown + self.delay : -self.answer] += one_hot(test, self.stimuli)
+        inputs[: self.shown] += torch.nn.functional.one_hot(sample, self.stimuli)
+        inputs[self.shown + self.delay : -self.answer] += torch.nn.functional.one_hot(test, self.stimuli)
         weight = torch.zeros(self.steps, size)
         weight[-self.answer :] = 1 / self.answer
-        return Batch(inputs, same.repeat(self.steps, 1), weight, one_hot(same, 2).float())
+        return Batch(inputs, same.repeat(self.steps, 1), weight, torch.nn.functional.one_hot(same, 2).float())

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
 
 from bioplaus.tasks.losses import Loss
+
+if TYPE_CHECKING:
+    pass
 
 
 def plain(value: Any) -> Any:
@@ -23,7 +26,7 @@ def plain(value: Any) -> Any:
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         if not value.shape:
             return value.item()
-        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
         return {"shape": list(array.shape), "sha256": hashlib.sha256(array.tobytes()).hexdigest()}
     return repr(value)
 

@@ -14,13 +14,14 @@ many steps (time, batch, output) are the same call. The loss of a batch is mean_
 from __future__ import annotations
 
 from math import log
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from bioplaus.errors import TaskError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Loss:
@@ -90,13 +91,13 @@ class CrossEntropy(Loss):
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         _one_class_each(self.name, outputs, targets)
-        return -functional.log_softmax(outputs, -1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+        return -torch.nn.functional.log_softmax(outputs, -1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
 
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
         _one_class_each(self.name, outputs, targets)
         index = targets.unsqueeze(-1)
         # p_y − 1 is written as −Σ of the other probabilities: exact also where p_y rounds to 1.
-        others = functional.softmax(outputs, -1).scatter(-1, index, 0.0)
+        others = torch.nn.functional.softmax(outputs, -1).scatter(-1, index, 0.0)
         return others.scatter(-1, index, -others.sum(-1, keepdim=True))
 
     def score(self, outputs: Tensor, targets: Tensor, weight: Tensor) -> float:
@@ -116,11 +117,11 @@ class SoftCrossEntropy(Loss):
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         _same_shape(self.name, outputs, targets)
-        return -(targets * functional.log_softmax(outputs, -1)).sum(-1)
+        return -(targets * torch.nn.functional.log_softmax(outputs, -1)).sum(-1)
 
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
         _same_shape(self.name, outputs, targets)
-        p = functional.softmax(outputs, -1)
+        p = torch.nn.functional.softmax(outputs, -1)
         # p − y = p Σ_others y − y Σ_others p: keeps its relative precision where y is 1 and p rounds to 1.
         return p * _sum_of_others(targets) - targets * _sum_of_others(p)
 

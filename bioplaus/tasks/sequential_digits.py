@@ -6,19 +6,20 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, ClassVar
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import one_hot
 
 from bioplaus import checks
 from bioplaus.errors import DataError, TaskError
 from bioplaus.tasks import data
 from bioplaus.tasks.base import Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import cross_entropy
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPLIT_SEED = 0
 _SIDE = {"digits": 8, "mnist": 28}
@@ -29,10 +30,15 @@ _SPLITS = {"digits": ("standard",), "mnist": ("standard", "t10k")}
 class Images:
     """Images of one split: pixels (image, row, column), whole numbers up to `brightest`; labels (image,)."""
 
-    pixels: Tensor
-    labels: Tensor
+    pixels: np.ndarray
+    labels: np.ndarray
     brightest: int
     sha256: str
+
+    @cached_property
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Pixels and labels, made when trials are."""
+        return torch.tensor(self.pixels), torch.tensor(self.labels)
 
 
 @dataclass(frozen=True)
@@ -120,11 +126,13 @@ class SequentialDigits(Task):
             yield self._trials(images, which)
 
     def _trials(self, images: Images, which: Tensor) -> Batch:
-        rows = images.pixels[which].transpose(0, 1).contiguous().float() / images.brightest
-        labels = images.labels[which]
+        pixels, labels = (each[which] for each in images.tensors)
+        rows = pixels.transpose(0, 1).contiguous().float() / images.brightest
         weight = torch.zeros(self.steps, len(which))
         weight[-1] = 1.0
-        return Batch(rows, labels.repeat(self.steps, 1), weight, one_hot(labels, self.outputs).float())
+        return Batch(
+            rows, labels.repeat(self.steps, 1), weight, torch.nn.functional.one_hot(labels, self.outputs).float()
+        )
 
     def describe(self) -> dict[str, Any]:
         described = super().describe()
@@ -143,10 +151,7 @@ def _load(name: str, split: str, folder: str | None) -> tuple[Images, Images]:
         pixels, labels = data.mnist("t10k")
         held_out, brightest = 2000, 255
     else:
-        from sklearn.datasets import load_digits
-
-        bunch: Any = load_digits()
-        pixels, labels = bunch.images, bunch.target
+        pixels, labels = data.digits()
         held_out, brightest = 360, 16
     train, test = data.stratified_split(labels, held_out, SPLIT_SEED)
     return _images(pixels[train], labels[train], brightest), _images(pixels[test], labels[test], brightest)
@@ -163,4 +168,4 @@ def _images(pixels: np.ndarray, labels: np.ndarray, brightest: int) -> Images:
         )
     pixels, labels = pixels.astype(np.uint8), labels.astype(np.int64)
     sha256 = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
-    return Images(torch.tensor(pixels), torch.tensor(labels), brightest, sha256)
+    return Images(pixels, labels, brightest, sha256)

@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import pi
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
-from torch.nn.functional import one_hot
 
 from bioplaus import checks
 from bioplaus.errors import TaskError
 from bioplaus.tasks.base import SEED, Batch, Split, Task, asked, options
 from bioplaus.tasks.losses import squared
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -131,4 +132,4 @@ class TargetReaching(Task):
             weight = torch.zeros(self.steps, len(which))
             weight[-1] = 1.0
         targets = way[:, None, None] * self.points[which]
-        return Batch(inputs, targets, weight, one_hot(which, self.targets).float())
+        return Batch(inputs, targets, weight, torch.nn.functional.one_hot(which, self.targets).float())

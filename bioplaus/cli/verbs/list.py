@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bioplaus.cli import UsageError
+from bioplaus.cli import UsageError, late
 from bioplaus.cli.catalogue import KINDS, columns, legend, rows
 from bioplaus.cli.options import names_first, parse
 from bioplaus.cli.terminal import heading, say, table
@@ -19,6 +19,7 @@ class Options:
 
 def main(words: Sequence[str]) -> int:
     """Print the tables."""
+    late.put_off("torch")
     names, rest = names_first(words, f"one of {', '.join(KINDS)}, or nothing", "bioplaus list")
     parse(Options, rest, "bioplaus list [KIND]")
     asked = names[0] if names else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bioplaus.cli import UsageError
+from bioplaus.cli import UsageError, late
 from bioplaus.cli.catalogue import KINDS, SINGULAR, in_word, names, origin
 from bioplaus.cli.options import names_first, parse, wants_help
 from bioplaus.cli.terminal import duration, frame, heading, pairs, say, table
@@ -24,6 +24,7 @@ class Options:
 
 def main(words: Sequence[str]) -> int:
     """Show everything of that name."""
+    late.put_off("torch")
     given, rest = names_first(words, "one name or folder", "bioplaus show")
     parse(Options, rest, "bioplaus show NAME")
     if not given and not wants_help(rest):

@@ -15,14 +15,18 @@ J e      ``trace``   {weight of g: (batch, size, shape of weight)}
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.afford import afford
 from bioplaus.signal.traces.view import PredictorTrace, View
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Exact(PredictorTrace):

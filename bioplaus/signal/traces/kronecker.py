@@ -19,14 +19,17 @@ B        ``B``          (batch, size, size)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.eligibility.uoro import balance
 from bioplaus.signal.reward import branch
 from bioplaus.signal.traces.view import PredictorTrace, View, with_bias
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

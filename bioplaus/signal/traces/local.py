@@ -22,10 +22,9 @@ D        ``D``         per population (batch, c, c, neuron)
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
@@ -33,6 +32,9 @@ from bioplaus.circuit.tangent import Tangent
 from bioplaus.signal.jacobians import Jacobian, OfCircuit
 from bioplaus.signal.traces.exact import Exact
 from bioplaus.signal.traces.view import View, with_bias
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Local(Exact):

@@ -17,13 +17,15 @@ e'       ``trace``    {weight of a: (batch, p, shape of weight)}
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.exact import Exact
 from bioplaus.signal.traces.view import View
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from bioplaus.circuit.carried import Layout
 from bioplaus.signal.jacobians import stand_in
 from bioplaus.signal.traces.view import PredictorTrace, View
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass

@@ -1,0 +1,84 @@
+"""What only tells loads neither torch nor Brian2; a package that was put off is itself at its first use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def run(script: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_lists_and_what_has_a_name_in_them_are_told_without_torch_or_brian2():
+    """Every kind of list, every rule, predictor and task, in one process; that they say something is asked too."""
+    told = run(
+        """
+import contextlib, io, sys
+from bioplaus.cli import catalogue, main
+said = {}
+def tell(*words):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(list(words)) == 0, words
+    said[words] = len(out.getvalue())
+tell("list")
+for kind in catalogue.KINDS:
+    tell("list", kind)
+for kind in ("rules", "predictors", "tasks"):
+    for name in catalogue.names(kind):
+        tell("show", name)
+assert min(said.values()) > 100, said
+print(len(said), *({"torch._C", "brian2", "sklearn", "sympy"} & set(sys.modules)))
+"""
+    )
+    count, *heavy = told.split()
+    assert int(count) > 30 and heavy == []
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "assert torch.zeros(2).sum() == 0",
+        "from torch import Tensor; assert isinstance(torch.ones(1), Tensor)",
+        "import torch.nn.functional; assert torch.nn.functional.relu(torch.ones(1)) == 1",
+        "from torch.nn import functional; assert functional.relu(torch.ones(1)) == 1",
+    ],
+)
+def test_the_first_use_loads_in_place(use):
+    run(
+        f"""
+import sys, types
+from bioplaus.cli import late
+late.put_off("torch")
+late.put_off("torch")
+import torch
+import torch as again
+assert "torch._C" not in sys.modules and again is torch and torch.__name__ == "torch"
+{use}
+assert type(torch) is types.ModuleType and sys.modules["torch"] is torch and torch.__file__ and torch.__path__
+assert not any(isinstance(each, late.Late) for each in sys.meta_path)
+"""
+    )
+
+
+def test_what_is_here_already_is_left_alone():
+    run(
+        """
+import sys, json
+from bioplaus.cli import late
+before = list(sys.meta_path)
+late.put_off("json")
+assert sys.meta_path == before
+late.put_off("no_such_package")
+try:
+    import no_such_package
+except ModuleNotFoundError:
+    pass
+else:
+    raise AssertionError
+"""
+    )
