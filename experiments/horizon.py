@@ -129,7 +129,8 @@ def figure(results, costs, threshold):
             left.plot(Ts * place, ends.T, "o", color=colour, alpha=0.5, markersize=1.6)
         left.axhline(threshold, **bp.figures.GUIDE)
         left.set(xlabel="T (steps)", ylabel="Loss at the end (a.u.)", xscale="log", yscale="log")
-        left.set_xticks(Ts, [str(T) for T in Ts])
+        *_, (lengths, _) = curves.values()
+        left.set_xticks(lengths, [str(T) for T in lengths])
         left.xaxis.minorticks_off()
         spent = {rule: [costs["ms per update"][rule]] for rule in curves}
         middle = {rule: [np.median(T)] for rule, T in reach.items()}

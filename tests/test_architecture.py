@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -356,3 +358,31 @@ def test_submodules_do_not_replace_the_functions_of_their_name():
     assert bioplaus.circuit is circuit and bioplaus.simulate is simulate
     assert circuit.__module__ == "bioplaus.content" and callable(simulate)
     assert sys.modules["bioplaus.circuit"].Circuit is bioplaus.Circuit
+
+
+PAGE = (content.shipped() / "docs" / "architecture.md").read_text()
+
+
+def test_the_page_tells_every_room_in_the_order_of_imports():
+    rooms = re.findall(r"^\| `(\w+)` \|", PAGE.partition("\n## ")[0], re.M)
+    there = {path.stem for path in ENGINE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert rooms == ORDER and set(rooms) == there - {"__init__"}
+
+
+def test_every_name_on_the_page_is_in_the_code():
+    named = re.findall(r"`(bioplaus(?:\.\w+)+)`", PAGE)
+    assert len(named) > 30
+    for name in named:
+        found, parts = None, name.split(".")
+        for i in range(len(parts), 0, -1):  # the longest that is a module; the rest is in it
+            try:
+                found = importlib.import_module(".".join(parts[:i]))
+            except ModuleNotFoundError:
+                continue
+            break
+        for attribute in parts[i:]:
+            assert hasattr(found, attribute), f"{name}: there is no {attribute}"
+            found = getattr(found, attribute)
+    for place in re.findall(r"`(?:bioplaus/)?([\w/]+/|bioplaus/[\w/]+\.py)`", PAGE):
+        root = content.shipped()
+        assert any((base / place).exists() for base in (root, ENGINE)), place

@@ -16,6 +16,7 @@ from bioplaus import content
 from bioplaus.check.bench import Bench, bench, difference
 from bioplaus.check.by_hand import CELLS
 from bioplaus.check.regimes import REGIMES, STANDARD_ERRORS
+from bioplaus.eligibility import Eligibility
 from bioplaus.errors import BioplausError, ContentError, RuleError, unknown
 from bioplaus.rules import ELIGIBILITIES, TABLE, Rule, rule
 from bioplaus.schedule import Window
@@ -169,7 +170,7 @@ def _smooth(derived: Derived) -> bool:
     )
 
 
-def _oracle(past: Any, model: str, benches: list[Bench]) -> Row:
+def _oracle(past: Eligibility, model: str, benches: list[Bench]) -> Row:
     """A past half, stepping forward, with the true credit for its future half."""
     signal = Oracle(past.declaration.credit)
     pair = Rule(past, signal, Window())

@@ -29,6 +29,9 @@ from bioplaus.circuit import Circuit, Network
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bioplaus.learning.regulariser import RateRegulariser
+    from bioplaus.tasks import Batch, Loss
+
 Weights = Mapping[str, torch.Tensor]
 
 
@@ -230,7 +233,12 @@ def run(
 
 
 def gradient(
-    network: Network, batch: Any, loss: Any, regulariser: Any = None, stop: str = "", cut_every: int | None = None
+    network: Network,
+    batch: Batch,
+    loss: Loss,
+    regulariser: RateRegulariser | None = None,
+    stop: str = "",
+    cut_every: int | None = None,
 ) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradient of every weight, by autograd through `run`.
 

@@ -74,6 +74,14 @@ class Real:
 
 
 @dataclass(frozen=True)
+class Float(Real):
+    """The same, kept as a float whole or not, so that 1 and 1.0 make one configuration."""
+
+    def plain(self, value: Any) -> float:
+        return float(super().plain(value))
+
+
+@dataclass(frozen=True)
 class Amount:
     """More than nothing of a time (unit s) or rate (unit Hz), from a quantity or a plain number in that unit; kept as a float."""
 

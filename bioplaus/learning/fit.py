@@ -9,7 +9,7 @@ from bioplaus.circuit import Circuit
 from bioplaus.errors import CircuitError, RuleError, RunError, TaskError
 from bioplaus.learning.training import Training
 from bioplaus.rules import Rule
-from bioplaus.tasks import Task, check_task
+from bioplaus.tasks import Staged, Task, check_task
 
 
 def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) -> None:
@@ -28,7 +28,7 @@ def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) 
         raise checks.refusal(RunError, "training", training, "a bp.Training(updates=…, lr=…), or None")
     checks.whole(RunError, "The seed", seed, 0, 2**63 - 1)
     fit(circuit, task)
-    if training is not None and training.curriculum and not hasattr(task, "harder"):
+    if training is not None and training.curriculum and not isinstance(task, Staged):
         raise TaskError(
             f"curriculum=True needs a task with stages, and '{task.name}' has no method harder(); copy_repeat has. Leave curriculum out."
         )

@@ -23,7 +23,7 @@ from bioplaus.own import Gradients, Own, Owns, by_part, mapped, tensors
 from bioplaus.rules import Rule
 from bioplaus.simulate import simulate
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch, Task, check_batch, joined
+from bioplaus.tasks import Batch, Staged, Task, check_batch, joined
 
 if TYPE_CHECKING:
     import xarray
@@ -113,8 +113,9 @@ class Trainer:
 
     def _advance(self, score: float, steps: int) -> dict[str, float]:
         """Go on to the next stage if this batch solved the present one; how long trials are, and whether that was solved."""
-        task: Any = self.task  # one with stages: check_learner has asked
-        solved = score > task.solved if task.higher_is_better else score < task.solved
+        task = self.task
+        assert isinstance(task, Staged)  # check_learner has asked
+        solved = score > task.solved if self.task.higher_is_better else score < task.solved
         if solved:
             self.task, self.stage = task.harder(), self.stage + 1
         return {"steps": steps, "solved": float(solved)}
@@ -223,8 +224,8 @@ class Trainer:
             self.noise.set_state(state["streams"]["noise"])
             self.update_index, self.seconds = state["update"], state["seconds"]
             while self.stage < state["stage"]:
-                task: Any = self.task
-                self.task, self.stage = task.harder(), self.stage + 1
+                assert isinstance(self.task, Staged)
+                self.task, self.stage = self.task.harder(), self.stage + 1
         except BioplausError:
             raise
         except Exception as error:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bioplaus.errors import TaskError, unknown
 
 if TYPE_CHECKING:
-    from bioplaus.tasks.base import Batch, Task, check_batch, check_task, joined
+    from bioplaus.tasks.base import Batch, Staged, Task, check_batch, check_task, joined
     from bioplaus.tasks.losses import Loss, binary_cross_entropy, cross_entropy, soft_cross_entropy, squared
 
 __all__ = [
     "Batch",
     "Loss",
+    "Staged",
     "TASKS",
     "Task",
     "binary_cross_entropy",
@@ -94,9 +95,10 @@ TASKS = {
 }
 
 _HOMES = {
-    "bioplaus.tasks.base": ("Batch", "Task", "check_batch", "check_task", "joined"),
+    "bioplaus.tasks.base": ("Batch", "Staged", "Task", "check_batch", "check_task", "joined"),
     "bioplaus.tasks.losses": (
         "Loss",
+        "Staged",
         "binary_cross_entropy",
         "cross_entropy",
         "soft_cross_entropy",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -62,9 +62,9 @@ class Add(Task):
     t2: int = 9
     steps: int = 100  # chosen: long enough that few of them go without weight
 
-    inputs: ClassVar[int] = 2
-    outputs: ClassVar[int] = 2
-    loss: ClassVar = soft_cross_entropy
+    inputs = 2
+    outputs = 2
+    loss = soft_cross_entropy
 
     constraints = options(t1=checks.Whole(0), t2=checks.Whole(0), steps=checks.Whole())
 

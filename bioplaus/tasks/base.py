@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -198,6 +198,17 @@ class Task:
         if not type(self).__module__.startswith("bioplaus.tasks."):
             described["source_sha256"] = source_hash(type(self))
         return described
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A task with a harder one behind it: a batch that scores better than ``solved`` leads there."""
+
+    solved: float
+
+    def harder(self) -> Task:
+        """The next stage."""
+        ...
 
 
 def check_task(task: Task) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 
@@ -61,7 +60,7 @@ class Copy(Task):
     outputs: int = field(init=False, repr=False)
     steps: int = field(init=False, repr=False)
 
-    loss: ClassVar = binary_cross_entropy
+    loss = binary_cross_entropy
 
     constraints = options(length=checks.Whole(), bits=checks.Whole())
 

@@ -74,7 +74,7 @@ class CopyRepeat(Task):
     steps: int = field(init=False, repr=False)
 
     solved: ClassVar[float] = 0.15  # score of a batch that takes the curriculum one stage on
-    loss: ClassVar = binary_cross_entropy
+    loss = binary_cross_entropy
 
     constraints = options(length=checks.Whole(), repeats=checks.Whole(), bits=checks.Whole())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 
@@ -65,15 +64,15 @@ class DelayedMatch(Task):
     inputs: int = field(init=False, repr=False)
     steps: int = field(init=False, repr=False)
 
-    outputs: ClassVar[int] = 2
-    loss: ClassVar = cross_entropy
+    outputs = 2
+    loss = cross_entropy
 
     constraints = options(
         stimuli=checks.Whole(2),
         shown=checks.Whole(),
         delay=checks.Whole(0),
         answer=checks.Whole(),
-        noise=checks.Real(least=0, most=1000),
+        noise=checks.Float(least=0, most=1000),
     )
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -63,12 +63,12 @@ class FlipFlop(Task):
     inputs: int = field(init=False, repr=False)
     outputs: int = field(init=False, repr=False)
 
-    loss: ClassVar = squared
+    loss = squared
 
     constraints = options(
         bits=checks.Whole(),
         steps=checks.Whole(),
-        pulse_probability=checks.Real(above=0, most=1),
+        pulse_probability=checks.Float(above=0, most=1),
     )
 
     def __post_init__(self) -> None:

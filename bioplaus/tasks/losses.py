@@ -33,7 +33,7 @@ class Loss:
     (int64, one class per step and sample).
     """
 
-    name: ClassVar[str] = "loss"
+    name = "loss"
     kind: ClassVar[Literal["real", "binary", "distribution", "index"]] = "real"
     score_name: ClassVar[str] = "loss"
     higher_is_better: ClassVar[bool] = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -79,7 +79,7 @@ class Mimic(Task):
     distribution: str = "bernoulli"
     seed: int = 0
 
-    loss: ClassVar = squared
+    loss = squared
 
     constraints = options(
         steps=checks.Whole(),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import pi
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -69,14 +69,14 @@ class PatternGeneration(Task):
     steps: int = 1000
     inputs: int = 100
     outputs: int = 1
-    dt: float = 1e-3
+    dt: float = 1e-3  # type: ignore[assignment]  # other tasks may have none
     rate: float = 50.0
     cycles: tuple[int, ...] = (1, 2, 3, 5)
     pattern_seed: int = 0
     input: Any = field(default=None, repr=False)
     target: Any = field(default=None, repr=False)
 
-    loss: ClassVar = squared
+    loss = squared
 
     constraints = options(
         steps=checks.Whole(2),

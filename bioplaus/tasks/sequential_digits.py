@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -91,8 +91,8 @@ class SequentialDigits(Task):
     inputs: int = field(init=False)
     steps: int = field(init=False)
 
-    outputs: ClassVar[int] = 10
-    loss: ClassVar = cross_entropy
+    outputs = 10
+    loss = cross_entropy
 
     constraints = options(data=checks.Word(_SIDE), split=checks.Word(_SPLITS["mnist"]))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import pi
-from typing import ClassVar
 
 import torch
 
@@ -60,17 +59,17 @@ class SineWave(Task):
     switch_probability: float = 0.02
     amplitude: float = 0.1
 
-    inputs: ClassVar[int] = 2
-    outputs: ClassVar[int] = 2
-    loss: ClassVar = squared
+    inputs = 2
+    outputs = 2
+    loss = squared
 
     constraints = options(
         steps=checks.Whole(2),  # the first one is always off
         periods=checks.Several(
             checks.Whole(2), "(8, 16, 32)", different=True
         ),  # in less than two steps a wave can't be told from a slower one
-        switch_probability=checks.Real(above=0, most=1),
-        amplitude=checks.Real(above=0, most=1000),
+        switch_probability=checks.Float(above=0, most=1),
+        amplitude=checks.Float(above=0, most=1000),
     )
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import pi
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -70,8 +70,8 @@ class TargetReaching(Task):
     inputs: int = 10
     cue_seed: int = 0
 
-    outputs: ClassVar[int] = 2
-    loss: ClassVar = squared
+    outputs = 2
+    loss = squared
 
     constraints = options(
         steps=checks.Whole(),

@@ -132,9 +132,10 @@ def traces(
     """
     state = finite(values, f"values of {name!r}", ("time", "unit"))
     times = clock(time, len(state))
-    if not units or (wrong := [k for k in units if not -state.shape[1] <= k < state.shape[1]]):
+    wrong = [k for k in units if not -state.shape[1] <= k < state.shape[1]]
+    if wrong or not units:
         raise RunError(
-            f"There is no unit {wrong[0] if units else '(none was given)'} in {name!r}: it has units 0 to "
+            f"There is no unit {wrong[0] if wrong else '(none was given)'} in {name!r}: it has units 0 to "
             f"{state.shape[1] - 1}. Give units=(…) from these."
         )
     top = float(state[:, list(units)].max())
