@@ -369,20 +369,20 @@ def test_the_page_tells_every_room_in_the_order_of_imports():
     assert rooms == ORDER and set(rooms) == there - {"__init__"}
 
 
+def resolved(name: str) -> object:
+    """What a dotted name stands for, a module or something in one; None if there is no such thing."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        above, _, attribute = name.rpartition(".")
+        return getattr(resolved(above), attribute, None) if above else None
+
+
 def test_every_name_on_the_page_is_in_the_code():
     named = re.findall(r"`(bioplaus(?:\.\w+)+)`", PAGE)
     assert len(named) > 30
     for name in named:
-        found, parts = None, name.split(".")
-        for i in range(len(parts), 0, -1):  # the longest that is a module; the rest is in it
-            try:
-                found = importlib.import_module(".".join(parts[:i]))
-            except ModuleNotFoundError:
-                continue
-            break
-        for attribute in parts[i:]:
-            assert hasattr(found, attribute), f"{name}: there is no {attribute}"
-            found = getattr(found, attribute)
+        assert resolved(name) is not None, name
     for place in re.findall(r"`(?:bioplaus/)?([\w/]+/|bioplaus/[\w/]+\.py)`", PAGE):
         root = content.shipped()
         assert any((base / place).exists() for base in (root, ENGINE)), place

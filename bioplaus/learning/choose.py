@@ -7,8 +7,9 @@ signal need know.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bioplaus.circuit.credit import Credit, Currents
 from bioplaus.circuit.network import Network, State
@@ -22,58 +23,40 @@ from bioplaus.schedule import Online
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: consecutive stretches of a window, each with its credit
+Met: TypeAlias = "Sequence[tuple[Tangent, Credit | Currents]]"
 
-class Path(Protocol):
-    """How the two halves of the work that does not belong to the signal are done."""
+
+class Path(ABC):
+    """How the work that does not belong to the signal is done; simulation in torch, if nothing else is said."""
 
     def simulate(self, network: Network, state: State, x: Tensor, states: bool) -> tuple[Stretch, State]:
         """Run a circuit over inputs (time, batch, input); ``states`` as for `bioplaus.circuit.trajectory.roll`."""
-        ...
-
-    def meet(
-        self,
-        past: Eligibility,
-        network: Network,
-        trace: Any,
-        met: Sequence[tuple[Tangent, Credit | Currents]],
-        last: bool,
-    ) -> tuple[Gradients, Any]:
-        """Credit of consecutive stretches of a window meets the eligibility: Σ over batch and time, and its state behind them."""
-        ...
-
-
-class Forward:
-    """torch, traces carried forward."""
-
-    def simulate(self, network: Network, state: State, x: Tensor, states: bool) -> tuple[Stretch, State]:
         return roll(network, state, x, states)
 
-    def meet(
-        self,
-        past: Eligibility,
-        network: Network,
-        trace: Any,
-        met: Sequence[tuple[Tangent, Credit | Currents]],
-        last: bool,
-    ) -> tuple[Gradients, Any]:
+    @abstractmethod
+    def meet(self, past: Eligibility, network: Network, trace: Any, met: Met, last: bool) -> tuple[Gradients, Any]:
+        """Credit of a window meets the eligibility: Σ over batch and time, and the eligibility's state behind it.
+
+        ``last`` says that no step follows.
+        """
+
+
+class Forward(Path):
+    """Traces carried forward, in torch."""
+
+    def meet(self, past: Eligibility, network: Network, trace: Any, met: Met, last: bool) -> tuple[Gradients, Any]:
         ((tangent, credit),) = met
         return past.forward(network, trace, tangent, credit)
 
 
-class Backward(Forward):
-    """torch, a window at once."""
+class Backward(Path):
+    """A window at once, in torch."""
 
-    def meet(
-        self,
-        past: Eligibility,
-        network: Network,
-        trace: Any,
-        met: Sequence[tuple[Tangent, Credit | Currents]],
-        last: bool,
-    ) -> tuple[Gradients, Any]:
+    def meet(self, past: Eligibility, network: Network, trace: Any, met: Met, last: bool) -> tuple[Gradients, Any]:
         return past.window(network, trace, met, last)
 
 
 def choose(network: Network, rule: Rule) -> Path:
-    """The path for a rule on a network, on the device where that lies."""
+    """The path for a rule, whose schedule it has, on a network, which lies on a device."""
     return Forward() if isinstance(rule.schedule, Online) else Backward()

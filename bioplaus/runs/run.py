@@ -247,26 +247,14 @@ def train(
 
     Parameters
     ----------
-    circuit : Circuit
-        What learns.
-    task : Task
-        What it learns.
-    rule : Rule
-        How it learns.
-    seed : int
-        Seed of all random streams.
-    folder : Path, optional
-        The run's own folder; ``runs/<task>/<rule>-s<seed>-<hash>`` below the working directory by default.
-    label : str, optional
-        The name under which the run is listed; the rule's by default.
-    checkpoint_every : float
-        Seconds between checkpoints; 15 by default, 0 for one after every update.
-    threads : int or None
-        torch threads; ``None`` leaves torch's own setting.
-    progress : callable, optional
-        Receives a `bioplaus.runs.event.Event` at the start, after every update, and at the end.
-    **training
-        Fields of `bioplaus.Training`: ``updates``, ``batch``, ``lr``, …
+    circuit, task, rule : what learns, what it learns, and how.
+    seed : of all random streams.
+    folder : the run's own; ``runs/<task>/<rule>-s<seed>-<hash>`` below the working directory by default.
+    label : the name under which the run is listed; the rule's by default.
+    checkpoint_every : seconds between checkpoints; 0: one after every update.
+    threads : of torch; None leaves torch's own setting.
+    progress : receives a `bioplaus.runs.event.Event` at the start, after every update, and at the end.
+    **training : fields of `bioplaus.Training`: ``updates``, ``batch``, ``lr``, …
 
     Returns
     -------
@@ -293,16 +281,8 @@ def train(
     label = label or rule.name
     if folder is None:
         folder = Path("runs", task.name, folder_name(label, seed, arm.describe(seed)))
-    execute(
-        arm,
-        seed,
-        Path(folder),
-        label=label,
-        origin=origin_of(None),
-        checkpoint_every=checkpoint_every,
-        threads=threads,
-        progress=progress,
-    )
+    told = {"label": label, "origin": origin_of(None), "progress": progress}
+    execute(arm, seed, Path(folder), checkpoint_every=checkpoint_every, threads=threads, **told)
     return Run(folder, circuit)
 
 

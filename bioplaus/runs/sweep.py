@@ -37,12 +37,9 @@ def run_experiment(
 
     Parameters
     ----------
-    experiment : Experiment
-        What to run.
-    name : str
-        Name of its folder below `root`; that of its file, for an experiment of a content folder.
-    root : Path
-        Where the folders of experiments lie.
+    experiment : what to run.
+    name : of its folder below `root`; that of its file, for an experiment of a content folder.
+    root : where the folders of experiments lie.
     seeds, only : sequence, optional
         Seeds in place of the experiment's own; labels of the arms to run.
     workers : int
