@@ -71,9 +71,9 @@ def met_by_the_error(
             bound.apply_defaults()
             given = bound.arguments
             common = {name: given[name] if name in shared else value for name, value in (_DEFAULTS | defaults).items()}
-            half: Any = past  # called with its own options alone
+            make_past: Any = past  # called with its own options alone
             return Rule(
-                half(**{each.name: given[each.name] for each in own}),
+                make_past(**{each.name: given[each.name] for each in own}),
                 Instant(common["feedback"], common["gain"], common["decay"]),
                 chosen(common["schedule"], schedule, common["steps"]),
                 past.__name__,
