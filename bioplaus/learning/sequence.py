@@ -41,7 +41,7 @@ class Outcome:
     loss : mean over the batch of Σ_t weight·loss.
     outputs : (time, batch, output).
     rates : mean output of every population, per step.
-    info : means of what the signal reported.
+    info : means of what the signal reported, over the windows in which it did.
     state : of the circuit behind the last step.
     stretches : the trajectory, if it was to be kept.
     """
@@ -113,16 +113,18 @@ class Tally:
     stretches: list[Stretch] = field(default_factory=list)
 
     def outcome(self, network: Network, batch: Batch, loss: Loss, state: State) -> Outcome:
-        o, (T, B), infos = torch.cat(self.outputs), batch.inputs.shape[:2], self.infos
+        o, (T, B) = torch.cat(self.outputs), batch.inputs.shape[:2]
+        names = dict.fromkeys(name for info in self.infos for name in info)
+        reported = {name: [info[name] for info in self.infos if name in info] for name in names}
         asked = batch.weight.any(-1)
         value = float((loss.value(o[asked], batch.targets[asked]) * batch.weight[asked]).sum()) / B
-        names = [p.name for p in network.populations]
+        populations = zip(network.populations, self.sums, strict=True)
         return Outcome(
             *(mean(total, B) for total in self.totals),
             loss=value,
             outputs=o,
-            rates={n: float(total.mean()) / (T * B) for n, total in zip(names, self.sums, strict=True)},
-            info={k: sum(i[k] for i in infos) / len(infos) for k in (infos[0] if infos else {})},
+            rates={p.name: float(total.mean()) / (T * B) for p, total in populations},
+            info={name: sum(values) / len(values) for name, values in reported.items()},
             state=state,
             stretches=self.stretches,
         )
