@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,13 @@ def room(file: Path) -> str:
 
 
 def running(node: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those under ``if TYPE_CHECKING:``: annotations may name what is not used."""
+    """Every node but those under ``if TYPE_CHECKING:``: annotations may name what is not used. Its ``else`` runs."""
     yield node
     for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and _name(child.test) == "TYPE_CHECKING"):
+        if isinstance(child, ast.If) and _name(child.test) == "TYPE_CHECKING":
+            for other in child.orelse:
+                yield from running(other)
+        else:
             yield from running(child)
 
 
@@ -70,7 +74,9 @@ def imports(source: str, package: str) -> Iterator[str]:
                 yield home(alias.name) if origin == "bioplaus" else f"{origin}.{alias.name}"
         elif isinstance(node, ast.Call) and _name(node.func) in ("import_module", "__import__") and node.args:
             if isinstance(node.args[0], ast.Constant):
-                yield str(node.args[0].value)
+                named = str(node.args[0].value)
+                given = [arg.value for arg in node.args[1:] if isinstance(arg, ast.Constant)]
+                yield resolve_name(named, str(given[0]) if given else package) if named.startswith(".") else named
 
 
 def home(name: str) -> str:
@@ -129,6 +135,8 @@ def test_imports_run_one_way(file):
         ("cell", "from bioplaus.circuit import Circuit"),
         ("cell", "def f():\n    from ..learning.trainer import Trainer"),
         ("cell", "import importlib\nimportlib.import_module('bioplaus.learning.trainer')"),
+        ("cell", "import importlib\nimportlib.import_module('.trainer', 'bioplaus.learning')"),
+        ("cell", "if TYPE_CHECKING:\n    pass\nelse:\n    import bioplaus.rules"),
         ("cell", "from bioplaus import simulate"),
         ("cell", "import bioplaus as bp\nbp.simulate()"),
         ("errors", "from bioplaus import ms"),

@@ -43,9 +43,9 @@ class Layout:
         """h of a state, (batch, size)."""
         return torch.cat([self._part(state, *block) for block in self.blocks], -1)
 
-    def vectors(self, window: Stretch) -> Tensor:
+    def vectors(self, stretch: Stretch) -> Tensor:
         """h_{t0} … h_{t1}: before the first step and after each, (time + 1, batch, size)."""
-        states = [window.steps[0].before, *(step.after for step in window.steps)]
+        states = [stretch.steps[0].before, *(step.after for step in stretch.steps)]
         return torch.cat([torch.stack([self._part(state, *block) for state in states]) for block in self.blocks], -1)
 
     @staticmethod
@@ -84,7 +84,7 @@ class Layout:
         return torch.cat([torch.stack([pick[kind](c, i, j) for c in credits]) for kind, i, j, _ in self.blocks], -1)
 
     def back(self, tangent: Tangent, v: Tensor, recurrent: bool = True) -> Tensor:
-        """v J_t for every step of the window at once: v (time, batch, size) at h_t → (time, batch, size) at h_{t−1}.
+        """v J_t for every step of the stretch at once: v (time, batch, size) at h_t → (time, batch, size) at h_{t−1}.
 
         ``recurrent=False`` leaves out what crosses from neuron to neuron: v D_t.
         """
@@ -92,7 +92,7 @@ class Layout:
         return self.flat(to_h(self.network, tangent.transposes, tangent.varying, u, passed, recurrent)[1], v)
 
     def jacobian(self, tangent: Tangent) -> Tensor:
-        """J of a one-step window, (batch, size at t, size at t − 1)."""
+        """J of a stretch of one step, (batch, size at t, size at t − 1)."""
         batch = tangent.stretch.x.shape[1]
         basis = torch.eye(self.size, dtype=self.network.dtype, device=self.network.device)[:, None, :].expand(
             -1, batch, -1

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def to_u(network: Network, steps: Sequence[Transpose], P: Sequence[Any], credit: Credit) -> tuple[Inner, Credit]:
     """From credit for h_t to credit for u_t; what does not pass through u_t (older outputs, ȳ_{t−1}) comes back aged.
 
-    ``P`` is one entry of `Linear.at_steps`, or `Linear.varying` to treat all steps of a window at once, each by itself.
+    ``P`` is one entry of `Tangent.at_steps`, or `Tangent.varying` to treat all steps of a window at once, each by itself.
     """
     y = [ages[0] for ages in credit.y]
     filtered: list[Tensor | None] = []

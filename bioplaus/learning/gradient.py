@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
-from bioplaus.errors import TaskError
+from bioplaus.errors import CircuitError, RuleError, TaskError
 from bioplaus.learning.sequence import sequence
 from bioplaus.rules import Rule
 from bioplaus.simulate import checked_inputs
@@ -39,6 +40,11 @@ def gradient(
     -------
     {weight name: gradient of the mean loss over the batch}
     """
+    if not isinstance(rule, Rule):
+        raise checks.refusal(RuleError, "The rule", rule, "one that bp.rule('eprop') or bp.Rule(…) makes")
+    if not isinstance(circuit, (Circuit, Network)):
+        raise checks.refusal(CircuitError, "The circuit", circuit, "one that bp.circuit('recurrent', cell=…) makes")
+    dtype = checks.accept(CircuitError, "dtype", dtype, checks.Word(("float64", "float32")))
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
     rule.refuse(network)
     if not isinstance(batch, Batch):

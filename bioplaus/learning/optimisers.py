@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bioplaus.errors import NumericalError
+from bioplaus.errors import NumericalError, RuleError
 from bioplaus.learning.training import Training
 from bioplaus.own import Gradients, Owns, learned
 
@@ -41,7 +41,14 @@ class Optimisers:
         ------
         NumericalError
             If a gradient is not finite; nothing has moved then but what comes before.
+        RuleError
+            If there is a gradient of what is not learned.
         """
+        if stray := own.keys() - self.mine.keys():
+            raise RuleError(
+                f"The rule gave a gradient for '{min(stray)}', and what it learns for itself is {', '.join(self.mine) or 'nothing'}: gradients of own "
+                "tensors stand by path, part.name, such as 'feedback.B'."
+            )
         for name, w in self.weights.items():
             w.grad = gradients.get(name)
         for path, v in self.mine.items():

@@ -25,7 +25,7 @@ class Pace:
     """Attributes
     ----------
     window : steps that the signal sees at a time; None: as many as there are.
-    ahead : steps that go together while no weight moves.
+    block : steps that go together while no weight moves: one window, or several short ones.
     stretch : steps of them that are simulated before they are reduced to what their derivatives need.
     several : whether the sequence ends later than what goes together.
     lean : whether states are let go.
@@ -33,7 +33,7 @@ class Pace:
     """
 
     window: int | None
-    ahead: int
+    block: int
     stretch: int
     several: bool
     lean: bool

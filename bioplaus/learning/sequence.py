@@ -20,7 +20,8 @@ from bioplaus.learning.regulariser import RateRegulariser
 from bioplaus.own import Gradients, Owns
 from bioplaus.rules import Rule
 from bioplaus.schedule import borders
-from bioplaus.signal import Observed
+from bioplaus.signal import Observed, Signal
+from bioplaus.signal.base import Answer
 from bioplaus.tasks import Batch, Loss
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ def sequence(
     pace = Pace.of(rule, T, moving=apply is not None, keep=keep)
     with torch.no_grad():
         walk = _Walk(network, rule, own, batch, loss, regulariser, pace, generator, uses)
-        for start, stop in borders(T, pace.ahead):
-            found = walk.window(start, stop)
+        for start, stop in borders(T, pace.block):
+            found = walk.block(start, stop)
             if apply is not None:
                 apply(*(mean(each, batch.size) for each in found))
             else:
@@ -131,7 +132,7 @@ class Tally:
 
 
 class _Walk:
-    """Along a sequence, window by window: the circuit's state, the eligibility's, the signal's."""
+    """Along a sequence, block by block (see `Pace`): the circuit's state, the eligibility's, the signal's."""
 
     def __init__(
         self,
@@ -164,7 +165,7 @@ class _Walk:
             [torch.zeros(p.size, dtype=network.dtype, device=network.device) for p in network.populations]
         )
 
-    def window(self, start: int, stop: int) -> tuple[Gradients, Gradients]:
+    def block(self, start: int, stop: int) -> tuple[Gradients, Gradients]:
         """Σ over batch and steps of the gradients of the circuit's weights, and of the rule's own tensors."""
         past, final = self.rule.eligibility, stop == self.batch.steps
         stretches = [
@@ -203,7 +204,7 @@ class _Walk:
     def credit(
         self, stretches: Sequence[tuple[Tangent, Tensor]], final: bool
     ) -> tuple[list[tuple[Tangent, Credit | Currents]], Gradients]:
-        """What the signal says of a window's stretches, and the gradients of its own tensors."""
+        """What the signal says of a block's stretches, and the gradients of its own tensors."""
         extra = None
         if self.regulariser is not None and not self.late:
             extra = tuple(self.constant(self.regulariser).y[i][0] for i in range(len(self.network.populations)))
@@ -213,7 +214,7 @@ class _Walk:
             for i, (part, delta) in enumerate(parts):
                 ends = final and tangent is stretches[-1][0] and i == len(parts) - 1
                 observed = Observed(self.network, part, delta, ends, self.batch.context, extra)
-                credit, more, self.memory, info = self.rule.signal.credit(self.own, self.memory, observed)
+                credit, more, self.memory, info = answered(self.rule.signal, self.own, self.memory, observed)
                 self.tally.infos.append(info)
                 credits.append(credit)
                 add(own, more)
@@ -226,6 +227,31 @@ class _Walk:
         empty = silent(self.network)
         each = zip(self.tally.sums, empty.y, strict=True)
         return empty._replace(y=tuple((regulariser.credit(total / (T * B), T), *ages[1:]) for total, ages in each))
+
+
+def answered(signal: Signal, own: Owns, memory: Any, observed: Observed) -> Answer:
+    """What a signal says of a window, if it is of the form that it promised.
+
+    Raises
+    ------
+    RuleError
+    """
+    answer = signal.credit(own, memory, observed)
+    gives = signal.declaration.credit
+    if not (
+        isinstance(answer, tuple) and len(answer) == 4 and isinstance(answer[1], dict) and isinstance(answer[3], dict)
+    ):
+        parts = ", ".join(type(part).__name__ for part in answer) if isinstance(answer, tuple) else "no tuple"
+        raise RuleError(
+            f"credit() of {type(signal).__name__} answers four things: credit, {{path: gradient of own tensors}}, the state for the next window, {{name: number "
+            f"to report}}; this one gave a {type(answer).__name__} ({parts})."
+        )
+    if isinstance(answer[0], Credit) == (gives == "state"):
+        wanted = "a tuple of credit for the currents of every population" if gives == "state" else "a Credit"
+        raise RuleError(
+            f"{type(signal).__name__} declares {gives} credit, which is {wanted} (bioplaus/circuit/credit.py), and gave a {type(answer[0]).__name__}."
+        )
+    return answer
 
 
 def readout_gradients(network: Network, stretches: Sequence[tuple[Tangent, Tensor]]) -> Gradients:

@@ -12,7 +12,7 @@ import torch
 
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.trajectory import roll
-from bioplaus.errors import BioplausError, NumericalError, RunError, TaskError
+from bioplaus.errors import BioplausError, NumericalError, RuleError, RunError, TaskError
 from bioplaus.learning.alignment import alignment
 from bioplaus.learning.fit import check_learner
 from bioplaus.learning.optimisers import Optimisers
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 #: of a trainer's state: 2, a rule's own tensors by part, learned and fixed; without a number, side by side
 FORMAT = 2
+
+
+#: columns of metrics that every rule has
+MEASURED = frozenset({"update", "loss", "score", "rate", "seconds", "steps", "solved", "test_loss", "test_score"})
 
 
 class Trainer:
@@ -144,6 +148,10 @@ class Trainer:
 
     def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
         rates = list(outcome.rates.values())
+        if taken := outcome.info.keys() & MEASURED:
+            raise RuleError(
+                f"The signal {type(self.rule.signal).__name__} reports '{min(taken)}', which is the name of what is measured of every rule. Report it under another."
+            )
         return {
             "loss": outcome.loss,
             "score": float(self.task.score(outcome.outputs, batch)),

@@ -54,7 +54,7 @@ class Training:
         readout_lr=checks.Optional(checks.Real(least=0), "for that of the circuit"),
         predictor_lr=checks.Optional(checks.Real(least=0), "for that of the circuit"),
         optimiser=checks.Word(("adam", "sgd")),
-        betas=checks.Several(checks.Real(least=0, below=1), "(0.9, 0.999)", 2, 2),
+        betas=checks.Several(checks.Float(least=0, below=1), "(0.9, 0.999)", 2, 2),
         eps=checks.Real(least=0),
         clip=checks.Optional(checks.Real(above=0), "for no limit"),
         rate_target=checks.Real(),
@@ -68,10 +68,11 @@ class Training:
 
     def __post_init__(self) -> None:
         checks.settle(self)
+        checks.accept(RunError, "device of Training", self.device, checks.Word())
         try:
             import torch  # not before something is trained: options and help do without
 
-            torch.empty(0, device=self.device)
+            torch.zeros(1, device=self.device).item()  # there must be something to read back, which "meta" has not
         except (RuntimeError, AssertionError) as error:
             raise RunError(
                 f"device is {self.device!r}, which torch cannot use here ({str(error).splitlines()[0]}). Use device='cpu'."

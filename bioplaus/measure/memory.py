@@ -93,8 +93,8 @@ def _window(network: Network, rule: Rule, batch: Batch) -> int:
     """Bytes of the steps that the rule looks at at once, and of their inputs."""
     steps = min(rule.schedule.steps or batch.steps, batch.steps)
     with torch.no_grad():
-        window, _ = roll(network, network.start(batch.size), batch.inputs[:steps], states=rule.signal.reads_state)
-    return bytes_of((window.steps, window.x))
+        stretch, _ = roll(network, network.start(batch.size), batch.inputs[:steps], states=rule.signal.reads_state)
+    return bytes_of((stretch.steps, stretch.x))
 
 
 class _Scales:

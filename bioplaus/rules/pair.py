@@ -10,7 +10,7 @@ from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility import Eligibility
 from bioplaus.errors import RuleError
-from bioplaus.own import Owns
+from bioplaus.own import Own, Owns
 from bioplaus.schedule import Online, Schedule, Window
 from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Signal
 from bioplaus.streams import stream
@@ -134,7 +134,18 @@ class Rule:
                 )
             size = batch.context.shape[-1]
         past = self.eligibility.begin(network, stream(seed, "eligibility"))
-        return past | self.signal.begin(network, stream(seed, "feedback"), size)
+        future = self.signal.begin(network, stream(seed, "feedback"), size)
+        for half, parts in ((self.eligibility, past), (self.signal, future)):
+            if not all(isinstance(own, Own) for own in parts.values()):
+                raise RuleError(
+                    f"begin() of {type(half).__name__} answers {{part: Own(learned=…, fixed=…)}}, such as {{'feedback': Own(fixed={{'B': B}})}}, and this one "
+                    f"gave {{{', '.join(f'{part!r}: {type(own).__name__}' for part, own in parts.items())}}}."
+                )
+        if twice := past.keys() & future.keys():
+            raise RuleError(
+                f"Both halves of the rule '{self.name}' have tensors of their own in a part '{min(twice)}'. Call it otherwise in one of them."
+            )
+        return past | future
 
     def after_update(self, own: Owns, network: Network) -> None:
         """What both halves do after every step of the optimisers."""
@@ -155,10 +166,16 @@ class Rule:
 def _refuse_other(what: str, half: object, base: type) -> None:
     """Refuse what is not one of `base`, by its name and with what it lacks."""
     other = {"eligibility": Signal, "signal": Eligibility}[what]
-    if isinstance(half, base) and isinstance(getattr(half, "declaration", None), Declaration):
+    declared = getattr(half, "declaration", None)
+    side = {"eligibility": "past", "signal": "future"}[what]
+    if isinstance(half, base) and isinstance(declared, Declaration) and declared.half == side:
         return
     if isinstance(half, type):
         said = f"{half.__name__} is a class; make one of it: {half.__name__}()"
+    elif isinstance(half, base) and isinstance(declared, Declaration):
+        said = f"{type(half).__name__} declares half='{declared.half}', where an {what} is the {side} half of a rule".replace(
+            "an s", "a s"
+        )
     elif isinstance(half, base):
         said = f"{type(half).__name__} has no declaration, which says what it claims (bioplaus.declaration.Declaration)"
     elif isinstance(half, other):
@@ -172,10 +189,14 @@ def _refuse_other(what: str, half: object, base: type) -> None:
 
 
 def _plain(part: Any) -> dict[str, Any]:
+    if is_dataclass(part):
+        names = [f.name for f in fields(part)]
+    else:  # a plain class: what it was made with tells one of it from another
+        names = [name for name in vars(part) if not name.startswith("_") and name != "declaration"]
     values = {}
-    for f in fields(part) if is_dataclass(part) else ():
-        value = getattr(part, f.name)
-        values[f.name] = value.describe() if hasattr(value, "describe") else value
+    for name in names:
+        value = getattr(part, name)
+        values[name] = value.describe() if hasattr(value, "describe") else value
     return {"kind": type(part).__name__, **values}
 
 

@@ -44,7 +44,7 @@ class AlignmentSweep:
     """
 
     def __init__(self, job: AlignmentJob, *, root: Path | str = "runs", seeds: Sequence[int] = (0,), workers: int = 1):
-        check_seeds(seeds)
+        seeds = check_seeds(seeds)
         self.job, self.folder = job, Path(root, job.config.name)
         self.queue = Queue(planned({job.label: job}, seeds, self.folder), workers)
 

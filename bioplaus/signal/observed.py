@@ -21,7 +21,7 @@ class Observed:
 
     Attributes
     ----------
-    network, linear : the circuit and its linearisation along the window.
+    network, tangent : the circuit and its linearisation along the window.
     error : δ_t = ∂L_t/∂o_t, (time, batch, output); per sample, not divided by the batch size.
     output : extra direct credit for outputs by population (a rate regulariser's), (unit,) each, or None.
     final : whether the sequence ends with this window, so that its last state has no future.

@@ -28,7 +28,7 @@ class View:
     ----------
     g, own : the predictor, as far as the trace follows it, and the signal's own tensors now.
     seen : what the predictor saw at h_0 … h_K, (time + 1, batch, input).
-    linear, layout : the circuit's linearisation along the window, and where what lies in h.
+    tangent, layout : the circuit's linearisation along the window, and where what lies in h.
     decay : γλ.
     final : whether the sequence ends here, so that nothing need be kept.
     """
