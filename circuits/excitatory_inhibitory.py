@@ -43,6 +43,11 @@ def excitatory_inhibitory(
     Song, Yang & Wang 2016, doi:10.1371/journal.pcbi.1004792.
     """
     units = checks.whole(CircuitError, "units", units)
+    for each in (cell, cell if inhibitory is None else inhibitory):
+        if not isinstance(each, Cell):
+            raise checks.refusal(CircuitError, "The cell of a circuit", each, "a Cell, such as bp.model('lif') makes")
+    share = checks.Real(above=0, below=1)
+    fraction = checks.accept(CircuitError, "fraction of excitatory_inhibitory", fraction, share)
     E = round(units * fraction)
     sizes = {"E": E, "I": units - E}
     if min(sizes.values()) < 2 or not 0 < fan_in <= 1:

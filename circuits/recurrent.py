@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bioplaus import ms
+from bioplaus import checks, ms
 from bioplaus.cell import Cell
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit import Circuit, Population, Projection, Readout
@@ -46,7 +46,10 @@ def recurrent(
     output_bias : whether the readout has a bias.
     cerebellum : a predictor that belongs to the circuit; see ``cortico_cerebellar``.
     """
-    cells = [cell] if isinstance(cell, Cell) else list(cell)
+    cells = list(cell) if isinstance(cell, (tuple, list)) else [cell]
+    for each in cells:
+        if not isinstance(each, Cell):
+            raise checks.refusal(CircuitError, "The cell of a circuit", each, "a Cell, such as bp.model('lif') makes")
     sizes: list[Any] = list(units) if isinstance(units, Iterable) and getattr(units, "ndim", 1) else [units]
     if len(cells) != len(sizes):
         raise CircuitError(

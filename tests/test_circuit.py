@@ -441,3 +441,16 @@ def test_a_network_is_not_changed_by_looking_at_it():
         c.outcome(rule, own)
         assert all(torch.equal(v, kept[n]) for n, v in tensors(own).items())
     assert isinstance(c.network, Network) and all(torch.equal(w, before[n]) for n, w in c.network.weights.items())
+
+
+@pytest.mark.parametrize("cell", [None, "lif", 3, [None], bp.model])
+@pytest.mark.parametrize("name", ["recurrent", "excitatory_inhibitory"])
+def test_what_is_no_cell_is_refused_by_the_shipped_circuits(name, cell):
+    with pytest.raises(CircuitError, match="The cell of a circuit is .*; it must be a Cell, such as bp.model"):
+        bp.circuit(name, cell=cell, inputs=2, units=10, outputs=1)
+
+
+@pytest.mark.parametrize("fraction", [None, "most", float("nan"), 0, 1, -0.5])
+def test_what_is_no_fraction_is_refused(fraction):
+    with pytest.raises(CircuitError, match="fraction of excitatory_inhibitory is .*above 0 and below 1"):
+        bp.circuit("excitatory_inhibitory", cell=bp.model("lif"), inputs=2, units=10, outputs=1, fraction=fraction)

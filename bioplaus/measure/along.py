@@ -263,6 +263,9 @@ def named(rules: Rules) -> dict[str, Rule]:
     if isinstance(rules, Mapping):
         found = {str(name): rule for name, rule in rules.items()}
     else:
+        if isinstance(rules, str) or not isinstance(rules, (Rule, Sequence)):
+            wanted = "one or several rules, such as [bp.rule('bptt'), bp.rule('eprop')]"
+            raise checks.refusal(RuleError, "rules", rules, wanted)
         given = [rules] if isinstance(rules, Rule) else list(rules)
         names = [getattr(rule, "name", "") or f"rule {i}" for i, rule in enumerate(given)]
         found = {

@@ -19,7 +19,7 @@ tells. A predictor speaks of all the loss to come, not of the last alone: where 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +199,8 @@ def checked(lags: Sequence[int], last: int) -> list[int]:
     ------
     RunError
     """
+    if not isinstance(lags, Iterable):
+        raise checks.refusal(RunError, "lags", lags, "several different steps, such as (0, 1, 5), or None")
     found = [
         checks.whole(RunError, f"a lag of a task whose last loss comes at step {last}", lag, 0, last) for lag in lags
     ]
