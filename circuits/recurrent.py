@@ -46,7 +46,7 @@ def recurrent(
     output_bias : whether the readout has a bias.
     cerebellum : a predictor that belongs to the circuit; see ``cortico_cerebellar``.
     """
-    cells = list(cell) if isinstance(cell, (tuple, list)) else [cell]
+    cells: list[Any] = list(cell) if isinstance(cell, (tuple, list)) else [cell]
     for each in cells:
         if not isinstance(each, Cell):
             raise checks.refusal(CircuitError, "The cell of a circuit", each, "a Cell, such as bp.model('lif') makes")
