@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 
 import bioplaus as bp
@@ -238,6 +239,28 @@ def test_a_damaged_file_is_named(undrawn):
     with pytest.raises(RunError, match="alignment.nc can't be read") as error:
         run_alignment(config(), seeds=(0,))
     assert "\n" not in str(error.value)
+
+
+def test_a_damaged_rider_is_told_of_with_its_file(undrawn):
+    """One of several trainers in a checkpoint has lost what it holds; nothing is overwritten."""
+
+    def stopping(event):
+        if event.kind == "update" and event.update == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_alignment(LONGER, progress=stopping)
+    (place,) = FOLDER.glob("along_*")
+    file = place / "checkpoint.pt"
+    state = torch.load(file, weights_only=True)
+    state["trainer"]["along"]["trainers"][1] = None
+    torch.save(state, file)
+    before = file.read_bytes()
+    with pytest.raises(
+        RunError, match=r"checkpoint\.pt: The checkpoint cannot be used: .* Nothing was changed\."
+    ) as error:
+        run_alignment(LONGER)
+    assert "\n" not in str(error.value) and file.read_bytes() == before
 
 
 def test_a_trajectory_that_breaks_down_is_told(study):

@@ -237,7 +237,7 @@ class Trainer:
         except BioplausError:
             raise
         except Exception as error:
-            raise RunError(f"The checkpoint cannot be used: {error}") from error
+            raise RunError(f"The checkpoint cannot be used: {error!r}.") from error
 
 
 def own_of(state: dict[str, Any]) -> Owns:

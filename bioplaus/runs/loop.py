@@ -228,6 +228,10 @@ def _put_back(learner: Learner, saved: dict[str, Any], config: dict[str, Any], f
         )
     try:
         learner.load_state_dict(saved["trainer"])
+    except RunError as error:
+        raise RunError(
+            f"{files.checkpoint}: {error} Nothing was changed. Put the right file back, or move the folder away to compute the run again."
+        ) from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(
             f"The checkpoint {files.checkpoint} does not fit this version of bioplaus: {error!r}. "
