@@ -44,8 +44,7 @@ def excitatory_inhibitory(
     """
     units = checks.whole(CircuitError, "units", units)
     for each in (cell, cell if inhibitory is None else inhibitory):
-        if not isinstance(each, Cell):
-            raise checks.refusal(CircuitError, "The cell of a circuit", each, "a Cell, such as bp.model('lif') makes")
+        checks.accept(CircuitError, "The cell of a circuit", each, checks.Instance(Cell, "bp.model('lif')"))
     share = checks.Real(above=0, below=1)
     fraction = checks.accept(CircuitError, "fraction of excitatory_inhibitory", fraction, share)
     E = round(units * fraction)

@@ -48,8 +48,7 @@ def recurrent(
     """
     cells: list[Any] = list(cell) if isinstance(cell, (tuple, list)) else [cell]
     for each in cells:
-        if not isinstance(each, Cell):
-            raise checks.refusal(CircuitError, "The cell of a circuit", each, "a Cell, such as bp.model('lif') makes")
+        checks.accept(CircuitError, "The cell of a circuit", each, checks.Instance(Cell, "bp.model('lif')"))
     sizes: list[Any] = list(units) if isinstance(units, Iterable) and getattr(units, "ndim", 1) else [units]
     if len(cells) != len(sizes):
         raise CircuitError(
