@@ -43,17 +43,15 @@ def excitatory_inhibitory(
     Song, Yang & Wang 2016, doi:10.1371/journal.pcbi.1004792.
     """
     units = checks.whole(CircuitError, "units", units)
-    for each in (cell, cell if inhibitory is None else inhibitory):
+    cells = {"E": cell, "I": inhibitory if inhibitory is not None else cell}
+    for each in cells.values():
         checks.accept(CircuitError, "The cell of a circuit", each, checks.Instance(Cell, "bp.model('lif')"))
-    share = checks.Real(above=0, below=1)
-    fraction = checks.accept(CircuitError, "fraction of excitatory_inhibitory", fraction, share)
-    E = round(units * fraction)
-    sizes = {"E": E, "I": units - E}
+    share = checks.accept(CircuitError, "fraction of excitatory_inhibitory", fraction, checks.Real(above=0, below=1))
+    sizes = {"E": round(units * share), "I": units - round(units * share)}
     if min(sizes.values()) < 2 or not 0 < fan_in <= 1:
         raise CircuitError(
             f"units={units} with fraction={fraction} gives {sizes}, fan_in={fan_in}: need at least 2 of each kind and 0 < fan_in ≤ 1."
         )
-    cells = {"E": cell, "I": inhibitory if inhibitory is not None else cell}
     projections = []
     for post in sizes:
         projections.append(Projection(name=f"W_in_{post}", source="input", target=post, gain=input_gain))

@@ -51,9 +51,8 @@ def recurrent(
         checks.accept(CircuitError, "The cell of a circuit", each, checks.Instance(Cell, "bp.model('lif')"))
     sizes: list[Any] = list(units) if isinstance(units, Iterable) and getattr(units, "ndim", 1) else [units]
     if len(cells) != len(sizes):
-        raise CircuitError(
-            f"{len(cells)} cell types but {len(sizes)} sizes (units={units}); give one size per cell type."
-        )
+        said = f"{len(cells)} cell types but {len(sizes)} sizes (units={units})"
+        raise CircuitError(f"{said}; give one size per cell type.")
     names = ["cortex"] if len(cells) == 1 else [f"{c.name or 'cells'}{i}" for i, c in enumerate(cells)]
     types = dict(zip(names, cells, strict=True))
     synapses = {"gain": gain, "init": init, "fan_in": fan_in, "delay": delay}
