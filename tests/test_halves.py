@@ -80,7 +80,7 @@ def test_what_a_signal_reports_now_and_then_is_averaged_over_those_times():
 
 
 def test_a_half_declares_the_side_it_is_given_for():
-    with pytest.raises(bp.errors.RuleError, match="Told declares half='past', where a signal is the future half"):
+    with pytest.raises(bp.errors.RuleError, match="Told declares half='past', where the signal is the future half"):
         wrong = Told()
         wrong.declaration = EProp.declaration  # type: ignore[misc]
         bp.Rule(EProp(), wrong)

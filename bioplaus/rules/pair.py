@@ -173,9 +173,7 @@ def _refuse_other(what: str, half: object, base: type) -> None:
     if isinstance(half, type):
         said = f"{half.__name__} is a class; make one of it: {half.__name__}()"
     elif isinstance(half, base) and isinstance(declared, Declaration):
-        said = f"{type(half).__name__} declares half='{declared.half}', where an {what} is the {side} half of a rule".replace(
-            "an s", "a s"
-        )
+        said = f"{type(half).__name__} declares half='{declared.half}', where the {what} is the {side} half"
     elif isinstance(half, base):
         said = f"{type(half).__name__} has no declaration, which says what it claims (bioplaus.declaration.Declaration)"
     elif isinstance(half, other):
