@@ -22,12 +22,14 @@ STRETCH = 200
 
 @dataclass(frozen=True)
 class Pace:
-    """Attributes
+    """Where a sequence is cut.
+
+    Attributes
     ----------
     window : steps that the signal sees at a time; None: as many as there are.
     block : steps that go together while no weight moves: one window, or several short ones.
     stretch : steps of them that are simulated before they are reduced to what their derivatives need.
-    several : whether the sequence ends later than what goes together.
+    several : whether there is more than one window, so that what is meant over the sequence is known at its end only.
     lean : whether states are let go.
     keep : whether the trajectory is to be kept.
     """
@@ -45,11 +47,11 @@ class Pace:
         online = isinstance(rule.schedule, Online)
         signal, n = rule.signal, T if rule.schedule.steps is None else min(rule.schedule.steps, T)
         together = not moving and (online or not signal.pointwise)
-        ahead = min(T, n * max(1, BLOCK // n)) if together else n
+        block = min(T, n * max(1, BLOCK // n)) if together else n
         lean = not (keep or signal.reads_state)
         reduced = signal.pointwise and lean and rule.eligibility.takes_stretches and not online
         window = None if signal.pointwise else n
-        return cls(window, ahead, STRETCH if reduced else ahead, n < T or online, lean, keep)
+        return cls(window, block, STRETCH if reduced else block, n < T or online, lean, keep)
 
     def pieces(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Where what goes together is cut to be simulated."""
