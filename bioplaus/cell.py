@@ -46,7 +46,7 @@ def _height(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cell:
     """One kind of neuron, from which everything else is derived.
 
@@ -165,6 +165,17 @@ class Cell:
             raise CellError(
                 "reset=, surrogate=, refractory= and differentiate= belong to spiking cells; this one has output= and no spike=."
             )
+
+    def __eq__(self, other: object) -> bool:
+        """Equal if all that defines them is, arrays entry by entry."""
+        return isinstance(other, Cell) and self.describe() == other.describe()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.equations, self.update, self.spike, self.reset, self.output))
+
+    def __repr__(self) -> str:
+        means = f"spike={self.spike!r}" if self.spiking else f"output={self.output!r}"
+        return f"Cell({self.name or 'unnamed'!r}: states {', '.join(self.states) or 'none'}; inputs {', '.join(self.channels)}; {means})"
 
     @property
     def states(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ is Python text that makes a good value, with ``bp`` for bioplaus.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -150,16 +150,19 @@ class Flag:
 
 @dataclass(frozen=True)
 class Instance:
-    """An object of a class."""
+    """An object of a class; its name will do where ``by_name`` makes one of it."""
 
     kind: type
     example: str
+    by_name: Callable[[str], Any] | None = None
 
     @property
     def wanted(self) -> str:
         return f"of class {self.kind.__name__}, such as {self.example}"
 
     def plain(self, value: Any) -> Any:
+        if self.by_name is not None and isinstance(value, str):
+            return self.by_name(str.__str__(value))
         if not isinstance(value, self.kind):
             raise Unfit
         return value

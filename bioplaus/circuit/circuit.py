@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from bioplaus import checks
+from bioplaus.cerebellum import predictor
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.description import INPUT, Population, Projection, Readout
 from bioplaus.circuit.network import Network
 from bioplaus.errors import CircuitError
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Circuit:
     """Populations, projections, external input and a readout.
 
@@ -62,7 +63,7 @@ class Circuit:
         readout=checks.Instance(Readout, "Readout(size=2)"),
         dt=checks.Amount("s", "1*ms"),
         name=checks.Word(),
-        cerebellum=checks.Optional(checks.Instance(Predictor, "bp.predictor('linear')"), "for none"),
+        cerebellum=checks.Optional(checks.Instance(Predictor, "bp.predictor('linear')", by_name=predictor), "for none"),
     )
 
     def __post_init__(self) -> None:
@@ -114,6 +115,9 @@ class Circuit:
     def build(self, seed: int = 0, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> Network:
         """Compile the cells and draw the weights: see `bioplaus.circuit.network.Network`."""
         return Network(self, seed=seed, dtype=dtype, device=device)
+
+    def __repr__(self) -> str:
+        return f"Circuit({self.name!r}: {self.counts()}, dt {self.dt * 1e3:g} ms)"
 
     def counts(self) -> str:
         """``100 alif, 40 inputs, 2 outputs``"""

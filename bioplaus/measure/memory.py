@@ -25,7 +25,7 @@ from bioplaus.own import Owns
 from bioplaus.rules import Rule
 from bioplaus.signal import Signal
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch, Task
+from bioplaus.tasks import Batch, Task, drawn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +79,7 @@ def memory(
     rule.refuse(network)
     states, windows = {}, {}
     for size in (1, 2):
-        batch = task.batch(stream(seed, "check"), size).to(device, network.dtype)
+        batch = drawn(task, stream(seed, "check"), size).to(device, network.dtype)
         own = rule.begin(network, batch, seed)
         scales = _Scales(own)
         watched = replace(rule, eligibility=scales.under(rule.eligibility), signal=scales.under(rule.signal))

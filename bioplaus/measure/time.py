@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bioplaus.learning.trainer import Trainer
-from bioplaus.threads import threads_limited
+from bioplaus.settings import threads_limited
 
 if TYPE_CHECKING:
     from bioplaus.runs.arm import Arm

@@ -23,6 +23,7 @@ from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
 from bioplaus.errors import RuleError
+from bioplaus.learning.fit import given
 from bioplaus.learning.sequence import sequence
 from bioplaus.measure.gradients import alone, scatter
 from bioplaus.own import Own, Owns
@@ -30,7 +31,7 @@ from bioplaus.rules import Rule
 from bioplaus.schedule import Window
 from bioplaus.signal import BPLambda
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch, Loss, cross_entropy, squared
+from bioplaus.tasks import Batch, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,8 +80,7 @@ def trace_quality(
     """
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=torch.float64)
     checks.whole(RuleError, "draws", draws, 2)
-    batch = batch.to(network.device, network.dtype)
-    chosen = loss if loss is not None else (squared if batch.targets.is_floating_point() else cross_entropy)
+    batch, chosen = given(network, batch, loss)
     out = {}
     for name, variant in variants.items():
         if not isinstance(variant, BPLambda):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Literal, Unpack
 
+from bioplaus import checks
 from bioplaus.cerebellum import predictor as make_predictor
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.eligibility import (
@@ -184,6 +185,18 @@ def _predictor(given: str | Predictor | None, hidden: tuple[int, ...] | None) ->
             f"hidden={hidden!r} is for a predictor given by name; this one is an object and has its layers. Leave hidden out."
         )
     return make_predictor("mlp" if given is None else given, hidden=hidden)
+
+
+def as_rule(given: Any) -> Rule:
+    """A rule as it is, or the one of that name as it comes.
+
+    Raises
+    ------
+    RuleError
+        For anything else.
+    """
+    example = "bp.rule('eprop')"
+    return checks.accept(RuleError, "The rule", given, checks.Instance(Rule, example, by_name=rule))
 
 
 def rule(name: str, **options: Any) -> Rule:

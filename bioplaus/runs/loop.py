@@ -21,7 +21,7 @@ from bioplaus.runs.formats import FORMAT
 from bioplaus.runs.learner import Job, L, Learner
 from bioplaus.runs.metrics import MetricsFile
 from bioplaus.runs.netcdf import write_netcdf
-from bioplaus.threads import threads_limited
+from bioplaus.settings import threads_limited
 
 CHECKPOINT_EVERY = 15.0
 """Seconds between checkpoints.  # chosen: little enough to lose, and writing one takes some 10 ms."""

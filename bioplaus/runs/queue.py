@@ -13,7 +13,7 @@ from bioplaus.runs.event import Report, unheard
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.learner import Job, Learner
 from bioplaus.runs.loop import CHECKPOINT_EVERY, execute, is_done
-from bioplaus.threads import threads_limited
+from bioplaus.settings import threads_limited
 
 
 @dataclass(frozen=True)

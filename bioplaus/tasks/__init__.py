@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bioplaus.errors import TaskError, unknown
 
 if TYPE_CHECKING:
-    from bioplaus.tasks.base import Batch, Staged, Task, check_batch, check_task, joined
+    from bioplaus.tasks.base import Staged, Task, check_task
+    from bioplaus.tasks.batch import Batch, joined
+    from bioplaus.tasks.gate import check_batch, drawn, fitted, test_set
+    from bioplaus.tasks.loss_check import check_loss
     from bioplaus.tasks.losses import Loss, binary_cross_entropy, cross_entropy, soft_cross_entropy, squared
 
 __all__ = [
@@ -22,14 +25,19 @@ __all__ = [
     "Staged",
     "TASKS",
     "Task",
+    "as_task",
     "binary_cross_entropy",
     "check_batch",
+    "check_loss",
     "check_task",
     "cross_entropy",
+    "drawn",
+    "fitted",
     "joined",
     "soft_cross_entropy",
     "squared",
     "task",
+    "test_set",
 ]
 
 
@@ -95,10 +103,12 @@ TASKS = {
 }
 
 _HOMES = {
-    "bioplaus.tasks.base": ("Batch", "Staged", "Task", "check_batch", "check_task", "joined"),
+    "bioplaus.tasks.base": ("Staged", "Task", "check_task"),
+    "bioplaus.tasks.batch": ("Batch", "joined"),
+    "bioplaus.tasks.loss_check": ("check_loss",),
+    "bioplaus.tasks.gate": ("check_batch", "drawn", "fitted", "test_set"),
     "bioplaus.tasks.losses": (
         "Loss",
-        "Staged",
         "binary_cross_entropy",
         "cross_entropy",
         "soft_cross_entropy",
@@ -145,6 +155,21 @@ def task(name: str, **options: Any) -> Task:
         if option not in allowed:
             raise TaskError(unknown(f"option of the task '{name}'", option, allowed))
     return factory(**options)
+
+
+def as_task(given: Any) -> Task:
+    """A task as it is, checked, or the shipped one of that name as it comes.
+
+    Raises
+    ------
+    TaskError
+        For anything else.
+    """
+    from bioplaus.tasks.base import check_task
+
+    found = task(given) if isinstance(given, str) else given
+    check_task(found)
+    return found
 
 
 def __getattr__(name: str) -> Any:

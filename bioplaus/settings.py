@@ -1,0 +1,53 @@
+"""torch as bioplaus computes with it, whatever else a script has set: the same seed and configuration give the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+#: whether someone has said how many threads there are to be, around what is going on
+_chosen = False
+
+
+@contextmanager
+def ours() -> Iterator[None]:
+    """Inside, and in a function that this decorates: torch as it comes, on one thread unless `threads_limited` says otherwise.
+
+    New numbers are float32 on the CPU, products of matrices are not rounded to fewer digits, nothing is cast on its own. A sum split
+    over several threads rounds differently. What a script has set holds again outside.
+    """
+    import torch
+
+    dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
+    number = torch.get_num_threads()
+    with ExitStack() as stack:
+        stack.callback(partial(torch.set_default_dtype, dtype))
+        stack.callback(partial(torch.set_float32_matmul_precision, precision))
+        stack.callback(partial(torch.set_num_threads, number))
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+        if not _chosen:
+            torch.set_num_threads(1)
+        if torch.is_autocast_enabled("cpu"):
+            stack.enter_context(torch.autocast("cpu", enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))  # makes every call slower, so only where it changes something
+        yield
+
+
+@contextmanager
+def threads_limited(number: int | None) -> Iterator[None]:
+    """Inside, so many torch threads; None: as many as the script has set."""
+    global _chosen
+    import torch
+
+    before, chosen = torch.get_num_threads(), _chosen
+    _chosen = True
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        _chosen = chosen
+        torch.set_num_threads(before)
