@@ -66,9 +66,17 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     --------
     >>> unknown("rule", "epropp", ["bptt", "eprop"])
     "There is no rule 'epropp'. Did you mean 'eprop'? Known: bptt, eprop."
+    >>> unknown("option of the rule 'eprop'", "step", ["steps"])
+    "There is no option 'step' of the rule 'eprop'. Did you mean 'steps'? Known: steps."
     """
-    names = sorted(map(str, allowed))
-    return f"There is no {kind} {given!r}.{meant(given, names)} Known: {', '.join(names) or 'none'}."
+    names, (what, of, whose) = sorted(map(str, allowed)), kind.partition(" of ")
+    return f"There is no {what} {given!r}{of}{whose}.{meant(given, names)} Known: {', '.join(names) or 'none'}."
+
+
+def by_name(call: str, given: Iterable[object]) -> str:
+    """Say that what follows a name is given by name."""
+    shown = ", ".join(repr(value)[:40] for value in given)
+    return f"{call} takes its options by name, and was given {shown} without one. Write {call[:-2]}option=value), as 'bioplaus show' lists them."
 
 
 def meant(given: str, names: Iterable[str]) -> str:

@@ -51,3 +51,16 @@ def threads_limited(number: int | None) -> Iterator[None]:
     finally:
         _chosen = chosen
         torch.set_num_threads(before)
+
+
+def unusable(device: object) -> str:
+    """Why torch cannot compute on a device here, as a sentence with what to do; nothing if it can."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device).item()  # type: ignore[arg-type]  # there must be something to read back, which "meta" has not
+    except (RuntimeError, AssertionError, TypeError) as error:
+        known = str(device).partition(":")[0] in ("cpu", "cuda", "mps", "xpu")
+        why = f" ({str(error).splitlines()[0]})" if known else ", being none of its devices"
+        return f"device is {str(device)!r}, which torch cannot use here{why}. Use device='cpu', or 'cuda' where there is an NVIDIA GPU."
+    return ""

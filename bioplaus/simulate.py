@@ -69,6 +69,11 @@ def simulate(
 def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
     """Inputs as a (time, batch, input) tensor that fits the network."""
     try:
+        if (unit := checks.dimensions(inputs)) and not hasattr(inputs, "detach"):
+            raise CircuitError(
+                f"inputs carry a unit ({', '.join(unit)}); they are plain numbers, which the weights turn into currents: one unit of weight is what the cell's "
+                "inputs={'I': …} says. Divide by a unit."
+            )
         given = inputs if isinstance(inputs, torch.Tensor) else torch.as_tensor(np.array(inputs))
     except (TypeError, ValueError) as error:
         raise checks.refusal(
@@ -148,17 +153,25 @@ def dataset(
     variables["input"] = (("time", "batch", "unit_input"), inputs, {"units": "1"})
     variables["output"] = (("time", "batch", "unit_output"), output, {"units": "1"})
     if targets is not None:
-        t = np.asarray(targets)
+        t = _beside(np.asarray(targets), "targets", inputs)
         dims = ("time", "batch", "unit_output") if t.ndim == 3 else ("time", "batch")
         variables["target"] = (dims, t, {"units": "1"})
     if weight is not None:
-        variables["weight"] = (("time", "batch"), np.asarray(weight), {"units": "1"})
+        variables["weight"] = (("time", "batch"), _beside(np.asarray(weight), "weight", inputs), {"units": "1"})
     dt = network.circuit.dt * 1e3
     # discrete maps have steps, not milliseconds, unless a differential equation beside them gives time a scale
     scaled = any(p.cell.continuous or p.cell.spiking for p in network.circuit.populations.values())
     steps = np.arange(len(inputs))
     time = xr.DataArray(steps * dt if scaled else steps, dims="time", attrs={"units": "ms" if scaled else "1"})
     return xr.Dataset(variables, coords={"time": time}, attrs={"dt_ms": dt, "circuit": network.circuit.name})
+
+
+def _beside(array: np.ndarray, name: str, inputs: Any) -> np.ndarray:
+    if array.shape[:2] != inputs.shape[:2]:
+        raise CircuitError(
+            f"{name} have shape {array.shape}, but the inputs have {inputs.shape[0]} steps of {inputs.shape[1]} samples: (time, batch, …) is expected of both."
+        )
+    return array
 
 
 def _unit(network: Network, population: str, name: str) -> str:

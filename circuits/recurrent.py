@@ -53,7 +53,18 @@ def recurrent(
     populations = {}
     for n, size in sizes.items():
         wanted = (not types[n].spiking) if bias is None else bias
-        first = dict(wanted) if isinstance(wanted, Mapping) else ({} if wanted else None)
+        if not isinstance(wanted, Mapping):
+            wanted = (
+                {}
+                if checks.accept(
+                    CircuitError,
+                    "bias",
+                    wanted,
+                    checks.Flag("True, False, or first values by channel, such as {'I': 0.0}"),
+                )
+                else None
+            )
+        first = None if wanted is None else dict(wanted)
         populations[n] = Population(types[n], size, first)
     return Circuit(
         populations=populations,
@@ -82,7 +93,8 @@ def _populations(cell: Any, units: Any) -> tuple[dict[str, Cell], dict[str, Any]
             )
         sizes = [units[name] for name in names]
     else:
-        sizes = list(units) if isinstance(units, Iterable) and getattr(units, "ndim", 1) else [units]
+        several = isinstance(units, Iterable) and not isinstance(units, str) and getattr(units, "ndim", 1)
+        sizes = list(units) if several else [units]
     if len(cells) != len(sizes):
         said = f"{len(cells)} cell types but {len(sizes)} sizes (units={units})"
         raise CircuitError(f"{said}; give one size per cell type.")

@@ -17,7 +17,7 @@ from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import roll
-from bioplaus.errors import BioplausError, CircuitError
+from bioplaus.errors import CircuitError
 from bioplaus.learning.sequence import sequence
 from bioplaus.own import tensors
 from bioplaus.rules import Rule
@@ -334,7 +334,7 @@ def test_every_field_given_nonsense_is_refused_or_works(what):
                     Readout: {"readout": made},
                 }.get(what)
                 circuit = made if field is None else Circuit(**(good[Circuit] | field))
-            except BioplausError as error:
+            except CircuitError as error:
                 assert len(str(error).split()) > 6 and "\n" not in str(error)
                 refused += 1
                 continue

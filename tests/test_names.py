@@ -171,7 +171,7 @@ def test_weights_of_the_wrong_sign_or_without_synapse_are_refused() -> None:
         ("W_EE", torch.ones_like(network.weights["W_EE"]), "where the circuit has no synapse.*masks\\['W_EE'\\]"),
         ("W_IE", np.eye(3), r"shape \(3, 3\), expected \(4, 16\)"),
         ("W_IE", "big", "an array of numbers"),
-        ("W_EX", np.eye(3), "no weight of this network 'W_EX'"),
+        ("W_EX", np.eye(3), "no weight 'W_EX' of this network"),
     ):
         with pytest.raises(CircuitError, match=words):
             network.load({"W_out": torch.zeros(1, 16), name: value})

@@ -160,7 +160,7 @@ def test_unknown_names_and_options_name_the_nearest() -> None:
     with pytest.raises(TaskError, match="Did you mean 'target_reaching'") as error:
         task("target_reachin")
     assert "handed over as the object itself" in paragraph(error)
-    with pytest.raises(TaskError, match="option of the task 'target_reaching' 'tragets'. Did you mean 'targets'"):
+    with pytest.raises(TaskError, match="option 'tragets' of the task 'target_reaching'. Did you mean 'targets'"):
         task("target_reaching", tragets=6)
     with pytest.raises(TaskError, match="no task"):
         task(3)  # pyright: ignore[reportArgumentType]

@@ -30,6 +30,7 @@ from bioplaus.checks.constraints import (
     Whole,
     Word,
 )
+from bioplaus.checks.numbers import dimensions
 from bioplaus.checks.table import Table, accept, refusal, settle, short, whole
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Whole",
     "Word",
     "accept",
+    "dimensions",
     "refusal",
     "settle",
     "short",

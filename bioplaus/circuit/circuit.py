@@ -15,6 +15,7 @@ from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.description import INPUT, Population, Projection, Readout
 from bioplaus.circuit.network import Network
 from bioplaus.errors import CircuitError
+from bioplaus.settings import unusable
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -112,8 +113,22 @@ class Circuit:
             raise CircuitError(f"Projection {p.name} wants fan_in={p.fan_in} of {most} possible sources.")
         return replace(p, channels=tuple(channels), delay=delay)
 
-    def build(self, seed: int = 0, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> Network:
-        """Compile the cells and draw the weights: see `bioplaus.circuit.network.Network`."""
+    def build(
+        self, seed: int = 0, dtype: torch.dtype | str | None = None, device: str | torch.device = "cpu"
+    ) -> Network:
+        """Compile the cells and draw the weights: see `bioplaus.circuit.network.Network`.
+
+        Raises
+        ------
+        CircuitError
+            For another dtype than float32 and float64, or a device that torch cannot use here.
+        """
+        if isinstance(dtype, str):
+            dtype = getattr(torch, checks.accept(CircuitError, "dtype", dtype, checks.Word(("float32", "float64"))))
+        if dtype not in (None, torch.float32, torch.float64):
+            raise checks.refusal(CircuitError, "dtype", dtype, "torch.float32 or torch.float64, or None for float32")
+        if reason := unusable(device):
+            raise CircuitError(reason)
         return Network(self, seed=seed, dtype=dtype, device=device)
 
     def __repr__(self) -> str:

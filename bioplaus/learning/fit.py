@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from bioplaus import checks
+from bioplaus import checks, tasks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import CircuitError, RunError, TaskError
 from bioplaus.learning.training import Training
 from bioplaus.rules import Rule, as_rule
 from bioplaus.simulate import checked_inputs
-from bioplaus.tasks import Batch, Loss, Staged, Task, as_task, check_loss, cross_entropy, fitted, squared
+from bioplaus.tasks import Batch, Loss, Staged, Task, as_task, check_loss, fitted
 
 
 def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) -> tuple[Task, Rule]:
@@ -55,7 +55,10 @@ def fit(circuit: Circuit, task: Task) -> None:
         )
 
 
-def given(network: Network, batch: Any, loss: Loss | None) -> tuple[Batch, Loss]:
+LOSSES = ("squared", "cross_entropy", "soft_cross_entropy", "binary_cross_entropy")
+
+
+def given(network: Network, batch: Any, loss: Loss | str | None) -> tuple[Batch, Loss]:
     """A batch of one's own as a network takes it, and its loss: if None, squared error for real targets, cross-entropy for classes.
 
     Raises
@@ -71,8 +74,10 @@ def given(network: Network, batch: Any, loss: Loss | None) -> tuple[Batch, Loss]
         )
     T = len(checked_inputs(network, batch.inputs))
     if loss is None:
-        loss = cross_entropy if getattr(batch.targets, "ndim", 3) == 2 else squared
+        loss = "cross_entropy" if getattr(batch.targets, "ndim", 3) == 2 else "squared"
+    named = checks.Word(LOSSES)
+    chosen = getattr(tasks, checks.accept(TaskError, "The loss", loss, named)) if isinstance(loss, str) else loss
     outputs = network.circuit.readout.size
-    check_loss(loss, outputs)
-    batch = fitted(batch, "In this batch", (T, network.circuit.inputs, outputs), loss)
-    return batch.to(network.device, network.dtype), loss
+    check_loss(chosen, outputs)
+    batch = fitted(batch, "In this batch", (T, network.circuit.inputs, outputs), chosen)
+    return batch.to(network.device, network.dtype), chosen

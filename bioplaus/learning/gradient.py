@@ -25,7 +25,7 @@ def gradient(
     circuit: Circuit | Network,
     rule: Rule | str,
     batch: Batch,
-    loss: Loss | None = None,
+    loss: Loss | str | None = None,
     *,
     seed: int = 0,
     dtype: str = "float64",

@@ -232,7 +232,7 @@ class Trainer:
             for mine, saved in pairs:  # all of it fits, or nothing is taken
                 if set(mine) != set(saved) or any(mine[n].shape != saved[n].shape for n in mine):
                     raise RunError(
-                        f"The checkpoint holds {sorted(saved)}, this run needs {sorted(mine)} (or the shapes differ): it belongs to another configuration."
+                        f"The checkpoint holds {_shapes(saved)}, this run needs {_shapes(mine)}: it belongs to another configuration."
                     )
             self.optimisers.load_state_dict(state)
             for mine, saved in pairs:
@@ -248,7 +248,14 @@ class Trainer:
         except BioplausError:
             raise
         except Exception as error:
-            raise RunError(f"The checkpoint cannot be used: {error!r}.") from error
+            raise RunError(
+                f"The state that was given is none of a trainer ({error!r}), so nothing was taken from it. Give what state_dict() of a trainer of the same "
+                "circuit, task and rule gave."
+            ) from error
+
+
+def _shapes(held: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} {tuple(held[name].shape)}" for name in sorted(held)) or "nothing"
 
 
 def own_of(state: dict[str, Any]) -> Owns:

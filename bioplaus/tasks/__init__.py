@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bioplaus.errors import TaskError, unknown
+from bioplaus.errors import TaskError, by_name, unknown
 
 if TYPE_CHECKING:
     from bioplaus.tasks.base import Staged, Task, check_task
@@ -117,7 +117,7 @@ _HOMES = {
 }
 
 
-def task(name: str, **options: Any) -> Task:
+def task(name: str, *given: Any, **options: Any) -> Task:
     """Make the shipped task called `name`.
 
     Parameters
@@ -147,6 +147,8 @@ def task(name: str, **options: Any) -> Task:
     if not isinstance(name, str) or name not in TASKS:
         remedy = " A task of your own is not named but handed over as the object itself."
         raise TaskError(unknown("task", str(name), TASKS) + remedy)
+    if given:
+        raise TaskError(by_name(f"bp.task({name!r}, …)", given))
     from dataclasses import fields
 
     factory = getattr(import_module(TASKS[name].module), TASKS[name].factory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -184,6 +185,13 @@ def check_task(task: Task) -> None:
     Task.constraints.plain(task)
     if type(task).batch is Task.batch:
         Task.batch(task, torch.Generator(), 1)  # raises, saying what is missing
+    try:
+        inspect.signature(task.batch).bind(None, 1, "train")
+    except TypeError as error:
+        raise TaskError(
+            f"The method batch of the task '{task.name}' can't be called as batch(generator, size, split), which is how trials are drawn ({error}). Write "
+            "def batch(self, generator, size, split='train')."
+        ) from None
 
 
 def asked(task: Task, size: Any, split: Any = "train") -> int:
