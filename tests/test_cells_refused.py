@@ -52,7 +52,7 @@ NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LIF, dict(equations="dv/dt = (-v + I)/tau : 1\nI : volt"), "I is declared .* unit volt, but its value has unit 1"),
     (LIF, dict(equations="v = I : 1"), "no differential equation"),
     (LIF, dict(equations="dv/dt = -v/tau : 1"), "Input channel I has no effect"),
-    (LIF, dict(equations="dv/dt = (-v**2 + I)/tau : 1"), "refuses .* 'exact'.*try method='exponential_euler'"),
+    (LIF, dict(equations="dv/dt = (-v**2 + I)/tau : 1"), "method='exact' can't integrate .*linear components. Write method='rk4', which can.$"),
     (LIF, dict(equations="dv/dt = (-v + I)/tau + xi/tau**0.5 : 1"), "'xi', a random number, but a cell is deterministic"),
     (LIF, dict(equations="dv/dt = (-v + I + randn())/tau : 1", method="euler"), "'randn', a random number"),
     (LIF, dict(equations="dv/dt = (-v + I*t/tau)/tau : 1", method="euler"), "'t', the time"),
