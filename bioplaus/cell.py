@@ -84,6 +84,9 @@ class Cell:
         Usually ``locals()`` of the factory: every number, quantity or array in it is a parameter, scalar or one per neuron.
     method : str
         Brian2's integration method.
+    made_for : quantity, optional
+        The only step at which the constants of ``update`` hold, such as ``1*ms``: a circuit of another ``dt`` is refused. Not
+        needed where ``update`` reads ``dt``, the circuit's step: ``"v = exp(-dt/tau)*v + I"``.
     source : str
         Where the model comes from (DOI).
 
@@ -109,6 +112,7 @@ class Cell:
     method: str = "exact"
     source: str = ""
     name: str = ""
+    made_for: Any = None
 
     # set in __post_init__; declared for readers and type checkers
     scales: Mapping[str, Any] = field(init=False, repr=False, default_factory=dict)
@@ -127,6 +131,7 @@ class Cell:
 
         arguments.texts(self)
         arguments.refractory(self)
+        arguments.made_for(self)
         self._set(differentiate=arguments.words("differentiate", self.differentiate, ("reset", "jumps")))
         self._refuse_what_does_not_belong_together(plain(self.refractory))
         channels, numbers = arguments.channels(self), arguments.parameters(self)
@@ -212,6 +217,8 @@ class Cell:
                 "width": self.surrogate.width,
                 "refractory": show(self.refractory),
             }
+        if self.made_for is not None:
+            shown["made_for"] = show(self.made_for)
         if self.start:
             shown["start"] = {k: show(v) for k, v in self.start.items()}
         return shown

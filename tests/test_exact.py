@@ -248,7 +248,10 @@ def test_where_brian2s_own_constants_are_right_they_are_kept():
         assert kept(Cell(**chain, parameters=dict(tau=20 * ms, tau_s=np.array(tau_s) * ms))) == expected
     # a neuron's constants do not depend on its neighbours'
     one, two = (Cell(**chain, parameters=dict(tau=20 * ms, tau_s=np.array(t) * ms)) for t in ([5.0, 7.0], [5.0, 20.0]))
-    first = [cell.kernel(2, 1e-3, torch.float64, "cpu").partials(lambda kind, i: torch.zeros(1))[0][0][1][0] for cell in (one, two)]
+    first = [
+        cell.kernel(2, 1e-3, torch.float64, "cpu").partials(lambda kind, i: torch.zeros(1))[0][0][1][0]
+        for cell in (one, two)
+    ]
     assert first[0] == first[1]
 
 

@@ -128,6 +128,34 @@ def refractory(cell: Cell) -> None:
         raise CellError(f"refractory={value!r} is neither a time nor a whole number of steps. {hint}")
 
 
+def made_for(cell: Cell) -> None:
+    """Refuse a step that is no time, or of a cell whose constants hold at any."""
+    value = cell.made_for
+    if value is None:
+        return
+    if not _is_number(value) or np.ndim(value) or get_dimensions(value) is not SECOND or not 0 < plain(value) < np.inf:
+        raise CellError(
+            f"made_for={value!r} is not one time above zero. Give the step at which the constants of update= hold, such as 1*ms, "
+            "or leave it out."
+        )
+    if cell.equations:
+        raise CellError(
+            f"made_for={value} belongs to update=, a discrete map; equations= are integrated at whatever step the circuit has. "
+            "Leave it out."
+        )
+
+
+def step_of(cell: Cell, dt: float, where: str) -> None:
+    """Refuse a circuit's step (seconds) at which the constants of a discrete map do not hold."""
+    own = None if cell.made_for is None else plain(cell.made_for)
+    if own is not None and abs(own - dt) > 1e-9 * dt:
+        raise CellError(
+            f"The cell '{cell.name or 'unnamed'}' of {where} is made for a step of {own * 1e3:g} ms (made_for=, or dt= of its model), but "
+            f"the circuit's dt is {dt * 1e3:g} ms. Give the circuit dt={own * 1e3:g}*ms, make the cell for {dt * 1e3:g} ms, or write its "
+            "constants with dt, as in 'v = exp(-dt/tau)*v + I', which holds for any step."
+        )
+
+
 def start(cell: Cell, units: Mapping[str, str]) -> dict[str, Any]:
     """Initial values: known states, their units, finite."""
     if not isinstance(cell.start, Mapping):
