@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
 
-from bioplaus.errors import CellError
+from bioplaus.errors import CellError, unknown
 
 if TYPE_CHECKING:
     from bioplaus.codegen.kernel import Kernel
@@ -124,6 +124,21 @@ class Cell:
     units: Mapping[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
     #: what parameters= held besides numbers (``locals()`` may), as text, for error messages
     set_aside: Mapping[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __new__(cls, *given: Any, **named: Any) -> Self:
+        """A new cell, unless an argument is called otherwise."""
+        takes = [f.name for f in fields(cls) if f.init]
+        for name in named:
+            if name not in takes:
+                raise CellError(
+                    unknown("argument of Cell", name, takes)
+                    + " Numbers and quantities of the equations go into parameters=dict(…)."
+                )
+        if given:
+            raise CellError(
+                f"Cell takes its arguments by name, not {given[0]!r} alone. Write Cell(equations='dv/dt = (-v + I)/tau : 1', …)."
+            )
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         from bioplaus.symbolic import arguments, compile

@@ -80,10 +80,12 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     if texts.output is not None:
         aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
         group.run_regularly("\n".join([*aged, f"rate1_ = {texts.output.brian}"]), when="after_groups", clock=clock)
-    values = {n: v for n, v in cell.parameters.items() if n in group.variables} | ours
+    # what is declared, not all that is there: t, i or N may be among the parameters, unused
+    values = {n: v for n, v in cell.parameters.items() if n in group.equations} | ours
     values |= dict(zip(cell.states, p.start, strict=True))
     for name, value in values.items():
-        group.variables[name].set_value(np.tile(np.broadcast_to(plain(value), p.size), batch))
+        each = np.tile(np.broadcast_to(plain(value), p.size), batch)
+        group.variables[name].set_value(each[0] if group.variables[name].scalar else each)
     return group
 
 

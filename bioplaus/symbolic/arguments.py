@@ -7,15 +7,20 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from brian2.units.fundamentalunits import DIMENSIONLESS, get_dimensions
+from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, get_dimensions
 
 from bioplaus.errors import CellError, unknown
+from bioplaus.symbolic.text import uncommented
 from bioplaus.symbolic.units import SECOND, Quantity, plain, show, unit_name
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
 
-TEXTS = ("equations", "update", "output", "spike", "reset", "method", "source", "name")
+#: what is text, and what such a text is like
+TEXTS = {
+    "equations": "dv/dt = (-v + I)/tau : 1", "update": "v = 0.9*v + I", "output": "tanh(v)", "spike": "v > threshold",
+    "reset": "v -= threshold", "method": "exact", "source": "doi:10.1038/s41467-020-17236-y", "name": "my_lif",
+}  # fmt: skip
 
 _RANDOM = re.compile(r"\b(xi|xi_\w+)\b|\b(rand|randn|poisson)\s*\(")
 _TIME = re.compile(r"\b(t|t_in_timesteps)\b")
@@ -23,14 +28,18 @@ _TIME = re.compile(r"\b(t|t_in_timesteps)\b")
 
 def texts(cell: Cell) -> None:
     """Refuse what is not text, and equations that draw random numbers or read the clock."""
-    for field in TEXTS:
+    for field, example in TEXTS.items():
         given = getattr(cell, field)
         if not isinstance(given, str):
-            raise CellError(
-                f"{field}={given!r} is not text. Write it in quotes, as Brian2 equations are written, e.g. 'v > threshold'."
-            )
+            raise CellError(f"{field}={given!r} is not text. Write it in quotes, such as {field}={example!r}.")
     for field in ("equations", "update", "output", "spike", "reset"):
-        given = getattr(cell, field)
+        written = getattr(cell, field)
+        given = uncommented(written)
+        if written and not given.strip() and field != "reset":
+            raise CellError(
+                f"{field}={' '.join(written.split())!r} says nothing{' but a comment' if '#' in written else ''}. "
+                f"Write it, such as {field}={TEXTS[field]!r}, or leave {field}= out."
+            )
         random, time = _RANDOM.search(given), _TIME.search(given)
         if random:
             raise CellError(
@@ -93,6 +102,11 @@ def parameters(cell: Cell) -> dict[str, Any]:
     if not isinstance(cell.parameters, Mapping):
         raise CellError(
             f"parameters={cell.parameters!r} is not a mapping of names to numbers. Write parameters=dict(tau=20*ms) or parameters=locals()."
+        )
+    nameless = [k for k in cell.parameters if not isinstance(k, str) or not k]
+    if nameless:
+        raise CellError(
+            f"parameters= has a value under {nameless[0]!r}, which is not a name. Write parameters=dict(tau=20*ms)."
         )
     given = {k: v for k, v in cell.parameters.items() if _is_number(v)}
     if cell.surrogate is not None:
@@ -169,7 +183,8 @@ def start(cell: Cell, units: Mapping[str, str]) -> dict[str, Any]:
         values[name] = _number(value, f"the start of {name}")
         if unit_name(values[name]) != units[name]:
             raise CellError(
-                f"The start of {name} is {show(values[name])}, which has unit {unit_name(values[name])}, but {name} has unit {units[name]}."
+                f"The start of {name} is {show(values[name])}, which has unit {unit_name(values[name])}, but {name} has unit {units[name]}. "
+                + (f"Give it with its unit, such as 1*{units[name]}." if units[name] != "1" else "Give a plain number.")
             )
     return values
 
@@ -189,6 +204,13 @@ def _number(value: Any, what: str) -> Any:
         raise CellError(f"{what[0].upper()}{what[1:]} is {value!r}; give a number or a quantity, e.g. 20*ms.")
     if np.ndim(value) > 1 or not np.size(value):
         raise CellError(f"{what[0].upper()}{what[1:]} has shape {np.shape(value)}; give one value, or one per neuron.")
+    if isinstance(value, (list, tuple)) and any(isinstance(one, Quantity) for one in value):
+        try:
+            value = Quantity(list(value))  # [10*ms, 20*ms], of which an array would lose the unit
+        except (DimensionMismatchError, TypeError) as error:
+            raise CellError(
+                f"{what[0].upper()}{what[1:]} mixes units: {value!r}. Give all its values in one unit, e.g. [10, 20]*ms."
+            ) from error
     if not np.all(np.isfinite(plain(value))):
         raise CellError(f"{what[0].upper()}{what[1:]} is {value}; it must be finite. Look at how it was computed.")
     return value if isinstance(value, Quantity) else plain(value)

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import numpy as np
 import sympy as sp
 from brian2 import NeuronGroup
 from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS
-from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, Equations
+from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, SUBEXPRESSION, Equations
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units.fundamentalunits import get_dimensions
 from brian2.utils.stringtools import get_identifiers
@@ -60,6 +61,7 @@ def integrate(cell: Cell, written: Equations, words: frozenset[str]) -> Step:
         Units that do not fit, a variable without value, or a method that cannot integrate these equations.
     """
     _refuse(cell, written, words)
+    _refuse_flags(cell, written)
     full = declared(cell, written)
     _refuse_declarations(cell, full)
     step, free = _regime(cell, full)
@@ -110,6 +112,36 @@ def _refuse(cell: Cell, written: Equations, words: frozenset[str]) -> None:
         raise CellError(unknown("integration method", cell.method, methods))
 
 
+#: what a line may have in brackets at its end
+FLAGS = {DIFFERENTIAL_EQUATION: ("unless refractory",), PARAMETER: ("constant", "shared"), SUBEXPRESSION: ("constant over dt", "shared")}  # fmt: skip
+
+
+def _refuse_flags(cell: Cell, written: Equations) -> None:
+    """Refuse flags that a cell can't have, or that contradict what it is given."""
+    for name, e in written.items():
+        for flag in e.flags:
+            if flag not in FLAGS[e.type]:
+                raise CellError(
+                    f"In the equations: '({flag})' can't stand behind {name}. "
+                    + unknown("such flag", flag, FLAGS[e.type])
+                    + " Synapses (summed, event-driven, clock-driven) are no part of a cell: a circuit's projections bring its inputs."
+                )
+        if name in cell.inputs and e.flags:
+            raise CellError(
+                f"In the equations: {name} is an input channel, which differs from step to step and from neuron to neuron, so that "
+                f"'({', '.join(e.flags)})' can't stand behind it. Leave the flag out, or the whole line."
+            )
+        if e.type == PARAMETER and "shared" in e.flags and np.ndim(cell.parameters.get(name, 0)):
+            raise CellError(
+                f"In the equations: {name} is declared '(shared)', one value for all neurons, but parameters= gives "
+                f"{np.size(cell.parameters[name])} values. Leave '(shared)' out, or give one value."
+            )
+        if "unless refractory" in e.flags and not cell.spiking:
+            raise CellError(
+                f"In the equations: '(unless refractory)' stands behind {name}, but a cell with output= never is refractory. Leave it out."
+            )
+
+
 def _refuse_declarations(cell: Cell, full: Equations) -> None:
     """Refuse what the equations declare with another unit than its value has, or without any value."""
     given = {**cell.channels, **cell.parameters}
@@ -151,8 +183,9 @@ def _group(cell: Cell, full: Equations) -> NeuronGroup:
         group.equations.check_units(group, run_namespace={})
     except Exception as error:
         raise CellError(
-            f"Brian2 refuses these equations: {reason(error)}. Known parameters: {_parameters(cell)}. Give every parameter its unit, "
-            "e.g. 20*ms; behind the colon stands the unit of the variable itself, and after it at most '(unless refractory)'."
+            f"Brian2 refuses these equations: {reason(error)}. Known parameters: {_parameters(cell)}; input channels: "
+            f"{', '.join(f'{n} ({unit_name(v)})' for n, v in cell.channels.items())}. Give every parameter its unit, e.g. 20*ms, and a "
+            "channel that of one unit of weight, e.g. inputs={'I': 100*pA}; behind the colon stands the unit of the variable itself."
         ) from error
     return group
 
