@@ -28,7 +28,7 @@ class Circuit:
     projections : weights between them and from ``"input"``.
     inputs : number of external input lines.
     readout : Readout.
-    dt : step; a quantity or seconds. Discrete maps ignore it.
+    dt : step; a quantity or seconds. Discrete maps read it as ``dt``; those made for another are refused.
     name : for reports.
     cerebellum : a predictor (`bioplaus.cerebellum`) beside the circuit, which rules with a synthetic gradient learn and read.
 
@@ -36,6 +36,8 @@ class Circuit:
     ------
     CircuitError
         For unknown populations or channels, repeated names, impossible sizes, delays or fan-ins.
+    CellError
+        For a discrete map that is made for another step.
     """
 
     populations: Mapping[str, Population]
@@ -71,6 +73,7 @@ class Circuit:
         checks.settle(self)
         if INPUT in self.populations:
             raise CircuitError("A population cannot be called 'input': that names the external input.")
+        self._at_its_step()
         names = [p.name for p in self.projections] + ["W_out", "b_out"] + self._biases()
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
@@ -84,6 +87,15 @@ class Circuit:
         object.__setattr__(self, "readout", replace(self.readout, sources=sources))
         tau = self.readout.tau
         object.__setattr__(self, "kappa", 0.0 if tau is None else exp(-self.dt / tau))
+
+    def _at_its_step(self) -> None:
+        """Refuse discrete maps whose constants do not hold at this step."""
+        if all(p.cell.made_for is None for p in self.populations.values()):
+            return
+        from bioplaus.symbolic.arguments import step_of
+
+        for name, p in self.populations.items():
+            step_of(p.cell, self.dt, f"population '{name}'")
 
     def _biases(self) -> list[str]:
         """What the learned biases are called."""

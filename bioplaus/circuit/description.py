@@ -10,7 +10,6 @@ from bioplaus import checks
 from bioplaus.cell import Cell
 from bioplaus.content import model
 from bioplaus.errors import CircuitError
-from bioplaus.symbolic.arguments import sizes
 
 INPUT = "input"
 INITS = ("normal", "uniform", "gamma", "orthogonal", "zeros")
@@ -39,6 +38,8 @@ class Population:
 
     def __post_init__(self) -> None:
         checks.settle(self)
+        from bioplaus.symbolic.arguments import sizes  # a cell is there: what this needs is loaded
+
         sizes(self.cell, self.size)
         stray = sorted(name for name in self.bias or () if name not in self.cell.inputs)
         if stray:
