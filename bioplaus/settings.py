@@ -9,6 +9,9 @@ from functools import partial
 #: whether someone has said how many threads there are to be, around what is going on
 _chosen = False
 
+#: whether what is going on is inside already
+_inside = False
+
 
 @contextmanager
 def ours() -> Iterator[None]:
@@ -17,6 +20,10 @@ def ours() -> Iterator[None]:
     New numbers are float32 on the CPU, products of matrices are not rounded to fewer digits, nothing is cast on its own. A sum split
     over several threads rounds differently. What a script has set holds again outside.
     """
+    global _inside
+    if _inside:
+        yield
+        return
     import torch
 
     dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
@@ -25,6 +32,8 @@ def ours() -> Iterator[None]:
         stack.callback(partial(torch.set_default_dtype, dtype))
         stack.callback(partial(torch.set_float32_matmul_precision, precision))
         stack.callback(partial(torch.set_num_threads, number))
+        _inside = True
+        stack.callback(_leave)
         torch.set_default_dtype(torch.float32)
         torch.set_float32_matmul_precision("highest")
         if not _chosen:
@@ -34,6 +43,11 @@ def ours() -> Iterator[None]:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))  # makes every call slower, so only where it changes something
         yield
+
+
+def _leave() -> None:
+    global _inside
+    _inside = False
 
 
 @contextmanager
