@@ -30,6 +30,7 @@ from bioplaus.checks.constraints import (
     Whole,
     Word,
 )
+from bioplaus.checks.named import Named, named
 from bioplaus.checks.table import Table, accept, refusal, settle, short, whole
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Float",
     "Instance",
     "Mapped",
+    "Named",
     "Optional",
     "Real",
     "Several",
@@ -49,6 +51,7 @@ __all__ = [
     "Whole",
     "Word",
     "accept",
+    "named",
     "refusal",
     "settle",
     "short",
