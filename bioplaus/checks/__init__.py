@@ -31,6 +31,7 @@ from bioplaus.checks.constraints import (
     Word,
 )
 from bioplaus.checks.numbers import dimensions
+from bioplaus.checks.named import Named, named
 from bioplaus.checks.table import Table, accept, refusal, settle, short, whole
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Float",
     "Instance",
     "Mapped",
+    "Named",
     "Optional",
     "Real",
     "Several",
@@ -51,6 +53,7 @@ __all__ = [
     "Word",
     "accept",
     "dimensions",
+    "named",
     "refusal",
     "settle",
     "short",

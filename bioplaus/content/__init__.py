@@ -6,10 +6,11 @@ module ``bioplaus.content.models.alif``, so pickling, spawned workers, `inspect`
 
 from __future__ import annotations
 
-from bioplaus.content.fresh import loaded
+from bioplaus.content.fresh import loaded, recorded
 from bioplaus.content.load import call, describe, factory, load, names
 from bioplaus.content.new import Study, new
-from bioplaus.content.path import KINDS, shipped, study
+from bioplaus.content.path import KINDS, seen_from, shipped, study, study_of
+from bioplaus.content.places import impersonal, place
 
 __all__ = [
     "KINDS",
@@ -19,13 +20,18 @@ __all__ = [
     "describe",
     "experiment",
     "factory",
+    "impersonal",
     "load",
     "loaded",
     "model",
     "names",
     "new",
+    "place",
+    "recorded",
+    "seen_from",
     "shipped",
     "study",
+    "study_of",
 ]
 
 

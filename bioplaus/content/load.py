@@ -66,7 +66,7 @@ def load(kind: str, name: str) -> ModuleType:
         module = importlib.import_module(f"{__package__}.{_folder(kind)}.{name}")
     except BioplausError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = error.msg if isinstance(error, SyntaxError) else error
         raise ContentError(
             f"The {kind} {name!r} can't be loaded: {file}{_line_in(file, error)} raises "
@@ -90,7 +90,7 @@ def factory(kind: str, name: str) -> Callable[..., Any]:
         own = [key for key, it in vars(module).items() if getattr(it, "__module__", "") == module.__name__]
         raise ContentError(
             f"{module.__file__} defines no function {name!r}, only: {', '.join(own) or 'nothing'}. "
-            f"A {kind}'s file and the function that makes it carry the same name; rename one of them."
+            f"The file of the {kind} and the function that makes it carry the same name; rename one of them."
         )
     return make
 
