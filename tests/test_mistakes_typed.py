@@ -87,7 +87,7 @@ SAID = [
     ("run armless", "has no arms"),
     ("run listed", "give a mapping of at least one"),
     ("run armed", "The arm 'a' of 't' is 1; it must be an Arm"),
-    ("run typo", "no option of Training 'epochs'. Did you mean 'updates'?"),
+    ("run typo", "no option 'epochs' of Training. Did you mean 'updates'?"),
     ("show", "needs a name"),
     ("show alff", "Did you mean 'alif'?"),
     ("show empty", "is not the folder of a run: it holds no run.json"),
@@ -160,7 +160,7 @@ def test_what_nobody_foresaw_is_one_paragraph_too_and_the_way_is_shown_on_reques
     assert cli.main(["list"]) == 1
     said = capsys.readouterr().err
     assert (
-        said.startswith("bioplaus: this is a fault of bioplaus: test_mistakes.py, line ") and "KeyError: 'key'" in said
+        said.startswith("bioplaus: this is a fault of bioplaus: test_mistakes_typed.py, line ") and "KeyError: 'key'" in said
     )
     assert said.count("\n") == 1
     monkeypatch.setenv("BIOPLAUS_TRACEBACK", "1")

@@ -30,8 +30,8 @@ from bioplaus.checks.constraints import (
     Whole,
     Word,
 )
-from bioplaus.checks.numbers import dimensions
 from bioplaus.checks.named import Named, named
+from bioplaus.checks.numbers import dimensions
 from bioplaus.checks.table import Table, accept, refusal, settle, short, whole
 
 __all__ = [
