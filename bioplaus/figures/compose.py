@@ -51,7 +51,7 @@ def alignment(curves: Curves, *, most: int | None = 100, width: float = SINGLE) 
 
 
 def final_scores(
-    scores: Mapping[str, Any], *, quantity: str = "Final score", unit: str = "%", chance: float | None = None
+    scores: Mapping[str, Any], *, quantity: str = "Final score", unit: str = "", chance: float | None = None
 ) -> Sheet:
     """The last score of every seed, one row per arm; see `panels.final_scores` for the parameters."""
     with Sheet(SINGLE, 20 + 7 * (len(scores) if isinstance(scores, Mapping) else 1)) as sheet:
@@ -64,7 +64,7 @@ def summary(
     alignments: Curves | None = None,
     *,
     quantity: str = "Score",
-    unit: str = "%",
+    unit: str = "",
     log: bool = False,
     chance: float | None = None,
     scores: Mapping[str, Any] | None = None,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from bioplaus.errors import RunError
 from bioplaus.figures.data import finite
-from bioplaus.figures.panels.common import SECONDS, SERIES, clock, step_length, ticks, time_axis
+from bioplaus.figures.panels.common import SECONDS, SERIES, STEPS, clock, step_length, ticks, time_axis
 from bioplaus.figures.style import axis_label
 
 
@@ -86,7 +86,7 @@ def rate(
     if time_unit in SECONDS:
         level, label = level / SECONDS[time_unit], axis_label("Rate", "Hz")
     else:
-        label = axis_label("Rate", f"spikes/{time_unit}")
+        label = axis_label("Rate", f"spikes/{'step' if time_unit in STEPS else time_unit}")
     top = ax.get_ylim()[1] if ax.patches else 0.0  # another population may have been drawn here before
     ax.stairs(level, edges, color=colour, linewidth=0.9, label=name or None, baseline=None)
     ax.set_ylim(0, max(1.1 * float(level.max()), top) or 1.0)

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from bioplaus.errors import RunError
 from bioplaus.figures.colours import Pen, pens
 from bioplaus.figures.data import finite, mean_sem
-from bioplaus.figures.panels.common import GUIDE, short, ticks
+from bioplaus.figures.panels.common import GUIDE, short, ticks, unit_of
 from bioplaus.figures.panels.labels import place_labels
 from bioplaus.figures.style import axis_label
 
@@ -89,7 +89,9 @@ def pareto(
     stairs = _stairs(ax, means, higher)
     ax.plot(*stairs.T, **FRONTIER, label="_frontier")
     ax.set_xlabel(axis_label(cost, cost_unit))
-    ax.set_ylabel(axis_label(quantity, unit))
+    ax.set_ylabel(
+        axis_label(quantity, unit_of(quantity, unit, (finite(s, "scores", ("seed",)) for s in scores.values())))
+    )
     return Points(ax, means, pen, stairs)
 
 
