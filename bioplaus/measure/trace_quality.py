@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
-from bioplaus.errors import RuleError
+from bioplaus.errors import RuleError, unknown
 from bioplaus.learning.sequence import sequence
 from bioplaus.measure.gradients import alone, scatter
 from bioplaus.own import Own, Owns
@@ -34,6 +34,10 @@ from bioplaus.tasks import Batch, Loss, cross_entropy, squared
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+#: what a rule may have beside the circuit's weights; a signal takes those parts that it has
+PARTS = ("predictor", "copy", "auxiliary", "model", "feedback", "kernel")
 
 
 @dataclass(frozen=True)
@@ -75,18 +79,22 @@ def trace_quality(
     Raises
     ------
     RuleError
-        If something else than BPLambda is to be measured, or one of them cannot serve the circuit.
+        What is given is no circuit, batch, loss or seed, does not fit the circuit, or has no such tensors; something else than
+        BPLambda is to be measured, or one of them cannot serve the circuit.
     """
+    if not isinstance(circuit, (Circuit, Network)):
+        raise checks.refusal(
+            RuleError, "circuit", circuit, "a circuit that bp.circuit('recurrent', cell=…) makes, or its .build()"
+        )
+    draws = checks.whole(RuleError, "draws", draws, 2)
+    seed = checks.accept(RuleError, "seed", seed, checks.SEED)
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=torch.float64)
-    checks.whole(RuleError, "draws", draws, 2)
+    _refuse_variants(variants)
+    _refuse_own(own)
+    chosen = _loss(loss, batch, network)
     batch = batch.to(network.device, network.dtype)
-    chosen = loss if loss is not None else (squared if batch.targets.is_floating_point() else cross_entropy)
     out = {}
     for name, variant in variants.items():
-        if not isinstance(variant, BPLambda):
-            raise RuleError(
-                f"trace_quality measures variants of BP(λ), and '{name}' is a {type(variant).__name__}: give BPLambda(trace=…), a rule's signal."
-            )
         rule = Rule(Immediate(), replace(variant, gives="state"), Window(), name)
         rule.refuse(network)
         start = _taken(rule.begin(network, batch, seed), own or {})
@@ -114,12 +122,78 @@ def _update(
     return torch.cat([found[n].flatten().double() for n in sorted(found) if not n.startswith("model.")])
 
 
+def _refuse_variants(variants: Any) -> None:
+    """Refuse what are no signals of BP(λ) under names."""
+    if not isinstance(variants, Mapping) or not variants:
+        raise checks.refusal(
+            RuleError, "variants", variants, "a mapping of names to signals, such as {'local': BPLambda(trace='local')}"
+        )
+    for name, variant in variants.items():
+        if not isinstance(variant, BPLambda):
+            of = "" if isinstance(variant, (str, type)) else f" of class {type(variant).__name__}"
+            raise RuleError(
+                f"trace_quality measures variants of BP(λ), and {name!r} is {checks.short(variant)}{of}: give BPLambda(trace=…), a "
+                "rule's signal (bp.rule('bp_lambda').signal)."
+            )
+
+
+def _refuse_own(own: Any) -> None:
+    """Refuse what is no mapping of parts to their tensors, and parts that no BP(λ) has."""
+    if own is None:
+        return
+    wanted = "a trainer's .own, or {'predictor': Own({'A': …, 'b': …})} with Own of bioplaus.own, or None"
+    if not isinstance(own, Mapping) or not all(isinstance(part, Own) for part in own.values()):
+        raise checks.refusal(RuleError, "own", own, wanted)
+    for part in own:
+        if part not in PARTS:
+            raise RuleError(f"{unknown('part of a rule', part, PARTS)} own must be {wanted}.")
+
+
+def _loss(loss: Any, batch: Any, network: Network) -> Loss:
+    """The loss that is given, or that which the batch's targets are for; refuse a batch that the circuit cannot run."""
+    if not isinstance(batch, Batch):
+        wanted = "a batch, such as task.batch(bioplaus.streams.stream(0, 'task'), 10) or Batch(inputs, targets, weight)"
+        raise checks.refusal(RuleError, "batch", batch, wanted)
+    lines, outputs = network.circuit.inputs, network.circuit.readout.size
+    shape = tuple(batch.inputs.shape)
+    if len(shape) != 3 or shape[-1] != lines:
+        raise RuleError(
+            f"The batch has inputs of shape {shape}, but the circuit was built for {lines} inputs: it takes (time, batch, {lines}). "
+            "Give a batch of the task that the circuit is for."
+        )
+    real = batch.targets.is_floating_point()
+    if real and batch.targets.shape[-1] != outputs:
+        raise RuleError(
+            f"The batch has targets of shape {tuple(batch.targets.shape)}, but the circuit has {outputs} outputs: give (time, batch, "
+            f"{outputs}), or one class (int64) for each step and trial, (time, batch)."
+        )
+    if loss is not None and not isinstance(loss, Loss):
+        wanted = "a loss such as task.loss or bioplaus.tasks.squared, or None for that of the targets"
+        raise checks.refusal(RuleError, "loss", loss, wanted)
+    return loss if loss is not None else (squared if real else cross_entropy)
+
+
 def _taken(own: Owns, given: Owns) -> Owns:
     """What a signal starts from, with the values that are given."""
-    return {part: _with(mine, given[part]) if part in given else mine for part, mine in own.items()}
+    return {part: _with(part, mine, given[part]) if part in given else mine for part, mine in own.items()}
 
 
-def _with(mine: Own, given: Own) -> Own:
-    values = {name: value.to(mine[name]) for name, value in given.learned.items() if name in mine.learned}
-    fits = {name: value.shape == mine[name].shape for name, value in values.items()}
-    return mine.replaced({name: value if fits[name] else mine["V"].T @ value for name, value in values.items()})
+def _with(part: str, mine: Own, given: Own) -> Own:
+    values = {}
+    for name, value in given.learned.items():
+        if name not in mine.learned:
+            continue
+        wanted, value = mine[name].shape, value.to(mine[name])
+        if value.shape != wanted and "V" in mine and value.shape[:1] == mine["V"].shape[:1]:
+            value = mine["V"].T @ value
+        if value.shape != wanted:
+            raise RuleError(
+                f"own['{part}'] has {name} of shape {tuple(value.shape)}, but in this circuit the {part}'s {name} is of shape {tuple(wanted)}: "
+                "give the tensors of a trainer of the same circuit and predictor."
+            )
+        values[name] = value
+    if given.learned and not values:
+        raise RuleError(
+            f"own['{part}'] has {', '.join(given.learned)}, and the {part} here has none of them: its tensors are {', '.join(mine.learned)}."
+        )
+    return mine.replaced(values)
