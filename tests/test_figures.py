@@ -298,7 +298,7 @@ def test_own_marks_are_explained_above_the_panels():
 def test_a_key_takes_as_many_columns_as_stand_beside_each_other(letters, columns):
     with figures.Sheet(89, 100) as sheet:
         sheet.subplots()
-        sheet.explain({f"{k}{'x' * letters}": pen for k, pen in enumerate(figures.pens("abcdefg").values())})
+        sheet.explain({f"{k}{'x' * letters}": pen for k, pen in enumerate(figures.pens(list("abcdefg")).values())})
     (legend,) = sheet.legends
     assert legend._ncols == columns  # pyright: ignore[reportAttributeAccessIssue]
     assert legend.get_window_extent().width <= sheet.bbox.width

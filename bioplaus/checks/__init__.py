@@ -15,6 +15,7 @@ stand as plain code behind ``settle``.
 """
 
 from bioplaus.checks.constraints import (
+    MOST,
     SEED,
     Among,
     Amount,
@@ -33,6 +34,7 @@ from bioplaus.checks.constraints import (
 from bioplaus.checks.table import Table, accept, refusal, settle, short, whole
 
 __all__ = [
+    "MOST",
     "SEED",
     "Among",
     "Amount",

@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from bioplaus import checks
+from bioplaus.checks.numbers import dimensions
 from bioplaus.errors import RunError
 from bioplaus.figures.colours import LEFTOVER, OKABE_ITO, Pen
-from bioplaus.figures.data import finite
+from bioplaus.figures.data import finite, numbers
 from bioplaus.figures.style import axis_label
 
 MEAN_WIDTH = 1.2  # pt, of a mean over seeds
@@ -61,6 +63,17 @@ def clock(time: Any, steps: int) -> np.ndarray:
     return times
 
 
+def in_unit(time: Any, unit: str) -> np.ndarray:
+    """Times as plain numbers in a unit, also where they are quantities."""
+    if not dimensions(time):
+        return numbers(time, "times")
+    if unit not in SECONDS or dimensions(time) != {"time": 1}:
+        raise checks.refusal(
+            RunError, "time", time, f"times, or plain numbers, to be drawn in {unit!r}: one of {', '.join(SECONDS)}"
+        )
+    return np.asarray(time, dtype=float) / SECONDS[unit]
+
+
 def step_length(times: np.ndarray) -> float:
     """Length of a step; a single step counts as 1."""
     return float(np.median(np.diff(times))) if times.size > 1 else 1.0
@@ -87,6 +100,9 @@ def widths(means: Mapping[str, np.ndarray]) -> dict[str, float]:
         label: MEAN_WIDTH * (1 + min(3, sum(covered(mean, later) for _, later in rest[i + 1 :])))
         for i, (label, mean) in enumerate(rest)
     }
+
+
+LEVEL = checks.Optional(checks.Real(), "for no line")  # of guessing
 
 
 def unit_of(quantity: str, unit: str, values: Iterable[np.ndarray]) -> str:

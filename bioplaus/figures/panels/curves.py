@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.figures.colours import Pen, pens
 from bioplaus.figures.data import Checked, Curves, averaged, checked, finite, mean_sem, seeds
-from bioplaus.figures.panels.common import GUIDE, stroke, ticks, unit_of, widths
+from bioplaus.figures.panels.common import GUIDE, LEVEL, stroke, ticks, unit_of, widths
 from bioplaus.figures.style import axis_label
 
 SEED_WIDTH = 0.4  # pt
@@ -65,6 +66,8 @@ def learning(
     RunError
         Nothing was measured, the form of the data is wrong, or a value is infinite.
     """
+    quantity = checks.accept(RunError, "quantity", quantity, checks.Word())
+    chance = checks.accept(RunError, "chance", chance, LEVEL)
     good, group = averaged(curves, most)
     if log and (low := [label for label, (_, values) in good.items() if np.nanmin(values) <= 0]):
         raise RunError(
@@ -177,6 +180,8 @@ def final_scores(
     """
     if not isinstance(scores, Mapping) or not scores:
         raise RunError("There are no final scores to draw: give a dict from each arm's label to one score per seed.")
+    quantity = checks.accept(RunError, "quantity", quantity, checks.Word())
+    chance = checks.accept(RunError, "chance", chance, LEVEL)
     good = {str(label): finite(each, f"final scores of {label!r}", ("seed",)) for label, each in scores.items()}
     strokes = _strokes(good, strokes)
     for place, (label, values) in enumerate(good.items()):

@@ -71,7 +71,7 @@ def pareto(
     RunError
         No arm, different arms, an arm without seeds, NaN, or a cost that is not positive.
     """
-    if not isinstance(scores, Mapping) or not scores or set(scores) != set(costs):
+    if not (isinstance(scores, Mapping) and isinstance(costs, Mapping)) or not scores or set(scores) != set(costs):
         raise RunError(
             "There is no score against cost to draw: give two dicts with the same labels, each label with one number "
             "per seed."
@@ -117,6 +117,8 @@ def frontier(costs: Sequence[float], scores: Sequence[float], higher: bool) -> l
     list of int
         Places of the points, from the cheapest to the dearest.
     """
+    if len(costs) != len(scores):
+        raise RunError(f"There are {len(costs)} costs for {len(scores)} scores: give one of each for every point.")
     good = [score if higher else -score for score in scores]
     unbeaten = [
         i
