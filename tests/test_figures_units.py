@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.figure import Figure
-from test_figures import COMPOSED, random_curves
+from test_figures import has_a_unit, labels, random_curves
 
 import bioplaus as bp
 from bioplaus import figures
 from bioplaus.figures.panels.common import unit_of
 from bioplaus.runs.draw import draw_run
 from bioplaus.tasks import losses
-
-
-def labels(figure: Figure) -> list[str]:
-    """Of all axes that have one; rows of names have none."""
-    return [text.replace("\n", " ") for ax in figure.axes for text in (ax.get_xlabel(), ax.get_ylabel()) if text]
-
-
-def has_a_unit(label: str) -> None:
-    found = re.fullmatch(r"(.+) \(([^()]+)\)", label)
-    assert found, f"{label!r} has no unit"
-    quantity, unit = found[1].lower(), found[2]
-    if "accuracy" in quantity or "right signs" in quantity:
-        assert unit in ("fraction", "%"), label
-    if "entropy" in quantity:
-        assert unit.partition("/")[0] in ("nats", "bits"), label
-    if quantity == "time":
-        assert unit in ("ms", "s", "steps"), label
-    if "squared error" in quantity:
-        assert unit.startswith("a.u.²"), label
-
-
-@pytest.mark.parametrize("name", COMPOSED)
-def test_every_axis_of_every_composed_figure_has_a_unit(name):
-    found = labels(COMPOSED[name][0]())
-    assert found
-    for label in found:
-        has_a_unit(label)
-
 
 TASKS: dict[str, tuple[dict[str, Any], str, str]] = {
     "target_reaching": ({}, "Training loss, ½ squared error (a.u.²/trial)", "Test r.m.s. error (a.u.)"),
