@@ -101,7 +101,7 @@ def table(results):
         if any(column in run.metrics for runs in results.values() for run in runs):
             curves = results.curves(column)
             early = {
-                label: float(values[:, updates <= updates.max() / 5].mean())
+                label: float(values[:, updates <= max(updates[0], updates[-1] / 5)].mean())
                 for label, (updates, values) in curves.items()
             }
             rows[f"early {name}"] = [early.get(label, float("nan")) for label in rows["arm"]]

@@ -72,9 +72,11 @@ def table(results):
     scores, cosines = results.curves("test_score"), results.curves("alignment")
     predicted = results.curves("prediction") if any(name.startswith(("BP(", "DNI")) for name in results) else {}
     columns = {
-        "test score at a fifth": {name: row[:, len(at) // 5 - 1].mean() for name, (at, row) in scores.items()},
+        "test score at a fifth": {name: row[:, max(0, len(at) // 5 - 1)].mean() for name, (at, row) in scores.items()},
         "weight-gradient cosine, mean over training": {name: row.mean() for name, (_, row) in cosines.items()},
-        "prediction cosine, mean over training": {name: row[:, 1:].mean() for name, (_, row) in predicted.items()},
+        "prediction cosine, mean over training": {
+            name: row[:, min(1, row.shape[1] - 1) :].mean() for name, (_, row) in predicted.items()
+        },
     }
     for column, values in columns.items():
         rows[column] = [float(values.get(name, "nan")) for name in rows["arm"]]

@@ -102,7 +102,7 @@ def table(results):
     losses, cosines = curves(results, "test_loss", still=False), curves(results, "prediction")
     aligned = curves(results, "alignment", still=False)
     columns = {
-        "test loss at half time": {name: row[:, len(at) // 2 - 1].mean() for name, (at, row) in losses.items()},
+        "test loss at half time": {name: row[:, max(0, len(at) // 2 - 1)].mean() for name, (at, row) in losses.items()},
         "prediction cosine at the end": {name: row[:, -1].mean() for name, (_, row) in cosines.items()},
         "prediction cosine, mean over training": {name: row.mean() for name, (_, row) in cosines.items()},
         "weight-gradient cosine, mean over training": {name: row.mean() for name, (_, row) in aligned.items()},

@@ -444,7 +444,7 @@ def test_nonsense_is_refused(changes, error, words):
         ({"lags": [12]}, "from 0 to 11"),
         ({"lags": [-1]}, "from 0 to 11"),
         ({"lags": [1, 1]}, "different"),
-        ({"lags": []}, "one or more"),
+        ({"lags": []}, "several different steps"),
         ({"lags": [0.5]}, "whole number"),
         ({"after": -1}, "after"),
         ({"draws": 0}, "draws is 0"),

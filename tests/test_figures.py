@@ -151,6 +151,32 @@ def texts(figure: Figure) -> list[Text]:
     return [text for text in found if text.get_text().strip() and text.get_visible()]
 
 
+def labels(figure: Figure) -> list[str]:
+    """Of all axes that have one; rows of names have none."""
+    return [text.replace("\n", " ") for ax in figure.axes for text in (ax.get_xlabel(), ax.get_ylabel()) if text]
+
+
+def has_a_unit(label: str) -> None:
+    found = re.fullmatch(r"(.+) \(([^()]+)\)", label)
+    assert found, f"{label!r} has no unit"
+    quantity, unit = found[1].lower(), found[2]
+    if "accuracy" in quantity or "right signs" in quantity:
+        assert unit in ("fraction", "%"), label
+    if "entropy" in quantity:
+        assert unit.partition("/")[0] in ("nats", "bits"), label
+    if quantity == "time":
+        assert unit in ("ms", "s", "steps"), label
+    if "squared error" in quantity:
+        assert unit.startswith("a.u.²"), label
+
+
+def test_every_axis_has_a_unit(composed):
+    found = labels(composed[0])
+    assert found
+    for label in found:
+        has_a_unit(label)
+
+
 def test_size_and_type(composed):
     figure, width = composed
     assert isinstance(figure, Figure)
@@ -298,7 +324,7 @@ def test_own_marks_are_explained_above_the_panels():
 def test_a_key_takes_as_many_columns_as_stand_beside_each_other(letters, columns):
     with figures.Sheet(89, 100) as sheet:
         sheet.subplots()
-        sheet.explain({f"{k}{'x' * letters}": pen for k, pen in enumerate(figures.pens("abcdefg").values())})
+        sheet.explain({f"{k}{'x' * letters}": pen for k, pen in enumerate(figures.pens(list("abcdefg")).values())})
     (legend,) = sheet.legends
     assert legend._ncols == columns  # pyright: ignore[reportAttributeAccessIssue]
     assert legend.get_window_extent().width <= sheet.bbox.width

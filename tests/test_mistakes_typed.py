@@ -160,7 +160,8 @@ def test_what_nobody_foresaw_is_one_paragraph_too_and_the_way_is_shown_on_reques
     assert cli.main(["list"]) == 1
     said = capsys.readouterr().err
     assert (
-        said.startswith("bioplaus: this is a fault of bioplaus: test_mistakes_typed.py, line ") and "KeyError: 'key'" in said
+        said.startswith("bioplaus: this is a fault of bioplaus: test_mistakes_typed.py, line ")
+        and "KeyError: 'key'" in said
     )
     assert said.count("\n") == 1
     monkeypatch.setenv("BIOPLAUS_TRACEBACK", "1")

@@ -46,6 +46,7 @@ from rule_helpers import (
     same,
     tbptt_is_cut_autograd,
 )
+from table_helpers import a_comparison_s_table_is_its_runs
 
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
@@ -73,7 +74,9 @@ from bioplaus.eligibility import (
 from bioplaus.eligibility.influence import Space
 from bioplaus.eligibility.rtrl import Dense
 from bioplaus.learning.sequence import sequence
+from bioplaus.measure import time as timed
 from bioplaus.rules import bp_lambda, dni
+from bioplaus.runs import standings as standing
 from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Observed, oracle
 from bioplaus.signal.jacobians import Jacobian
 from bioplaus.signal.traces.exact import Exact
@@ -705,6 +708,44 @@ def predictor_climbs(patch: Patch) -> None:
 def injection_in_place_of_the_discount(patch: Patch) -> None:
     real = DNI.credit
     patch.setattr(DNI, "credit", lambda self, *a: real(replace(self, discount=self.injection), *a))
+
+
+# -- what is reported -------------------------------------------------------------------------------------------------------
+
+
+def wrong_row(patch: Patch, column: str, change: Callable[[Any, float], float]) -> None:
+    real = standing._row
+    patch.setattr(standing, "_row", lambda one: real(one) | {column: change(one, float(real(one)[column]))})
+
+
+@mistake(a_comparison_s_table_is_its_runs)
+def time_of_a_trial_is_that_of_all(patch: Patch) -> None:
+    wrong_row(patch, "us per step and trial", lambda one, value: value * one.batch)
+
+
+@mistake(a_comparison_s_table_is_its_runs)
+def milliseconds_under_the_name_of_microseconds(patch: Patch) -> None:
+    wrong_row(patch, "us per step and trial", lambda one, value: value / 1000)
+
+
+@mistake(a_comparison_s_table_is_its_runs)
+def time_of_a_step_is_that_of_an_update(patch: Patch) -> None:
+    real = standing.seconds_per_update
+    patch.setattr(standing, "seconds_per_update", lambda run: real(run) * 2)
+
+
+@mistake(a_comparison_s_table_is_its_runs)
+def learning_counts_with_its_tests(patch: Patch) -> None:
+    patch.setattr(timed, "_BESIDES", ("alignment",))
+
+
+@mistake(a_comparison_s_table_is_its_runs)
+def errors_of_the_mean_by_n(patch: Patch) -> None:
+    """The standard deviation with divisor n, not n − 1."""
+    real = standing.spread
+    patch.setattr(
+        standing, "spread", lambda values: (s := real(values)) and replace(s, sem=s.sem * ((s.n - 1) / s.n) ** 0.5)
+    )
 
 
 # -- the tests -------------------------------------------------------------------------------------------------------------

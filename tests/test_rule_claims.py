@@ -16,14 +16,17 @@ from rule_helpers import (
 import bioplaus as bp
 from bioplaus import check, ms, rules
 from bioplaus.cell import Cell, triangular
+from bioplaus.check.bench import bench, difference
+from bioplaus.check.regimes import drawn
 from bioplaus.eligibility import RFLO, RTRL, EProp, Immediate, influence
 from bioplaus.eligibility.recursion import Recursion
 from bioplaus.errors import RuleError
+from bioplaus.learning.sequence import sequence
 from bioplaus.measure.memory import tensors
 from bioplaus.rules import TABLE, Rule, bptt
 from bioplaus.schedule import Online, Window
 from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Oracle
-from bioplaus.tasks import Batch
+from bioplaus.tasks import Batch, squared
 
 MODELS = sorted(bp.content.names("model"))
 REFUSED = {"lstm", "gru", "adex"}  # some rule refuses them
@@ -48,7 +51,7 @@ def test_every_claim_holds_and_every_shipped_model_is_refereed_by_hand(model):
 
 
 def test_without_a_name_every_model_is_checked(monkeypatch):
-    monkeypatch.setattr(check, "_rows", lambda quick, rules, files: iter(files))
+    monkeypatch.setattr(check, "_rows", lambda quick, rules, files, seed: iter(files))
     assert sorted(map(str, check.check())) == MODELS
     assert list(map(str, check.check(models=MODELS[:1]))) == MODELS[:1]
     assert set(SEVEN) | REFUSED < set(MODELS)
@@ -76,6 +79,28 @@ def test_a_rule_that_is_worse_than_it_says_in_its_own_regime_is_found(monkeypatc
     monkeypatch.setattr(RFLO, "partials", smaller)
     found = of_leaky_rate("rflo", "eprop")
     assert not found["rflo"].ok and found["eprop"].ok
+
+
+@pytest.mark.parametrize("rule", ("eprop", "rflo", "mdgl", "kernl", "bp_lambda with the local trace"))
+def test_local_rules_leave_out_a_synapse_onto_oneself_too(rule):
+    """No neuron is driven by another or by itself: exact without recurrent weights, and no longer with autapses alone."""
+    plain = bench(bp.model("leaky_rate"), 20, 1, None, True)
+    for selves in (False, True):
+        b = plain.unconnected()
+        if selves:
+            b.network.weights["W_rec"].diagonal().fill_(0.9)
+        if rule.startswith("bp_lambda"):
+            found = lambda **how: bp.rule("bp_lambda", lmbda=1.0, **how)  # noqa: E731
+            own = drawn(b, found())
+            local, exact = (
+                sequence(b.network, found(trace=trace), own, b.batch, squared).own for trace in ("local", "exact")
+            )
+            error = difference(local, exact)
+        else:
+            made = Rule(rules.ELIGIBILITIES[rule](), Instant(), Online())
+            assert "by another or by itself" in made.exact_when
+            error = difference(b.gradients(made, made.begin(b.network, b.batch, 0)), b.true)
+        assert error > 1e-2 if selves else error < 1e-10, (selves, error)
 
 
 def test_a_rule_without_a_regime_is_found(monkeypatch):

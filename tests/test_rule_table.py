@@ -194,13 +194,13 @@ def test_whatever_is_not_exact_has_a_regime_in_which_it_is_tested():
 
 
 def test_regimes_follow_from_the_two_halves():
-    assert bp.rule("eprop").exact_when == "no neuron drives another (W_rec = 0)"
+    assert bp.rule("eprop").exact_when == "no neuron is driven by another or by itself (W_rec = 0)"
     assert bp.rule("tbptt").exact_when == "the window is the whole sequence" and bp.rule("bptt").exact_when == "always"
     several = bp.rule("rflo").exact_when.split("; ")
     assert several == [
         ELIGIBILITIES["rflo"].declaration.exact_when,
         "its feedback weights are the readout's",
-        "no neuron drives another (W_rec = 0)",
+        "no neuron is driven by another or by itself (W_rec = 0)",
     ]
     assert Rule(EProp(), Oracle("output"), bp.Window()).exact_when == "always"
     assert Rule(EProp(), Oracle("output"), bp.Window()).facing == "both"

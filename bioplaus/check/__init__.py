@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bioplaus import content
-from bioplaus.check.bench import Bench, bench, difference
+from bioplaus import checks, content
+from bioplaus.check.bench import Bench, bench, difference, living
 from bioplaus.check.by_hand import CELLS
-from bioplaus.check.regimes import REGIMES, STANDARD_ERRORS
+from bioplaus.check.regimes import FAIR, REGIMES
 from bioplaus.eligibility import Eligibility
 from bioplaus.errors import BioplausError, ContentError, RuleError, unknown
 from bioplaus.rules import ELIGIBILITIES, TABLE, Rule, rule
@@ -26,7 +27,6 @@ from bioplaus.symbolic.functions import direction, magnitude, relu, step
 
 EXACT, BIASED = 1e-10, 1e-6
 SLOPES = 1e-7  # of finite differences, whose own error is about 1e-10
-DRAWS = 4.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Row:
     Attributes
     ----------
     claim : what the rule says of itself; from its declarations.
-    measured : ``"exact"`` (error ≤ 1e-10), ``"unbiased"`` (biased in one draw, within 4 standard errors in the mean), ``"biased"`` (> 1e-6), ``"neither"``, or ``"refused"``, ``"dead"``.
+    measured : ``"exact"`` (error ≤ 1e-10), ``"unbiased"`` (biased in one draw, exact in the mean over all signs that it can draw), ``"biased"`` (> 1e-6), ``"neither"``, or ``"refused"``, ``"dead"``.
     steps : over how many.
     error : largest elementwise difference from BPTT's gradient of any weight, over that gradient's largest entry. For BPTT itself: from autograd.
     ok : whether the claim, its regimes and its referees all hold.
@@ -53,7 +53,7 @@ class Row:
     note: str
 
 
-def check(quick: bool = False, rules: Sequence[str] = (), models: Sequence[str] = ()) -> Iterator[Row]:
+def check(quick: bool = False, rules: Sequence[str] = (), models: Sequence[str] = (), seed: int = 0) -> Iterator[Row]:
     """Measure the claims of all rules on all models, a study's own included.
 
     Each model is tried in two circuits: with a direct readout and delay 1, with a leaky readout and a longer delay.
@@ -63,12 +63,14 @@ def check(quick: bool = False, rules: Sequence[str] = (), models: Sequence[str] 
     quick : fewer steps.
     rules : only these, by their names in `bioplaus.rules.TABLE`; by default all, and the past halves with the true credit.
     models : only these.
+    seed : of weights, inputs, targets and signs.
 
     Raises
     ------
     RuleError, ContentError
         For a name that nothing has.
     """
+    seed = checks.accept(RuleError, "seed", seed, checks.SEED)
     files = content.names("model")
     for label in rules:
         if label not in TABLE:
@@ -76,16 +78,18 @@ def check(quick: bool = False, rules: Sequence[str] = (), models: Sequence[str] 
     for name in models:
         if name not in files:
             raise ContentError(unknown("model", name, files))
-    return _rows(quick, rules, {name: file for name, file in files.items() if not models or name in models})
+    return _rows(quick, rules, {name: file for name, file in files.items() if not models or name in models}, seed)
 
 
-def _rows(quick: bool, rules: Sequence[str], files: dict[str, Path]) -> Iterator[Row]:
+def _rows(quick: bool, rules: Sequence[str], files: dict[str, Path], seed: int) -> Iterator[Row]:
     for name, file in files.items():
         own = content.shipped() not in file.parents  # a study's model: no circuit by hand, however it is called
         try:
             cell = content.model(name)
             settings = [(20, 1, None), (20, 2, 10e-3)] if quick else [(100, 1, None), (40, 3, 10e-3)]
-            benches = [bench(cell, steps, delay, tau, name in CELLS and not own) for steps, delay, tau in settings]
+            fixed = {"cell": cell, "written_by_hand": name in CELLS and not own}
+            makes = [partial(bench, **fixed, steps=n, delay=delay, tau=tau) for n, delay, tau in settings]
+            benches = [living(lambda each, make=make: make(seed=each), seed) for make in makes]
             dead = next((why for b in benches if (why := b.dead())), "")
         except BioplausError as error:
             benches, dead = [], str(error)
@@ -131,9 +135,7 @@ def _rule(label: str, model: str, benches: list[Bench]) -> Iterator[Row]:
     measured = _word(error)
     if made.claim == "unbiased" and holds and measured == "biased":  # one draw is off, the mean of many is not
         measured = "unbiased"
-    notes = [
-        f"{words} {value:.2g}" if words == STANDARD_ERRORS else f"{words} {value:.0e}" for words, value in tried.items()
-    ]
+    notes = [f"{words} {value:.2g}" if words == FAIR else f"{words} {value:.0e}" for words, value in tried.items()]
     yield Row(
         label, model, made.claim, measured, _steps(benches), error, holds and measured == made.claim, "; ".join(notes)
     )
@@ -193,7 +195,7 @@ def _oracle(past: Eligibility, model: str, benches: list[Bench]) -> Row:
 
 
 def _limit(words: str) -> float:
-    return DRAWS if words == STANDARD_ERRORS else SLOPES if "slopes" in words else EXACT
+    return 1.0 if words == FAIR else SLOPES if "slopes" in words else EXACT
 
 
 def _word(error: float) -> str:

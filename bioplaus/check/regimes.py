@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.check import signs
 from bioplaus.check.bench import Bench, difference
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.sweep import sweep
@@ -22,6 +23,7 @@ from bioplaus.own import Own, Owns, mapped
 from bioplaus.rules import (
     Rule,
     bp_lambda,
+    bptt,
     dni,
     eprop,
     kernl,
@@ -44,8 +46,8 @@ if TYPE_CHECKING:
 
 Found = Iterator[tuple[str, float]]
 
-#: what is measured of a random rule in place of an error: how far the mean of its draws is off
-STANDARD_ERRORS = "mean of 1024 draws off by so many standard errors:"
+#: what is measured of a random rule's signs in place of an error: how far they are off what chance allows
+FAIR = "its signs, over what chance allows:"
 
 
 @dataclass(frozen=True)
@@ -181,18 +183,22 @@ def of_mdgl(bench: Bench) -> Found:
 
 
 def of_random(name: str) -> Callable[[Bench], Found]:
-    """Of an unbiased influence: the mean of its draws is RTRL."""
-
-    def found(bench: Bench) -> Found:
-        short = bench.short(12)
-        yield STANDARD_ERRORS, short.draws(rule(name), short.true)
-
-    return found
+    """Of an unbiased influence: over all its signs the mean is BPTT."""
+    return lambda bench: over_signs(bench, rule(name), bptt())
 
 
 def of_three_factor(bench: Bench) -> Found:
-    short = bench.short(12)
-    yield STANDARD_ERRORS, short.draws(three_factor(), short.gradients(eprop()))
+    yield from over_signs(bench, three_factor(), eprop())
+
+
+def over_signs(bench: Bench, random: Rule, expected: Rule) -> Found:
+    """The mean over all signs of a random rule is another rule, and its signs are fair."""
+    short = signs.short(bench, random)
+    if short is None:
+        yield "there are too many signs to try all", float("inf")
+        return
+    yield "mean over all signs", difference(signs.expectation(short, random), short.gradients(expected))
+    yield FAIR, signs.unfairness(short, random, bench.seed)
 
 
 def of_dni(bench: Bench) -> Found:

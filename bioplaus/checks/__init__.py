@@ -15,6 +15,7 @@ stand as plain code behind ``settle``.
 """
 
 from bioplaus.checks.constraints import (
+    MOST,
     SEED,
     Among,
     Amount,
@@ -35,6 +36,7 @@ from bioplaus.checks.numbers import dimensions
 from bioplaus.checks.table import Table, accept, refusal, settle, short, whole
 
 __all__ = [
+    "MOST",
     "SEED",
     "Among",
     "Amount",

@@ -74,7 +74,7 @@ class KeRNL(Recursion):
     restart: int = 50  # chosen: longer than what small circuits remember, shorter than chaos takes to grow
 
     declaration: ClassVar[Declaration] = Declaration(
-        half="past", credit="direct", bias="biased", exact_when="no neuron drives another (W_rec = 0) and a kick decays at the rate α", causal=True,
+        half="past", credit="direct", bias="biased", exact_when="no neuron is driven by another or by itself (W_rec = 0) and a kick decays at the rate α", causal=True,
         local=True, memory="S²·n² + S·K·n·m", time="S²·n² + S·K·n·m", keeps="a learned kernel and leaky traces",
         reference="https://openreview.net/forum?id=ryGfnoC5KQ", tensor="Λ[zj]·B[jm]", random=True, closed=False,
     )  # fmt: skip

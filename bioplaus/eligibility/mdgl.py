@@ -59,7 +59,7 @@ class MDGL(EProp):
     types: bool = False
 
     declaration: ClassVar[Declaration] = Declaration(
-        half="past", credit="direct", bias="biased", exact_when="no neuron drives another (W_rec = 0)", causal=True, local=True,
+        half="past", credit="direct", bias="biased", exact_when="no neuron is driven by another or by itself (W_rec = 0)", causal=True, local=True,
         memory="S·K·n·m", time="S²·K·n·m", keeps="paths inside the neuron, and one synapse further",
         reference="doi:10.1073/pnas.2111821118", tensor="ε[jm]", transport=True,
     )  # fmt: skip

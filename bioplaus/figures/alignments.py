@@ -10,6 +10,7 @@ import pandas as pd
 from bioplaus.figures import panels
 from bioplaus.figures.colours import pens
 from bioplaus.figures.data import Curves, averaged, checked, numbers, table
+from bioplaus.figures.panels.alignment import names_of
 from bioplaus.figures.sheet import Sheet
 from bioplaus.figures.style import DOUBLE, POINTS, SINGLE, TALLEST
 
@@ -36,6 +37,7 @@ def pairwise(cosines: Any, names: Sequence[str]) -> Sheet:
 
     One column wide where the cells leave room for their numbers, two columns otherwise.
     """
+    names = names_of(names)
     margin = 6 + _LETTER * POINTS * max(map(len, names), default=0)
     width = SINGLE if margin + _CELL * len(names) <= SINGLE else DOUBLE
     side = min(width - margin, max(_CELL * len(names), 40.0))

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from bioplaus import checks
 from bioplaus.errors import RunError
 
 OKABE_ITO = {
@@ -133,8 +134,12 @@ def pens(labels: Iterable[str]) -> dict[str, Pen]:
     Raises
     ------
     RunError
-        More labels than can be told apart.
+        More labels than can be told apart, or a single one that is not in a list.
     """
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise checks.refusal(
+            RunError, "labels", labels, "several names in the order of the legend, such as ['bptt', 'eprop']"
+        )
     given: dict[str, Pen] = {}
     for label in dict.fromkeys(labels):
         shades = [colour(label)]

@@ -13,7 +13,8 @@ import numpy as np
 from bioplaus.errors import RunError
 from bioplaus.figures import panels
 from bioplaus.figures.colours import pens
-from bioplaus.figures.data import Curves, averaged, checked, ends, final, finite, table
+from bioplaus.figures.data import Curves, averaged, checked, ends, final, finite, place, table
+from bioplaus.figures.panels.common import in_unit
 from bioplaus.figures.panels.outputs import same_shape
 from bioplaus.figures.panels.weights import two_axes
 from bioplaus.figures.sheet import Sheet
@@ -51,7 +52,7 @@ def alignment(curves: Curves, *, most: int | None = 100, width: float = SINGLE) 
 
 
 def final_scores(
-    scores: Mapping[str, Any], *, quantity: str = "Final score", unit: str = "%", chance: float | None = None
+    scores: Mapping[str, Any], *, quantity: str = "Final score", unit: str = "", chance: float | None = None
 ) -> Sheet:
     """The last score of every seed, one row per arm; see `panels.final_scores` for the parameters."""
     with Sheet(SINGLE, 20 + 7 * (len(scores) if isinstance(scores, Mapping) else 1)) as sheet:
@@ -64,7 +65,7 @@ def summary(
     alignments: Curves | None = None,
     *,
     quantity: str = "Score",
-    unit: str = "%",
+    unit: str = "",
     log: bool = False,
     chance: float | None = None,
     scores: Mapping[str, Any] | None = None,
@@ -146,18 +147,14 @@ def trajectories(
     asked = finite(targets, "targets", ("time", "batch", "output"))
     same_shape(reached, asked)
     steps, batch, size = reached.shape
-    if not -batch <= sample < batch:
-        raise RunError(
-            f"There is no sample {sample}: the outputs hold {batch} samples. Give sample= a number from "
-            f"0 to {batch - 1}."
-        )
+    sample = place(sample, batch, "sample", "sample", f"the outputs, which hold {batch}")
     when = None if weight is None else finite(weight, "loss weights", ("time", "batch"))
     drawn = {"outputs": reached, "targets": asked, **({} if when is None else {"weight": when})}
     if plane or (plane is None and size == 2):
         with Sheet(SINGLE, 66) as sheet:
             panels.plane(sheet.subplots(), reached, asked, weight=when, unit=unit)
             return sheet.done(drawn)
-    clock, time_unit = (np.arange(steps), "step") if time is None else (np.asarray(time, float), time_unit)
+    clock, time_unit = (np.arange(steps), "step") if time is None else (in_unit(time, time_unit), time_unit)
     shared: Any = {"weight": None if when is None else when[:, sample], "unit": unit, "time_unit": time_unit}
     with Sheet(SINGLE, 24 + 26 * size) as sheet:
         axes = sheet.subplots(size, 1, sharex=True, squeeze=False)[:, 0]

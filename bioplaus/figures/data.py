@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bioplaus import checks
 from bioplaus.errors import RunError
 
 # label → (updates, values): updates (update,) rising; values (seed, update), NaN where not measured.
@@ -79,6 +80,20 @@ def numbers(values: Any, what: str) -> np.ndarray:
         ) from problem
 
 
+def place(value: Any, size: int, what: str, option: str, holder: str) -> int:
+    """The number of one of ``size`` things, counted from the end where negative; or a RunError.
+
+    Parameters
+    ----------
+    what, option, holder : str
+        What is counted, the option that gives it, and what holds it.
+    """
+    number = checks.whole(RunError, f"{option} (the number of a {what})", value, -checks.MOST)
+    if not -size <= number < size:
+        raise RunError(f"There is no {what} {number} in {holder}: give {option}= a number from 0 to {size - 1}.")
+    return number
+
+
 def finite(values: Any, what: str, dims: tuple[str, ...]) -> np.ndarray:
     """`values` as a non-empty, finite float array with one axis for each of `dims`, or a RunError."""
     array = numbers(values, what)
@@ -138,6 +153,9 @@ def averaged(curves: Curves, most: int | None = 100) -> tuple[Checked, int]:
     group : int
         The largest number of measurements in one average; 1 if nothing was averaged.
     """
+    most = checks.accept(
+        RunError, "most (points of a curve)", most, checks.Optional(checks.Whole(-checks.MOST), "for all")
+    )
     if most is not None and most < 1:
         raise RunError(f"A curve can't be drawn with at most {most!r} points: give a positive number, or None for all.")
     good, largest = checked(curves), 1
@@ -173,6 +191,10 @@ def final(curves: Curves) -> dict[str, np.ndarray]:
 
 def ends(scores: Mapping[str, Any], curves: Curves | None = None) -> Curves:
     """Final scores as curves of one point, at the last update if it is known and at -1 if not."""
+    if not isinstance(scores, Mapping):
+        raise checks.refusal(
+            RunError, "scores", scores, "a dict of each label to one number per seed, such as {'bptt': [0.9, 0.8]}"
+        )
     known = checked(curves) if curves is not None else {}
     ends = {}
     for label, each in scores.items():
@@ -209,6 +231,9 @@ def table(**panels: Curves) -> pd.DataFrame:
 
 def curves(frame: pd.DataFrame, panel: str) -> Checked:
     """Curves of one panel of a long table: the inverse of `table`, less what held no value."""
+    if not isinstance(frame, pd.DataFrame) or not {"panel", "arm", "seed", "update", "value"} <= set(frame.columns):
+        wanted = "a table as bioplaus.figures.table makes it, with the columns panel, arm, seed, update and value"
+        raise checks.refusal(RunError, "frame", frame, wanted)
     chosen = frame[frame["panel"] == panel]
     if chosen.empty:
         known = ", ".join(map(str, frame["panel"].unique()))

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.figures import panels
-from bioplaus.figures.data import numbers
+from bioplaus.figures.data import numbers, place
 from bioplaus.figures.panels.common import SERIES
 from bioplaus.figures.sheet import Sheet
 from bioplaus.figures.style import SINGLE
@@ -74,6 +75,8 @@ def activity(
         Nothing to draw was recorded, or there is no such trial.
     """
     time, unit = _time(dataset)
+    states = (states,) if isinstance(states, str) else states
+    units = checks.accept(RunError, "units", units, checks.Several(checks.Whole(0), "(0, 1, 2)", 0))
     spikes = populations(dataset, "spikes", batch)
     traced = {name: values for state in states for name, values in populations(dataset, state, batch).items()}
     readout = trial(dataset, "output", batch).values if output and "output" in dataset else np.empty((0, 0))
@@ -161,12 +164,7 @@ def trial(dataset: xr.Dataset, name: str, batch: int) -> xr.DataArray:
     """One trial of a recorded variable as (time, unit)."""
     values = dataset[name]
     if "batch" in values.dims:
-        if not -values.sizes["batch"] <= batch < values.sizes["batch"]:
-            raise RunError(
-                f"There is no trial {batch} in the recording of {name!r}: give batch= a number from 0 to "
-                f"{values.sizes['batch'] - 1}."
-            )
-        values = values.isel(batch=batch)
+        values = values.isel(batch=place(batch, values.sizes["batch"], "trial", "batch", f"the recording of {name!r}"))
     if values.ndim != 2 or "time" not in values.dims:
         raise RunError(
             f"The recorded {name!r} has dimensions {values.dims}, but a trial is (time, unit). Select one first."

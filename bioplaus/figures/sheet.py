@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.figures.colours import Pen
 from bioplaus.figures.data import Checked
@@ -59,7 +60,8 @@ class Sheet(Figure):
     drawn: Any = None
 
     def __init__(self, width: float = SINGLE, height: float = 60.0) -> None:
-        if width not in (SINGLE, DOUBLE):
+        height = checks.accept(RunError, "height of a figure in mm", height, checks.Real())
+        if isinstance(width, (str, bytes)) or width not in (SINGLE, DOUBLE):
             raise RunError(
                 f"A figure can't be {width!r} mm wide: figures are {SINGLE:g} mm (one column) or {DOUBLE:g} mm "
                 f"(two columns) wide, so that 7 pt text prints as 7 pt. Give width={SINGLE:g} or "

@@ -70,7 +70,7 @@ def given(network: Network, batch: Any, loss: Loss | str | None) -> tuple[Batch,
     """
     if not isinstance(batch, Batch):
         raise TaskError(
-            f"A batch is a Batch(inputs, targets, weight), see bioplaus.tasks.Batch; this is of type {type(batch).__name__}."
+            f"A batch is a Batch(inputs, targets, weight), such as task.batch(bp.stream(0, 'task'), 10) draws; this is of type {type(batch).__name__}."
         )
     T = len(checked_inputs(network, batch.inputs))
     if loss is None:

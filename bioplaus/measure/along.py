@@ -5,7 +5,7 @@ What is measured of them, at every update or at some: `bioplaus.measure.gradient
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import xarray
     from torch import Tensor
 
-Rules = Mapping[str, Rule | str] | Sequence[Rule | str] | Rule | str
+Rules = Mapping[str, Rule | str] | Iterable[Rule | str] | Rule | str
 
 
 def align(
@@ -262,10 +262,14 @@ def named(rules: Rules) -> dict[str, Rule]:
         If there is none, or something that is no rule.
     """
     if isinstance(rules, Mapping):
+        if nameless := [name for name in rules if not str(name).strip()]:
+            raise checks.refusal(
+                RuleError, "The name of a rule", nameless[0], "a name, such as 'mine' in {'mine': bp.rule('eprop')}"
+            )
         found = {str(name): as_rule(rule) for name, rule in rules.items()}
     else:
-        if not isinstance(rules, (Rule, Sequence)):
-            wanted = "one or several rules, such as [bp.rule('bptt'), bp.rule('eprop')]"
+        if isinstance(rules, (set, frozenset)) or not isinstance(rules, (Rule, Iterable)):
+            wanted = "one rule, several in their order, such as [bp.rule('bptt'), bp.rule('eprop')], or a mapping of names to rules"
             raise checks.refusal(RuleError, "rules", rules, wanted)
         given = [as_rule(rule) for rule in ([rules] if isinstance(rules, (Rule, str)) else rules)]
         names = [rule.name or f"rule {i}" for i, rule in enumerate(given)]
@@ -273,7 +277,7 @@ def named(rules: Rules) -> dict[str, Rule]:
             f"{n}#{i}" if names.count(n) > 1 else n: rule for i, (n, rule) in enumerate(zip(names, given, strict=True))
         }
     if not found:
-        raise RuleError("There is no rule to compare: give one or more; the first drives.")
+        raise RuleError("There is no rule to compare: give one or more, such as [bp.rule('bptt')]; the first drives.")
     return found
 
 

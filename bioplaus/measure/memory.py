@@ -20,7 +20,9 @@ import torch
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.trajectory import roll
 from bioplaus.eligibility import Eligibility
+from bioplaus.learning.fit import check_learner
 from bioplaus.learning.sequence import sequence
+from bioplaus.learning.training import Training
 from bioplaus.own import Owns
 from bioplaus.rules import Rule
 from bioplaus.signal import Signal
@@ -60,7 +62,13 @@ class Cost:
 
 
 def memory(
-    circuit: Circuit, task: Task, rule: Rule, *, dtype: str = "float32", device: str = "cpu", seed: int = 0
+    circuit: Circuit | Network,
+    task: Task | str,
+    rule: Rule | str,
+    *,
+    dtype: str = "float32",
+    device: str = "cpu",
+    seed: int = 0,
 ) -> Cost:
     """Measure what a rule keeps while it learns a task in a circuit, on one whole sequence.
 
@@ -72,9 +80,11 @@ def memory(
 
     Raises
     ------
-    RuleError
-        If the rule cannot serve the circuit.
+    BioplausError
+        If circuit, task and rule do not fit, or the rule cannot serve the circuit.
     """
+    circuit = circuit.circuit if isinstance(circuit, Network) else circuit
+    task, rule = check_learner(circuit, task, rule, Training(dtype=dtype, device=device), seed)
     network = circuit.build(seed=seed, dtype=getattr(torch, dtype), device=device)
     rule.refuse(network)
     states, windows = {}, {}

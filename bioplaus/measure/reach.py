@@ -77,7 +77,8 @@ def credit_by_lag(
     along = Along(circuit, task, rules, training, seed)
     after = checks.whole(RunError, "after (updates before the measurement)", after, 0)
     draws = checks.whole(RunError, "draws", draws)
-    lags_of(along.batch(), lags)  # refused before the work
+    if lags is not None:
+        lags = lags_of(along.batch(), lags)  # refused before the work
     for _ in range(after):
         along.update()
     reach = Reach(along, lags_of(along.batch(), lags), draws)
@@ -199,11 +200,12 @@ def checked(lags: Sequence[int], last: int) -> list[int]:
     ------
     RunError
     """
-    if not isinstance(lags, Iterable):
-        raise checks.refusal(RunError, "lags", lags, "several different steps, such as (0, 1, 5), or None")
+    wanted = f"several different steps from 0 to {last}, where the last loss comes, such as (0, 1, 5), or None for all"
+    if isinstance(lags, (str, bytes, Mapping)) or not isinstance(lags, Iterable) or getattr(lags, "ndim", 1) != 1:
+        raise checks.refusal(RunError, "lags", lags, wanted)
     found = [
         checks.whole(RunError, f"a lag of a task whose last loss comes at step {last}", lag, 0, last) for lag in lags
     ]
     if not found or len(set(found)) < len(found):
-        raise RunError(f"The lags {list(lags)!r} can't be used: give one or more different ones, from 0 to {last}.")
+        raise checks.refusal(RunError, "lags", lags, wanted)
     return sorted(found)

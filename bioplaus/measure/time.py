@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bioplaus import checks
+from bioplaus.errors import RunError
 from bioplaus.learning.trainer import Trainer
 from bioplaus.settings import threads_limited
 
@@ -26,7 +28,9 @@ def seconds_per_update(run: Run) -> float:
     half, because a checkpoint or a busy machine makes a few updates slow. If nothing else is left, all time over all
     updates.
     """
-    table = run.metrics
+    table = getattr(run, "metrics", None)
+    if table is None:
+        raise checks.refusal(RunError, "run", run, "a run, such as bp.Run.load(folder) reads")
     if not len(table):
         return float("nan")
     spent = np.diff(table["seconds"].to_numpy(float))
@@ -53,7 +57,20 @@ def cpu_seconds(arms: Mapping[str, Arm], rounds: int = 15) -> dict[str, float]:
         Label → what is trained, from its first weights; one update before that counts, which compiles.
     rounds : int
         Updates of every arm that are timed.
+
+    Raises
+    ------
+    RunError
+        Something else than arms, or fewer than one round.
     """
+    if not isinstance(arms, Mapping) or not all(hasattr(arm, "training") for arm in arms.values()):
+        raise checks.refusal(
+            RunError,
+            "arms",
+            arms,
+            "a mapping of labels to arms, such as {'bptt': bp.Arm(circuit, task, rule, training)}",
+        )
+    rounds = checks.whole(RunError, "rounds", rounds)
     with threads_limited(1):
         trainers = {
             label: Trainer(arm.circuit, arm.task, arm.rule, replace(arm.training, align_every=0))

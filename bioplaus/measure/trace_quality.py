@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
-from bioplaus.errors import RuleError
+from bioplaus.errors import RuleError, unknown
 from bioplaus.learning.fit import given
 from bioplaus.learning.sequence import sequence
 from bioplaus.measure.gradients import alone, scatter
@@ -35,6 +35,10 @@ from bioplaus.tasks import Batch, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+#: what a rule may have beside the circuit's weights; a signal takes those parts that it has
+PARTS = ("predictor", "copy", "auxiliary", "model", "feedback", "kernel")
 
 
 @dataclass(frozen=True)
@@ -76,17 +80,21 @@ def trace_quality(
     Raises
     ------
     RuleError
-        If something else than BPLambda is to be measured, or one of them cannot serve the circuit.
+        What is given is no circuit, batch, loss or seed, does not fit the circuit, or has no such tensors; something else than
+        BPLambda is to be measured, or one of them cannot serve the circuit.
     """
+    if not isinstance(circuit, (Circuit, Network)):
+        raise checks.refusal(
+            RuleError, "circuit", circuit, "a circuit that bp.circuit('recurrent', cell=…) makes, or its .build()"
+        )
+    draws = checks.whole(RuleError, "draws", draws, 2)
+    seed = checks.accept(RuleError, "seed", seed, checks.SEED)
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=torch.float64)
-    checks.whole(RuleError, "draws", draws, 2)
+    _refuse_variants(variants)
+    _refuse_own(own)
     batch, chosen = given(network, batch, loss)
     out = {}
     for name, variant in variants.items():
-        if not isinstance(variant, BPLambda):
-            raise RuleError(
-                f"trace_quality measures variants of BP(λ), and '{name}' is a {type(variant).__name__}: give BPLambda(trace=…), a rule's signal."
-            )
         rule = Rule(Immediate(), replace(variant, gives="state"), Window(), name)
         rule.refuse(network)
         start = _taken(rule.begin(network, batch, seed), own or {})
@@ -114,12 +122,54 @@ def _update(
     return torch.cat([found[n].flatten().double() for n in sorted(found) if not n.startswith("model.")])
 
 
+def _refuse_variants(variants: Any) -> None:
+    """Refuse what are no signals of BP(λ) under names."""
+    if not isinstance(variants, Mapping) or not variants:
+        raise checks.refusal(
+            RuleError, "variants", variants, "a mapping of names to signals, such as {'local': BPLambda(trace='local')}"
+        )
+    for name, variant in variants.items():
+        if not isinstance(variant, BPLambda):
+            of = "" if isinstance(variant, (str, type)) else f" of class {type(variant).__name__}"
+            raise RuleError(
+                f"trace_quality measures variants of BP(λ), and {name!r} is {checks.short(variant)}{of}: give BPLambda(trace=…), a "
+                "rule's signal (bp.rule('bp_lambda').signal)."
+            )
+
+
+def _refuse_own(own: Any) -> None:
+    """Refuse what is no mapping of parts to their tensors, and parts that no BP(λ) has."""
+    if own is None:
+        return
+    wanted = "a trainer's .own, or {'predictor': Own({'A': …, 'b': …})} with Own of bioplaus.own, or None"
+    if not isinstance(own, Mapping) or not all(isinstance(part, Own) for part in own.values()):
+        raise checks.refusal(RuleError, "own", own, wanted)
+    for part in own:
+        if part not in PARTS:
+            raise RuleError(f"{unknown('part of a rule', part, PARTS)} own must be {wanted}.")
+
+
 def _taken(own: Owns, given: Owns) -> Owns:
     """What a signal starts from, with the values that are given."""
-    return {part: _with(mine, given[part]) if part in given else mine for part, mine in own.items()}
+    return {part: _with(part, mine, given[part]) if part in given else mine for part, mine in own.items()}
 
 
-def _with(mine: Own, given: Own) -> Own:
-    values = {name: value.to(mine[name]) for name, value in given.learned.items() if name in mine.learned}
-    fits = {name: value.shape == mine[name].shape for name, value in values.items()}
-    return mine.replaced({name: value if fits[name] else mine["V"].T @ value for name, value in values.items()})
+def _with(part: str, mine: Own, given: Own) -> Own:
+    values = {}
+    for name, value in given.learned.items():
+        if name not in mine.learned:
+            continue
+        wanted, value = mine[name].shape, value.to(mine[name])
+        if value.shape != wanted and "V" in mine and value.shape[:1] == mine["V"].shape[:1]:
+            value = mine["V"].T @ value
+        if value.shape != wanted:
+            raise RuleError(
+                f"own['{part}'] has {name} of shape {tuple(value.shape)}, but in this circuit the {part}'s {name} is of shape {tuple(wanted)}: "
+                "give the tensors of a trainer of the same circuit and predictor."
+            )
+        values[name] = value
+    if given.learned and not values:
+        raise RuleError(
+            f"own['{part}'] has {', '.join(given.learned)}, and the {part} here has none of them: its tensors are {', '.join(mine.learned)}."
+        )
+    return mine.replaced(values)

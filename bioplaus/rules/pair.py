@@ -78,7 +78,7 @@ class Rule:
         if self.future.bias != "exact" or self._cut:
             regimes.append(self.future.exact_when)
         if self._missing:
-            regimes.append("no neuron drives another (W_rec = 0)")
+            regimes.append("no neuron is driven by another or by itself (W_rec = 0)")
         return "; ".join(dict.fromkeys(each for each in regimes if each != "always")) or "always"
 
     @property

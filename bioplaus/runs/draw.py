@@ -104,12 +104,13 @@ def _learning(results: Results) -> Figure:
     from bioplaus.figures import DOUBLE, Sheet, panels, pens, table
 
     loss = {label: windowed(*curve) for label, curve in curves_of(results, "loss").items()}
-    score, quantity, _ = _scores(results)
+    score, quantity, _, unit = _scores(results)
+    measure, loss_unit = _loss(results)
     strokes = pens([*loss, *score])
     with Sheet(DOUBLE, 66) as sheet:
         left, right = sheet.subplots(1, 2)
-        panels.learning(left, loss, quantity="Training loss", legend=False, strokes=strokes)
-        panels.learning(right, score, quantity=quantity, legend=False, strokes=strokes)
+        panels.learning(left, loss, quantity=measure, unit=loss_unit, legend=False, strokes=strokes)
+        panels.learning(right, score, quantity=quantity, unit=unit, legend=False, strokes=strokes)
         sheet.letter()
         sheet.key(loss, score, strokes=strokes)
         return sheet.done(table(loss=loss, score=score))
@@ -128,7 +129,7 @@ def pareto(results: Results, rows: Sequence[Standing], higher: bool) -> Figure:
     shown = [row for row in rows if row.seeds]
     if not shown:
         raise RunError("No run came to a final test score: there is nothing to draw against its cost.")
-    curves, quantity, measure = _scores(results)
+    curves, quantity, measure, unit = _scores(results)
     return figures.pareto(
         curves,
         {row.label: 1e3 * np.array(row.step_seconds) for row in shown},
@@ -136,19 +137,36 @@ def pareto(results: Results, rows: Sequence[Standing], higher: bool) -> Figure:
         higher=higher,
         quantity=quantity,
         final=f"Final test {measure}",
+        unit=unit,
         cost="Time per step",
         cost_unit="ms",
     )
 
 
-def _scores(results: Results) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], str, str]:
-    """Score over the updates, on test trials where it was taken on the way; what it is called, and its bare name."""
-    measure = next(iter(results.values()))[0].config["task"].get("score", "score")
+def _loss(results: Results) -> tuple[str, str]:
+    """What the loss over the updates is called, and its unit: the mean over trials of its sum over the steps."""
+    from bioplaus.tasks import losses
+
+    name = next(iter(results.values()))[0].config["task"].get("loss")
+    known = {each.name: each.measures for each in losses.ALL}
+    if name not in known:  # of a study's own
+        return "Training loss", ""
+    measure, unit = known[name]
+    return f"Training loss, {measure}", f"{unit}/trial"
+
+
+def _scores(results: Results) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], str, str, str]:
+    """Score over the updates, on test trials where it was taken on the way; what it is called, its bare name, and its unit."""
+    from bioplaus.tasks import losses
+
+    name = next(iter(results.values()))[0].config["task"].get("score", "score")
+    known = {each.score_name: each.scores for each in losses.ALL} | {"right signs": ("right signs", "fraction")}
+    measure, unit = known.get(name, (name, ""))
     tests = results.curves("test_score")
     if tests and all(len(updates) > 1 for updates, _ in tests.values()):
-        return tests, f"Test {measure}", measure
+        return tests, f"Test {measure}", measure, unit
     curves = {label: windowed(*curve) for label, curve in curves_of(results, "score").items()}
-    return curves, f"Training {measure}", measure
+    return curves, f"Training {measure}", measure, unit
 
 
 def windowed(updates: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

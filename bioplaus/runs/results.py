@@ -101,9 +101,12 @@ class Results(Mapping[str, "list[Run]"]):
         """Median of a column's last measurements, by default the last tenth of them, arm → (seed,); steadier than `final`."""
         import numpy as np
 
-        curves = self.curves(column)
+        last = {
+            label: rows[:, -max(1, int(share * rows.shape[1])) :] for label, (_, rows) in self.curves(column).items()
+        }
         return {
-            label: np.nanmedian(row[:, -max(1, int(share * row.shape[1])) :], 1) for label, (_, row) in curves.items()
+            label: np.array([np.nanmedian(row) if np.isfinite(row).any() else np.nan for row in rows])
+            for label, rows in last.items()
         }
 
     def table(self, columns: Sequence[str] = ("test_score", "test_loss")) -> pandas.DataFrame:

@@ -117,7 +117,7 @@ class Instant(Signal):
     def credit(self, own: Owns, state: torch.Generator | None, observed: Observed) -> Answer:
         if self.feedback == "reward":
             state = state or reward.branch(None)  # asked outside a sequence
-            xi = reward.signs(state, observed.error)
+            xi = self.explore(state, observed.error)
             return replace(observed, error=reward.estimate(observed.error, xi)).direct(), {}, state, {}
         if "feedback" not in own:
             return observed.direct(), {}, state, {}
@@ -126,6 +126,10 @@ class Instant(Signal):
             found["feedback.B"] = observed.error.flatten(0, -2).T @ observed.tangent.stretch.seen().flatten(0, -2)
         B = own["feedback"]["B"].expand_as(observed.network.weights["W_out"])
         return observed.direct(B), found, state, {}
+
+    def explore(self, state: torch.Generator, error: torch.Tensor) -> torch.Tensor:
+        """The signs ξ by which the readout explores, shaped like the error."""
+        return reward.signs(state, error)
 
     def after_update(self, own: Owns, network: Network) -> None:
         """Decay of both, after the optimiser's step: what makes adaptive feedback forget where it started."""

@@ -37,6 +37,9 @@ class Loss:
     kind: ClassVar[Literal["real", "binary", "distribution", "index"]] = "real"
     score_name: ClassVar[str] = "loss"
     higher_is_better: ClassVar[bool] = False
+    #: for axes: what the value and the score are, and in what unit; "" for arbitrary ones
+    measures: ClassVar[tuple[str, str]] = ("loss", "")
+    scores: ClassVar[tuple[str, str]] = ("loss", "")
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Loss per step and sample: (…, output) → (…)."""
@@ -81,6 +84,7 @@ class Squared(Loss):
 
     name = "squared"
     score_name = "r.m.s. error"
+    measures, scores = ("½ squared error", "a.u.²"), ("r.m.s. error", "a.u.")
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return 0.5 * self.error(outputs, targets).square().sum(-1)
@@ -100,6 +104,7 @@ class CrossEntropy(Loss):
     kind = "index"
     score_name = "accuracy"
     higher_is_better = True
+    measures, scores = ("cross-entropy", "nats"), ("accuracy", "fraction")
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         _one_class_each(self.name, outputs, targets)
@@ -126,6 +131,7 @@ class SoftCrossEntropy(Loss):
     name = "soft_cross_entropy"
     kind = "distribution"
     score_name = "nats"
+    measures, scores = ("cross-entropy", "nats"), ("cross-entropy", "nats")
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         _same_shape(self.name, outputs, targets)
@@ -144,6 +150,7 @@ class BinaryCrossEntropy(Loss):
     name = "binary_cross_entropy"
     kind = "binary"
     score_name = "bits"
+    measures, scores = ("cross-entropy", "nats"), ("cross-entropy", "bits")
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         _same_shape(self.name, outputs, targets)
@@ -163,6 +170,9 @@ squared = Squared()
 cross_entropy = CrossEntropy()
 soft_cross_entropy = SoftCrossEntropy()
 binary_cross_entropy = BinaryCrossEntropy()
+
+#: those that are shipped
+ALL: tuple[Loss, ...] = (squared, cross_entropy, soft_cross_entropy, binary_cross_entropy)
 
 
 def _sum_of_others(array: Tensor) -> Tensor:

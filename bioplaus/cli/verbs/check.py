@@ -28,6 +28,8 @@ class Options:
     """only these, by name: eprop,rflo"""
     models: str = ""
     """only these, by name: lif,gru"""
+    seed: int = 0
+    """of weights, inputs and signs"""
 
 
 def main(words: Sequence[str]) -> int:
@@ -36,7 +38,7 @@ def main(words: Sequence[str]) -> int:
     given = parse(Options, rest, "bioplaus check")
     from bioplaus.check import check
 
-    rows = check(given.quick, _names(given.rules), _names(given.models))
+    rows = check(given.quick, _names(given.rules), _names(given.models), given.seed)
     heading("Each rule's gradient against BPTT's: largest difference of any weight over BPTT's largest entry")
     _line("rule", "model", "claim", "measured", "steps", "error", "", "what else was tried")
     wrong = number = 0

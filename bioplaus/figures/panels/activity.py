@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.figures.data import finite
-from bioplaus.figures.panels.common import SECONDS, SERIES, clock, step_length, ticks, time_axis
+from bioplaus.figures.panels.common import SECONDS, SERIES, STEPS, clock, step_length, ticks, time_axis
 from bioplaus.figures.style import axis_label
 
 
@@ -86,7 +87,7 @@ def rate(
     if time_unit in SECONDS:
         level, label = level / SECONDS[time_unit], axis_label("Rate", "Hz")
     else:
-        label = axis_label("Rate", f"spikes/{time_unit}")
+        label = axis_label("Rate", f"spikes/{'step' if time_unit in STEPS else time_unit}")
     top = ax.get_ylim()[1] if ax.patches else 0.0  # another population may have been drawn here before
     ax.stairs(level, edges, color=colour, linewidth=0.9, label=name or None, baseline=None)
     ax.set_ylim(0, max(1.1 * float(level.max()), top) or 1.0)
@@ -132,6 +133,7 @@ def traces(
     """
     state = finite(values, f"values of {name!r}", ("time", "unit"))
     times = clock(time, len(state))
+    units = checks.accept(RunError, "units", units, checks.Several(checks.Whole(-checks.MOST), "(0, 1, 2)", 0))
     wrong = [k for k in units if not -state.shape[1] <= k < state.shape[1]]
     if wrong or not units:
         raise RunError(
@@ -156,8 +158,9 @@ def traces(
 def population_rate(fired: np.ndarray, times: np.ndarray, window: float) -> tuple[np.ndarray, np.ndarray]:
     """Window edges (window + 1,) and spikes per unit and unit of time in each window (window,)."""
     dt = step_length(times)
-    if not window > 0:
-        raise RunError(f"The window of a population rate can't be {window!r}: give a positive length.")
+    window = checks.accept(
+        RunError, "The window of a population rate, in the unit of its times,", window, checks.Real(above=0)
+    )
     starts = np.arange(0, len(times), max(1, round(window / dt)))
     steps = np.diff(np.append(starts, len(times)))
     level = np.add.reduceat(fired.mean(1), starts) / (steps * dt)

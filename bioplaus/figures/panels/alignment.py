@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.figures.colours import Pen, pens
 from bioplaus.figures.data import Curves, checked, mean_sem, numbers, seeds
@@ -35,6 +36,7 @@ def pairwise(ax: Axes, cosines: Any, names: Sequence[str]) -> None:
     RunError
         The array is not square, has another size than there are names, or holds what is no cosine.
     """
+    names = names_of(names)
     values = numbers(cosines, "cosines of the rules' gradients")
     if values.shape != (len(names), len(names)) or not len(names):
         raise RunError(
@@ -61,6 +63,15 @@ def pairwise(ax: Axes, cosines: Any, names: Sequence[str]) -> None:
     ax.set_yticks(edges, minor=True)
     ax.grid(which="minor", color="white", linewidth=0.6)
     ax.tick_params(which="minor", length=0)
+
+
+def names_of(names: Any) -> list[str]:
+    """Names of rules, as text, or a RunError."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise checks.refusal(
+            RunError, "names", names, "several names in the order of the rows, such as ['bptt', 'eprop']"
+        )
+    return [str(name) for name in names]
 
 
 def hundredths(value: float) -> str:

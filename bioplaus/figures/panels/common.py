@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,19 +10,25 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from bioplaus import checks
+from bioplaus.checks.numbers import dimensions
 from bioplaus.errors import RunError
 from bioplaus.figures.colours import LEFTOVER, OKABE_ITO, Pen
-from bioplaus.figures.data import finite
+from bioplaus.figures.data import finite, numbers
 from bioplaus.figures.style import axis_label
 
 MEAN_WIDTH = 1.2  # pt, of a mean over seeds
 _SAME = 0.004  # of the range of all curves: nearer than a line is wide  # chosen: 0.2 mm of 50
 
 SECONDS = {"ms": 1e-3, "s": 1.0, "second": 1.0, "us": 1e-6}
+# What the unit of time is called where it is the number of a step; "1" is Brian2's and xarray's word for it.
+STEPS = ("step", "steps", "1", "")
 # For units, outputs and targets, which have no colour of their own.
 _FIRST = ("blue", "vermillion", "bluish green", "orange", "reddish purple")
 SERIES = (*(OKABE_ITO[name] for name in _FIRST), *LEFTOVER)
 TARGET = "#777777"
+# What is a share of trials, steps or outputs, and so has no arbitrary unit.
+SHARES = ("accuracy", "right signs", "fraction correct", "share")
 GUIDE: dict[str, Any] = {"color": "#777777", "linewidth": 0.6, "linestyle": (0, (1, 1.5)), "zorder": 0.5}
 
 
@@ -57,6 +63,17 @@ def clock(time: Any, steps: int) -> np.ndarray:
     return times
 
 
+def in_unit(time: Any, unit: str) -> np.ndarray:
+    """Times as plain numbers in a unit, also where they are quantities."""
+    if not dimensions(time):
+        return numbers(time, "times")
+    if unit not in SECONDS or dimensions(time) != {"time": 1}:
+        raise checks.refusal(
+            RunError, "time", time, f"times, or plain numbers, to be drawn in {unit!r}: one of {', '.join(SECONDS)}"
+        )
+    return np.asarray(time, dtype=float) / SECONDS[unit]
+
+
 def step_length(times: np.ndarray) -> float:
     """Length of a step; a single step counts as 1."""
     return float(np.median(np.diff(times))) if times.size > 1 else 1.0
@@ -85,8 +102,25 @@ def widths(means: Mapping[str, np.ndarray]) -> dict[str, float]:
     }
 
 
+LEVEL = checks.Optional(checks.Real(), "for no line")  # of guessing
+
+
+def unit_of(quantity: str, unit: str, values: Iterable[np.ndarray]) -> str:
+    """The unit of a measured quantity: of a share of trials that is given none, a fraction, or % where it goes beyond 1.
+
+    Examples
+    --------
+    >>> unit_of("Test accuracy", "", [np.array([0.1, 0.9])]), unit_of("Loss", "", [np.array([0.1, 0.9])])
+    ('fraction', '')
+    """
+    if unit or not quantity.lower().endswith(SHARES):
+        return unit
+    largest = max(float(np.nanmax(np.abs(each), initial=0.0)) for each in values)
+    return "%" if largest > 1 else "fraction"
+
+
 def time_axis(ax: Axes, times: np.ndarray, unit: str) -> None:
     """Limits, ticks and label of the horizontal axis."""
     ax.set_xlim(times[0], times[-1] + step_length(times))
     ax.xaxis.set_major_locator(ticks(6))
-    ax.set_xlabel(axis_label("Time", unit))
+    ax.set_xlabel(axis_label("Time", "steps" if unit in STEPS else unit))

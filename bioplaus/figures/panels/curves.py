@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.figures.colours import Pen, pens
 from bioplaus.figures.data import Checked, Curves, averaged, checked, finite, mean_sem, seeds
-from bioplaus.figures.panels.common import GUIDE, stroke, ticks, widths
+from bioplaus.figures.panels.common import GUIDE, LEVEL, stroke, ticks, unit_of, widths
 from bioplaus.figures.style import axis_label
 
 SEED_WIDTH = 0.4  # pt
@@ -45,7 +46,7 @@ def learning(
     curves : mapping of str to (updates, values)
         values (seed, update), NaN where not measured; arms without any value are left out.
     quantity, unit : str
-        For the vertical axis.
+        For the vertical axis; an accuracy without a unit is told as a fraction, or in % where it goes beyond 1.
     log : bool
         Logarithmic vertical axis; all values must be positive then.
     chance : float, optional
@@ -65,6 +66,8 @@ def learning(
     RunError
         Nothing was measured, the form of the data is wrong, or a value is infinite.
     """
+    quantity = checks.accept(RunError, "quantity", quantity, checks.Word())
+    chance = checks.accept(RunError, "chance", chance, LEVEL)
     good, group = averaged(curves, most)
     if log and (low := [label for label, (_, values) in good.items() if np.nanmin(values) <= 0]):
         raise RunError(
@@ -80,7 +83,7 @@ def learning(
     if log:
         ax.set_yscale("log")
     _update_axis(ax, good)
-    ax.set_ylabel(axis_label(quantity, unit))
+    ax.set_ylabel(axis_label(quantity, unit_of(quantity, unit, (values for _, values in good.values()))))
     if legend:
         handles, names, title = key(good, strokes=strokes, group=group, chance=chance is not None)
         ax.legend(handles, names, title=title, alignment="left")
@@ -146,7 +149,7 @@ def final_scores(
     scores: Mapping[str, Any],
     *,
     quantity: str = "Final score",
-    unit: str = "%",
+    unit: str = "",
     chance: float | None = None,
     counts: bool = True,
     legend: bool = True,
@@ -160,7 +163,7 @@ def final_scores(
     scores : mapping of str to array
         Label → (seed,).
     quantity, unit : str
-        For the horizontal axis.
+        For the horizontal axis; an accuracy without a unit as in `learning`.
     chance : float, optional
         Level of guessing, drawn as a dotted line.
     counts : bool
@@ -177,6 +180,8 @@ def final_scores(
     """
     if not isinstance(scores, Mapping) or not scores:
         raise RunError("There are no final scores to draw: give a dict from each arm's label to one score per seed.")
+    quantity = checks.accept(RunError, "quantity", quantity, checks.Word())
+    chance = checks.accept(RunError, "chance", chance, LEVEL)
     good = {str(label): finite(each, f"final scores of {label!r}", ("seed",)) for label, each in scores.items()}
     strokes = _strokes(good, strokes)
     for place, (label, values) in enumerate(good.items()):
@@ -199,7 +204,7 @@ def final_scores(
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.margins(x=0.08)
     ax.xaxis.set_major_locator(ticks(5))
-    ax.set_xlabel(axis_label(quantity, unit))
+    ax.set_xlabel(axis_label(quantity, unit_of(quantity, unit, good.values())))
 
 
 def key(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.figures.data import finite
 from bioplaus.figures.panels.common import SERIES, TARGET, clock, ticks, time_axis
@@ -53,6 +54,7 @@ def plane(
             f"The loss weights have shape {when.shape} for outputs of shape {reached.shape}, or ask some "
             "sample for a target at no step. Give the weight of the batch, (time, batch), or leave it out."
         )
+    most = checks.whole(RunError, "most (samples that are drawn)", most)
     colours: dict[tuple[float, ...], str] = {}
     for sample in range(min(most, reached.shape[1])):
         goal = asked[when[:, sample] > 0, sample]

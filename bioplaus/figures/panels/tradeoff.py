@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from bioplaus.errors import RunError
 from bioplaus.figures.colours import Pen, pens
 from bioplaus.figures.data import finite, mean_sem
-from bioplaus.figures.panels.common import GUIDE, short, ticks
+from bioplaus.figures.panels.common import GUIDE, short, ticks, unit_of
 from bioplaus.figures.panels.labels import place_labels
 from bioplaus.figures.style import axis_label
 
@@ -71,7 +71,7 @@ def pareto(
     RunError
         No arm, different arms, an arm without seeds, NaN, or a cost that is not positive.
     """
-    if not isinstance(scores, Mapping) or not scores or set(scores) != set(costs):
+    if not (isinstance(scores, Mapping) and isinstance(costs, Mapping)) or not scores or set(scores) != set(costs):
         raise RunError(
             "There is no score against cost to draw: give two dicts with the same labels, each label with one number "
             "per seed."
@@ -89,7 +89,9 @@ def pareto(
     stairs = _stairs(ax, means, higher)
     ax.plot(*stairs.T, **FRONTIER, label="_frontier")
     ax.set_xlabel(axis_label(cost, cost_unit))
-    ax.set_ylabel(axis_label(quantity, unit))
+    ax.set_ylabel(
+        axis_label(quantity, unit_of(quantity, unit, (finite(s, "scores", ("seed",)) for s in scores.values())))
+    )
     return Points(ax, means, pen, stairs)
 
 
@@ -115,6 +117,8 @@ def frontier(costs: Sequence[float], scores: Sequence[float], higher: bool) -> l
     list of int
         Places of the points, from the cheapest to the dearest.
     """
+    if len(costs) != len(scores):
+        raise RunError(f"There are {len(costs)} costs for {len(scores)} scores: give one of each for every point.")
     good = [score if higher else -score for score in scores]
     unbeaten = [
         i

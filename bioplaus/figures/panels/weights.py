@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
+from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.figures.data import finite, numbers
 from bioplaus.figures.panels.common import short, ticks
@@ -76,6 +77,7 @@ def histogram(ax: Axes, weight: Any, *, name: str = "W", unit: str = "", bins: i
     values = two_axes(weight, name)
     present = values[values != 0]
     limit = float(np.abs(values).max()) or 1.0
+    bins = checks.accept(RunError, "bins", bins, checks.Optional(checks.Whole(), "for as many as the weights fill"))
     bins = bins or 2 * int(np.clip(np.sqrt(present.size) / 2, 3, 20))
     edges = np.linspace(-limit, limit, bins + 1)
     ax.stairs(np.histogram(present, edges)[0], edges, fill=True, color="#555555", label="_histogram")

@@ -8,9 +8,9 @@ credit for coordinate i meets the weight onto coordinate k::
 
     e[i, k, j, m] ← γλ Σ_l D[i, l, j] e[l, k, j, m] + δ_ik φ_m(h)                                    (2)
 
-One number a synapse where a neuron has one coordinate. Exact where no neuron drives another (W_rec = 0); the idea is e-prop's,
-turned onto the predictor (arXiv 2401.07044 for the trace itself). Hidden layers that learn send every weight to every output,
-and need the whole trace with D in the place of J.
+One number a synapse where a neuron has one coordinate. Exact where no neuron is driven by another or by itself (W_rec = 0); the
+idea is e-prop's, turned onto the predictor (arXiv 2401.07044 for the trace itself). Hidden layers that learn send every weight to
+every output, and need the whole trace with D in the place of J.
 
 =======  ============  ======================================================
 symbol   variable      shape
