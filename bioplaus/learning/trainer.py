@@ -249,7 +249,7 @@ class Trainer:
             raise
         except Exception as error:
             raise RunError(
-                f"The state that was given is none of a trainer ({error!r}), so nothing was taken from it. Give what state_dict() of a trainer of the same "
+                f"The checkpoint or state that was given is none of a trainer ({error!r}), so nothing was taken from it. Give what state_dict() of a trainer of the same "
                 "circuit, task and rule gave."
             ) from error
 
