@@ -45,6 +45,10 @@ class NumericalError(BioplausError):
     """A simulation produced a NaN or an infinity; names the step, the variable and the population."""
 
 
+class LearningWarning(RuntimeWarning):
+    """Learning does not go as it should: it diverges, a population is silent or saturated, a batch asks nothing."""
+
+
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     """Say that `given` is not one of the `allowed` names, and which it may have been meant to be.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import bioplaus as bp
+from bioplaus.errors import LearningWarning
+from bioplaus.runs import run_experiment
 
 TASK = bp.task("target_reaching")
 
@@ -26,7 +29,7 @@ def said(learner: bp.Trainer, updates: int = 15) -> list[str]:
         warnings.simplefilter("always")
         for _ in range(updates):
             learner.update()
-    return [str(w.message) for w in caught if w.category is RuntimeWarning]
+    return [str(w.message) for w in caught if w.category is LearningWarning]
 
 
 @pytest.mark.parametrize("cell", ["elman", "lstm", "gru", "leaky_rate", "lif"])
@@ -115,3 +118,56 @@ def test_a_harder_stage_begins_anew() -> None:
     object.__setattr__(learner.task, "solved", 100.0)
     learner.update()
     assert learner.stage == 1 and learner.health.first is None
+
+
+# -- in runs ------------------------------------------------------------------------------------------------------------
+
+
+def circuit() -> bp.Circuit:
+    return bp.circuit("recurrent", cell="elman", inputs=TASK.inputs, units=12, outputs=TASK.outputs)
+
+
+def test_a_run_keeps_what_was_said_and_tells_who_watches(tmp_path: Path) -> None:
+    events: list[Any] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # whoever watches is told by events instead
+        run = bp.train(
+            circuit(), TASK, "bptt", folder=tmp_path / "a", updates=12, batch=4, lr=1e6, progress=events.append
+        )
+    assert run.done
+    said = [event.message for event in events if event.kind == "remark"]
+    assert len(said) == len(set(said)) and said == list(run.record["remarks"].values())
+    assert "learning diverges" in run.record["remarks"]["loss"] and said[0] in (tmp_path / "a" / "log.txt").read_text()
+    with pytest.warns(LearningWarning, match="learning diverges"):
+        bp.train(circuit(), TASK, "bptt", folder=tmp_path / "b", updates=12, batch=4, lr=1e6)
+
+
+def test_a_run_that_goes_on_says_nothing_twice(tmp_path: Path) -> None:
+    def stop(event: Any) -> None:
+        events.append(event)
+        if event.kind == "update" and event.update == 6:
+            raise KeyError("stop")
+
+    events: list[Any] = []
+    options: dict[str, Any] = {"folder": tmp_path, "updates": 12, "batch": 4, "lr": 1e6}
+    with pytest.raises(KeyError):
+        bp.train(circuit(), TASK, "bptt", progress=stop, **options)
+    first = [event.message for event in events if event.kind == "remark"]
+    run = bp.train(circuit(), TASK, "bptt", progress=events.append, **options)
+    said = [event.message for event in events if event.kind == "remark"]
+    assert first and said[: len(first)] == first and len(said) == len(set(said)) == len(run.record["remarks"])
+
+
+def test_an_experiment_says_it_below_its_table(tmp_path: Path) -> None:
+    arms = {
+        name: bp.Arm(circuit(), TASK, bp.rule("bptt"), bp.Training(updates=12, batch=4, lr=lr))
+        for name, lr in (("wild", 1e6), ("calm", 1e-3))
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run_experiment(bp.Experiment("t", arms, seeds=(0, 1)), "t", root=tmp_path)
+    (page,) = tmp_path.rglob("table.md")
+    assert (
+        "**Warning:** wild, seeds 0, 1, of which 0: The loss is" in page.read_text()
+        and "calm, seed" not in page.read_text()
+    )

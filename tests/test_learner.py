@@ -37,6 +37,10 @@ class Walk(Strict):
     def __init__(self, seed: int) -> None:
         self._stream, self._place, self.update_index = np.random.default_rng(seed), 0.0, 0
 
+    @property
+    def remarks(self) -> dict[str, str]:
+        return {"far": "It has gone far."} if self.update_index >= 5 else {}
+
     def update(self) -> dict[str, float]:
         self._place += self._stream.normal()
         self.update_index += 1

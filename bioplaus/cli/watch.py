@@ -67,6 +67,8 @@ class Watch:
         name = f"{event.label:<{self.width}}  seed {event.seed}"
         if event.kind == "note":
             self._line(event.message)
+        elif event.kind == "remark":
+            self._line(f"{name}  {event.message}")
         elif event.kind == "drawn":
             self.drawn.append(event.folder)
         elif event.kind in ("start", "resume"):

@@ -14,7 +14,7 @@ import torch
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.loading import refuse_stray
 from bioplaus.circuit.trajectory import roll
-from bioplaus.errors import BioplausError, NumericalError, RuleError, RunError
+from bioplaus.errors import BioplausError, LearningWarning, NumericalError, RuleError, RunError
 from bioplaus.learning.alignment import alignment
 from bioplaus.learning.fit import check_learner
 from bioplaus.learning.health import Health
@@ -97,6 +97,11 @@ class Trainer:
         """Number of the circuit's weights."""
         return sum(weight.numel() for weight in self.network.weights.values())
 
+    @property
+    def remarks(self) -> dict[str, str]:
+        """What does not go as it should: what it is about → what there is to say (`bioplaus.learning.health`)."""
+        return dict(self.health.said)
+
     @ours()
     def update(self) -> dict[str, float]:
         """One update: a batch, the rule's gradient, an optimiser step. Returns a row of metrics."""
@@ -114,7 +119,9 @@ class Trainer:
         self.seconds += time.perf_counter() - began
         row |= self._measures(outcome, batch) | {"seconds": self.seconds}
         for remark in self.health.look(row, outcome):
-            warnings.warn(f"{remark} (Task '{self.task.name}', rule '{self.rule.name}'.)", RuntimeWarning, stacklevel=3)
+            warnings.warn(
+                f"{remark} (Task '{self.task.name}', rule '{self.rule.name}'.)", LearningWarning, stacklevel=3
+            )
         if t.curriculum:
             row |= self._advance(row["score"], batch.steps)
         return row

@@ -148,6 +148,11 @@ class Aligner:
         """Number of weights of the one circuit."""
         return self.along.driver.size
 
+    @property
+    def remarks(self) -> Mapping[str, str]:
+        """Of the driver's learning."""
+        return self.along.driver.remarks
+
     def update(self) -> Row:
         """The driver's next, or the next lag."""
         u = self.along.driver.update_index

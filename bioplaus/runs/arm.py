@@ -24,7 +24,7 @@ _RECORDED = ("spikes", "rate", "v")  # of those, what the cells have
 
 @dataclass(frozen=True, repr=False)
 class Arm(checks.Named):
-    """One learner of an experiment; a `bioplaus.runs.learner.Job`.
+    """One learner of an experiment; a `bioplaus.runs.learner.Job`. The names of a shipped task and rule stand for them.
 
     Attributes
     ----------
@@ -42,6 +42,14 @@ class Arm(checks.Named):
     task: Task
     rule: Rule
     training: Training
+
+    def __post_init__(self) -> None:
+        if isinstance(self.task, str) or isinstance(self.rule, str):
+            from bioplaus.rules import as_rule
+            from bioplaus.tasks import as_task
+
+            for name, made in (("task", as_task(self.task)), ("rule", as_rule(self.rule))):
+                object.__setattr__(self, name, made)
 
     def __repr__(self) -> str:
         task, rule = (getattr(part, "name", type(part).__name__) for part in (self.task, self.rule))

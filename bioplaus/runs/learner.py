@@ -30,6 +30,11 @@ class Learner(Protocol):
         """Number of weights that learn."""
         ...
 
+    @property
+    def remarks(self) -> Mapping[str, str]:
+        """What does not go as it should so far: what it is about → one paragraph."""
+        ...
+
     def update(self) -> Row:
         """Advance by one update.
 

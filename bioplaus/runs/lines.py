@@ -44,6 +44,8 @@ class Lines:
     def __call__(self, event: Event) -> None:
         if event.kind == "note":
             self._line(event.message)
+        elif event.kind == "remark":
+            self._line(f"{event.label}  seed {event.seed}  {event.message}")
         elif event.kind != "drawn":
             now = time.monotonic()
             if event.kind == "update" and now - self.spoke.get((event.label, event.seed), now) < _SPOKEN_EVERY:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bioplaus import checks
-from bioplaus.errors import NumericalError, RunError
+from bioplaus.errors import LearningWarning, NumericalError, RunError
 from bioplaus.runs import provenance
 from bioplaus.runs.config import differences
 from bioplaus.runs.event import Event, Report, unheard
@@ -100,7 +101,9 @@ def execute(
         told("found", job.updates)
         return
     check_run(files, job.files)
-    with threads_limited(threads), interruptible(stop) as stopped:
+    with threads_limited(threads), interruptible(stop) as stopped, warnings.catch_warnings():
+        if told.report is not unheard:  # who watches is told of it by an event
+            warnings.simplefilter("ignore", LearningWarning)
         if learner is None:
             learner = job.begin(seed)  # before the folder: what can't be run leaves nothing behind
         with files.locked():
@@ -167,7 +170,7 @@ class _Sitting:
         if saved:
             _put_back(learner, saved, self.config, files)
             self.seconds = float(saved["seconds"])
-        self.saved_at = learner.update_index
+        self.saved_at, self.said = learner.update_index, set(learner.remarks)
         self.metrics = MetricsFile(files.metrics, keep=learner.update_index)
         self.record = _record(job, self.config, origin, told.label, self.seconds, previous)
         if previous and previous.get("versions") != self.record["versions"]:
@@ -206,10 +209,19 @@ class _Sitting:
                 self._save()
                 last = time.perf_counter()
             self.told("update", learner.update_index, row)
+            self._remark()
             if stop:
                 raise KeyboardInterrupt(f"interrupted at update {learner.update_index}")
         if not self.files.checkpoint.exists():  # no update was asked for: the learner as it was begun
             self._save()
+
+    def _remark(self) -> None:
+        """Pass on what is new to be said of how learning goes."""
+        for about, text in self.learner.remarks.items():
+            if about not in self.said:
+                self.said.add(about)
+                self.files.log(text)
+                self.told("remark", self.learner.update_index, message=text)
 
     def _broken_off(self, error: BaseException) -> None:
         """Close after whatever ended the run before its end."""
@@ -241,6 +253,7 @@ class _Sitting:
         finished = datetime.now().isoformat(timespec="seconds")
         self.record["status"] = status
         self.record["update"] = self.learner.update_index
+        self.record["remarks"] = dict(self.learner.remarks)
         self.record["timing"] |= {"finished": finished, "seconds": self.seconds}
         self.files.write_record(self.record)
         self.told(status, self.learner.update_index, message=message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,24 @@ def make_table(experiment: Experiment, results: Results) -> pandas.DataFrame:
 
 def make_remarks(experiment: Experiment, results: Results) -> Remarks:
     """What the experiment says beside its table; nothing, if it says nothing."""
-    return experiment.remarks(results) if experiment.remarks else Remarks()
+    own = experiment.remarks(results) if experiment.remarks else Remarks()
+    return Remarks(own.about, (*own.warnings, *_of_runs(results)))
+
+
+def _of_runs(results: Results) -> list[str]:
+    """What runs say of their learning, the same of several seeds of an arm once."""
+    found: dict[tuple[str, str], tuple[list[int], str]] = {}
+    for label in results:
+        for run in results[label]:
+            for about, text in run.record.get("remarks", {}).items():
+                found.setdefault((label, about), ([], text))[0].append(run.seed)
+    return [_said(label, seeds, text) for (label, _), (seeds, text) in found.items()]
+
+
+def _said(label: str, seeds: Sequence[int], text: str) -> str:
+    if len(seeds) == 1:
+        return f"{label}, seed {seeds[0]}: {text}"
+    return f"{label}, seeds {', '.join(map(str, seeds))}, of which {seeds[0]}: {text}"
 
 
 def page(table: pandas.DataFrame, remarks: Remarks) -> str:

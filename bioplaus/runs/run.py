@@ -230,8 +230,8 @@ class Run:
 
 def train(
     circuit: Circuit,
-    task: Task,
-    rule: Rule,
+    task: Task | str,
+    rule: Rule | str,
     *,
     seed: int = 0,
     folder: Path | str | None = None,
@@ -248,7 +248,7 @@ def train(
 
     Parameters
     ----------
-    circuit, task, rule : what learns, what it learns, and how.
+    circuit, task, rule : what learns, what it learns, and how; a shipped task and rule by name, too.
     seed : of all random streams.
     folder : the run's own, ``~`` for the home; ``runs/<task>/<rule>-s<seed>-<hash>`` below the working directory by default.
     label : the name under which the run is listed; the rule's by default.
@@ -279,6 +279,10 @@ def train(
     from bioplaus.runs.origin import origin_of
 
     seed = checks.accept(RunError, "The seed of a run", seed, checks.SEED)
+    from bioplaus.rules import as_rule
+    from bioplaus.tasks import as_task
+
+    task, rule = as_task(task), as_rule(rule)
     arm = Arm(circuit, task, rule, _training(training))
     label = rule.name if label in (None, "") else checks.accept(RunError, "label", label, checks.Word())
     assert label is not None
