@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -207,3 +208,27 @@ def test_the_gradient_does_not_depend_on_the_order_in_which_rules_are_asked() ->
         return {n: float(found.cosine.sel(rule=n, weight="W_rec", update=2)) for n in order}
 
     assert cosines(names[1:]) == pytest.approx(cosines(names[:0:-1]), abs=0)
+
+
+def test_populations_in_another_order_are_another_configuration(tmp_path: Path) -> None:
+    """Random numbers are drawn for one after the other: the numbers differ, so one is not taken for the other."""
+
+    def ordered(names: str) -> bp.Circuit:
+        return bp.Circuit(
+            populations={name: bp.Population(bp.model("elman"), 3, {}) for name in names},
+            projections=(
+                bp.Projection(name="in_a", source="input", target="a"),
+                bp.Projection(name="ba", source="a", target="b"),
+                bp.Projection(name="ab", source="b", target="a"),
+            ),
+            inputs=4,
+            readout=bp.Readout(size=2, sources=("a", "b")),
+        )
+
+    def trained(names: str) -> bp.runs.Run:
+        return bp.train(ordered(names), Own(), "uoro", updates=3, batch=2, lr=0.1, folder=tmp_path)
+
+    run = trained("ab")
+    assert run.done and trained("ab").metrics.equals(run.metrics)
+    with pytest.raises(bp.errors.RunError, match="populations stand in the order b, a, stood in the order a, b"):
+        trained("ba")

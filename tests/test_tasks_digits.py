@@ -209,7 +209,9 @@ def test_damaged_digits_are_refused(monkeypatch: pytest.MonkeyPatch, wrong: floa
         digits_module._load.cache_clear()
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"1,2,3\n", mtime=0), gzip.compress(b"1,2,x\n", mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"", b"no gzip", gzip.compress(b"1,2,3\n", mtime=0), gzip.compress(b"1,2,x\n", mtime=0)]
+)
 def test_a_damaged_file_of_digits_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "datasets" / "data").mkdir(parents=True)
     (tmp_path / "datasets" / "data" / "digits.csv.gz").write_bytes(content)

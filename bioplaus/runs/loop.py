@@ -125,10 +125,9 @@ def is_done(files: RunFolder, job: Job[L], seed: int) -> bool:
     if record is None:
         return False
     config = job.describe(seed)
-    if record["config"] != config:
-        changed = "; ".join(differences(config, record["config"])[:5])
+    if changed := differences(config, record["config"]):
         raise RunError(
-            f"The folder {files.path} holds a run of another configuration: {changed}. Nothing was changed. "
+            f"The folder {files.path} holds a run of another configuration: {'; '.join(changed[:5])}. Nothing was changed. "
             "Give another folder, or none, to keep both."
         )
     return record.get("status") == "done" and all((files.path / name).exists() for name in job.files)
