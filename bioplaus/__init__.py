@@ -123,9 +123,20 @@ def __getattr__(name: str) -> Any:
     else:
         from bioplaus.errors import unknown
 
-        raise AttributeError(unknown("name in bioplaus", name, __all__))
+        raise AttributeError(unknown("name in bioplaus", name, __all__) + _made_by(name))
     globals()[name] = value
     return value
+
+
+def _made_by(name: str) -> str:
+    """How to write what is made by name: ``bp.lstm``."""
+    from bioplaus import content, rules, tasks
+
+    tables = {**content.KINDS, "rule": rules.TABLE, "task": tasks.TASKS}
+    kinds = [
+        kind for kind, table in tables.items() if name in (content.names(kind) if isinstance(table, str) else table)
+    ]
+    return f" bp.{kinds[0]}({name!r}) makes the {kinds[0]} of that name." if kinds else ""
 
 
 def __dir__() -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
 
-from bioplaus.errors import CellError
+from bioplaus.errors import CellError, unknown
 
 if TYPE_CHECKING:
     from bioplaus.codegen.kernel import Kernel
@@ -46,7 +46,7 @@ def _height(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Cell:
     """One kind of neuron, from which everything else is derived.
 
@@ -84,6 +84,9 @@ class Cell:
         Usually ``locals()`` of the factory: every number, quantity or array in it is a parameter, scalar or one per neuron.
     method : str
         Brian2's integration method.
+    made_for : quantity, optional
+        The only step at which the constants of ``update`` hold, such as ``1*ms``: a circuit of another ``dt`` is refused. Not
+        needed where ``update`` reads ``dt``, the circuit's step: ``"v = exp(-dt/tau)*v + I"``.
     source : str
         Where the model comes from (DOI).
 
@@ -109,6 +112,7 @@ class Cell:
     method: str = "exact"
     source: str = ""
     name: str = ""
+    made_for: Any = None
 
     # set in __post_init__; declared for readers and type checkers
     scales: Mapping[str, Any] = field(init=False, repr=False, default_factory=dict)
@@ -121,12 +125,28 @@ class Cell:
     #: what parameters= held besides numbers (``locals()`` may), as text, for error messages
     set_aside: Mapping[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
+    def __new__(cls, *given: Any, **named: Any) -> Self:
+        """A new cell, unless an argument is called otherwise."""
+        takes = [f.name for f in fields(cls) if f.init]
+        for name in named:
+            if name not in takes:
+                raise CellError(
+                    unknown("argument of Cell", name, takes)
+                    + " Numbers and quantities of the equations go into parameters=dict(…)."
+                )
+        if given:
+            raise CellError(
+                f"Cell takes its arguments by name, not {given[0]!r} alone. Write Cell(equations='dv/dt = (-v + I)/tau : 1', …)."
+            )
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         from bioplaus.symbolic import arguments, compile
         from bioplaus.symbolic.units import plain
 
         arguments.texts(self)
         arguments.refractory(self)
+        arguments.made_for(self)
         self._set(differentiate=arguments.words("differentiate", self.differentiate, ("reset", "jumps")))
         self._refuse_what_does_not_belong_together(plain(self.refractory))
         channels, numbers = arguments.channels(self), arguments.parameters(self)
@@ -165,6 +185,17 @@ class Cell:
             raise CellError(
                 "reset=, surrogate=, refractory= and differentiate= belong to spiking cells; this one has output= and no spike=."
             )
+
+    def __eq__(self, other: object) -> bool:
+        """Equal if all that defines them is, arrays entry by entry."""
+        return isinstance(other, Cell) and self.describe() == other.describe()
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.equations, self.update, self.spike, self.reset, self.output))
+
+    def __repr__(self) -> str:
+        means = f"spike={self.spike!r}" if self.spiking else f"output={self.output!r}"
+        return f"Cell({self.name or 'unnamed'!r}: states {', '.join(self.states) or 'none'}; inputs {', '.join(self.channels)}; {means})"
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -212,6 +243,8 @@ class Cell:
                 "width": self.surrogate.width,
                 "refractory": show(self.refractory),
             }
+        if self.made_for is not None:
+            shown["made_for"] = show(self.made_for)
         if self.start:
             shown["start"] = {k: show(v) for k, v in self.start.items()}
         return shown

@@ -66,13 +66,55 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     --------
     >>> unknown("rule", "epropp", ["bptt", "eprop"])
     "There is no rule 'epropp'. Did you mean 'eprop'? Known: bptt, eprop."
+    >>> unknown("option of the rule 'eprop'", "step", ["steps"])
+    "There is no option 'step' of the rule 'eprop'. Did you mean 'steps'? Known: steps."
     """
-    names = sorted(map(str, allowed))
-    return f"There is no {kind} {given!r}.{meant(given, names)} Known: {', '.join(names) or 'none'}."
+    names, (what, of, whose) = sorted(map(str, allowed)), kind.partition(" of ")
+    return f"There is no {what} {given!r}{of}{whose}.{meant(given, names)} Known: {', '.join(names) or 'none'}."
+
+
+def by_name(call: str, given: Iterable[object]) -> str:
+    """Say that what follows a name is given by name."""
+    shown = ", ".join(repr(value)[:40] for value in given)
+    return f"{call} takes its options by name, and was given {shown} without one. Write {call[:-2]}option=value), as 'bioplaus show' lists them."
+
+
+_ELSEWHERE = {
+    "updates": "epoch epochs n_epochs num_epochs max_epochs n_updates num_updates iterations n_iterations num_iterations iters n_iter "
+    "steps n_steps num_steps max_steps training_steps",
+    "lr": "learning_rate learningrate lrate eta alpha step_size",
+    "readout_lr": "lr_out lr_readout lr_output out_lr output_lr readout_learning_rate",
+    "predictor_lr": "lr_predictor lr_pred pred_lr predictor_learning_rate cerebellum_lr lr_cerebellum",
+    "batch": "batch_size batchsize minibatch n_batch bs",
+    "optimiser": "optimizer optim opt",
+    "clip": "grad_clip gradient_clip clip_grad clip_norm max_norm max_grad_norm",
+    "workers": "num_workers n_workers n_jobs jobs processes n_processes parallel j",
+    "seeds": "seed random_state random_seed",
+    "seed": "seeds random_state random_seed",
+    "lmbda": "lambda lambda_ lam lamda λ",
+    "discount": "gamma γ",
+    "units": "n_units num_units hidden hidden_size n_hidden neurons n_neurons",
+    "evaluate_every": "eval_every test_every validate_every",
+    "device": "gpu cuda",
+    "dtype": "precision",
+    "folder": "out output outdir out_dir output_dir save_dir dir directory path",
+    "root": "out output outdir out_dir output_dir save_dir dir directory path folder",
+    "progress": "verbose",
+}
+"""Our names → what they are called elsewhere."""
+
+
+def ours(given: str, names: Iterable[str]) -> list[str]:
+    """Of the names those by which we call what is called `given` elsewhere: ``updates`` for ``epochs``."""
+    word = given.lower().strip("-").replace("-", "_")
+    return [name for name in names if word in _ELSEWHERE.get(name, "").split()]
 
 
 def meant(given: str, names: Iterable[str]) -> str:
-    """``" Did you mean 'eprop'?"``, or nothing where no name is like the given one."""
+    """``" Did you mean 'eprop'?"``, or nothing where no name is like the given one, nor called so elsewhere."""
+    names = list(names)
+    if same := ours(str(given), names):
+        return f" Did you mean {' or '.join(map(repr, same))}?"
     folded = {name.lower(): name for name in names}
     close = [folded[name] for name in get_close_matches(str(given).lower(), folded, n=2, cutoff=0.6)]
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import CircuitError, unknown
+from bioplaus.settings import ours
 
 if TYPE_CHECKING:
     import xarray
 
 
+@ours()
 def simulate(
     circuit: Circuit | Network,
     inputs: Any,
-    record: Sequence[str] = ("spikes",),
+    record: Any = ("spikes",),
     *,
     seed: int = 0,
     dtype: str = "float64",
@@ -33,7 +36,7 @@ def simulate(
     ----------
     circuit : a circuit, built here with ``seed`` and ``dtype``, or a built network (for example ``run.network``).
     inputs : (time, batch, input) or (time, input), array or tensor.
-    record : any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``.
+    record : a name or several: any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``.
     targets, weight : recorded beside the output, if given: what was asked for, and where.
     lenient : pass over names that no population has, instead of refusing.
 
@@ -48,6 +51,9 @@ def simulate(
     CircuitError
         For an unknown name or inputs of the wrong shape.
     """
+    if not isinstance(circuit, (Circuit, Network)):
+        raise checks.refusal(CircuitError, "The circuit", circuit, "one that bp.circuit('recurrent', cell=…) makes")
+    dtype = checks.accept(CircuitError, "dtype", dtype, checks.Word(("float64", "float32")))
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
     x = checked_inputs(network, inputs)
     wanted = resolve(network, record, lenient)
@@ -62,9 +68,22 @@ def simulate(
 
 def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
     """Inputs as a (time, batch, input) tensor that fits the network."""
-    x = torch.as_tensor(np.asarray(inputs) if not isinstance(inputs, torch.Tensor) else inputs).to(
-        device=network.device, dtype=network.dtype
-    )
+    try:
+        if (unit := checks.dimensions(inputs)) and not hasattr(inputs, "detach"):
+            raise CircuitError(
+                f"inputs carry a unit ({', '.join(unit)}); they are plain numbers, which the weights turn into currents: one unit of weight is what the cell's "
+                "inputs={'I': …} says. Divide by a unit."
+            )
+        given = inputs if isinstance(inputs, torch.Tensor) else torch.as_tensor(np.array(inputs))
+    except (TypeError, ValueError) as error:
+        raise checks.refusal(
+            CircuitError, "inputs", inputs, f"an array (time, batch, {network.circuit.inputs})"
+        ) from error
+    if given.is_complex():
+        raise CircuitError(
+            f"inputs hold complex numbers ({given.dtype}); a circuit takes real ones. Give .real or abs()."
+        )
+    x = given.to(device=network.device, dtype=network.dtype)
     x = x.unsqueeze(1) if x.dim() == 2 else x
     if x.dim() != 3 or x.shape[2] != network.circuit.inputs or 0 in x.shape[:2]:
         raise CircuitError(
@@ -75,10 +94,16 @@ def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
     return x
 
 
-def resolve(network: Network, record: Sequence[str], lenient: bool = False) -> dict[str, tuple[int, str, int]]:
+def resolve(network: Network, record: Any, lenient: bool = False) -> dict[str, tuple[int, str, int]]:
     """Recorded names → (population, kind, index)."""
     if isinstance(record, str):
         record = (record,)
+    if isinstance(record, Mapping):
+        raise CircuitError(
+            f"record is {checks.short(record)}; it must be a name, or several such as ('v', 'spikes'). All units are recorded: choose among them afterwards, "
+            f"as in .{next(iter(record), 'v')}.isel(unit=[0, 1])."
+        )
+    record = checks.accept(CircuitError, "record", record, checks.Several(checks.Word(), "('v', 'spikes')", least=0))
     found: dict[str, tuple[int, str, int]] = {}
     several = len(network.populations) > 1
     for name in record:
@@ -128,17 +153,25 @@ def dataset(
     variables["input"] = (("time", "batch", "unit_input"), inputs, {"units": "1"})
     variables["output"] = (("time", "batch", "unit_output"), output, {"units": "1"})
     if targets is not None:
-        t = np.asarray(targets)
+        t = _beside(np.asarray(targets), "targets", inputs)
         dims = ("time", "batch", "unit_output") if t.ndim == 3 else ("time", "batch")
         variables["target"] = (dims, t, {"units": "1"})
     if weight is not None:
-        variables["weight"] = (("time", "batch"), np.asarray(weight), {"units": "1"})
+        variables["weight"] = (("time", "batch"), _beside(np.asarray(weight), "weight", inputs), {"units": "1"})
     dt = network.circuit.dt * 1e3
     # discrete maps have steps, not milliseconds, unless a differential equation beside them gives time a scale
     scaled = any(p.cell.continuous or p.cell.spiking for p in network.circuit.populations.values())
     steps = np.arange(len(inputs))
     time = xr.DataArray(steps * dt if scaled else steps, dims="time", attrs={"units": "ms" if scaled else "1"})
     return xr.Dataset(variables, coords={"time": time}, attrs={"dt_ms": dt, "circuit": network.circuit.name})
+
+
+def _beside(array: np.ndarray, name: str, inputs: Any) -> np.ndarray:
+    if array.shape[:2] != inputs.shape[:2]:
+        raise CircuitError(
+            f"{name} have shape {array.shape}, but the inputs have {inputs.shape[0]} steps of {inputs.shape[1]} samples: (time, batch, …) is expected of both."
+        )
+    return array
 
 
 def _unit(network: Network, population: str, name: str) -> str:

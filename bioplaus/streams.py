@@ -14,6 +14,7 @@ def stream(seed: int, name: str) -> torch.Generator:
     """A CPU generator that depends on the seed and the stream's name only."""
     # as a plain number: a NumPy one would overflow below
     seed = checks.accept(RunError, "The seed of the random streams", seed, checks.SEED)
+    name = checks.accept(RunError, "The name of a random stream", name, checks.Word())
     generator = torch.Generator(device="cpu")
     # splitmix-style mixing keeps streams of neighbouring seeds apart
     mixed = (seed * 0x9E3779B97F4A7C15 + zlib.crc32(name.encode()) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF

@@ -4,14 +4,14 @@ from typing import Any
 
 from bioplaus import checks, ms
 from bioplaus.cell import Cell
-from bioplaus.circuit import Circuit, Population, Projection, Readout
+from bioplaus.circuit import CELL, Circuit, Population, Projection, Readout
 from bioplaus.errors import CircuitError
 
 
 def excitatory_inhibitory(
     *,
-    cell: Cell,
-    inhibitory: Cell | None = None,
+    cell: Cell | str,
+    inhibitory: Cell | str | None = None,
     inputs: int,
     units: int,
     outputs: int,
@@ -43,9 +43,8 @@ def excitatory_inhibitory(
     Song, Yang & Wang 2016, doi:10.1371/journal.pcbi.1004792.
     """
     units = checks.whole(CircuitError, "units", units)
-    cells = {"E": cell, "I": inhibitory if inhibitory is not None else cell}
-    for each in cells.values():
-        checks.accept(CircuitError, "The cell of a circuit", each, checks.Instance(Cell, "bp.model('lif')"))
+    given = {"E": cell, "I": inhibitory if inhibitory is not None else cell}
+    cells = {name: checks.accept(CircuitError, "The cell of a circuit", each, CELL) for name, each in given.items()}
     share = checks.accept(CircuitError, "fraction of excitatory_inhibitory", fraction, checks.Real(above=0, below=1))
     sizes = {"E": round(units * share), "I": units - round(units * share)}
     if min(sizes.values()) < 2 or not 0 < fan_in <= 1:

@@ -5,16 +5,17 @@ from typing import Any
 
 from bioplaus import checks, ms
 from bioplaus.cell import Cell
+from bioplaus.cerebellum import predictor
 from bioplaus.cerebellum.predictors import Predictor
-from bioplaus.circuit import Circuit, Population, Projection, Readout
+from bioplaus.circuit import CELL, Circuit, Population, Projection, Readout
 from bioplaus.errors import CircuitError
 
 
 def recurrent(
     *,
-    cell: Cell | Sequence[Cell],
+    cell: Cell | str | Sequence[Cell | str] | Mapping[str, Cell | str],
     inputs: int,
-    units: int | Sequence[int],
+    units: int | Sequence[int] | Mapping[str, int],
     outputs: int,
     tau_out: Any = None,
     dt: Any = 1 * ms,
@@ -26,15 +27,16 @@ def recurrent(
     init: str = "normal",
     bias: Mapping[str, float] | bool | None = None,
     output_bias: bool = True,
-    cerebellum: Predictor | None = None,
+    cerebellum: Predictor | str | None = None,
     name: str = "recurrent",
 ) -> Circuit:
     """All-to-all (or sparse) recurrent circuit with a linear readout.
 
     Parameters
     ----------
-    cell : one cell type, or several, which then share all projections.
-    inputs, units, outputs : sizes; ``units`` one number per cell type.
+    cell : one cell type, or several, which then share all projections; in a mapping, by the names of their populations. A model's
+        name stands for the model as it comes.
+    inputs, units, outputs : sizes; ``units`` one number per cell type, in a mapping if those are.
     tau_out : time constant of a leaky readout; None for none.
     dt : time step.
     gain, input_gain : standard deviation of weights times √fan-in; for spiking cells choose ``input_gain`` so that the circuit fires.
@@ -46,20 +48,23 @@ def recurrent(
     output_bias : whether the readout has a bias.
     cerebellum : a predictor that belongs to the circuit; see ``cortico_cerebellar``.
     """
-    cells: list[Any] = list(cell) if isinstance(cell, (tuple, list)) else [cell]
-    for each in cells:
-        checks.accept(CircuitError, "The cell of a circuit", each, checks.Instance(Cell, "bp.model('lif')"))
-    sizes: list[Any] = list(units) if isinstance(units, Iterable) and getattr(units, "ndim", 1) else [units]
-    if len(cells) != len(sizes):
-        said = f"{len(cells)} cell types but {len(sizes)} sizes (units={units})"
-        raise CircuitError(f"{said}; give one size per cell type.")
-    names = ["cortex"] if len(cells) == 1 else [f"{c.name or 'cells'}{i}" for i, c in enumerate(cells)]
-    types = dict(zip(names, cells, strict=True))
+    types, sizes = _populations(cell, units)
     synapses = {"gain": gain, "init": init, "fan_in": fan_in, "delay": delay}
     populations = {}
-    for n, size in zip(names, sizes, strict=True):
+    for n, size in sizes.items():
         wanted = (not types[n].spiking) if bias is None else bias
-        first = dict(wanted) if isinstance(wanted, Mapping) else ({} if wanted else None)
+        if not isinstance(wanted, Mapping):
+            wanted = (
+                {}
+                if checks.accept(
+                    CircuitError,
+                    "bias",
+                    wanted,
+                    checks.Flag("True, False, or first values by channel, such as {'I': 0.0}"),
+                )
+                else None
+            )
+        first = None if wanted is None else dict(wanted)
         populations[n] = Population(types[n], size, first)
     return Circuit(
         populations=populations,
@@ -67,9 +72,33 @@ def recurrent(
         inputs=inputs,
         dt=dt,
         name=name,
-        cerebellum=cerebellum,
+        cerebellum=predictor(cerebellum) if isinstance(cerebellum, str) else cerebellum,
         readout=Readout(size=outputs, tau=tau_out, bias=output_bias, init="uniform" if init == "uniform" else "normal"),
     )
+
+
+def _populations(cell: Any, units: Any) -> tuple[dict[str, Cell], dict[str, Any]]:
+    """Cell and size of every population, by name."""
+    several = cell.values() if isinstance(cell, Mapping) else cell if isinstance(cell, (tuple, list)) else [cell]
+    cells = [checks.accept(CircuitError, "The cell of a circuit", each, CELL) for each in several]
+    if isinstance(cell, Mapping):
+        names = list(cell)
+    else:
+        names = ["cortex"] if len(cells) == 1 else [f"{c.name or 'cells'}{i}" for i, c in enumerate(cells)]
+    if isinstance(units, Mapping):
+        if set(units) != set(names):
+            raise CircuitError(
+                f"units name the populations {', '.join(map(str, units))}, and the cells are of {', '.join(map(str, names))}: give both under the same names, "
+                "such as cell={'E': 'lif', 'I': 'lif'}, units={'E': 80, 'I': 20}."
+            )
+        sizes = [units[name] for name in names]
+    else:
+        several = isinstance(units, Iterable) and not isinstance(units, str) and getattr(units, "ndim", 1)
+        sizes = list(units) if several else [units]
+    if len(cells) != len(sizes):
+        said = f"{len(cells)} cell types but {len(sizes)} sizes (units={units})"
+        raise CircuitError(f"{said}; give one size per cell type.")
+    return dict(zip(names, cells, strict=True)), dict(zip(names, sizes, strict=True))
 
 
 def _projections(

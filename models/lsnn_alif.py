@@ -1,7 +1,5 @@
 """Adaptive LIF neuron in the discrete convention of the e-prop papers."""
 
-import numpy as np
-
 from bioplaus import ms
 from bioplaus.cell import Cell, triangular
 
@@ -15,7 +13,7 @@ def lsnn_alif(
     dampening=0.3,
     refractory=0,
     scale_input: bool = False,
-    dt=1 * ms,
+    dt=None,
 ) -> Cell:
     """v_t = α v_{t−1} + g i_t − threshold z_{t−1}, a_t = ρ a_{t−1} + z_{t−1}, z_t = [v_t > threshold + beta a_t].
 
@@ -24,26 +22,26 @@ def lsnn_alif(
 
     Parameters
     ----------
-    tau_m, tau_a, dt : time constants and step: α = exp(−dt/τ_m), ρ = exp(−dt/τ_a).
+    tau_m, tau_a : time constants: α = exp(−dt/τ_m), ρ = exp(−dt/τ_a), dt the circuit's step; scalar or one per neuron.
     threshold, beta, dampening : base threshold, its rise per spike, height of the surrogate.
     refractory : number of steps (or a time); n silences n − 1 steps after a spike.
-    scale_input : g = 1 − α instead of 1.
+    scale_input : g = 1 − α instead of 1: a current, where 1 makes of each step's input a jump, so that twice the steps bring
+        twice the input.
+    dt : the only step a circuit of it may have; any if not given.
 
     References
     ----------
     Bellec et al. 2020, doi:10.1038/s41467-020-17236-y.
     """
-    decay, decay_a = np.exp(-np.asarray(dt / tau_m)), np.exp(-np.asarray(dt / tau_a))
     return Cell(
         name="lsnn_alif",
-        update="v = decay*v + gain*I; a = decay_a*a",
+        update="v = exp(-dt/tau_m)*v + (1 - scaled*exp(-dt/tau_m))*I; a = exp(-dt/tau_a)*a",
         inputs=("I",),
         spike="v > threshold + beta*a",
-        reset="v -= threshold/decay; a += 1/decay_a",
+        reset="v -= threshold*exp(dt/tau_m); a += exp(dt/tau_a)",
         surrogate=triangular(dampening),
         refractory=refractory,
-        parameters=dict(
-            decay=decay, decay_a=decay_a, gain=1 - decay if scale_input else 1.0, threshold=threshold, beta=beta
-        ),
+        parameters=dict(tau_m=tau_m, tau_a=tau_a, scaled=float(scale_input), threshold=threshold, beta=beta),
+        made_for=dt,
         source="doi:10.1038/s41467-020-17236-y",
     )

@@ -415,8 +415,8 @@ def test_a_lag_before_the_first_step_has_no_credit():
     [
         ({"rules": []}, RuleError, "no rule"),
         ({"rules": {}}, RuleError, "no rule"),
-        ({"rules": ["bptt"]}, RuleError, "bp.rule"),
-        ({"rules": {"bptt": "x"}}, RuleError, "'bptt' is 'x'; it must be a rule"),
+        ({"rules": ["bptt", 3]}, RuleError, "bp.rule"),
+        ({"rules": {"bptt": "x"}}, RuleError, "no rule 'x'"),
         ({"rules": {"bptt": bp.rule("eprop")}}, RuleError, "another name"),
         ({"updates": 0}, RunError, "updates is 0"),
         ({"every": 0}, RunError, "every"),

@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from cell_helpers import GIVEN, LEAK, LIF, MAP, RATE, VOLT_RATE, VOLTS, of
 from task_helpers import paragraph
 
 from bioplaus import Cell, circuit, fast_sigmoid, ms, mV, pA, triangular
 from bioplaus.cell import Surrogate
 from bioplaus.errors import CellError
-
-LIF: dict[str, Any] = dict(
-    equations="dv/dt = (-v + I)/tau : 1",
-    spike="v > threshold",
-    reset="v -= threshold",
-    surrogate=triangular(),
-    parameters=dict(tau=20 * ms, threshold=0.6),
-)
-RATE: dict[str, Any] = dict(equations="dx/dt = (-x + I)/tau : 1", output="tanh(x)", parameters=dict(tau=10 * ms))
-MAP: dict[str, Any] = dict(
-    update="v = decay*v + I",
-    spike="v > threshold",
-    reset="v -= threshold",
-    surrogate=triangular(),
-    parameters=dict(decay=0.9, threshold=0.6),
-)
-GIVEN = dict(tau=20 * ms, threshold=0.6)
-
-
-def of(**changed: Any) -> dict[str, Any]:
-    return dict(GIVEN, **changed)
-
 
 NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     # equations
@@ -52,11 +32,11 @@ NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LIF, dict(equations="dv/dt = (-v + I)/tau : 1\nI : volt"), "I is declared .* unit volt, but its value has unit 1"),
     (LIF, dict(equations="v = I : 1"), "no differential equation"),
     (LIF, dict(equations="dv/dt = -v/tau : 1"), "Input channel I has no effect"),
-    (LIF, dict(equations="dv/dt = (-v**2 + I)/tau : 1"), "refuses .* 'exact'.*try method='exponential_euler'"),
+    (LIF, dict(equations="dv/dt = (-v**2 + I)/tau : 1"), "method='exact' can't integrate .*linear components. Write method='rk4', which can.$"),
     (LIF, dict(equations="dv/dt = (-v + I)/tau + xi/tau**0.5 : 1"), "'xi', a random number, but a cell is deterministic"),
     (LIF, dict(equations="dv/dt = (-v + I + randn())/tau : 1", method="euler"), "'randn', a random number"),
     (LIF, dict(equations="dv/dt = (-v + I*t/tau)/tau : 1", method="euler"), "'t', the time"),
-    (LIF, dict(equations="dv/dt = (-v + I)/(20*ms) : 1"), "'ms' is a unit.*tau=20\\*ms"),
+    (LIF, dict(equations="dv/dt = (-v + I)/(20*ms) : 1"), "'ms' is a unit.*x_0=20\\*ms"),
     (LIF, dict(equations="dv/dt = (-v + I + clip(v, 0, 1))/tau : 1", method="euler"), "no differentiable function 'clip'. Known: abs, cos"),
     (LIF, dict(equations="dv/dt = (-v + I + floor(v))/tau : 1", method="euler"), "no differentiable function 'floor'"),
     (LIF, dict(equations="dv/dt = (-v + I*int(v > 0))/tau : 1", method="euler"), "condition .* the step of v.*step\\(x\\)"),
@@ -101,7 +81,7 @@ NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     *((LIF, dict(reset=bad), "is not a statement. Expected 'name = expression'") for bad in ("v", "v == 0", "v =", "v **= 2", "0 = v")),
     (LIF, dict(reset="v = tau"), "the reset of v: 'tau' has unit second, expected 1"),
     (LIF, dict(reset="v *= tau"), "the reset of v: 'tau' has unit second, expected 1"),
-    (LIF, dict(reset="v = 0*mV"), "Unknown identifier mV"),
+    (LIF, dict(reset="v = 0*mV"), "In the reset of v: 'mV' is a unit.*x_0=20.mV"),
     (LIF, dict(reset="v = w"), "no parameter or variable 'w'"),
     (LIF, dict(reset="v = I"), "'I' is an input channel"),
     (LIF, dict(reset="v = 0 if v > 1 else 2"), "can't be read"),
@@ -152,7 +132,7 @@ NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LIF, dict(parameters=of(e=3), reset="v -= e"), "'e' .* already means a constant"),
     (LIF, dict(parameters=of(sin=3), reset="v -= sin"), "'sin' .* already means a function"),
     (LIF, dict(parameters=of(nS=3), reset="v -= nS"), "'nS' .* already means a unit"),
-    (LIF, dict(parameters=of(dt=3), reset="v -= dt"), "'dt' .* already means something else"),
+    (LIF, dict(parameters=of(dt=3), reset="v -= dt"), "'dt' .* already means the circuit's time step.*leave it out of parameters="),
     (LIF, dict(parameters=of(x=3), reset="v -= x"), "'x' .* the margin, in a surrogate"),
     (LIF, dict(parameters=of(k0_=3), reset="v -= k0_"), "'k0_' .* already means something else"),
     (LIF, dict(parameters=of(τ=3), reset="v -= τ"), "'τ' can't be the name|can't be read"),
@@ -160,7 +140,7 @@ NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (RATE, dict(output=""), "exactly one"),
     (RATE, dict(output="tanh(z)"), "no parameter or variable 'z'"),
     (RATE, dict(output="tanh(x"), "can't be read"),
-    (RATE, dict(output="tau*x"), "'tau\\*x' has unit second, expected 1"),
+    (RATE, dict(output="tau*x"), "output='tau\\*x' has unit second, but an output is a plain number. Divide it"),
     (RATE, dict(output="x > 1"), "condition"),
     (RATE, dict(output="not x"), "condition"),
     (RATE, dict(output="bogus(x)"), "no differentiable function 'bogus'"),
@@ -188,6 +168,113 @@ NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+#: what people write who know Brian2, another simulator, or Python better: all of it is said in one paragraph, with what to write
+MISTAKES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    # units
+    (VOLT_RATE, dict(output="v"), r"output='v' has unit volt, but an output is a plain number. Divide it .*y_0=1\*volt"),
+    (VOLT_RATE, dict(output="exp(v)"), "divide by a quantity of that unit where a plain number is needed"),
+    (VOLT_RATE, dict(output="v/mV"), "'mV' is a unit. Quantities have names here.*x_0=20.mV"),
+    (VOLTS, dict(reset="v = 0*mV"), "In the reset of v: 'mV' is a unit.*x_0=20.mV"),
+    (VOLTS, dict(reset="v -= 0*mV*1"), "'mV' is a unit"),
+    (VOLTS, dict(spike="v > 0*volt"), "'volt' is a unit"),
+    (VOLTS, dict(spike="v > -50*mV"), "'mV' is a unit"),
+    (VOLTS, dict(equations="dv/dt = (-70*mV - v + R*I)/tau : volt"), "In the equations: 'mV' is a unit"),
+    (VOLTS, dict(equations="dv/dt = (E - v + R*I)/tau : mV"), "'mV', but this is not a base unit. Use 'volt'"),
+    (VOLTS, dict(equations="dv/dt = (E - v + R*I)/tau : V"), "'V', but this is not a base unit"),
+    (VOLTS, dict(inputs=("I",)), r"input channels: I \(1\).*inputs={'I': 100\*pA}"),
+    (VOLTS, dict(start={"v": -70}), r"has unit 1, but v has unit volt. Give it with its unit, such as 1\*volt"),
+    (LIF, dict(start={"v": 1 * mV}), "Give a plain number"),
+    (LIF, dict(parameters=of(threshold=[1 * ms, 2 * mV])), r"Parameter threshold mixes units.*\[10, 20\]\*ms"),
+    (LIF, dict(equations="dv/dt = (-v + I)/tau"), "'dv/dt = .-v . I./tau' has no unit: write ' : 1' behind it"),
+    (LIF, dict(parameters=of(tau="20*ms")), "the parameter tau is '20.ms', which is not a number.*20.ms without quotes"),
+    # flags
+    (LIF, dict(equations=LEAK + "\ntau : second (shared)", parameters=of(tau=[1, 2, 3] * ms)), "'.shared.', one value for all neurons, but parameters= gives 3 values. Leave '.shared.' out, or"),
+    (LIF, dict(equations=LEAK + "\nI : 1 (shared)"), "I is an input channel.*Leave the flag out, or the whole line"),
+    (LIF, dict(equations=LEAK + "\nI : 1 (constant)"), "I is an input channel.*Leave the flag out"),
+    (LIF, dict(equations=LEAK + "\nI : 1 (summed)"), "'.summed.' can't stand behind I.*a circuit's projections bring its inputs"),
+    (LIF, dict(equations=LEAK + "\ntau : second (linked)"), "'.linked.' can't stand behind tau"),
+    (LIF, dict(equations=LEAK + "\ndp/dt = -p/tau : 1 (event-driven)"), "'.event-driven.' can't stand behind p"),
+    (LIF, dict(equations=LEAK + " (clock-driven)"), "'.clock-driven.' can't stand behind v"),
+    (LIF, dict(equations=LEAK + " (unless_refractory)"), "Did you mean 'unless refractory'"),
+    (LIF, dict(equations=LEAK + " unless refractory"), r"A flag stands in brackets: \(unless refractory\)"),
+    (RATE, dict(equations="dx/dt = (-x + I)/tau : 1 (unless refractory)"), "output= never is refractory. Leave it out"),
+    # the form of equations
+    (LIF, dict(equations="v' = (-v + I)/tau : 1"), "the left side is to be dv/dt alone"),
+    (LIF, dict(equations="tau*dv/dt = -v + I : 1"), "the left side is to be dv/dt alone.*divides the right side"),
+    (LIF, dict(equations="dv/dt = : 1"), "nothing stands behind the '='"),
+    (LIF, dict(equations=LEAK + "; da/dt = -a/tau : 1"), "a line of its own"),
+    (LIF, dict(equations="dv/dt = (-v^2 + I)/tau : 1"), r"as in v\*\*2"),
+    (LIF, dict(equations="dv/dt = (-2v + I)/tau : 1"), r"as in 2\*v"),
+    (LIF, dict(equations="dv/dt = (\u2212v + I)/tau : 1"), r"It contains '\u2212' \(U\+2212\)"),
+    (LIF, dict(equations="d\u00b5/dt = (-\u00b5 + I)/tau : 1"), r"U\+00B5.*letters a to z"),
+    (LIF, dict(equations="dv/dt = (-v + (I if v > 0 else 0))/tau : 1"), "There is no if; step"),
+    (LIF, dict(equations="din/dt = (-in + I)/tau : 1"), "'in' is a word of Python"),
+    (LIF, dict(equations=[LEAK]), "is not text. Write it in quotes, such as equations='dv/dt"),
+    (LIF, dict(equations="# to be written"), "equations='# to be written' says nothing but a comment"),
+    (RATE, dict(output="  # tanh"), "says nothing but a comment.*or leave output= out"),
+    (MAP, dict(update=" "), "update='' says nothing. Write it"),
+    (LIF, dict(equations="dv/dt = (-v + I + N)/tau : 1"), "'N' is something else in Brian2.*another name, such as N_0"),
+    (LIF, dict(equations="dv/dt = (-v + I + lastspike/tau)/tau : 1"), "'lastspike' is something else in Brian2"),
+    # names
+    (LIF, dict(spike="v > \u03b8", parameters=of(**{"\u03b8": 0.6})), "use the letters a to z"),
+    (LIF, dict(parameters=of(**{"": 3})), "has a value under '', which is not a name"),
+    (LIF, dict(parameters={**GIVEN, 3: 4}), "has a value under 3, which is not a name"),
+    (MAP, dict(update="lambda = 3; v = decay*v + I"), "'lambda' .* a word of Python. Choose another name, such as lambda_0"),
+    (MAP, dict(update="v = exp(-dt/tau)*v + I", parameters=of(dt=1 * ms)), "'dt' .* the circuit's time step.*leave it out of parameters="),
+    (LIF, dict(equations="dv/dt = (-v + I + i)/tau : 1", parameters=of(i=2)), "'i' can't be the name of a parameter.*such as i_0"),
+    # statements and expressions
+    (LIF, dict(reset="v -= threshold, a = 0"), "Statements are separated by ';'"),
+    (LIF, dict(reset="v \u2212= threshold"), r"U\+2212"),
+    (LIF, dict(reset=["v -= threshold"]), "is not text. Write it in quotes, such as reset='v -= threshold'"),
+    (RATE, dict(output="y = tanh(x)"), "Write the right side alone"),
+    (RATE, dict(output="tanh(x) : 1"), "leave out the ':'"),
+    (RATE, dict(output="np.tanh(x)"), r"by their names alone: tanh\(x\)"),
+    (MAP, dict(update="dv/dt = -v"), "A differential equation goes into equations="),
+    (MAP, dict(update="v += I"), r"Write 'v = v \+ \(I\)'"),
+    # methods: the advice never is what failed, and works
+    (LIF, dict(method=None), "method=None is not text. Write it in quotes, such as method='exact'"),
+    (LIF, dict(method="Euler"), "Did you mean 'euler'"),
+    (LIF, dict(method="exponential_euler", equations="dv/dt = (-v**2 + I)/tau : 1"), "method='exponential_euler' can't integrate.*Write method='rk4', which can"),
+    (LIF, dict(method="exponential_euler", equations="dv/dt = (-v + v**3 + I)/tau : 1"), "Write method='rk4', which can"),
+    (LIF, dict(equations="dv/dt = (-v*g + I)/tau : 1\ndg/dt = -g/tau : 1"), "method='exact' can't.*Write method='exponential_euler', which can"),
+    # made_for
+    *((MAP, dict(made_for=bad), "made_for=.* is not one time above zero.*such as 1\\*ms") for bad in (1, 1e-3, "1*ms", 0 * ms, -1 * ms, 1 * mV, [1, 2] * ms, True)),
+    (LIF, dict(made_for=1 * ms), "made_for=1. ms belongs to update=.*Leave it out"),
+    # arguments
+    (LIF, dict(threshold=0.6), r"no argument 'threshold' of Cell.*parameters=dict"),
+    (LIF, dict(param=GIVEN), "no argument 'param' of Cell. Did you mean 'parameters'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("base", "changed", "said"), MISTAKES, ids=[f"{i}-{'-'.join(c)}" for i, (_, c, _) in enumerate(MISTAKES)]
+)
+def test_natural_mistakes_are_answered_with_what_to_write(base, changed, said):
+    with pytest.raises(CellError, match=said) as error:
+        Cell(**{**base, **changed})
+    paragraph(error)
+
+
+@pytest.mark.parametrize("method", ["exact", "exponential_euler", "linear"])
+@pytest.mark.parametrize("right", ["-v**2 + I", "-v*w + I", "-v + tanh(v) + I"])
+def test_the_method_that_is_proposed_is_another_and_works(method, right):
+    given: dict[str, Any] = {**LIF, "equations": f"dv/dt = ({right})/tau : 1\ndw/dt = (v - w)/tau : 1"}
+    try:
+        Cell(**given, method=method)
+    except CellError as error:
+        found = re.search(r"Write method='(\w+)', which can\.$", str(error))
+        assert found and found[1] != method
+        Cell(**given, method=found[1])
+    else:
+        assert method == "exponential_euler" and "v**2" not in right  # a function of v is held during a step
+
+
+def test_arguments_without_a_name_are_refused():
+    with pytest.raises(CellError, match="by name, not 'dv/dt") as error:
+        Cell(LEAK)  # pyright: ignore[reportCallIssue]
+    paragraph(error)
+
+
 @pytest.mark.parametrize(
     ("base", "changed", "said"), NONSENSE, ids=[f"{i}-{'-'.join(c)}" for i, (_, c, _) in enumerate(NONSENSE)]
 )
@@ -198,7 +285,9 @@ def test_nonsense_is_refused_in_one_paragraph(base, changed, said):
 
 
 def test_every_argument_is_replaced_by_nonsense_and_the_bases_are_sound():
-    assert {name for _, changed, _ in NONSENSE for name in changed} == {f.name for f in fields(Cell) if f.init}
+    assert {name for _, changed, _ in (*NONSENSE, *MISTAKES) for name in changed} - {"threshold", "param"} == {
+        f.name for f in fields(Cell) if f.init
+    }
     for base in (LIF, RATE, MAP):
         Cell(**base)
 

@@ -443,7 +443,7 @@ def test_a_network_is_not_changed_by_looking_at_it():
     assert isinstance(c.network, Network) and all(torch.equal(w, before[n]) for n, w in c.network.weights.items())
 
 
-@pytest.mark.parametrize("cell", [None, "lif", 3, [None], bp.model])
+@pytest.mark.parametrize("cell", [None, 3, [None], bp.model])
 @pytest.mark.parametrize("name", ["recurrent", "excitatory_inhibitory"])
 def test_what_is_no_cell_is_refused_by_the_shipped_circuits(name, cell):
     with pytest.raises(CircuitError, match="The cell of a circuit is .*; it must be of class Cell, such as bp.model"):

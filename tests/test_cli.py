@@ -138,9 +138,13 @@ def test_unknown_words_name_the_nearest(study, capsys):
     ("word", "near"),
     [
         ("--circuit.unit", "--circuit.units"),
-        ("--units", "--circuit.units"),
         ("--circut.units", "--circuit.units"),
-        ("--cell-type", "--circuit.cell-type"),
+        ("--circuit.cell", "--circuit.cell-type"),
+        ("--epochs", "--updates"),
+        ("--n_epochs", "--updates"),
+        ("--n-jobs", "--workers"),
+        ("--hidden-size", "--circuit.units"),
+        ("--out", "--root"),
         ("--update", "--updates"),
         ("--worker=2", "--workers"),
         ("-w", "--workers"),
@@ -182,6 +186,20 @@ def test_options_are_dotted_and_typed(study):
     assert own == {"seeds": (0, 1, 2), "only": "a,b", "workers": 1, "root": "runs"}
     config, own = parse("light", ["--circuit.units=7"])
     assert config.circuit.units == 7 and own["seeds"] is None
+
+
+def test_the_last_part_of_an_option_is_enough_where_no_other_ends_so(study, capsys):
+    from bioplaus.cli.verbs.run import options as parse
+
+    words = "--units 256 --lambdas 0.5 1 --cell_type=gru --no-gated".split()
+    sizes = parse("light", words)[0].circuit
+    assert (sizes.units, sizes.lambdas, sizes.cell_type) == (256, (0.5, 1.0), "gru")
+    assert parse("light", ["--no-gated"])[0].gated is False and parse("light", ["--gated"])[0].gated is True
+    twice = LIGHT.format(more="    other: Sizes = Sizes()\n    inner: bool = True\n")
+    (study / "experiments" / "light.py").write_text(twice)
+    said = refused(capsys, "run", "light", "--units", "3")
+    assert "--units may mean --circuit.units or --other.units" in said
+    assert parse("light", ["--other.units", "3"])[0].other.units == 3
 
 
 def test_a_configuration_may_have_seeds_of_its_own(study):

@@ -227,13 +227,13 @@ def test_an_experiment_takes_its_configuration_whole_or_by_field(study):
         (lambda: bp.model("prob"), r"no model 'prob'\. Did you mean 'probe'\?.*study.models and .*models"),
         (lambda: bp.circuit("probe"), r"no circuit 'probe'.*among the models"),
         (lambda: bp.model("../probe"), "no model '../probe'"),
-        (lambda: bp.model("probe", gian=1), r"model 'probe' 'gian'\. Did you mean 'gain'\?.*gain, offset"),
+        (lambda: bp.model("probe", gian=1), r"parameter 'gian' of the model 'probe'\. Did you mean 'gain'\?.*gain, offset"),
         (lambda: bp.model("needs"), r"No value .* for 'size', 'rate'.* all it takes: size, rate, gain"),
         (lambda: bp.model("broken"), r"broken\.py, line 3, raises SyntaxError"),
         (lambda: bp.model("raises"), r"raises\.py, line 2, raises ZeroDivisionError: division by zero"),
         (lambda: bp.model("imports"), r"imports\.py, line 1, raises ModuleNotFoundError: .*nowhere"),
         (lambda: bp.model("nameless"), r"nameless\.py defines no function 'nameless', only: other"),
-        (lambda: content.names("rule"), "no kind of content 'rule'.*circuit, experiment, model"),
+        (lambda: content.names("rule"), "no content kind 'rule'.*circuit, experiment, model"),
     ],
 )  # fmt: skip
 def test_every_mistake_is_told_in_one_paragraph(study, ask, says):

@@ -39,8 +39,8 @@ def axes() -> Any:
 
 #: what is called, and what the answer must name
 MISTAKES: dict[str, tuple[Any, str]] = {
-    "memory, circuit by name": (lambda: memory("recurrent", TASK, EPROP), "bp.circuit("), "memory, task by name": (lambda: memory(CIRCUIT, "add", EPROP), "'add'"),
-    "memory, rule by name": (lambda: memory(CIRCUIT, TASK, "eprop"), "bp.rule('eprop')"), "memory, dtype misspelled": (lambda: memory(CIRCUIT, TASK, EPROP, dtype="float46"), "'float64'"),
+    "memory, circuit by name": (lambda: memory("recurrent", TASK, EPROP), "bp.circuit("), "memory, task misspelled": (lambda: memory(CIRCUIT, "target_reach", EPROP), "'target_reaching'"),
+    "memory, rule misspelled": (lambda: memory(CIRCUIT, TASK, "epropp"), "'eprop'"), "memory, dtype misspelled": (lambda: memory(CIRCUIT, TASK, EPROP, dtype="float46"), "'float64'"),
     "memory, torch's dtype": (lambda: memory(CIRCUIT, TASK, EPROP, dtype=torch.float64), "'float64'"), "memory, device": (lambda: memory(CIRCUIT, TASK, EPROP, device="gpu"), "device='cpu'"),
     "memory, seed": (lambda: memory(CIRCUIT, TASK, EPROP, seed=-1), "-1"), "memory, another task's circuit": (lambda: memory(CIRCUIT, bp.task("add"), EPROP), "inputs=task.inputs"),
     "times, arms in a list": (lambda: cpu_seconds(list(ARMS.values())), "bp.Arm("), "times, a rule for an arm": (lambda: cpu_seconds({"a": EPROP}), "bp.Arm("), "times, no rounds": (lambda: cpu_seconds(ARMS, 0), "rounds is 0"),

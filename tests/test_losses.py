@@ -175,5 +175,3 @@ def test_a_loss_of_ones_own_scores_its_weighted_mean() -> None:
     weight = torch.tensor([[1.0], [3.0]])
     outputs = torch.tensor([[[2.0]], [[4.0]]])
     assert Absolute().score(outputs, torch.zeros(2, 1, 1), weight) == pytest.approx(3.5)
-    with pytest.raises(NotImplementedError, match="Absolute does not say its error"):
-        Absolute().error(outputs, outputs)

@@ -104,7 +104,7 @@ def test_over_all_signs_with_weights_that_are_not_learned():
         c.network.circuit, projections=tuple(replace(p, learned=p.name != "ab") for p in c.network.circuit.projections)
     )
     network = held.build(dtype=torch.float64)
-    network.load(c.network.weights)
+    network.load({n: w * network.masks.get(n, 1) for n, w in c.network.weights.items()})
     for past in PASTS.values():
         free = Case(network, c.batch)
         free.__dict__["true"] = {n: g for n, g in c.true.items() if n != "ab"}

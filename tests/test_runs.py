@@ -475,7 +475,7 @@ def test_unusable_seeds_are_refused(seeds):
 def test_an_experiment_knows_its_arms():
     experiment = Experiment("e", {"a": arm(), "b": arm()})
     assert list(experiment.only(["b"])) == ["b"] and list(experiment.only(None)) == ["a", "b"]
-    with pytest.raises(RunError, match="no arm of 'e' 'c'"):
+    with pytest.raises(RunError, match="no arm 'c' of 'e'"):
         experiment.only(["c"])
     with pytest.raises(RunError, match="no arms"):
         Experiment("e", {})

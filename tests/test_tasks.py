@@ -160,7 +160,7 @@ def test_unknown_names_and_options_name_the_nearest() -> None:
     with pytest.raises(TaskError, match="Did you mean 'target_reaching'") as error:
         task("target_reachin")
     assert "handed over as the object itself" in paragraph(error)
-    with pytest.raises(TaskError, match="option of the task 'target_reaching' 'tragets'. Did you mean 'targets'"):
+    with pytest.raises(TaskError, match="option 'tragets' of the task 'target_reaching'. Did you mean 'targets'"):
         task("target_reaching", tragets=6)
     with pytest.raises(TaskError, match="no task"):
         task(3)  # pyright: ignore[reportArgumentType]
@@ -331,10 +331,14 @@ def test_a_wrong_batch_is_refused_naming_array_place_and_expectation() -> None:
             replace(real, targets=real.targets[:, :3]),
             r"'targets' has shape \(6, 3, 1\).*= \(6, 5, 1\)",
         ),
-        (parity, replace(real, targets=real.targets.long()), "'targets' holds torch.int64"),
-        (parity, replace(real, inputs=real.inputs.bool()), "'inputs' holds torch.bool.*torch.float32"),
-        (parity, replace(real, inputs=real.inputs.numpy()), "'inputs' is of type ndarray"),
-        (parity, Batch(*(a[:, :0] for a in (real.inputs, real.targets, real.weight))), "empty batch"),
+        (
+            parity,
+            replace(real, inputs=real.inputs.to(torch.complex64)),
+            "'inputs' holds torch.complex64.*torch.float32",
+        ),
+        (parity, replace(real, inputs="spikes"), "'inputs' is of type str"),
+        (parity, replace(real, inputs=[[1, 2], [3]]), "'inputs' is of type list"),
+        (parity, Batch(*(a[:, :0] for a in (real.inputs, real.targets, real.weight))), "there is no trial"),
         (parity, replace(real, context=torch.ones(4, 2)), r"'context' has shape \(4, 2\).*= \(5, 2\)"),
         (parity, replace(real, context=torch.tensor(1.0)), r"'context' has shape \(\).*= \(5, context\)"),
         (parity, (real.inputs, real.targets), "returned .* from its batch"),
@@ -350,6 +354,7 @@ def test_a_wrong_batch_is_refused_naming_array_place_and_expectation() -> None:
         ),
         (naming, replace(named, targets=spoilt(named.targets, (1, 2), -100)), "'targets' holds -100"),
         (naming, replace(named, targets=named.targets.float()), "'targets' holds torch.float32.*torch.int64"),
+        (naming, replace(named, targets=named.targets.bool()), "'targets' holds torch.bool.*torch.int64"),
         (
             naming,
             replace(named, targets=context.repeat(4, 1, 1).long()),
@@ -365,7 +370,11 @@ def test_a_wrong_batch_is_refused_naming_array_place_and_expectation() -> None:
             "'targets' adds up to 1.25 at step 1, sample 2, where 1",
         ),
         (guessing, replace(odds, targets=1 - 3 * odds.targets), "'targets' holds -0.5.*number from 0 to 1"),
-        (guessing, replace(odds, targets=odds.targets.argmax(-1)), "'targets' holds torch.int64"),
+        (
+            guessing,
+            replace(odds, targets=odds.targets.argmax(-1)),
+            r"'targets' has shape \(.*\), where a torch tensor \(time, batch, output\)",
+        ),
     ]
     for owner, batch, message in wrong:
         with pytest.raises(TaskError, match=message) as error:

@@ -12,6 +12,7 @@ import torch
 from bioplaus.brian import twin
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import CircuitError
+from bioplaus.settings import ours
 from bioplaus.simulate import checked_inputs, dataset, resolve
 from bioplaus.symbolic.runtime import runtime
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 SYNAPSES = 2_000_000
 
 
+@ours()
 def simulate(
-    circuit: Circuit | Network, inputs: Any, record: Sequence[str] = ("v", "spikes"), *, seed: int = 0
+    circuit: Circuit | Network, inputs: Any, record: Any = ("v", "spikes"), *, seed: int = 0
 ) -> xarray.Dataset:
     """Simulate a circuit with Brian2: equations, weights and step of `bioplaus.simulate` in another simulator.
 
@@ -35,7 +37,7 @@ def simulate(
     circuit : a circuit, built here with ``seed`` in float64, or a built network (for example ``run.network``),
         whose weights are taken as they are. Brian2 integrates its cells with their own ``method``.
     inputs : (time, batch, input) or (time, input), array or tensor; constant during a step, acting in that step.
-    record : any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"``
+    record : a name or several: any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"``
         (spiking cells) or ``"rate"``.
 
     Returns

@@ -4,7 +4,8 @@ Brian2's step k runs in slots, and every piece of a circuit's step (docs/concept
 
     start          arriving = Σ W y of rate cells, d steps old           summed variables
     before_groups  I = unit (external + Σ arriving);  arriving = 0       constant during the step
-    groups         u = f(s, I)                                           Brian2's state updater, ``cell.method``
+    groups         u = f(s, I)                                           Brian2's state updater, ``cell.method``,
+                                                                         or named entries of Φ and Γ (below)
     after_groups   rate_d = rate_{d−1}; …; rate_1 = φ(u)                 rate cells: recent outputs by age
     thresholds     y = [left > right], 0 while refractory
     synapses       arriving += w, for spikes fired d − 1 steps ago       which so act d steps after they were fired
@@ -13,17 +14,29 @@ Brian2's step k runs in slots, and every piece of a circuit's step (docs/concept
 
 Input waits in ``arriving`` until the next step, so neither a hard reset nor a clamped membrane can lose it. The
 samples of a batch are one group: neuron i of sample b has number b·size + i, and no synapse leaves its sample.
+
+Where the closed form of ``exact`` is not the matrix exponential (time constants that are equal, or nearly so; states that swing),
+Brian2 is given the step with the constants that torch has: `bioplaus.codegen.propagated`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
+from brian2.parsing.sympytools import sympy_to_str
 
 from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Wired
+from bioplaus.codegen.propagated import propagated
+from bioplaus.symbolic.functions import for_brian
 from bioplaus.symbolic.integrate import declared
 from bioplaus.symbolic.units import plain, unit_name
+
+if TYPE_CHECKING:
+    from bioplaus.cell import Cell
 
 
 def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) -> NeuronGroup:
@@ -39,6 +52,8 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     model = declared(cell, texts.equations)
     used = set().union(*(e.names for e in texts.after_step))
     more = [f"{n} : {unit_name(v)} (constant)" for n, v in cell.parameters.items() if n in used and n not in model]
+    ours = _named_entries(cell, network.circuit.dt)
+    more += [f"{name} : 1 (constant)" for name in ours]
     more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
 
@@ -54,7 +69,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     group = NeuronGroup(
         batch * p.size,
         model + "\n".join(more),
-        method=cell.method,
+        method=_in_named_entries(cell, p.refractory > 0) if ours else cell.method,  # type: ignore[arg-type]
         threshold=" > ".join(side.brian for side in texts.spike) if texts.spike else None,
         reset="; ".join(f"{s.name} {s.operator} {s.right.brian}" for s in texts.reset) or None,
         refractory=p.refractory * clock.dt if p.refractory else False,  # type: ignore[arg-type]
@@ -65,12 +80,43 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     if texts.output is not None:
         aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
         group.run_regularly("\n".join([*aged, f"rate1_ = {texts.output.brian}"]), when="after_groups", clock=clock)
-    values = {n: v for n, v in cell.parameters.items() if n in group.variables} | dict(
-        zip(cell.states, p.start, strict=True)
-    )
+    # what is declared, not all that is there: t, i or N may be among the parameters, unused
+    values = {n: v for n, v in cell.parameters.items() if n in group.equations} | ours
+    values |= dict(zip(cell.states, p.start, strict=True))
     for name, value in values.items():
-        group.variables[name].set_value(np.tile(np.broadcast_to(plain(value), p.size), batch))
+        each = np.tile(np.broadcast_to(plain(value), p.size), batch)
+        group.variables[name].set_value(each[0] if group.variables[name].scalar else each)
     return group
+
+
+def _named_entries(cell: Cell, dt: float) -> dict[str, Any]:
+    """The entries of the cell's propagators by name; none where Brian2's own closed form gives all of them."""
+    values = {**{k: plain(v) for k, v in cell.parameters.items()}, "dt": dt}
+    found = [propagated(p, values) for p in cell.derived.propagators]
+    if all(one.closed for one in found) or not _linear(cell):
+        return {}
+    return {name: number for one in found for name, number in one.numbers.items()}
+
+
+def _linear(cell: Cell) -> bool:
+    """Whether the whole step is a propagator's, not only that of a refractory neuron."""
+    return any(not p.regime for p in cell.derived.propagators)
+
+
+def _in_named_entries(cell: Cell, refractory: bool) -> Callable[..., str]:
+    """A state updater that takes the step x(t + dt) = Φ x + Γ φ, and a refractory neuron's where that is another."""
+    assert cell.parsed.equations is not None
+    new = {p.regime: {s: sympy_to_str(for_brian(e)) for s, e in p.step().items()} for p in cell.derived.propagators}
+    waiting = next((step for regime, step in new.items() if regime), {})
+    waiting |= {s: s for s in cell.states if "unless refractory" in cell.parsed.equations[s].flags}
+
+    def step(s: str, free: str) -> str:
+        if not refractory or s not in waiting:
+            return f"_{s} = {free}"
+        return f"_{s} = int(not_refractory)*({free}) + (1 - int(not_refractory))*({waiting[s]})"
+
+    code = "\n".join([*(step(s, free) for s, free in new[""].items()), *(f"{s} = _{s}" for s in cell.states)])
+    return lambda *given, **options: code
 
 
 def synapses(

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus import checks
-from bioplaus.errors import RuleError, unknown
+from bioplaus.errors import RuleError, by_name, unknown
 from bioplaus.own import Gradients, Own
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ PREDICTORS: dict[str, type[Predictor]] = {"linear": Linear, "mlp": MLP}
 PREDICTOR = checks.Optional(checks.Instance(Predictor, "bp.predictor('mlp')"), "for the circuit's own")
 
 
-def predictor(name: str, **options: Any) -> Predictor:
+def predictor(name: str, *given: Any, **options: Any) -> Predictor:
     """A predictor by name: ``linear``, ``mlp``.
 
     Raises
@@ -182,6 +182,8 @@ def predictor(name: str, **options: Any) -> Predictor:
         For an unknown name or option.
     """
     checks.accept(RuleError, "The name of a predictor", name, checks.Word(PREDICTORS))
+    if given:
+        raise RuleError(by_name(f"bp.predictor({name!r}, …)", given))
     allowed = inspect.signature(PREDICTORS[name]).parameters
     for option in options:
         if option not in allowed:

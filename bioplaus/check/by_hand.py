@@ -152,13 +152,15 @@ def alif(n: Neurons, I: Tensor) -> Tensor:
 
 
 def lsnn_lif(n: Neurons, I: Tensor) -> Tensor:
-    n["v"] = n.decay * n["v"] + n.gain * I - n.threshold * n.reset(n.y)
+    alpha = torch.exp(-n.dt / n.tau_m)
+    n["v"] = alpha * n["v"] + (1 - n.scaled * alpha) * I - n.threshold * n.reset(n.y)
     return n.fire(n["v"] - n.threshold, n.threshold)
 
 
 def lsnn_alif(n: Neurons, I: Tensor) -> Tensor:
-    n["v"] = n.decay * n["v"] + n.gain * I - n.threshold * n.reset(n.y)
-    n["a"] = n.decay_a * n["a"] + n.jump(n.y)
+    alpha = torch.exp(-n.dt / n.tau_m)
+    n["v"] = alpha * n["v"] + (1 - n.scaled * alpha) * I - n.threshold * n.reset(n.y)
+    n["a"] = torch.exp(-n.dt / n.tau_a) * n["a"] + n.jump(n.y)
     return n.fire(n["v"] - n.threshold - n.beta * n["a"], n.threshold)
 
 

@@ -31,6 +31,8 @@ from bioplaus.checks.constraints import (
     Whole,
     Word,
 )
+from bioplaus.checks.named import Named, named
+from bioplaus.checks.numbers import dimensions
 from bioplaus.checks.table import Table, accept, refusal, settle, short, whole
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Float",
     "Instance",
     "Mapped",
+    "Named",
     "Optional",
     "Real",
     "Several",
@@ -51,6 +54,8 @@ __all__ = [
     "Whole",
     "Word",
     "accept",
+    "dimensions",
+    "named",
     "refusal",
     "settle",
     "short",

@@ -7,12 +7,12 @@ is Python text that makes a good value, with ``bp`` for bioplaus.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bioplaus.checks.numbers import Unfit, as_number, as_truth, dimensions, finite
-from bioplaus.errors import meant
+from bioplaus.errors import BioplausError, meant
 
 MOST = 10**9  # chosen: no array is longer
 
@@ -95,9 +95,12 @@ class Amount:
         )
 
     def plain(self, value: Any) -> float:
-        if dimensions(value) not in ({}, {"time": 1 if self.unit == "s" else -1}):
+        unit = dimensions(value)
+        if unit not in ({}, {"time": 1 if self.unit == "s" else -1}):
             raise Unfit
         number = as_number(value)
+        if self.unit == "s" and not unit and number >= 1:  # whoever means seconds will say so
+            raise Unfit(f" A number without unit is in seconds: write {number:g}*ms, or {number:g}*second.")
         if not (finite(number) and number > 0):
             raise Unfit
         return float(number)
@@ -150,16 +153,22 @@ class Flag:
 
 @dataclass(frozen=True)
 class Instance:
-    """An object of a class."""
+    """An object of a class; its name will do where ``by_name`` makes one of it."""
 
     kind: type
     example: str
+    by_name: Callable[[str], Any] | None = None
 
     @property
     def wanted(self) -> str:
         return f"of class {self.kind.__name__}, such as {self.example}"
 
     def plain(self, value: Any) -> Any:
+        if self.by_name is not None and isinstance(value, str):
+            try:
+                return self.by_name(str.__str__(value))
+            except BioplausError as error:
+                raise Unfit(f" {error}") from error
         if not isinstance(value, self.kind):
             raise Unfit
         return value

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 
 from bioplaus import checks
+from bioplaus.cerebellum import predictor
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.description import INPUT, Population, Projection, Readout
 from bioplaus.circuit.network import Network
 from bioplaus.errors import CircuitError
+from bioplaus.settings import unusable
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Circuit:
     """Populations, projections, external input and a readout.
 
@@ -26,7 +28,7 @@ class Circuit:
     projections : weights between them and from ``"input"``.
     inputs : number of external input lines.
     readout : Readout.
-    dt : step; a quantity or seconds. Discrete maps ignore it.
+    dt : step; a quantity or seconds. Discrete maps read it as ``dt``; those made for another are refused.
     name : for reports.
     cerebellum : a predictor (`bioplaus.cerebellum`) beside the circuit, which rules with a synthetic gradient learn and read.
 
@@ -34,6 +36,8 @@ class Circuit:
     ------
     CircuitError
         For unknown populations or channels, repeated names, impossible sizes, delays or fan-ins.
+    CellError
+        For a discrete map that is made for another step.
     """
 
     populations: Mapping[str, Population]
@@ -62,13 +66,14 @@ class Circuit:
         readout=checks.Instance(Readout, "Readout(size=2)"),
         dt=checks.Amount("s", "1*ms"),
         name=checks.Word(),
-        cerebellum=checks.Optional(checks.Instance(Predictor, "bp.predictor('linear')"), "for none"),
+        cerebellum=checks.Optional(checks.Instance(Predictor, "bp.predictor('linear')", by_name=predictor), "for none"),
     )
 
     def __post_init__(self) -> None:
         checks.settle(self)
         if INPUT in self.populations:
             raise CircuitError("A population cannot be called 'input': that names the external input.")
+        self._at_its_step()
         names = [p.name for p in self.projections] + ["W_out", "b_out"] + self._biases()
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
@@ -82,6 +87,15 @@ class Circuit:
         object.__setattr__(self, "readout", replace(self.readout, sources=sources))
         tau = self.readout.tau
         object.__setattr__(self, "kappa", 0.0 if tau is None else exp(-self.dt / tau))
+
+    def _at_its_step(self) -> None:
+        """Refuse discrete maps whose constants do not hold at this step."""
+        if all(p.cell.made_for is None for p in self.populations.values()):
+            return
+        from bioplaus.symbolic.arguments import step_of
+
+        for name, p in self.populations.items():
+            step_of(p.cell, self.dt, f"population '{name}'")
 
     def _biases(self) -> list[str]:
         """What the learned biases are called."""
@@ -111,9 +125,26 @@ class Circuit:
             raise CircuitError(f"Projection {p.name} wants fan_in={p.fan_in} of {most} possible sources.")
         return replace(p, channels=tuple(channels), delay=delay)
 
-    def build(self, seed: int = 0, dtype: torch.dtype | None = None, device: str | torch.device = "cpu") -> Network:
-        """Compile the cells and draw the weights: see `bioplaus.circuit.network.Network`."""
+    def build(
+        self, seed: int = 0, dtype: torch.dtype | str | None = None, device: str | torch.device = "cpu"
+    ) -> Network:
+        """Compile the cells and draw the weights: see `bioplaus.circuit.network.Network`.
+
+        Raises
+        ------
+        CircuitError
+            For another dtype than float32 and float64, or a device that torch cannot use here.
+        """
+        if isinstance(dtype, str):
+            dtype = getattr(torch, checks.accept(CircuitError, "dtype", dtype, checks.Word(("float32", "float64"))))
+        if dtype not in (None, torch.float32, torch.float64):
+            raise checks.refusal(CircuitError, "dtype", dtype, "torch.float32 or torch.float64, or None for float32")
+        if reason := unusable(device):
+            raise CircuitError(reason)
         return Network(self, seed=seed, dtype=dtype, device=device)
+
+    def __repr__(self) -> str:
+        return f"Circuit({self.name!r}: {self.counts()}, dt {self.dt * 1e3:g} ms)"
 
     def counts(self) -> str:
         """``100 alif, 40 inputs, 2 outputs``"""

@@ -8,16 +8,18 @@ from typing import Any
 
 from bioplaus import checks
 from bioplaus.cell import Cell
+from bioplaus.content import model
 from bioplaus.errors import CircuitError
 
 INPUT = "input"
 INITS = ("normal", "uniform", "gamma", "orthogonal", "zeros")
+CELL = checks.Instance(Cell, "bp.model('lif')", by_name=model)
 LONGEST = 10_000  # steps of delay; every one of them is kept for every neuron  # chosen: 10 s at 1 ms
 
 
 @dataclass(frozen=True)
 class Population:
-    """``size`` neurons of one cell type.
+    """``size`` neurons of one cell type; a model's name stands for the model as it comes.
 
     ``bias`` gives the learned constant input of each channel its first value; None leaves the population without bias.
     """
@@ -29,13 +31,16 @@ class Population:
     constraints = checks.Table(
         CircuitError,
         "of a population",
-        cell=checks.Instance(Cell, "bp.model('lif')"),
+        cell=CELL,
         size=checks.Whole(),
         bias=checks.Optional(checks.Mapped(checks.Real(), "{'I': 0.0}"), "for no bias"),
     )
 
     def __post_init__(self) -> None:
         checks.settle(self)
+        from bioplaus.symbolic.arguments import sizes  # a cell is there: what this needs is loaded
+
+        sizes(self.cell, self.size)
         stray = sorted(name for name in self.bias or () if name not in self.cell.inputs)
         if stray:
             raise CircuitError(
@@ -96,6 +101,11 @@ class Projection:
 
     def __post_init__(self) -> None:
         checks.settle(self)
+        if self.sign is not None and self.gain < 0:
+            raise CircuitError(
+                f"gain of projection {self.name} is {self.gain:g} and its sign {self.sign:+d}: gain is a strength, 0 or more, where sign says which way it acts. "
+                f"Write gain={-self.gain:g}, and sign=-1 for inhibition."
+            )
         if self.source == INPUT and self.delay:
             raise CircuitError(
                 f"delay of projection {self.name} is {self.delay}; external input has none: it acts in its own step. Leave it out."

@@ -9,14 +9,17 @@ One step, in Brian2's order (docs/concepts.md)::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from bioplaus.circuit.description import INPUT, Projection
+from bioplaus.circuit.initial import initial
+from bioplaus.circuit.loading import fitting
 from bioplaus.circuit.wiring import Bias, External, Outputs, Source, Wired, Wiring
 from bioplaus.codegen.kernel import Kernel, hard_spike, surrogate_spike, uncut
-from bioplaus.errors import CircuitError
+from bioplaus.settings import ours
 from bioplaus.streams import stream
 
 if TYPE_CHECKING:
@@ -70,6 +73,7 @@ class Network:
         1 where a weight may be nonzero; absent where all may.
     """
 
+    @ours()
     def __init__(self, circuit: Circuit, seed: int = 0, dtype: torch.dtype | None = None, device: Any = "cpu") -> None:
         self.circuit, self.seed = circuit, seed
         self.dtype, self.device = dtype or torch.float32, torch.device(device)
@@ -104,10 +108,27 @@ class Network:
         self.sources = tuple(names.index(s) for s in circuit.readout.sources)
         read = sum(circuit.populations[names[s]].size for s in self.sources)
         out = circuit.readout
-        self.weights["W_out"] = self._tensor(_initial((out.size, read), read, out.init, out.gain, generator))
+        self.weights["W_out"] = self._tensor(initial((out.size, read), read, out.init, out.gain, generator))
         if out.bias:
             self.weights["b_out"] = self._tensor(torch.zeros(out.size))
         self.populations = tuple(self._wire(i, n, outside) for i, n in enumerate(names))
+
+    def __repr__(self) -> str:
+        count = sum(w.numel() for w in self.weights.values())
+        return f"Network({self.circuit!r}, {count:_} weights, {str(self.dtype).removeprefix('torch.')}, {self.device})"
+
+    def __reduce__(self) -> Any:
+        """Generated functions stay behind and are generated again."""
+        weights = {name: w.detach().cpu() for name, w in self.weights.items()}
+        masks = {name: m.cpu() for name, m in self.masks.items()}
+        return _again, (
+            self.circuit,
+            self.seed,
+            str(self.dtype).removeprefix("torch."),
+            str(self.device),
+            weights,
+            masks,
+        )
 
     def _tensor(self, value: Tensor) -> Tensor:
         return value.to(device=self.device, dtype=self.dtype)
@@ -151,10 +172,11 @@ class Network:
         if not p.autapses and p.source == p.target:
             mask.fill_diagonal_(0)
         if p.fan_in is not None:
-            order = torch.rand(post, pre, generator=generator).masked_fill(mask == 0, 2.0).argsort(1).argsort(1)
+            drawn = torch.rand(post, pre, generator=generator, dtype=torch.float32).masked_fill(mask == 0, 2.0)
+            order = drawn.argsort(dim=1, stable=True).argsort(1)
             mask = (order < p.fan_in).to(mask.dtype)
         fan_in = p.fan_in or pre
-        W = _initial((len(p.channels) * post, pre), fan_in, p.init, p.gain, generator, len(p.channels))
+        W = initial((len(p.channels) * post, pre), fan_in, p.init, p.gain, generator, len(p.channels))
         mask = mask.repeat(len(p.channels), 1)
         self.weights[p.name] = self._tensor((W.abs() * p.sign if p.sign else W) * mask)
         if not bool(mask.all()):
@@ -162,29 +184,19 @@ class Network:
 
     # -- weights --------------------------------------------------------------------------------------------------------
 
-    def load(self, weights: dict[str, Any]) -> None:
+    def load(self, weights: Mapping[str, Any]) -> None:
         """Set weights by name from tensors or arrays.
 
         Raises
         ------
         CircuitError
-            For an unknown name, a shape that does not fit or a value that is not finite; nothing is changed then.
+            For an unknown name, a shape that does not fit, a value that is not finite, of the wrong sign, or where there is no
+            synapse; nothing is changed then.
         """
-        ready = {}
-        for name, value in weights.items():
-            if name not in self.weights:
-                raise CircuitError(f"There is no weight '{name}'. This network has {', '.join(self.weights)}.")
-            tensor = torch.as_tensor(value).to(device=self.device, dtype=self.dtype)
-            if tensor.shape != self.weights[name].shape:
-                raise CircuitError(
-                    f"Weight {name} has shape {tuple(tensor.shape)}, expected {tuple(self.weights[name].shape)} ([post, pre])."
-                )
-            if not bool(torch.isfinite(tensor).all()):
-                raise CircuitError(f"Weight {name} contains values that are not finite.")
-            ready[name] = tensor
-        for name, tensor in ready.items():
-            self.weights[name].copy_(tensor)
-        self.constrain()
+        ready = fitting(self, weights)
+        with torch.no_grad():
+            for name, tensor in ready.items():
+                self.weights[name].copy_(tensor)
 
     def constrain(self) -> None:
         """Hold masks and signs (Dale's law) after an update, in place."""
@@ -272,25 +284,15 @@ class Network:
         return o + self.weights["b_out"] if "b_out" in self.weights else o
 
 
+def _again(
+    circuit: Circuit, seed: int, dtype: str, device: str, weights: dict[str, Tensor], masks: dict[str, Tensor]
+) -> Network:
+    """A network that was pickled."""
+    network = Network(circuit, seed, getattr(torch, dtype), device)
+    for mine, saved in ((network.weights, weights), (network.masks, masks)):
+        mine.update({name: value.to(network.device) for name, value in saved.items()})
+    return network
+
+
 def _differentiable(kernel: Kernel) -> tuple[Any, Any]:
     return (surrogate_spike(kernel.surrogate) if kernel.surrogate else hard_spike), torch.Tensor.detach
-
-
-def _initial(
-    shape: tuple[int, int], fan_in: int, init: str, gain: float, generator: torch.Generator, channels: int = 1
-) -> Tensor:
-    rows, pre = shape[0] // channels, shape[1]
-    if init == "zeros" or fan_in == 0:
-        return torch.zeros(shape, dtype=torch.float64)
-    if init == "normal":
-        return torch.randn(shape, generator=generator, dtype=torch.float64) * gain / fan_in**0.5
-    if init == "orthogonal":
-        tall = torch.randn(channels, max(rows, pre), min(rows, pre), generator=generator, dtype=torch.float64)
-        Q, R = torch.linalg.qr(tall)
-        Q = gain * Q * R.diagonal(dim1=-2, dim2=-1).sign()[:, None]  # uniform over all such matrices
-        return (Q if rows >= pre else Q.mT).reshape(shape)
-    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
-    if init == "uniform":
-        return (2 * uniform - 1) * gain / fan_in**0.5
-    other = torch.rand(shape, generator=generator, dtype=torch.float64)
-    return -(uniform.clamp_min(1e-300).log() + other.clamp_min(1e-300).log()) / 2 * gain / fan_in  # gamma, shape 2

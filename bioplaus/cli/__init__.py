@@ -72,6 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
+    except Exception as error:
+        from bioplaus.cli import astray
+
+        if astray.shown():
+            raise
+        print(f"bioplaus: {astray.paragraph(error)}", file=sys.stderr)
+        return 1
 
 
 def _dispatch(words: list[str]) -> int:

@@ -17,6 +17,7 @@ from bioplaus.runs import run_experiment
 from bioplaus.runs.experiment import check_seeds
 from bioplaus.runs.report import make_remarks, make_table
 from bioplaus.runs.tuning import number
+from bioplaus.runs.usable import below, check_experiment
 
 if TYPE_CHECKING:
     from bioplaus.rules import Rule
@@ -45,7 +46,8 @@ def conduct(
     only = chosen(name, experiment.arms, only) if only is not None else None
     arms = experiment.only(only)
     seeds = check_seeds(experiment.seeds if seeds is None else seeds)
-    folder = Path(root, name)
+    folder = below(root, name)
+    check_experiment(folder)
     header(experiment.title, arms, seeds, workers, folder)
     watch = Watch({label: arm.updates for label, arm in arms.items()}, len(seeds), workers)
     with watch:

@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 from typing import Any, TypeVar
 
 from bioplaus.cli import UsageError
-from bioplaus.errors import BioplausError, unknown
+from bioplaus.errors import BioplausError, ours, unknown
 
 T = TypeVar("T")
 
@@ -34,7 +34,9 @@ def parse(kind: type[T], words: Sequence[str], command: str) -> T:
     UsageError
         For an unknown option, with the nearest valid ones; for a missing value or one of the wrong kind.
     """
-    check_names(words, list(option_names(kind)), command)
+    allowed = list(option_names(kind))
+    words = spelled_out(words, allowed, command)
+    check_names(words, allowed, command)
     import tyro
 
     said = io.StringIO()
@@ -44,7 +46,36 @@ def parse(kind: type[T], words: Sequence[str], command: str) -> T:
     except SystemExit as exit_:
         if not exit_.code:
             raise
-        raise UsageError(_paragraph(said.getvalue()) or f"`{command}` was given a value it can't use.") from None
+        raise UsageError(
+            _paragraph(said.getvalue(), command) or f"`{command}` was given a value it can't use."
+        ) from None
+
+
+def spelled_out(words: Sequence[str], allowed: Sequence[str], command: str) -> list[str]:
+    """``--updates`` for ``--training.updates``, where no other option ends so.
+
+    Raises
+    ------
+    UsageError
+        Where several do.
+    """
+    found = []
+    for word in words:
+        given, equals, value = word.partition("=")
+        name = given.replace("_", "-")
+        meant = (
+            []
+            if name in allowed or not name.startswith("--")
+            else [each for each in allowed if _last(each) == _last(name)]
+        )
+        if len(meant) > 1 and "." not in name:
+            raise UsageError(f"`{command}`: {given} may mean {' or '.join(meant)}. Write out which.")
+        found.append(f"{meant[0]}{equals}{value}" if len(meant) == 1 and "." not in name else word)
+    return found
+
+
+def _last(name: str) -> str:
+    return name.lstrip("-").rpartition(".")[2]
 
 
 def check_names(words: Sequence[str], allowed: Sequence[str], command: str) -> None:
@@ -59,14 +90,29 @@ def check_names(words: Sequence[str], allowed: Sequence[str], command: str) -> N
     for word in words:
         given = word.partition("=")[0]
         if re.match(r"--?[A-Za-z]", given) and given.replace("_", "-") not in known:
+            if not allowed:
+                raise UsageError(f"`{command}` has no options but --help; {given} was given.")
             raise UsageError(
-                f"`{command}` has no option {given}. The nearest: {' or '.join(nearest(given, allowed))}. "
-                f"All of them: {' '.join(allowed)}. `{command} --help` explains them."
+                f"`{command}` has no option {given}. {_hint(given, allowed)} All of them: {' '.join(allowed)}. "
+                f"`{command} --help` explains them."
             )
+
+
+def _hint(given: str, allowed: Sequence[str]) -> str:
+    near = nearest(given, allowed)
+    of_rule = ours(given, ("lmbda", "discount"))
+    if not of_rule or any(name.startswith(given) for name in near):
+        return f"The nearest: {' or '.join(near)}."
+    if "--rules" in allowed:
+        return f"That is an option of a rule, and stands in brackets behind its name: --rules 'bp_lambda({of_rule[0]}=0.5)'."
+    return f"That is an option of a rule, which the experiment's file makes: bp.rule('bp_lambda', {of_rule[0]}=0.5)."
 
 
 def nearest(given: str, allowed: Sequence[str]) -> list[str]:
     """The names most like `given`, whole or in their last part: ``--units`` is near ``--circuit.units``."""
+
+    if same := [name for name in allowed if ours(given, [_last(name).replace("-", "_")])]:
+        return same[:3]
 
     def likeness(name: str) -> float:
         whole = SequenceMatcher(None, given, name).ratio()
@@ -97,13 +143,30 @@ def option_names(kind: Any, prefix: str = "") -> Iterator[str]:
                 yield f"--{parent}.no-{last}" if parent else f"--no-{last}"
 
 
-def _paragraph(boxed: str) -> str:
+_KINDS = {
+    "invalid literal for int()": "a whole number",
+    "could not convert string to float": "a number",
+}
+
+
+def _paragraph(boxed: str, command: str) -> str:
     """What tyro draws in a box, as one paragraph."""
-    lines = (line.strip("│╭╮╰╯─ ").strip() for line in boxed.splitlines())
-    text = " ".join(line for line in lines if line)
+    lines = (re.sub(r"[│╭╮╰╯─]+|-{5,}", " ", line).strip() for line in boxed.splitlines())
+    text = " ".join(" ".join(lines).split())
+    if found := re.search(r"Missing value for argument '([^']+)'", text):
+        return f"Missing value for {found[1]} of `{command}`: write it behind the option, with a space or = between."
+    if found := re.search(r"Unrecognized options: (.*?) For full helptext", text):
+        return (
+            f"`{command}` can make nothing of {found[1]!r}. Names come before the options; behind an option comes its value, one word: "
+            "several rules, arms or seeds have commas between them and no spaces."
+        )
+    if found := re.search(r"Error parsing (\S+): (.*?)(?: with base 10)?: ('.*')", text):
+        wanted = next((words for start, words in _KINDS.items() if found[2].startswith(start)), "")
+        if wanted:
+            return f"{found[1]} of `{command}` is {found[3]}; it must be {wanted}."
     text = re.sub(r" Argument helptext:.*(?= For full helptext)", ".", text)
     return re.sub(
-        r"^(Parsing error|Missing argument|Unrecognized options|Value error|Invalid \w+)\s*[─ ]*", "", text
+        r"^(Parsing error|Missing argument|Unrecognized options|Value error|Invalid \w+)\s*", "", text
     ).strip()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioplaus.cli import UsageError
@@ -13,6 +12,7 @@ from bioplaus.cli.watch import Watch
 from bioplaus.errors import RunError
 from bioplaus.runs.compare import Comparison, Setting, trials
 from bioplaus.runs.tuning import Tuning, number
+from bioplaus.runs.usable import below, check_experiment
 
 if TYPE_CHECKING:
     from bioplaus.tasks import Task
@@ -90,6 +90,7 @@ def search(config: Comparison, workers: int, root: str) -> Comparison:
     """
     from bioplaus.runs.tune import tune
 
+    check_experiment(below(root, config.name_of_trials))
     experiment = trials(config)
     arms, tuning = experiment.arms, config.tuning
     task = next(iter(arms.values())).task
@@ -98,7 +99,7 @@ def search(config: Comparison, workers: int, root: str) -> Comparison:
         [
             ("each rule", tuning.budget(config.setting.updates)),
             ("decided by", f"the best mean final test score, {score_in_words(task)}; of equal ones the smaller rate"),
-            ("folder", str(Path(root, config.name_of_trials))),
+            ("folder", str(below(root, config.name_of_trials))),
         ]
     )
     say()

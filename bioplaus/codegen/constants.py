@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import sympy as sp
@@ -55,24 +55,53 @@ class Constants:
         return e.func(*(self.fold(a) for a in e.args)) if e.args else e
 
     def numbers(self) -> dict[str, Any]:
+        """Every constant by name: a number, or one value per neuron.
+
+        Raises
+        ------
+        CellError
+            For one that is not a finite real number, saying which of its parameters are zero.
+        """
         out, values = {}, dict(self.values)
         for e, name in self.found.items():
-            symbols = sorted(e.free_symbols, key=str)
-            unknown = [s.name for s in symbols if s.name not in values]
-            if unknown:
-                raise CellError(
-                    f"Unknown name {', '.join(unknown)} in a cell's equations. Known parameters: {', '.join(sorted(self.values))}."
-                )
-            try:
-                with np.errstate(divide="raise", over="raise", invalid="raise"):
-                    value = sp.lambdify(symbols, e, [NUMPY, "numpy"])(*(values[s.name] for s in symbols))
-            except (ArithmeticError, KeyError, NameError):  # division by zero, sympy's ComplexInfinity
-                value = math.nan
-            if np.iscomplexobj(value) or not np.isfinite(value).all():
-                raise CellError(
-                    f"A constant of the cell, {shorten(str(e), 120)}, is not a finite real number at dt = {values['dt']:g} s with these parameters. "
-                    "Look for time constants or capacitances that are zero or far too small; method='exact' can't integrate oscillations "
-                    "(try 'rk4' or 'exponential_euler')."
-                )
-            out[name.name] = values[name.name] = value
+            out[name.name] = values[name.name] = finite(e, values)
         return out
+
+
+def evaluated(e: Any, values: Mapping[str, Any], trouble: Literal["ignore", "raise"] = "ignore") -> Any:
+    """The value of an expression; NaN where it is none: in single neurons, or with ``trouble="raise"`` in all of them."""
+    symbols = sorted(e.free_symbols, key=str)
+    unknown = [s.name for s in symbols if s.name not in values]
+    if unknown:
+        raise CellError(
+            f"Unknown name {', '.join(unknown)} in a cell's equations. Known parameters: {', '.join(sorted(values))}."
+        )
+    try:
+        with np.errstate(divide=trouble, over=trouble, invalid=trouble):
+            value = sp.lambdify(symbols, e, [NUMPY, "numpy"])(*(values[s.name] for s in symbols))
+    except (ArithmeticError, KeyError, NameError):  # division by zero, sympy's ComplexInfinity
+        return math.nan
+    return np.where(np.imag(value) == 0, np.real(value), math.nan)[()] if np.iscomplexobj(value) else value
+
+
+def finite(e: Any, values: Mapping[str, Any]) -> Any:
+    """The value of an expression, finite and real in every neuron."""
+    value = evaluated(e, values, "raise")  # exp(−dt/0) is 0, and finite
+    if np.isfinite(value).all():
+        return value
+    given = {s.name: values[s.name] for s in sorted(e.free_symbols, key=str) if s.name != "dt"}
+    zero = [name for name, number in given.items() if np.any(np.asarray(number) == 0)]
+    listed = ", ".join(f"{name} = {_shown(number)}" for name, number in given.items())
+    raise CellError(
+        f"A constant of the cell, {shorten(str(e), 120)}, is not a finite real number at dt = {values['dt']:g} s with {listed or 'any parameters'}. "
+        + (
+            f"{' and '.join(zero)} {'is' if len(zero) == 1 else 'are'} zero; give a value that is not."
+            if zero
+            else "Look for a value that is far too small or too large, a unit that is missing, or a root of a negative number."
+        )
+    )
+
+
+def _shown(number: Any) -> str:
+    least, most = np.min(number), np.max(number)
+    return f"{least:g}" if least == most else f"{least:g} to {most:g}"

@@ -11,6 +11,7 @@ import sympy as sp
 
 from bioplaus.codegen.constants import Constants
 from bioplaus.codegen.partials import Partials
+from bioplaus.codegen.propagated import propagated
 from bioplaus.symbolic.derive import ACTIVE, HEIGHT, LAST, MARGIN, NOW, Derived, Entries, after
 from bioplaus.symbolic.text import names, substituted, symbol
 
@@ -85,7 +86,10 @@ def fold(d: Derived, parameters: Mapping[str, Any], dt: float, refractory: bool)
         in_u[HEIGHT] = substituted(d.surrogate, {MARGIN: substituted(d.output, active)})
     states = [moving for s in d.states for moving in (symbol(s), after(s))]
     dynamic = frozenset([*states, *map(symbol, d.inputs), LAST_OUTPUT, NOW, ACTIVE, MARGIN])
-    constants = Constants(dynamic, {**parameters, "dt": dt})
+    values = {**parameters, "dt": dt}
+    for p in d.propagators:
+        values |= propagated(p, values).numbers
+    constants = Constants(dynamic, values)
 
     def ready(e: Any, swap: Mapping[sp.Symbol, sp.Expr]) -> Any:
         """An expression, or nested tuples of them."""

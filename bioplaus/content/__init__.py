@@ -6,10 +6,11 @@ module ``bioplaus.content.models.alif``, so pickling, spawned workers, `inspect`
 
 from __future__ import annotations
 
-from bioplaus.content.fresh import loaded
+from bioplaus.content.fresh import loaded, recorded
 from bioplaus.content.load import call, describe, factory, load, names
 from bioplaus.content.new import Study, new
-from bioplaus.content.path import KINDS, shipped, study
+from bioplaus.content.path import KINDS, seen_from, shipped, study, study_of
+from bioplaus.content.places import impersonal, place
 
 __all__ = [
     "KINDS",
@@ -19,17 +20,22 @@ __all__ = [
     "describe",
     "experiment",
     "factory",
+    "impersonal",
     "load",
     "loaded",
     "model",
     "names",
     "new",
+    "place",
+    "recorded",
+    "seen_from",
     "shipped",
     "study",
+    "study_of",
 ]
 
 
-def model(name: str, /, **parameters):
+def model(name: str, /, *given, **parameters):
     """Make a cell from the file ``models/<name>.py``.
 
     Parameters
@@ -54,10 +60,10 @@ def model(name: str, /, **parameters):
     >>> from bioplaus import ms
     >>> cell = bp.model("lif", tau_m=30*ms)
     """
-    return call("model", name, **parameters)
+    return call("model", name, *given, **parameters)
 
 
-def circuit(name: str, /, **parameters):
+def circuit(name: str, /, *given, **parameters):
     """Compose a circuit from the file ``circuits/<name>.py``; otherwise as `model`.
 
     Returns
@@ -74,10 +80,10 @@ def circuit(name: str, /, **parameters):
     >>> import bioplaus as bp
     >>> circuit = bp.circuit("recurrent", cell=bp.model("lif"), inputs=40, units=100, outputs=2)
     """
-    return call("circuit", name, **parameters)
+    return call("circuit", name, *given, **parameters)
 
 
-def experiment(name: str, /, **parameters):
+def experiment(name: str, /, *given, **parameters):
     """Set up an experiment from the file ``experiments/<name>.py``.
 
     Parameters
@@ -96,4 +102,4 @@ def experiment(name: str, /, **parameters):
     ContentError
         If there is no such file, the file is broken, or a name is not a field of its configuration.
     """
-    return call("experiment", name, **parameters)
+    return call("experiment", name, *given, **parameters)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from bioplaus.content.path import KINDS, SearchPath
+from bioplaus.content.path import KINDS, SearchPath, shipped
 
 ROOT = f"{__package__}."
 OURS = tuple(f"{ROOT}{folder}." for folder in KINDS.values())
@@ -44,6 +44,20 @@ def loaded() -> dict[str, dict[str, str]]:
         name.removeprefix(ROOT).replace(".", "/"): {"file": str(version.file), "sha256": version.sha256}
         for name, version in sorted(_noted.items())
     }
+
+
+def recorded() -> dict[str, dict[str, str]]:
+    """The same for a record that travels: ``{"models/alif": {"file": "models/alif.py", "of": "shipped", "sha256": ...}}``.
+
+    ``file`` is relative to the folder of what shipped or of the study, as ``of`` says.
+    """
+    found = {}
+    for name, version in loaded().items():
+        file = Path(version["file"])
+        inside = f"{name}/__init__.py" if file.stem == "__init__" else f"{name}.py"
+        of = "shipped" if file == shipped() / inside else "study"
+        found[name] = {"file": inside, "of": of, "sha256": version["sha256"]}
+    return found
 
 
 def note() -> None:

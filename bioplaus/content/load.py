@@ -13,7 +13,7 @@ from typing import Any
 
 from bioplaus.content import fresh
 from bioplaus.content.path import KINDS, SearchPath
-from bioplaus.errors import BioplausError, ContentError, unknown
+from bioplaus.errors import BioplausError, ContentError, by_name, unknown
 
 
 def names(kind: str) -> dict[str, Path]:
@@ -66,7 +66,7 @@ def load(kind: str, name: str) -> ModuleType:
         module = importlib.import_module(f"{__package__}.{_folder(kind)}.{name}")
     except BioplausError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = error.msg if isinstance(error, SyntaxError) else error
         raise ContentError(
             f"The {kind} {name!r} can't be loaded: {file}{_line_in(file, error)} raises "
@@ -90,12 +90,12 @@ def factory(kind: str, name: str) -> Callable[..., Any]:
         own = [key for key, it in vars(module).items() if getattr(it, "__module__", "") == module.__name__]
         raise ContentError(
             f"{module.__file__} defines no function {name!r}, only: {', '.join(own) or 'nothing'}. "
-            f"A {kind}'s file and the function that makes it carry the same name; rename one of them."
+            f"The file of the {kind} and the function that makes it carry the same name; rename one of them."
         )
     return make
 
 
-def call(kind: str, name: str, /, **parameters: Any) -> Any:
+def call(kind: str, name: str, /, *given: Any, **parameters: Any) -> Any:
     """Call the factory, after checking that it takes these parameters.
 
     An experiment's factory takes one ``config``; single fields of the file's ``Config`` may be given instead.
@@ -103,8 +103,10 @@ def call(kind: str, name: str, /, **parameters: Any) -> Any:
     Raises
     ------
     ContentError
-        If there is no such file, a parameter is unknown, or a required one is missing.
+        If there is no such file, a parameter is unknown or given without its name, or a required one is missing.
     """
+    if given:
+        raise ContentError(by_name(f"bp.{kind}({name!r}, …)", given))
     make = factory(kind, name)
     if kind == "experiment" and parameters and "config" not in parameters:
         config = getattr(load(kind, name), "Config", None)
@@ -129,7 +131,7 @@ def describe(kind: str, name: str) -> dict[str, str]:
 
 def _folder(kind: str) -> str:
     if kind not in KINDS:
-        raise ContentError(unknown("kind of content", kind, KINDS))
+        raise ContentError(unknown("content kind", kind, KINDS))
     return KINDS[kind]
 
 

@@ -8,7 +8,9 @@ and a worker process that starts in one, see the study they are in.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import overload
 
@@ -18,6 +20,8 @@ KINDS = {"model": "models", "circuit": "circuits", "experiment": "experiments"} 
 MARK = "bioplaus.toml"  # the file that makes a folder a study
 VARIABLE = "BIOPLAUS_STUDY"
 PACKAGE = Path(__file__).resolve().parents[1]
+
+_here: ContextVar[Path | None] = ContextVar("where one stands instead of in the working directory", default=None)
 
 
 def study() -> Path | None:
@@ -39,10 +43,26 @@ def study() -> Path | None:
             )
         return folder
     try:
-        here = Path.cwd()
+        here = _here.get() or Path.cwd()
     except FileNotFoundError:  # the working directory was deleted under us
         return None
-    return next((folder for folder in (here, *here.parents) if (folder / MARK).is_file()), None)
+    return study_of(here)
+
+
+def study_of(place: Path) -> Path | None:
+    """The study that a folder lies in."""
+    return next((folder for folder in (place, *place.parents) if (folder / MARK).is_file()), None)
+
+
+@contextmanager
+def seen_from(folder: Path) -> Iterator[None]:
+    """What a run's folder means by a name: the study is that in which the folder lies, if it lies in one."""
+    place = Path(folder).resolve()
+    token = _here.set(place if study_of(place) else _here.get())
+    try:
+        yield
+    finally:
+        _here.reset(token)
 
 
 def shipped() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import shlex
 import sys
@@ -20,7 +19,9 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from bioplaus.content import impersonal, place
 from bioplaus.errors import RunError
+from bioplaus.figures import marks
 from bioplaus.figures.style import style
 
 DPI = 300
@@ -28,7 +29,12 @@ FORMATS = (".pdf", ".svg", ".png")
 
 
 def save(
-    figure: Figure, path: str | os.PathLike[str], *, data: Any = None, command: str | None = None
+    figure: Figure,
+    path: str | os.PathLike[str],
+    *,
+    data: Any = None,
+    command: str | None = None,
+    drawn_by: str = "a script",
 ) -> dict[str, Path]:
     """Write a figure in three formats, its data and its origin; each file appears whole or not at all.
 
@@ -38,12 +44,14 @@ def save(
     path : path
         Without suffix: ``figures/learning`` gives ``learning.pdf`` (fonttype 42), ``learning.svg`` (text as
         text), ``learning.png`` (300 dpi), ``learning.csv`` or ``learning.npz`` (the data) and
-        ``learning.json``.
+        ``learning.json``. ``~`` is the home.
     data : pandas.DataFrame, mapping, xarray.Dataset or None
         What is drawn. A table becomes a CSV file; arrays by name (mappings may be nested) or a dataset become
         an NPZ file. None: what the figures of `bioplaus.figures` remember themselves.
     command : str, optional
         What has to be typed to get this figure. None: the command line of this process.
+    drawn_by : str
+        Whose figure it is, for those who would draw another in its place.
 
     Returns
     -------
@@ -53,7 +61,8 @@ def save(
     Raises
     ------
     RunError
-        No data were given, or they can't be stored; nothing is written then.
+        No data were given, or they can't be stored; a file of that name is there that bioplaus has not drawn, or that was changed
+        since; the folder can't be written to. Nothing is written then.
     """
     data = getattr(figure, "drawn", None) if data is None else data
     if data is None:
@@ -61,25 +70,27 @@ def save(
             f"The figure {os.fspath(path)!r} can't be saved without the data that it shows: it was not "
             "drawn by bioplaus.figures. Give save(figure, path, data=…) a table or a dict of arrays."
         )
-    path = Path(path)
-    stem = path.with_name(path.stem) if path.suffix.lower() in FORMATS else path
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if command is None else command
-
+    stem = stem_of(path)
+    command = impersonal(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if command is None else command)
     kind, content = _encode(data)
-    files = {suffix: content for suffix, content in _pictures(figure, stem.name, command).items()}
-    files[kind] = content
-    origin = {
-        "command": command,
-        "data": stem.name + kind,
-        "files": [stem.name + suffix for suffix in files],
+    files = {**_pictures(figure, stem.name, command), kind: content}
+    told = {"command": command, "drawn_by": drawn_by, "data": stem.name + kind}
+    try:
+        return marks.write(stem, files, told | _origin(figure, stem.name, files))
+    except (FileNotFoundError, NotADirectoryError, PermissionError, FileExistsError) as error:
+        raise RunError(
+            f"The figure {stem} can't be saved: {stem.parent} is no folder in which something can be written ({error.strerror}). "
+            "Give another."
+        ) from error
+
+
+def _origin(figure: Figure, name: str, files: Mapping[str, bytes]) -> dict[str, Any]:
+    return {
+        "files": [name + suffix for suffix in files],
         "size_mm": [round(25.4 * side, 2) for side in figure.get_size_inches()],
         "saved": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {"bioplaus": _version(), "matplotlib": matplotlib.__version__, "numpy": np.__version__},
     }
-    files[".json"] = (json.dumps(origin, indent=2, ensure_ascii=False) + "\n").encode()
-
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    return {suffix: _write(stem.with_name(stem.name + suffix), content) for suffix, content in files.items()}
 
 
 def load_data(path: str | os.PathLike[str]) -> pd.DataFrame | dict[str, np.ndarray]:
@@ -90,8 +101,7 @@ def load_data(path: str | os.PathLike[str]) -> pd.DataFrame | dict[str, np.ndarr
     path : path
         Of the figure, with or without suffix.
     """
-    path = Path(path)
-    stem = path.with_name(path.stem) if path.suffix.lower() in (*FORMATS, ".csv", ".npz", ".json") else path
+    stem = stem_of(path, (*FORMATS, ".csv", ".npz", ".json"))
     if (csv := stem.with_name(stem.name + ".csv")).is_file():
         # Python's float() restores every digit; pandas' own parser does so only in some versions.
         real = pd.read_csv(csv).select_dtypes("floating").columns
@@ -103,6 +113,18 @@ def load_data(path: str | os.PathLike[str]) -> pd.DataFrame | dict[str, np.ndarr
         f"No data are stored beside the figure {os.fspath(stem)!r}: neither {csv.name} nor {npz.name} is "
         "there. Give the path of a figure that bioplaus.figures.save wrote."
     )
+
+
+def stem_of(path: str | os.PathLike[str], suffixes: tuple[str, ...] = FORMATS) -> Path:
+    """The path of a figure without the suffix of one of its files.
+
+    Raises
+    ------
+    RunError
+        If it is no path.
+    """
+    given = place(RunError, "The path of a figure", path)
+    return given.with_name(given.stem) if given.suffix.lower() in suffixes else given
 
 
 def _pictures(figure: Figure, name: str, command: str) -> dict[str, bytes]:
@@ -157,16 +179,6 @@ def _arrays(data: Any, prefix: str = ""):
             "pandas DataFrame, an xarray Dataset, or a dict of numbers, numpy arrays and strings."
         )
     yield prefix, array
-
-
-def _write(path: Path, content: bytes) -> Path:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
 
 
 def _version() -> str:

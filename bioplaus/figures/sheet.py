@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping
 from string import ascii_lowercase
 from textwrap import fill
@@ -9,6 +10,7 @@ from typing import Any, Self
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bioplaus import checks
@@ -72,6 +74,16 @@ class Sheet(Figure):
             )
         with style():
             super().__init__(figsize=(width / MM_PER_INCH, height / MM_PER_INCH), layout="constrained")
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows where the figure is the last line of a cell, whatever draws for pyplot."""
+        buffer, canvas = io.BytesIO(), self.canvas
+        try:
+            with style():
+                FigureCanvasAgg(self).print_png(buffer)
+        finally:
+            self.set_canvas(canvas)
+        return buffer.getvalue()
 
     def __enter__(self) -> Self:
         self._style = style()

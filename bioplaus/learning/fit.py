@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from bioplaus import checks
-from bioplaus.circuit import Circuit
-from bioplaus.errors import CircuitError, RuleError, RunError, TaskError
+from bioplaus import checks, tasks
+from bioplaus.circuit import Circuit, Network
+from bioplaus.errors import CircuitError, RunError, TaskError
 from bioplaus.learning.training import Training
-from bioplaus.rules import Rule
-from bioplaus.tasks import Staged, Task, check_task
+from bioplaus.rules import Rule, as_rule
+from bioplaus.simulate import checked_inputs
+from bioplaus.tasks import Batch, Loss, Staged, Task, as_task, check_loss, fitted
 
 
-def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) -> None:
-    """Refuse what is no circuit, task, rule, training or seed, and a circuit and a task that do not fit.
+def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) -> tuple[Task, Rule]:
+    """Refuse what is no circuit, task, rule, training or seed, and a circuit and a task that do not fit; task and rule, also by name.
 
     Raises
     ------
@@ -21,17 +22,18 @@ def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) 
     """
     if not isinstance(circuit, Circuit):
         raise checks.refusal(CircuitError, "The circuit", circuit, "one that bp.circuit('recurrent', cell=…) makes")
-    check_task(task)
-    if not isinstance(rule, Rule):
-        raise checks.refusal(RuleError, "The rule", rule, "one that bp.rule('eprop') or bp.Rule(…) makes")
+    made = as_task(task)
+    check_loss(made.loss, made.outputs)
+    rule = as_rule(rule)
     if training is not None and not isinstance(training, Training):
         raise checks.refusal(RunError, "training", training, "a bp.Training(updates=…, lr=…), or None")
     checks.whole(RunError, "The seed", seed, 0, 2**63 - 1)
-    fit(circuit, task)
-    if training is not None and training.curriculum and not isinstance(task, Staged):
+    fit(circuit, made)
+    if training is not None and training.curriculum and not isinstance(made, Staged):
         raise TaskError(
-            f"curriculum=True needs a task with stages, and '{task.name}' has no method harder(); copy_repeat has. Leave curriculum out."
+            f"curriculum=True needs a task with stages, and '{made.name}' has no method harder(); copy_repeat has. Leave curriculum out."
         )
+    return made, rule
 
 
 def fit(circuit: Circuit, task: Task) -> None:
@@ -51,3 +53,31 @@ def fit(circuit: Circuit, task: Task) -> None:
         raise TaskError(
             f"The task '{task.name}' runs at dt = {task.dt * 1e3:g} ms, the circuit at {circuit.dt * 1e3:g} ms. Give both the same dt."
         )
+
+
+LOSSES = ("squared", "cross_entropy", "soft_cross_entropy", "binary_cross_entropy")
+
+
+def given(network: Network, batch: Any, loss: Loss | str | None) -> tuple[Batch, Loss]:
+    """A batch of one's own as a network takes it, and its loss: if None, squared error for real targets, cross-entropy for classes.
+
+    Raises
+    ------
+    CircuitError
+        For inputs that do not fit the network.
+    TaskError
+        For anything else that is wrong with the batch or the loss.
+    """
+    if not isinstance(batch, Batch):
+        raise TaskError(
+            f"A batch is a Batch(inputs, targets, weight), see bioplaus.tasks.Batch; this is of type {type(batch).__name__}."
+        )
+    T = len(checked_inputs(network, batch.inputs))
+    if loss is None:
+        loss = "cross_entropy" if getattr(batch.targets, "ndim", 3) == 2 else "squared"
+    named = checks.Word(LOSSES)
+    chosen = getattr(tasks, checks.accept(TaskError, "The loss", loss, named)) if isinstance(loss, str) else loss
+    outputs = network.circuit.readout.size
+    check_loss(chosen, outputs)
+    batch = fitted(batch, "In this batch", (T, network.circuit.inputs, outputs), chosen)
+    return batch.to(network.device, network.dtype), chosen

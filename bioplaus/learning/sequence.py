@@ -20,6 +20,7 @@ from bioplaus.learning.regulariser import RateRegulariser
 from bioplaus.own import Gradients, Owns
 from bioplaus.rules import Rule
 from bioplaus.schedule import borders
+from bioplaus.settings import ours
 from bioplaus.signal import Observed, Signal
 from bioplaus.signal.base import Answer
 from bioplaus.tasks import Batch, Loss
@@ -45,6 +46,7 @@ class Outcome:
     info : means of what the signal reported, over the windows in which it did.
     state : of the circuit behind the last step.
     stretches : the trajectory, if it was to be kept.
+    last : its last step.
     """
 
     gradients: Gradients
@@ -55,8 +57,10 @@ class Outcome:
     info: dict[str, float]
     state: State
     stretches: list[Stretch]
+    last: Stretch
 
 
+@ours()
 def sequence(
     network: Network,
     rule: Rule,
@@ -112,8 +116,10 @@ class Tally:
     outputs: list[Tensor] = field(default_factory=list)
     infos: list[dict[str, float]] = field(default_factory=list)
     stretches: list[Stretch] = field(default_factory=list)
+    last: Stretch | None = None
 
     def outcome(self, network: Network, batch: Batch, loss: Loss, state: State) -> Outcome:
+        assert self.last is not None
         o, (T, B) = torch.cat(self.outputs), batch.inputs.shape[:2]
         names = dict.fromkeys(name for info in self.infos for name in info)
         reported = {name: [info[name] for info in self.infos if name in info] for name in names}
@@ -128,6 +134,7 @@ class Tally:
             info={name: sum(values) / len(values) for name, values in reported.items()},
             state=state,
             stretches=self.stretches,
+            last=self.last,
         )
 
 
@@ -194,6 +201,7 @@ class _Walk:
         for i, total in enumerate(tally.sums):
             total += stretch.spikes(i).sum((0, 1))
         refuse_broken(network, stretch, o, begin)
+        tally.last = stretch.part(slice(-1, None))
         tangent = Tangent(network, stretch)
         if frozen:
             tangent.freeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -11,19 +12,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus.circuit import Circuit, Network
+from bioplaus.circuit.loading import refuse_stray
 from bioplaus.circuit.trajectory import roll
-from bioplaus.errors import BioplausError, NumericalError, RuleError, RunError, TaskError
+from bioplaus.errors import BioplausError, NumericalError, RuleError, RunError
 from bioplaus.learning.alignment import alignment
 from bioplaus.learning.fit import check_learner
+from bioplaus.learning.health import Health
 from bioplaus.learning.optimisers import Optimisers
 from bioplaus.learning.regulariser import RateRegulariser
 from bioplaus.learning.sequence import Outcome, sequence
 from bioplaus.learning.training import Training
 from bioplaus.own import Gradients, Own, Owns, by_part, mapped, tensors
 from bioplaus.rules import Rule
+from bioplaus.settings import ours
 from bioplaus.simulate import simulate
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch, Staged, Task, check_batch, joined
+from bioplaus.tasks import Batch, Staged, Task, check_batch, drawn, joined, test_set
 
 if TYPE_CHECKING:
     import xarray
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 #: of a trainer's state: 2, a rule's own tensors by part, learned and fixed; without a number, side by side
 FORMAT = 2
 
+
+#: test trials that are recorded  # chosen: enough to see how much they differ
+RECORDED = 16
 
 #: columns of metrics that every rule has
 MEASURED = frozenset({"update", "loss", "score", "rate", "seconds", "steps", "solved", "test_loss", "test_score"})
@@ -53,10 +60,11 @@ class Trainer:
         Before any work: if task, circuit and rule do not fit, or the task's first batch is malformed.
     """
 
+    @ours()
     def __init__(
-        self, circuit: Circuit, task: Task, rule: Rule, training: Training | None = None, seed: int = 0
+        self, circuit: Circuit, task: Task | str, rule: Rule | str, training: Training | None = None, seed: int = 0
     ) -> None:
-        check_learner(circuit, task, rule, training, seed)
+        task, rule = check_learner(circuit, task, rule, training, seed)
         self.circuit, self.task, self.rule, self.seed = circuit, task, rule, seed
         self.training = t = training or Training()
         self.dtype = getattr(torch, t.dtype)
@@ -65,8 +73,10 @@ class Trainer:
         rule.eligibility.fits(self.network, t.batch)
         self.stage = 0  # stages of the curriculum left behind
         self.generator, self.noise = stream(seed, "task"), stream(seed, "noise")
-        first = task.batch(stream(seed, "check"), t.batch)
-        check_batch(task, first)
+        first = drawn(task, stream(seed, "check"), t.batch)
+        check_batch(task, first)  # also asks something
+        for _ in test_set(task):  # what is wrong with it is found now, not after all training
+            pass
         self.own = rule.begin(self.network, first, seed)
         if rule.schedule.steps is not None and (t.curriculum or rule.schedule.steps < first.steps):
             rule.signal.fits(self.network, self.own, t.batch)  # carried from window to window, now or in longer trials
@@ -75,26 +85,36 @@ class Trainer:
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
         self.regulariser = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength) if t.rate_strength else None
         self.optimisers = Optimisers(self.network.parameters(), self.own, t)
+        self.health = Health(self.network)
+        self._held = False
+
+    def __repr__(self) -> str:
+        done = f"{self.update_index} of {self.training.updates} updates"
+        return f"Trainer({self.task.name!r}, {self.rule.name!r}, {done}, {self.network!r})"
 
     @property
     def size(self) -> int:
         """Number of the circuit's weights."""
         return sum(weight.numel() for weight in self.network.weights.values())
 
+    @ours()
     def update(self) -> dict[str, float]:
         """One update: a batch, the rule's gradient, an optimiser step. Returns a row of metrics."""
         began = time.perf_counter()
         t = self.training
-        batch = self.task.batch(self.generator, t.batch).to(t.device, self.dtype)
+        if not self._held:  # by whatever was done to the weights in between: from now on they are held to it
+            refuse_stray(self.network, self.network.weights)
+            self._held = True
+        batch = drawn(self.task, self.generator, t.batch).to(t.device, self.dtype)
         row: dict[str, float] = {"update": self.update_index + 1}
         if t.align_every and self.update_index % t.align_every == 0:
             row |= self.alignment(batch)
         outcome = self._learn(batch)
-        if self.update_index == 0:
-            self._alive(outcome)
         self.update_index += 1
         self.seconds += time.perf_counter() - began
         row |= self._measures(outcome, batch) | {"seconds": self.seconds}
+        for remark in self.health.look(row, outcome):
+            warnings.warn(f"{remark} (Task '{self.task.name}', rule '{self.rule.name}'.)", RuntimeWarning, stacklevel=3)
         if t.curriculum:
             row |= self._advance(row["score"], batch.steps)
         return row
@@ -103,16 +123,9 @@ class Trainer:
         """The rule's gradient of a batch, and what the optimisers make of it, at its end or after every window."""
         apply = self.apply if self.training.apply == "window" else None
         given = (self.network, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
-        try:
-            outcome = sequence(*given, generator=self.noise)
-            if apply is None:
-                self.apply(outcome.gradients, outcome.own)
-        except NumericalError as error:
-            try:
-                check_batch(self.task, batch)
-            except TaskError as cause:
-                raise NumericalError(f"{error} But it came with the batch: {cause}") from cause
-            raise
+        outcome = sequence(*given, generator=self.noise)
+        if apply is None:
+            self.apply(outcome.gradients, outcome.own)
         return outcome
 
     def _advance(self, score: float, steps: int) -> dict[str, float]:
@@ -122,8 +135,10 @@ class Trainer:
         solved = score > task.solved if self.task.higher_is_better else score < task.solved
         if solved:
             self.task, self.stage = task.harder(), self.stage + 1
+            self.health.begin_again()
         return {"steps": steps, "solved": float(solved)}
 
+    @ours()
     def apply(self, gradients: Gradients, own: Gradients) -> None:
         """Hand gradients to the optimisers, circuit and predictor apart, and hold the constraints."""
         with torch.no_grad():
@@ -136,29 +151,21 @@ class Trainer:
             self.network.constrain()
             self.rule.after_update(self.own, self.network)
 
-    def _alive(self, outcome: Outcome) -> None:
-        for p in self.network.populations:
-            if p.kernel.derived.spiking and outcome.rates[p.name] == 0:
-                warnings.warn(
-                    f"Population '{p.name}' fired no spike in the first batch of '{self.task.name}': a silent circuit learns "
-                    "nothing, and every rule looks alike. Raise the circuit's input_gain or lower the cell's threshold.",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
-
     def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
         rates = list(outcome.rates.values())
+        asked = bool(batch.weight.any())
         if taken := outcome.info.keys() & MEASURED:
             raise RuleError(
                 f"The signal {type(self.rule.signal).__name__} reports '{min(taken)}', which is the name of what is measured of every rule. Report it under another."
             )
         return {
             "loss": outcome.loss,
-            "score": float(self.task.score(outcome.outputs, batch)),
+            "score": float(self.task.score(outcome.outputs, batch)) if asked else math.nan,
             "rate": sum(rates) / len(rates) * self._per_second,
             **outcome.info,
         }
 
+    @ours()
     def evaluate(self) -> dict[str, float]:
         """Loss and score on the task's test set."""
         began = time.perf_counter()
@@ -167,7 +174,7 @@ class Trainer:
         outputs: list[Tensor] = []
         total, count = 0.0, 0
         with torch.no_grad():
-            for batch in self.task.test_batches(max(t.batch, 256)):
+            for batch in test_set(self.task):
                 batch = batch.to(t.device, self.dtype)
                 stretch, _ = roll(self.network, self.network.start(batch.size), batch.inputs)
                 o = self.network.output(stretch.seen())
@@ -179,14 +186,16 @@ class Trainer:
         self.seconds += time.perf_counter() - began
         return {"test_loss": total / count, "test_score": float(score)}
 
+    @ours()
     def alignment(self, batch: Batch) -> dict[str, float]:
         """Cosine between the rule's gradient and BPTT's, see `bioplaus.learning.alignment`; measuring changes nothing."""
         apart = stream(self.seed, f"noise of alignment {self.update_index}")
         return alignment(self.network, self.rule, self.own, batch, self.task.loss, apart)
 
+    @ours()
     def record(self, names: Sequence[str] = ("spikes", "rate")) -> xarray.Dataset:
         """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists."""
-        batch = next(iter(self.task.test_batches(min(self.training.batch, 16))))
+        batch = next(test_set(self.task, RECORDED))
         return simulate(
             self.network, batch.inputs, record=names, targets=batch.targets, weight=batch.weight, lenient=True
         )
@@ -203,6 +212,7 @@ class Trainer:
             "update": self.update_index,
             "seconds": self.seconds,
             "stage": self.stage,
+            "health": self.health.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -222,7 +232,7 @@ class Trainer:
             for mine, saved in pairs:  # all of it fits, or nothing is taken
                 if set(mine) != set(saved) or any(mine[n].shape != saved[n].shape for n in mine):
                     raise RunError(
-                        f"The checkpoint holds {sorted(saved)}, this run needs {sorted(mine)} (or the shapes differ): it belongs to another configuration."
+                        f"The checkpoint holds {_shapes(saved)}, this run needs {_shapes(mine)}: it belongs to another configuration."
                     )
             self.optimisers.load_state_dict(state)
             for mine, saved in pairs:
@@ -231,13 +241,21 @@ class Trainer:
             self.generator.set_state(state["streams"]["task"])
             self.noise.set_state(state["streams"]["noise"])
             self.update_index, self.seconds = state["update"], state["seconds"]
+            self.health.load_state_dict(state.get("health", {}))  # before format 2 it was not looked at
             while self.stage < state["stage"]:
                 assert isinstance(self.task, Staged)
                 self.task, self.stage = self.task.harder(), self.stage + 1
         except BioplausError:
             raise
         except Exception as error:
-            raise RunError(f"The checkpoint cannot be used: {error!r}.") from error
+            raise RunError(
+                f"The state that was given is none of a trainer ({error!r}), so nothing was taken from it. Give what state_dict() of a trainer of the same "
+                "circuit, task and rule gave."
+            ) from error
+
+
+def _shapes(held: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} {tuple(held[name].shape)}" for name in sorted(held)) or "nothing"
 
 
 def own_of(state: dict[str, Any]) -> Owns:

@@ -9,8 +9,8 @@ from bioplaus import checks
 from bioplaus.errors import RunError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Training:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Training(checks.Named):
     """How a circuit is trained.
 
     Parameters
@@ -77,6 +77,11 @@ class Training:
             raise RunError(
                 f"device is {self.device!r}, which torch cannot use here ({str(error).splitlines()[0]}). Use device='cpu'."
             ) from error
+
+    def __repr__(self) -> str:
+        """What was asked for; the rest is as by default."""
+        given = ((f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default)
+        return f"Training({', '.join(f'{name}={value!r}' for name, value in given)})"
 
     def describe(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}

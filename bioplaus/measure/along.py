@@ -19,16 +19,16 @@ from bioplaus.learning.trainer import Trainer
 from bioplaus.learning.training import Training
 from bioplaus.measure.gradients import ALL, MEASURES, Vectors, compared
 from bioplaus.own import learned
-from bioplaus.rules import Rule, bptt
+from bioplaus.rules import Rule, as_rule, bptt
 from bioplaus.signal import BPTT
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch, Task
+from bioplaus.tasks import Batch, Task, drawn
 
 if TYPE_CHECKING:
     import xarray
     from torch import Tensor
 
-Rules = Mapping[str, Rule] | Iterable[Rule] | Rule
+Rules = Mapping[str, Rule | str] | Iterable[Rule | str] | Rule | str
 
 
 def align(
@@ -149,9 +149,8 @@ class Along:
     def batch(self) -> Batch:
         """The batch of the driver's next update; it is not used up."""
         training = self.driver.training
-        return self.driver.task.batch(clone(self.driver.generator), training.batch).to(
-            training.device, self.driver.dtype
-        )
+        batch = drawn(self.driver.task, clone(self.driver.generator), training.batch)
+        return batch.to(training.device, self.driver.dtype)
 
     def gradient(
         self, name: str, batch: Batch, generator: torch.Generator | None, uses: Tensor | None = None
@@ -189,9 +188,11 @@ class Along:
         """All measures of gradients (rule, weights) at one update: {measure: (rule, …, weight)}."""
         names = list(self.rules)
         reference = names.index(self.reference)
-        drawn = {i: self._draws(name, batch, u, draws) for i, name in enumerate(names) if self.random(name) and draws}
+        draws_of = {
+            i: self._draws(name, batch, u, draws) for i, name in enumerate(names) if self.random(name) and draws
+        }
         random = [self.random(name) for name in names]
-        return compared(self._vectors, found, reference, random, drawn)
+        return compared(self._vectors, found, reference, random, draws_of)
 
     def _draws(self, name: str, batch: Batch, u: int, draws: int) -> Tensor:
         """Independent gradients of one rule, (draw, weights), each from a generator of its own."""
@@ -265,22 +266,18 @@ def named(rules: Rules) -> dict[str, Rule]:
             raise checks.refusal(
                 RuleError, "The name of a rule", nameless[0], "a name, such as 'mine' in {'mine': bp.rule('eprop')}"
             )
-        found = {str(name): rule for name, rule in rules.items()}
+        found = {str(name): as_rule(rule) for name, rule in rules.items()}
     else:
-        if isinstance(rules, (str, set, frozenset)) or not isinstance(rules, (Rule, Iterable)):
+        if isinstance(rules, (set, frozenset)) or not isinstance(rules, (Rule, Iterable)):
             wanted = "one rule, several in their order, such as [bp.rule('bptt'), bp.rule('eprop')], or a mapping of names to rules"
             raise checks.refusal(RuleError, "rules", rules, wanted)
-        given = [rules] if isinstance(rules, Rule) else list(rules)
-        names = [getattr(rule, "name", "") or f"rule {i}" for i, rule in enumerate(given)]
+        given = [as_rule(rule) for rule in ([rules] if isinstance(rules, (Rule, str)) else rules)]
+        names = [rule.name or f"rule {i}" for i, rule in enumerate(given)]
         found = {
             f"{n}#{i}" if names.count(n) > 1 else n: rule for i, (n, rule) in enumerate(zip(names, given, strict=True))
         }
     if not found:
         raise RuleError("There is no rule to compare: give one or more, such as [bp.rule('bptt')]; the first drives.")
-    for name, rule in found.items():
-        if not isinstance(rule, Rule):
-            made = f"bp.rule({rule!r})" if isinstance(rule, str) else "bp.rule('eprop')"
-            raise checks.refusal(RuleError, f"The rule {name!r}", rule, f"a rule, which {made} makes")
     return found
 
 

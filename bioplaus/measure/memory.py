@@ -27,7 +27,7 @@ from bioplaus.own import Owns
 from bioplaus.rules import Rule
 from bioplaus.signal import Signal
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch, Task
+from bioplaus.tasks import Batch, Task, drawn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,12 +78,12 @@ def memory(
         If circuit, task and rule do not fit, or the rule cannot serve the circuit.
     """
     circuit = circuit.circuit if isinstance(circuit, Network) else circuit
-    check_learner(circuit, task, rule, Training(dtype=dtype, device=device), seed)
+    task, rule = check_learner(circuit, task, rule, Training(dtype=dtype, device=device), seed)
     network = circuit.build(seed=seed, dtype=getattr(torch, dtype), device=device)
     rule.refuse(network)
     states, windows = {}, {}
     for size in (1, 2):
-        batch = task.batch(stream(seed, "check"), size).to(device, network.dtype)
+        batch = drawn(task, stream(seed, "check"), size).to(device, network.dtype)
         own = rule.begin(network, batch, seed)
         scales = _Scales(own)
         watched = replace(rule, eligibility=scales.under(rule.eligibility), signal=scales.under(rule.signal))

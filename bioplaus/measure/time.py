@@ -12,7 +12,7 @@ import numpy as np
 from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.learning.trainer import Trainer
-from bioplaus.threads import threads_limited
+from bioplaus.settings import threads_limited
 
 if TYPE_CHECKING:
     from bioplaus.runs.arm import Arm

@@ -23,6 +23,7 @@ from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
 from bioplaus.errors import RuleError, unknown
+from bioplaus.learning.fit import given as fitting
 from bioplaus.learning.sequence import sequence
 from bioplaus.measure.gradients import alone, scatter
 from bioplaus.own import Own, Owns
@@ -30,7 +31,7 @@ from bioplaus.rules import Rule
 from bioplaus.schedule import Window
 from bioplaus.signal import BPLambda
 from bioplaus.streams import stream
-from bioplaus.tasks import Batch, Loss, cross_entropy, squared
+from bioplaus.tasks import Batch, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,8 +92,7 @@ def trace_quality(
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=torch.float64)
     _refuse_variants(variants)
     _refuse_own(own)
-    chosen = _loss(loss, batch, network)
-    batch = batch.to(network.device, network.dtype)
+    batch, chosen = fitting(network, batch, loss)
     out = {}
     for name, variant in variants.items():
         rule = Rule(Immediate(), replace(variant, gives="state"), Window(), name)
@@ -147,30 +147,6 @@ def _refuse_own(own: Any) -> None:
     for part in own:
         if part not in PARTS:
             raise RuleError(f"{unknown('part of a rule', part, PARTS)} own must be {wanted}.")
-
-
-def _loss(loss: Any, batch: Any, network: Network) -> Loss:
-    """The loss that is given, or that which the batch's targets are for; refuse a batch that the circuit cannot run."""
-    if not isinstance(batch, Batch):
-        wanted = "a batch, such as task.batch(bioplaus.streams.stream(0, 'task'), 10) or Batch(inputs, targets, weight)"
-        raise checks.refusal(RuleError, "batch", batch, wanted)
-    lines, outputs = network.circuit.inputs, network.circuit.readout.size
-    shape = tuple(batch.inputs.shape)
-    if len(shape) != 3 or shape[-1] != lines:
-        raise RuleError(
-            f"The batch has inputs of shape {shape}, but the circuit was built for {lines} inputs: it takes (time, batch, {lines}). "
-            "Give a batch of the task that the circuit is for."
-        )
-    real = batch.targets.is_floating_point()
-    if real and batch.targets.shape[-1] != outputs:
-        raise RuleError(
-            f"The batch has targets of shape {tuple(batch.targets.shape)}, but the circuit has {outputs} outputs: give (time, batch, "
-            f"{outputs}), or one class (int64) for each step and trial, (time, batch)."
-        )
-    if loss is not None and not isinstance(loss, Loss):
-        wanted = "a loss such as task.loss or bioplaus.tasks.squared, or None for that of the targets"
-        raise checks.refusal(RuleError, "loss", loss, wanted)
-    return loss if loss is not None else (squared if real else cross_entropy)
 
 
 def _taken(own: Owns, given: Owns) -> Owns:

@@ -18,7 +18,7 @@ from bioplaus.schedule import Online, Schedule, Window
 from bioplaus.signal import Instant
 
 P = ParamSpec("P")
-Word = Literal["", "online", "window"]
+Word = Literal["", "online", "window"] | Schedule
 
 
 class Fed(TypedDict, total=False):
@@ -85,14 +85,16 @@ def met_by_the_error(
     return put
 
 
-def chosen(name: str, default: Schedule, steps: int | None = None) -> Schedule:
-    """A schedule by name; ``steps`` alone means windows of so many.
+def chosen(name: Word, default: Schedule, steps: int | None = None) -> Schedule:
+    """A schedule by name, or as it is; ``steps`` alone means windows of so many.
 
     Raises
     ------
     RuleError
         For an unknown name, or steps that say nothing.
     """
+    if isinstance(name, (Online, Window)) and steps is None:
+        return name
     if name not in ("", "online", "window"):
         raise RuleError(unknown("schedule", str(name), ("online", "window")))
     if name == "online" and steps is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Literal, Unpack
 
+from bioplaus import checks
 from bioplaus.cerebellum import predictor as make_predictor
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.eligibility import (
@@ -22,11 +23,23 @@ from bioplaus.eligibility import (
     KeRNL,
     SnAp,
 )
-from bioplaus.errors import RuleError, unknown
+from bioplaus.errors import RuleError, by_name, unknown
 from bioplaus.rules.pair import TABLE, Rule
 from bioplaus.rules.rows import Fed, Shared, Word, chosen, met_by_the_error, named
 from bioplaus.schedule import Online, Window
 from bioplaus.signal import BPTT, DNI, BPLambda
+
+_OF_TRAINING = (
+    "lr",
+    "learning_rate",
+    "readout_lr",
+    "predictor_lr",
+    "clip",
+    "optimiser",
+    "optimizer",
+    "batch",
+    "updates",
+)
 
 ELIGIBILITIES: dict[str, type[Eligibility]] = {
     "immediate": Immediate, "eprop": EProp, "rflo": RFLO, "mdgl": MDGL, "kernl": KeRNL, "history": History, "hops": Hops, "snap": SnAp, "rtrl": RTRL,
@@ -186,7 +199,19 @@ def _predictor(given: str | Predictor | None, hidden: tuple[int, ...] | None) ->
     return make_predictor("mlp" if given is None else given, hidden=hidden)
 
 
-def rule(name: str, **options: Any) -> Rule:
+def as_rule(given: Any) -> Rule:
+    """A rule as it is, or the one of that name as it comes.
+
+    Raises
+    ------
+    RuleError
+        For anything else.
+    """
+    example = "bp.rule('eprop')"
+    return checks.accept(RuleError, "The rule", given, checks.Instance(Rule, example, by_name=rule))
+
+
+def rule(name: str, *given: Any, **options: Any) -> Rule:
     """A rule by name: ``bp.rule("eprop", feedback="random")``.
 
     Raises
@@ -196,8 +221,13 @@ def rule(name: str, **options: Any) -> Rule:
     """
     if not isinstance(name, str) or name not in TABLE:
         raise RuleError(unknown("rule", str(name), TABLE))
+    if given:
+        raise RuleError(by_name(f"bp.rule({name!r}, …)", given))
     allowed = inspect.signature(TABLE[name]).parameters
     for option in options:
         if option not in allowed:
-            raise RuleError(unknown(f"option of the rule '{name}'", option, allowed))
+            learning = (
+                " How fast it learns is said of its training: bp.Training(lr=…)." if option in _OF_TRAINING else ""
+            )
+            raise RuleError(unknown(f"option of the rule '{name}'", option, allowed) + learning)
     return TABLE[name](**options)

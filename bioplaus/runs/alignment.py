@@ -182,7 +182,7 @@ def alignment_job(config: Alignment) -> AlignmentJob:
     from bioplaus.measure.along import check_counts
     from bioplaus.measure.reach import lags_of
     from bioplaus.streams import stream
-    from bioplaus.tasks import check_batch
+    from bioplaus.tasks import drawn
 
     setting = config.comparison.setting
     if setting.evaluate_every:
@@ -194,8 +194,7 @@ def alignment_job(config: Alignment) -> AlignmentJob:
     first = next(iter(arms.values()))
     training = replace(first.training, align_every=0)  # measured here
     check_counts(training.updates, setting.align_every or 1, config.draws)
-    batch = first.task.batch(stream(0, "check"), training.batch)
-    check_batch(first.task, batch)
+    batch = drawn(first.task, stream(0, "check"), training.batch)
     lags = tuple(lags_of(batch, config.lags or None))
     rules = {label: arm.rule for label, arm in arms.items()}
     return AlignmentJob(config, first.circuit, first.task, rules, training, lags)

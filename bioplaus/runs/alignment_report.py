@@ -114,9 +114,12 @@ def table(alignment: xarray.Dataset, rules: list[str]) -> pandas.DataFrame:
     return pandas.DataFrame(found)
 
 
-def draw_figures(folder: Path, report: Report = unheard, names: tuple[str, ...] = FIGURES) -> list[Path]:
-    """Draw from the datasets in a folder, that of all seeds or that of one; figures without anything to show are skipped with a note."""
-    from bioplaus.figures import save
+def draw_figures(
+    folder: Path, report: Report = unheard, names: tuple[str, ...] = FIGURES, into: Path | None = None
+) -> list[Path]:
+    """Draw from the datasets in a folder, that of all seeds or that of one, in figures/ unless said; figures without anything to show
+    are skipped with a note."""
+    from bioplaus.figures import marks, save
 
     datasets = [read_netcdf(folder / name) for name in ("alignment.nc", "credit.nc")]
     alignment, credit = (each if "seed" in each.dims else each.expand_dims("seed") for each in datasets)
@@ -127,7 +130,8 @@ def draw_figures(folder: Path, report: Report = unheard, names: tuple[str, ...] 
         except RunError as error:
             report(Event("note", message=f"The figure {name!r} was not drawn: {error}"))
             continue
-        drawn.append(save(figure, folder / "figures" / name, command=provenance.command())[".pdf"])
+        where = (into or folder / "figures") / name
+        drawn.append(save(figure, where, command=provenance.command(), drawn_by=marks.STANDARD)[".pdf"])
         report(Event("drawn", folder=str(drawn[-1])))
     return drawn
 

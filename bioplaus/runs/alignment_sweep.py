@@ -16,11 +16,13 @@ from pathlib import Path
 
 from bioplaus.runs.alignment import Alignment, AlignmentJob, alignment_job
 from bioplaus.runs.alignment_report import write_report
-from bioplaus.runs.event import Report, unheard
+from bioplaus.runs.event import Report
 from bioplaus.runs.experiment import check_seeds
-from bioplaus.runs.loop import CHECKPOINT_EVERY
+from bioplaus.runs.lines import heard
+from bioplaus.runs.loop import CHECKPOINT_EVERY, every_so_often
 from bioplaus.runs.origin import origin_of
 from bioplaus.runs.queue import Queue, planned, summed_up
+from bioplaus.runs.usable import below, check_experiment
 
 
 class AlignmentSweep:
@@ -45,10 +47,11 @@ class AlignmentSweep:
 
     def __init__(self, job: AlignmentJob, *, root: Path | str = "runs", seeds: Sequence[int] = (0,), workers: int = 1):
         seeds = check_seeds(seeds)
-        self.job, self.folder = job, Path(root, job.config.name)
+        self.job, self.folder = job, below(root, job.config.name)
+        check_experiment(self.folder)
         self.queue = Queue(planned({job.label: job}, seeds, self.folder), workers)
 
-    def run(self, progress: Report | None = None, checkpoint_every: float = CHECKPOINT_EVERY) -> Path:
+    def run(self, progress: Report | bool | None = None, checkpoint_every: float = CHECKPOINT_EVERY) -> Path:
         """Measure every seed that is not done, then write all of them together, the table and the figures.
 
         Parameters
@@ -72,8 +75,8 @@ class AlignmentSweep:
         KeyboardInterrupt
             Asked to stop; all is saved.
         """
-        report, origin = progress or unheard, origin_of(self.job.config.name, self.job.config)
-        failures = self.queue.run(origin, checkpoint_every, report)
+        report, origin = heard(progress), origin_of(self.job.config.name, self.job.config)
+        failures = self.queue.run(origin, every_so_often(checkpoint_every), report)
         done = {each.seed: each.folder for each in self.queue.runs if each.folder not in failures}
         if done:
             write_report(self.folder, done, self.job.label, origin, report)
@@ -89,7 +92,7 @@ def run_alignment(
     root: Path | str = "runs",
     seeds: Sequence[int] = (0,),
     workers: int = 1,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     checkpoint_every: float = CHECKPOINT_EVERY,
 ) -> Path:
     """Measure every seed of an alignment: `AlignmentSweep` made and run."""

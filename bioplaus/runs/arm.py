@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bioplaus import checks
 from bioplaus.runs.config import described
 from bioplaus.runs.folder import RECORDINGS
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 _RECORDED = ("spikes", "rate", "v")  # of those, what the cells have
 
 
-@dataclass(frozen=True)
-class Arm:
+@dataclass(frozen=True, repr=False)
+class Arm(checks.Named):
     """One learner of an experiment; a `bioplaus.runs.learner.Job`.
 
     Attributes
@@ -41,6 +42,10 @@ class Arm:
     task: Task
     rule: Rule
     training: Training
+
+    def __repr__(self) -> str:
+        task, rule = (getattr(part, "name", type(part).__name__) for part in (self.task, self.rule))
+        return f"Arm({task} by {rule}, {self.training!r})"
 
     @property
     def updates(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -292,6 +293,8 @@ def parse_rule(text: str) -> tuple[str, dict[str, Any]]:
             return call.func.id, {str(word.arg): _value(word.value) for word in call.keywords}
     except (SyntaxError, ValueError):
         pass
+    if (right := re.sub(r"\blambda(?=\s*=)", "lmbda", text)) != text:  # lambda is no name in Python
+        raise RuleError(f"{text!r} is not a rule: λ is written lmbda, {right!r}.")
     raise RuleError(
         f"{text!r} is not a rule: give its name, with options in brackets where it has some, "
         f"such as eprop(feedback=random) or bp_lambda(lmbda=0.5)."

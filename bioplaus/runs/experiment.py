@@ -27,8 +27,8 @@ class Remarks:
     warnings: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Experiment:
+@dataclass(frozen=True, repr=False)
+class Experiment(checks.Named):
     """Several learners, several seeds, and the table and figures made of them.
 
     A file ``experiments/<name>.py`` holds ``@dataclass(frozen=True) class Config`` and
@@ -66,18 +66,30 @@ class Experiment:
     constraints = checks.Table(RunError, "of an experiment", seeds=SEEDS)
 
     def __post_init__(self) -> None:
-        if not self.arms:
-            raise RunError(f"The experiment {self.title!r} has no arms: give at least one, label → Arm(…).")
+        if not isinstance(self.arms, Mapping) or not self.arms:
+            raise RunError(
+                f"The experiment {self.title!r} has no arms: give a mapping of at least one, label → Arm(…), such as "
+                '{"eprop": Arm(circuit, task, rule, training)}.'
+            )
+        for label, arm in self.arms.items():
+            if arm is not None and not all(hasattr(arm, part) for part in ("circuit", "task", "rule", "training")):
+                raise checks.refusal(
+                    RunError, f"The arm {label!r} of {self.title!r}", arm, "an Arm(circuit, task, rule, training)"
+                )
         checks.settle(self)
 
-    def only(self, labels: Sequence[str] | None) -> dict[str, Arm]:
-        """The arms of these labels, or all of them.
+    def __repr__(self) -> str:
+        return f"Experiment({self.title!r}, arms: {', '.join(map(str, self.arms))}; seeds {', '.join(map(str, self.seeds))})"
+
+    def only(self, labels: Sequence[str] | str | None) -> dict[str, Arm]:
+        """The arms of these labels, or of this one, or all of them.
 
         Raises
         ------
         RunError
             If a label is none of the experiment's.
         """
+        labels = (labels,) if isinstance(labels, str) else labels
         for label in labels or ():
             if label not in self.arms:
                 raise RunError(unknown(f"arm of {self.title!r}", label, self.arms))

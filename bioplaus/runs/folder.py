@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from bioplaus.content import impersonal
 from bioplaus.errors import RunError
 from bioplaus.runs.formats import FORMAT, opened
 
@@ -75,8 +76,7 @@ class RunFolder:
         RunError
             If another process holds it. A process that was killed holds nothing.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "a") as file:
+        with self._lock_file() as file:
             if fcntl is not None:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,8 +89,18 @@ class RunFolder:
                 left.unlink(missing_ok=True)
             yield
 
+    def _lock_file(self) -> IO[str]:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return open(self.path / ".lock", "a")
+        except OSError as error:
+            raise RunError(
+                f"The folder {self.path} can't be used: {error.strerror or error}. Nothing was computed. Give another folder."
+            ) from error
+
     def log(self, text: str) -> None:
-        """Append one line, with the time, to ``log.txt``."""
+        """Append one line, with the time, to ``log.txt``; folders of this machine are not named."""
+        text = impersonal(text, {str(self.path.absolute()): "."})
         with open(self.log_file, "a", encoding="utf-8") as file:
             file.write(f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}\n")
 
@@ -106,7 +116,7 @@ class RunFolder:
             record = json.loads(self.record_file.read_text(encoding="utf-8"))
             if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
                 raise ValueError("it holds no configuration")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, OSError) as error:
             raise RunError(

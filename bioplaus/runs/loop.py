@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bioplaus import checks
 from bioplaus.errors import NumericalError, RunError
 from bioplaus.runs import provenance
 from bioplaus.runs.config import differences
@@ -19,12 +21,30 @@ from bioplaus.runs.event import Event, Report, unheard
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.formats import FORMAT
 from bioplaus.runs.learner import Job, L, Learner
+from bioplaus.runs.lines import heard
 from bioplaus.runs.metrics import MetricsFile
 from bioplaus.runs.netcdf import write_netcdf
-from bioplaus.threads import threads_limited
+from bioplaus.runs.usable import check_run
+from bioplaus.settings import threads_limited
 
 CHECKPOINT_EVERY = 15.0
 """Seconds between checkpoints.  # chosen: little enough to lose, and writing one takes some 10 ms."""
+
+
+_THREADS = checks.Optional(checks.Whole(), "for torch's own setting")
+
+
+def every_so_often(seconds: Any) -> float:
+    """Seconds between checkpoints; infinitely many for one at the end only.
+
+    Raises
+    ------
+    RunError
+        If it is no number of seconds.
+    """
+    if isinstance(seconds, float) and math.isinf(seconds) and seconds > 0:
+        return seconds
+    return checks.accept(RunError, "checkpoint_every", seconds, checks.Real(least=0))
 
 
 def execute(
@@ -36,7 +56,7 @@ def execute(
     origin: dict[str, Any] | None = None,
     checkpoint_every: float = CHECKPOINT_EVERY,
     threads: int | None = 1,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     stop: Callable[[], bool] | None = None,
     learner: L | None = None,
 ) -> None:
@@ -57,28 +77,29 @@ def execute(
     checkpoint_every : float
         Seconds between checkpoints; 0 writes one after every update.
     threads : int or None
-        torch threads. One: small circuits are fastest so, and a sum split over others rounds differently. ``None``: as set.
-    progress : callable, optional
-        Receives `Event` objects.
+        Of torch. One: small circuits are fastest so, and a sum split over others rounds differently. ``None``: as set.
+    progress : callable or bool, optional
+        Receives `Event` objects; True shows lines of text. If it raises, the run is saved and interrupted first.
     stop : callable, optional
-        Asked after every update; once true, the run is saved and interrupted. By default SIGINT and SIGTERM
-        do this.
+        Asked after every update; once true, the run is saved and interrupted. By default SIGINT and SIGTERM do this.
     learner : Learner, optional
         What ``job.begin(seed)`` gave, if it was called before.
 
     Raises
     ------
     RunError
-        The folder belongs to another configuration or another process, or its files are damaged.
+        A wrong option; the folder is another configuration's or process's, can't be written to, or its files are damaged.
     NumericalError
         The simulation broke down. The last good checkpoint, the metrics and the log stay.
     KeyboardInterrupt
         The run was asked to stop, and is saved.
     """
-    files, told = RunFolder(folder), _Told(label, seed, str(folder), job.updates, progress or unheard)
+    every, threads = every_so_often(checkpoint_every), checks.accept(RunError, "threads", threads, _THREADS)
+    files, told = RunFolder(folder), _Told(label, seed, str(folder), job.updates, heard(progress))
     if is_done(files, job, seed):
         told("found", job.updates)
         return
+    check_run(files, job.files)
     with threads_limited(threads), interruptible(stop) as stopped:
         if learner is None:
             learner = job.begin(seed)  # before the folder: what can't be run leaves nothing behind
@@ -86,7 +107,7 @@ def execute(
             if is_done(files, job, seed):  # another process may have finished it meanwhile
                 told("found", job.updates)
                 return
-            _Sitting(files, job, seed, learner, origin or {}, told, stopped).run(checkpoint_every)
+            _Sitting(files, job, seed, learner, origin or {}, told, stopped).run(every)
 
 
 def is_done(files: RunFolder, job: Job[L], seed: int) -> bool:
@@ -115,9 +136,14 @@ class _Told:
 
     def __init__(self, label: str, seed: int, folder: str, updates: int, report: Report):
         self.label, self.seed, self.folder, self.updates, self.report = label, seed, folder, updates, report
+        self.raised: BaseException | None = None
 
     def __call__(self, kind: str, update: int, row: dict[str, Any] | None = None, message: str = "") -> None:
-        self.report(Event(kind, self.label, self.seed, self.folder, update, self.updates, row or {}, message))
+        try:
+            self.report(Event(kind, self.label, self.seed, self.folder, update, self.updates, row or {}, message))
+        except BaseException as error:
+            self.raised, self.report = error, unheard  # nothing more for who raises
+            raise
 
 
 class _Sitting:
@@ -148,27 +174,18 @@ class _Sitting:
             files.log(f"continuing with other versions than before: {previous.get('versions')}")
         files.write_record(self.record)
         files.log(f"{'resumed at update ' + str(self.saved_at) if saved else 'started'}: {self.record['command']}")
-        told("resume" if saved else "start", self.saved_at, {"config": self.config, "weights": learner.size})
+        self.begins = "resume" if saved else "start"
 
     def run(self, checkpoint_every: float) -> None:
         """To the end of the job, or until something stops it."""
         learner, files = self.learner, self.files
         try:
+            self.told(self.begins, self.saved_at, {"config": self.config, "weights": learner.size})
             self._advance(checkpoint_every)
             for name, dataset_of in self.job.files.items():
                 write_netcdf(dataset_of(learner), files.path / name)
-        except NumericalError as error:
-            message = (
-                f"{error} The folder {files.path} keeps the checkpoint of update {self.saved_at}, "
-                "metrics.csv and log.txt."
-            )
-            self._close("failed", message)
-            raise NumericalError(message) from error
-        except KeyboardInterrupt:
-            self._close("interrupted", f"interrupted at update {learner.update_index}; saved up to {self.saved_at}")
-            raise
         except BaseException as error:
-            self._close("failed", "".join(traceback.format_exception(error)).rstrip())
+            self._broken_off(error)
             raise
         self._close("done", f"done after {self.seconds:.1f} s")
 
@@ -193,6 +210,23 @@ class _Sitting:
                 raise KeyboardInterrupt(f"interrupted at update {learner.update_index}")
         if not self.files.checkpoint.exists():  # no update was asked for: the learner as it was begun
             self._save()
+
+    def _broken_off(self, error: BaseException) -> None:
+        """Close after whatever ended the run before its end."""
+        update = self.learner.update_index
+        if error is self.told.raised:  # between two updates: what watches broke, the run did not
+            self._save()
+            self._close("interrupted", f"interrupted at update {update}, saved: progress raised {error!r}")
+        elif isinstance(error, KeyboardInterrupt):
+            self._close("interrupted", f"interrupted at update {update}; saved up to {self.saved_at}")
+        elif isinstance(error, NumericalError):
+            kept = (
+                f"The folder {self.files.path} keeps the checkpoint of update {self.saved_at}, metrics.csv and log.txt."
+            )
+            self._close("failed", f"{error} {kept}")
+            raise NumericalError(f"{error} {kept}") from error
+        else:
+            self._close("failed", "".join(traceback.format_exception(error)).rstrip())
 
     def _save(self) -> None:
         self.metrics.flush()  # first: a checkpoint never claims rows that could still be lost

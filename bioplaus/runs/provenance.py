@@ -1,4 +1,4 @@
-"""Where a run came from: versions, git state, machine, command. No host, user or network names."""
+"""Where a run came from: versions, git state, machine, command. No host, user or network names, no folders of this machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from bioplaus.content import impersonal
 
 _PACKAGES = ("torch", "numpy", "brian2", "numba", "xarray", "scikit-learn")
 
@@ -77,9 +79,9 @@ def _processor() -> str:
 
 
 def command() -> str:
-    """The command line that is running, as one would type it again."""
+    """The command line that is running, as one would type it again in this folder."""
     if not sys.argv or not sys.argv[0] or sys.argv[0] == "-c":
         return "python"
     program = Path(sys.argv[0])
     name = "bioplaus" if program.stem == "bioplaus" or program.parent.name == "cli" else f"python {program.name}"
-    return " ".join([name, *map(shlex.quote, sys.argv[1:])])
+    return impersonal(" ".join([name, *map(shlex.quote, sys.argv[1:])]))

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bioplaus import checks
 from bioplaus.errors import BioplausError, NumericalError, RunError
 from bioplaus.runs.config import folder_name
 from bioplaus.runs.event import Report, unheard
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.learner import Job, Learner
 from bioplaus.runs.loop import CHECKPOINT_EVERY, execute, is_done
-from bioplaus.threads import threads_limited
+from bioplaus.runs.usable import check_run
+from bioplaus.settings import threads_limited
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,16 @@ class Queue:
     """
 
     def __init__(self, runs: Sequence[Planned], workers: int = 1):
-        if workers < 1:
-            raise RunError(f"{workers} workers can't run anything: give 1 or more.")
+        workers = checks.whole(RunError, "workers", workers)
         self.runs, self.workers = tuple(runs), min(workers, len(runs))
+        self._script = _to_workers(self.runs) if self.workers > 1 else {}
         self._begun: dict[Path, Learner] = {}
         tried: set[str] = set()
         for each in self.runs:
             files = RunFolder(each.folder)
             if is_done(files, each.job, each.seed):
                 continue
+            check_run(files, each.job.files)
             files.load_checkpoint()
             if each.label not in tried:
                 tried.add(each.label)
@@ -94,7 +97,7 @@ class Queue:
             from bioplaus.runs.workers import in_workers
 
             self._begun.clear()  # every worker begins its own
-            return in_workers(self.runs, origin, checkpoint_every, report, self.workers)
+            return in_workers(self.runs, self._script, origin, checkpoint_every, report, self.workers)
         failures: dict[Path, BioplausError] = {}
         for each in self.runs:
             learner = self._begun.pop(each.folder, None)
@@ -112,6 +115,21 @@ class Queue:
             except NumericalError as error:
                 failures[each.folder] = error
         return failures
+
+
+def _to_workers(runs: Sequence[Planned]) -> dict[str, str]:
+    """What worker processes have to read, once it is known that they can make something of the runs.
+
+    Raises
+    ------
+    RunError
+    """
+    from bioplaus.runs.script import of_script, pack
+
+    script = of_script()
+    for each in {each.label: each for each in runs}.values():
+        pack(f"The arm {each.label!r}", each, script)
+    return script
 
 
 def summed_up(failures: Mapping[Path, BioplausError], runs: int, folder: Path) -> BioplausError | None:

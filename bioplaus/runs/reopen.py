@@ -21,7 +21,7 @@ def reopen(folder: Path) -> tuple[Experiment | None, Results]:
         If the folder is none, or no run in it is done.
     """
     record = read_report(folder)
-    experiment = remake(record.get("experiment"))
+    experiment = remake(record, folder)
     runs = {}
     for label, names in record["runs"].items():
         circuit = experiment.arms[label].circuit if experiment and label in experiment.arms else None

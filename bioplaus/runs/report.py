@@ -78,8 +78,9 @@ def draw_figures(
     folder: Path,
     report: Report = unheard,
     names: list[str] | None = None,
+    into: Path | None = None,
 ) -> list[Path]:
-    """Draw and save the experiment's own figures; those that lack what they show are skipped with a note."""
+    """Draw and save the experiment's own figures, in figures/ unless said; those that lack what they show are skipped with a note."""
     from bioplaus.figures import save
 
     drawn = []
@@ -91,7 +92,8 @@ def draw_figures(
         except RunError as error:
             report(Event("note", message=f"The figure {name!r} was not drawn: {error}"))
             continue
-        drawn.append(save(figure, folder / "figures" / name, command=provenance.command())[".pdf"])
+        where = (into or folder / "figures") / name
+        drawn.append(save(figure, where, command=provenance.command(), drawn_by="the experiment")[".pdf"])
         report(Event("drawn", folder=str(drawn[-1])))
     return drawn
 
@@ -144,13 +146,17 @@ def read_report(folder: Path) -> dict[str, Any]:
     """
     file = Path(folder, "experiment.json")
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or not isinstance(record.get("runs"), dict):
+            raise ValueError("it names no runs")
+        return record
     except FileNotFoundError:
         raise RunError(
             f"{folder} is neither the folder of a run nor that of an experiment: it holds no "
-            f"run.json and no experiment.json."
+            f"run.json and no experiment.json. Runs lie in runs/<experiment>/<arm>-s<seed>-<hash>; an experiment's folder is complete "
+            "once one of its runs is done."
         ) from None
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise RunError(
             f"{file} can't be read: {error}. Run the experiment again: its finished runs are kept."
         ) from error

@@ -38,6 +38,10 @@ class Results(Mapping[str, "list[Run]"]):
         self.broken = {label: tuple(seeds) for label, seeds in (broken or {}).items() if seeds}
         self.error = error
 
+    def __repr__(self) -> str:
+        seeds = ", ".join(f"{label}: {len(runs)} run{'s' * (len(runs) != 1)}" for label, runs in self.items())
+        return f"Results({seeds or 'no finished run'})"
+
     def __getitem__(self, label: str) -> list[Run]:
         try:
             return self._runs[label]

@@ -16,6 +16,7 @@ from bioplaus.runs.formats import reached, tensors_of, trainer_of
 from bioplaus.runs.loop import CHECKPOINT_EVERY, execute
 from bioplaus.runs.metrics import read_metrics
 from bioplaus.runs.netcdf import read_netcdf
+from bioplaus.runs.usable import folder_of
 
 if TYPE_CHECKING:
     import pandas
@@ -49,7 +50,7 @@ class Run:
     """
 
     def __init__(self, folder: Path | str, circuit: Circuit | None = None):
-        self.folder = Path(folder)
+        self.folder = folder_of("The folder of a run", folder)
         self._files = RunFolder(self.folder)
         record = self._files.record() if self.folder.is_dir() else None
         if record is None:
@@ -196,7 +197,7 @@ class Run:
     def _circuit_of_experiment(self) -> Circuit:
         from bioplaus.runs.origin import remake
 
-        experiment = remake(self.record.get("experiment"))
+        experiment = remake(self.record, self.folder)
         arm = experiment.arms.get(self.label) if experiment else None
         if arm is None or arm.describe(self.seed)["circuit"] != self.config["circuit"]:
             raise RunError(
@@ -237,7 +238,7 @@ def train(
     label: str | None = None,
     checkpoint_every: float = CHECKPOINT_EVERY,
     threads: int | None = 1,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     **training: Any,
 ) -> Run:
     """Train a circuit on a task with a rule, and record it.
@@ -249,11 +250,12 @@ def train(
     ----------
     circuit, task, rule : what learns, what it learns, and how.
     seed : of all random streams.
-    folder : the run's own; ``runs/<task>/<rule>-s<seed>-<hash>`` below the working directory by default.
+    folder : the run's own, ``~`` for the home; ``runs/<task>/<rule>-s<seed>-<hash>`` below the working directory by default.
     label : the name under which the run is listed; the rule's by default.
     checkpoint_every : seconds between checkpoints; 0: one after every update.
     threads : of torch; None leaves torch's own setting.
-    progress : receives a `bioplaus.runs.event.Event` at the start, after every update, and at the end.
+    progress : True shows lines of text; a function receives a `bioplaus.runs.event.Event` at the start, after every update, and at
+        the end. If it raises, the run is saved and interrupted, and the same call goes on.
     **training : fields of `bioplaus.Training`: ``updates``, ``batch``, ``lr``, …
 
     Returns
@@ -263,7 +265,7 @@ def train(
     Raises
     ------
     RunError
-        An unknown field; a folder of another configuration or in use; a damaged checkpoint.
+        An unknown field; a folder of another configuration, in use, or that can't be written to; a damaged checkpoint.
     NumericalError
         The simulation broke down; the folder keeps its last good checkpoint.
 
@@ -278,12 +280,21 @@ def train(
 
     seed = checks.accept(RunError, "The seed of a run", seed, checks.SEED)
     arm = Arm(circuit, task, rule, _training(training))
-    label = label or rule.name
+    label = rule.name if label in (None, "") else checks.accept(RunError, "label", label, checks.Word())
+    assert label is not None
     if folder is None:
         folder = Path("runs", task.name, folder_name(label, seed, arm.describe(seed)))
+    folder = folder_of("folder", folder)
     told = {"label": label, "origin": origin_of(None), "progress": progress}
-    execute(arm, seed, Path(folder), checkpoint_every=checkpoint_every, threads=threads, **told)
+    execute(arm, seed, folder, checkpoint_every=checkpoint_every, threads=threads, **told)
     return Run(folder, circuit)
+
+
+_BELONGS = {
+    "rule": ("lmbda", "lambda", "feedback", "discount", "gamma", "injection", "predictor", "schedule"),
+    "circuit": ("units", "hidden_size", "cell", "input_gain", "tau_out", "dt"),
+}
+"""What is often asked of `train` and told elsewhere."""
 
 
 def _training(options: Mapping[str, Any]) -> Training:
@@ -295,11 +306,16 @@ def _training(options: Mapping[str, Any]) -> Training:
         If there is no such field.
     """
     from dataclasses import fields
+    from inspect import signature
 
     from bioplaus.learning.training import Training
 
     known = [field.name for field in fields(Training)]
     for name in options:
         if name not in known:
-            raise RunError(unknown("training option", name, known))
+            owner = next((part for part, names in _BELONGS.items() if name in names), None)
+            called = {"lambda": "lmbda", "gamma": "discount", "hidden_size": "units"}.get(name, name)
+            hint = f" It is an option of the {owner}: give it to bp.{owner}(…, {called}=…)." if owner else ""
+            own = [key for key, each in signature(train).parameters.items() if each.kind is each.KEYWORD_ONLY]
+            raise RunError(unknown("training option", name, [*known, *own]) + hint)
     return Training(**options)

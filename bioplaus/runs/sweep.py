@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bioplaus.errors import BioplausError
+from bioplaus import checks
+from bioplaus.errors import BioplausError, RunError
 from bioplaus.runs.arm import Arm
-from bioplaus.runs.event import Report, unheard
+from bioplaus.runs.event import Report
 from bioplaus.runs.experiment import Experiment, check_seeds
-from bioplaus.runs.loop import CHECKPOINT_EVERY
+from bioplaus.runs.lines import heard
+from bioplaus.runs.loop import CHECKPOINT_EVERY, every_so_often
 from bioplaus.runs.origin import origin_of
 from bioplaus.runs.queue import Queue, planned, summed_up
 from bioplaus.runs.report import write_report
 from bioplaus.runs.results import Results
 from bioplaus.runs.run import Run
+from bioplaus.runs.usable import below, check_experiment
 
 
+@checks.named(RunError)
 def run_experiment(
     experiment: Experiment,
     name: str,
     *,
     root: Path | str = "runs",
     seeds: Sequence[int] | None = None,
-    only: Sequence[str] | None = None,
+    only: Sequence[str] | str | None = None,
     workers: int = 1,
     config: object = None,
     checkpoint_every: float = CHECKPOINT_EVERY,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     tolerant: bool = False,
 ) -> Results:
     """Run every arm with every seed, then write the table and the figures.
@@ -39,7 +43,7 @@ def run_experiment(
     ----------
     experiment : what to run.
     name : of its folder below `root`; that of its file, for an experiment of a content folder.
-    root : where the folders of experiments lie.
+    root : where the folders of experiments lie, ``~`` for the home.
     seeds, only : sequence, optional
         Seeds in place of the experiment's own; labels of the arms to run.
     workers : int
@@ -48,8 +52,8 @@ def run_experiment(
         The configuration that the experiment was made from, for its record.
     checkpoint_every : float
         Seconds between the checkpoints of each run.
-    progress : callable, optional
-        Receives `Event` objects of all runs.
+    progress : callable or bool, optional
+        Receives `Event` objects of all runs; True shows lines of text. If it raises, all is saved first.
     tolerant : bool
         Return also where a simulation broke down; `Results.broken` and `Results.error` tell.
 
@@ -60,17 +64,19 @@ def run_experiment(
     Raises
     ------
     RunError
-        A label is unknown, a seed unusable, a folder in use or damaged; a worker died.
+        A label is unknown, a seed or another option unusable, a folder in use, damaged or not to be written to, an arm not to be
+        sent to a worker; a worker died.
     NumericalError
         A simulation broke down, unless ``tolerant``; everything else was run and saved.
     KeyboardInterrupt
         Asked to stop; all is saved.
     """
-    arms = experiment.only(only)
+    arms, report, every = experiment.only(only), heard(progress), every_so_often(checkpoint_every)
     seeds = check_seeds(experiment.seeds if seeds is None else seeds)
-    folder, origin, report = Path(root, name), origin_of(name, config), progress or unheard
+    folder, origin = below(root, name), origin_of(name, config)
+    check_experiment(folder)
     queue = Queue(planned(arms, seeds, folder), workers)
-    results = _results(queue, arms, queue.run(origin, checkpoint_every, report), folder)
+    results = _results(queue, arms, queue.run(origin, every, report), folder)
     if results:
         write_report(experiment, results, folder, origin, report)
     if results.error is not None and not tolerant:

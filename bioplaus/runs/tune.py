@@ -22,7 +22,7 @@ def tune(
     *,
     root: Path | str = "runs",
     workers: int = 1,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
 ) -> Comparison:
     """Run every rule with every rate of the tuning, and take the best for each.
 

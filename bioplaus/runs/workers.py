@@ -8,15 +8,16 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from queue import Empty
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import BioplausError, NumericalError, RunError
-from bioplaus.runs.event import Event, Report
-from bioplaus.runs.loop import execute
+from bioplaus.runs.ended import TERMINATED, killed_for_memory, why
+from bioplaus.runs.event import Event, Report, unheard
+from bioplaus.runs.script import pack, unseen
+from bioplaus.runs.serve import serve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,19 +25,22 @@ if TYPE_CHECKING:
     from bioplaus.runs.queue import Planned
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-_SHOWN_EVERY = 0.2  # s between the updates that a worker tells of  # chosen: smooth to the eye, cheap
-_GRACE = 30.0  # s that a worker gets to save once whoever started it is gone
-
-_stop: Any = None  # in a worker: the event by which all are asked to stop
-_events: Any = None  # in a worker: where its Event objects go
-_busy = threading.Event()  # in a worker: set while a run is going
-_last = False  # in a worker: whether this run is its last
+_LOOK_EVERY = 0.1  # s between two looks at whether a signal came
+_ENDING = 30.0  # s that a process may take to end once it has closed its pipe
+_BOTH = 1.0  # s in which a signal that goes to all processes of a terminal has reached this one, too
 
 
 def in_workers(
-    runs: Sequence[Planned], origin: dict[str, Any], every: float, report: Report, workers: int
+    runs: Sequence[Planned], script: dict[str, str], origin: dict[str, Any], every: float, report: Report, workers: int
 ) -> dict[Path, BioplausError]:
     """Make all runs; what broke down numerically is returned, folder → error.
+
+    Parameters
+    ----------
+    script : dict
+        What `bioplaus.runs.script.of_script` gave.
+    every : float
+        Seconds between the checkpoints of each run.
 
     Raises
     ------
@@ -45,111 +49,150 @@ def in_workers(
     KeyboardInterrupt
         SIGINT or SIGTERM came; the workers have saved.
     """
-    context = multiprocessing.get_context("spawn")
-    stop, events = context.Event(), context.Queue()
-    failures: dict[Path, BioplausError] = {}
-    with _single_threaded(), _signals_to(stop) as asked:
-        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(stop, events))
-        waiting: dict[Future[None], Planned] = {}
+    with _single_threaded(), _asked_to_stop() as asked:
+        crew = _Crew(runs, origin, every, report, script, asked)
         try:
-            waiting = {pool.submit(_work, each, origin, every): each for each in runs}
-            while waiting:
-                _pass_on(events, report, timeout=0.1)
-                for future in [future for future in waiting if future.done()]:
-                    made = waiting.pop(future)
-                    error = future.exception()
-                    if isinstance(error, NumericalError):
-                        failures[made.folder] = error
-                    elif error is not None and not isinstance(error, KeyboardInterrupt):
-                        raise _explained(error, made)
+            crew.run(workers)
         finally:
-            stop.set()
-            for future in waiting:
-                future.cancel()
-            pool.shutdown(wait=True)
-            _pass_on(events, report, timeout=0.05)
-            events.close()
+            crew.stop()
         if asked():
             raise KeyboardInterrupt("interrupted")
-    return failures
+    return crew.failures
 
 
-def _explained(error: BaseException, made: Planned) -> BaseException:
-    if isinstance(error, BrokenProcessPool):
-        return RunError(
-            f"A worker process died, most likely killed for want of memory, while runs like {made.folder.name} "
-            "were going. Finished runs and checkpoints are saved; give the same command again, perhaps with "
-            "fewer workers."
+class _Worker:
+    """One process, its pipe, and the run that it makes."""
+
+    def __init__(self, script: dict[str, str]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, script))
+        self.run: Planned | None = None
+        self.gone = False
+        resource_tracker.ensure_running()  # its own start would let the signal through
+        try:
+            with _held_back(signal.SIGINT), unseen():
+                self.process.start()
+        except (OSError, RuntimeError, AssertionError) as error:
+            raise RunError(
+                f"No worker process could be started: {error}. Give fewer workers, or leave them out: everything then happens in "
+                "this process."
+            ) from error
+        finally:
+            theirs.close()
+
+    def heard(self) -> Iterator[tuple[str, Any]]:
+        """All that it has said since the last time."""
+        try:
+            while not self.gone and self.pipe.poll():
+                yield self.pipe.recv()
+            if not self.process.is_alive() and not self.pipe.poll():  # a process of its own may hold the pipe open
+                self.gone = True
+        except (EOFError, OSError):  # it ended, perhaps in the middle of a word
+            self.gone = True
+
+    def send(self, words: bytes | None) -> None:
+        with suppress(OSError):  # it ended: that is seen where it is listened to
+            self.pipe.send(words)
+
+
+class _Crew:
+    """All workers and the runs that are left."""
+
+    def __init__(
+        self,
+        runs: Sequence[Planned],
+        origin: dict[str, Any],
+        every: float,
+        report: Report,
+        script: dict[str, str],
+        asked: Callable[[], int],
+    ) -> None:
+        self.left, self.origin, self.every, self.script = list(runs), origin, every, script
+        self.report, self.asked = report, asked
+        self.workers: list[_Worker] = []
+        self.failures: dict[Path, BioplausError] = {}
+        self.killed_before = killed_for_memory()
+
+    def run(self, workers: int) -> None:
+        """Until every run is made, or one can't be, or somebody asks to stop."""
+        for _ in range(workers):
+            if not self.asked():
+                self.workers.append(_Worker(self.script))
+        for worker in self.workers:  # all begin to import before a long job waits for one of them to read it
+            self._give(worker)
+        while not self.asked() and any(worker.run for worker in self.workers):
+            self._listen()
+
+    def _give(self, worker: _Worker) -> None:
+        worker.run = self.left.pop(0) if self.left else None
+        if worker.run is not None:
+            sent = (worker.run, self.origin, self.every)
+            worker.send(pack(f"The arm {worker.run.label!r}", sent, self.script))
+
+    def _listen(self) -> None:
+        pipes: list[Connection] = [worker.pipe for worker in self.workers if not worker.gone]
+        wait(pipes, timeout=_LOOK_EVERY)  # a process that ends closes its pipe
+        for worker in self.workers:
+            for kind, content in worker.heard():
+                if kind == "event":
+                    self._tell(content)
+                elif kind == "failed":
+                    self._failed(content, worker)
+                elif kind == "done":
+                    self._give(worker)
+            if worker.gone and worker.run is not None:
+                self._died(worker)
+
+    def _tell(self, event: Event) -> None:
+        try:
+            self.report(event)
+        except BaseException:
+            self.report = unheard  # nothing more for who raises; the runs are still to be saved
+            raise
+
+    def _failed(self, error: BaseException, worker: _Worker) -> None:
+        if not isinstance(error, NumericalError) or worker.run is None:
+            worker.run = None
+            raise error
+        self.failures[worker.run.folder] = error
+        self._give(worker)
+
+    def _died(self, worker: _Worker) -> None:
+        worker.process.join(_ENDING)
+        status = worker.process.exitcode
+        if status in (TERMINATED, -signal.SIGTERM):
+            end = time.monotonic() + _BOTH
+            while not self.asked() and time.monotonic() < end:
+                time.sleep(0.01)
+            if self.asked():
+                return
+        run = f" while the run {worker.run.folder.name} was going" if worker.run else ""
+        raise RunError(
+            f"A worker process died{run}: it {why(status, self.killed_before)}. Finished runs and checkpoints are saved; give the "
+            "same command again to go on."
         )
-    return error
 
-
-def _pass_on(events: Any, report: Report, timeout: float) -> None:
-    try:
-        while True:
-            report(events.get(timeout=timeout))
-            timeout = 0.0
-    except Empty:
-        pass
-
-
-def _begin(stop: Any, events: Any) -> None:
-    """In a new worker: leave Ctrl-C to the parent, and don't outlive it."""
-    global _stop, _events
-    _stop, _events = stop, events
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _terminated)
-    threading.Thread(target=_follow_parent, args=(stop,), daemon=True).start()
-
-
-def _terminated(number: int, frame: object) -> None:
-    """The pool ends its processes so when one of them has died; a run that is going is saved first."""
-    global _last
-    _last = True
-    _stop.set()
-    if not _busy.is_set():
-        os._exit(1)
-
-
-def _follow_parent(stop: Any) -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        stop.set()
-        end = time.monotonic() + _GRACE
-        while _busy.is_set() and time.monotonic() < end:
-            time.sleep(0.1)
-        os._exit(1)
-
-
-def _work(given: Planned, origin: dict[str, Any], every: float) -> None:
-    last = 0.0
-
-    def report(event: Event) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        if event.kind != "update" or now - last >= _SHOWN_EVERY or event.update == event.updates:
-            last = now
-            _events.put(event)
-
-    if _stop.is_set():
-        return
-    _busy.set()
-    try:
-        execute(
-            given.job,
-            given.seed,
-            given.folder,
-            label=given.label,
-            origin=origin,
-            checkpoint_every=every,
-            progress=report,
-            stop=_stop.is_set,
-        )
-    finally:
-        _busy.clear()
-        if _last:
-            os._exit(1)
+    def stop(self) -> None:
+        """Ask all to save and end, and wait for them; a second SIGINT ends them at once."""
+        for worker in self.workers:
+            worker.send(None)
+        failed = None
+        while going := [worker for worker in self.workers if not worker.gone]:
+            wait([worker.pipe for worker in going], timeout=_LOOK_EVERY)
+            for worker in going:
+                for kind, content in worker.heard():
+                    try:
+                        self._tell(content) if kind == "event" else None
+                    except BaseException as error:  # whoever watches: all are to be saved and waited for all the same
+                        failed = error
+                if self.asked() > 1:
+                    worker.process.kill()
+        for worker in self.workers:
+            worker.process.join()
+            worker.pipe.close()
+        if failed is not None:
+            raise failed
 
 
 @contextmanager
@@ -168,20 +211,33 @@ def _single_threaded() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_to(stop: Any) -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM ask the workers to save and stop; this process waits for them."""
+def _held_back(number: int) -> Iterator[None]:
+    """A signal that waits meanwhile, also in the process that is started: until that one has said what it does about it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[Callable[[], int]]:
+    """How often SIGINT or SIGTERM asked to save and stop; more than once only if one of them was a second SIGINT."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield lambda: 0
         return
 
     def handler(number: int, frame: object) -> None:
-        asked.append(number)
-        stop.set()
+        if not asked or number == signal.SIGINT:
+            asked.append(number)
 
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: len(asked)
     finally:
         for number, previous in before.items():
             signal.signal(number, previous if previous is not None else signal.SIG_DFL)

@@ -7,15 +7,20 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from brian2.units.fundamentalunits import DIMENSIONLESS, get_dimensions
+from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, get_dimensions
 
 from bioplaus.errors import CellError, unknown
+from bioplaus.symbolic.text import uncommented
 from bioplaus.symbolic.units import SECOND, Quantity, plain, show, unit_name
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
 
-TEXTS = ("equations", "update", "output", "spike", "reset", "method", "source", "name")
+#: what is text, and what such a text is like
+TEXTS = {
+    "equations": "dv/dt = (-v + I)/tau : 1", "update": "v = 0.9*v + I", "output": "tanh(v)", "spike": "v > threshold",
+    "reset": "v -= threshold", "method": "exact", "source": "doi:10.1038/s41467-020-17236-y", "name": "my_lif",
+}  # fmt: skip
 
 _RANDOM = re.compile(r"\b(xi|xi_\w+)\b|\b(rand|randn|poisson)\s*\(")
 _TIME = re.compile(r"\b(t|t_in_timesteps)\b")
@@ -23,14 +28,18 @@ _TIME = re.compile(r"\b(t|t_in_timesteps)\b")
 
 def texts(cell: Cell) -> None:
     """Refuse what is not text, and equations that draw random numbers or read the clock."""
-    for field in TEXTS:
+    for field, example in TEXTS.items():
         given = getattr(cell, field)
         if not isinstance(given, str):
-            raise CellError(
-                f"{field}={given!r} is not text. Write it in quotes, as Brian2 equations are written, e.g. 'v > threshold'."
-            )
+            raise CellError(f"{field}={given!r} is not text. Write it in quotes, such as {field}={example!r}.")
     for field in ("equations", "update", "output", "spike", "reset"):
-        given = getattr(cell, field)
+        written = getattr(cell, field)
+        given = uncommented(written)
+        if written and not given.strip() and field != "reset":
+            raise CellError(
+                f"{field}={' '.join(written.split())!r} says nothing{' but a comment' if '#' in written else ''}. "
+                f"Write it, such as {field}={TEXTS[field]!r}, or leave {field}= out."
+            )
         random, time = _RANDOM.search(given), _TIME.search(given)
         if random:
             raise CellError(
@@ -94,6 +103,11 @@ def parameters(cell: Cell) -> dict[str, Any]:
         raise CellError(
             f"parameters={cell.parameters!r} is not a mapping of names to numbers. Write parameters=dict(tau=20*ms) or parameters=locals()."
         )
+    nameless = [k for k in cell.parameters if not isinstance(k, str) or not k]
+    if nameless:
+        raise CellError(
+            f"parameters= has a value under {nameless[0]!r}, which is not a name. Write parameters=dict(tau=20*ms)."
+        )
     given = {k: v for k, v in cell.parameters.items() if _is_number(v)}
     if cell.surrogate is not None:
         own = {k: _number(v, f"the surrogate's parameter {k}") for k, v in cell.surrogate.parameters.items()}
@@ -128,6 +142,34 @@ def refractory(cell: Cell) -> None:
         raise CellError(f"refractory={value!r} is neither a time nor a whole number of steps. {hint}")
 
 
+def made_for(cell: Cell) -> None:
+    """Refuse a step that is no time, or of a cell whose constants hold at any."""
+    value = cell.made_for
+    if value is None:
+        return
+    if not _is_number(value) or np.ndim(value) or get_dimensions(value) is not SECOND or not 0 < plain(value) < np.inf:
+        raise CellError(
+            f"made_for={value!r} is not one time above zero. Give the step at which the constants of update= hold, such as 1*ms, "
+            "or leave it out."
+        )
+    if cell.equations:
+        raise CellError(
+            f"made_for={value} belongs to update=, a discrete map; equations= are integrated at whatever step the circuit has. "
+            "Leave it out."
+        )
+
+
+def step_of(cell: Cell, dt: float, where: str) -> None:
+    """Refuse a circuit's step (seconds) at which the constants of a discrete map do not hold."""
+    own = None if cell.made_for is None else plain(cell.made_for)
+    if own is not None and abs(own - dt) > 1e-9 * dt:
+        raise CellError(
+            f"The cell '{cell.name or 'unnamed'}' of {where} is made for a step of {own * 1e3:g} ms (made_for=, or dt= of its model), but "
+            f"the circuit's dt is {dt * 1e3:g} ms. Give the circuit dt={own * 1e3:g}*ms, make the cell for {dt * 1e3:g} ms, or write its "
+            "constants with dt, as in 'v = exp(-dt/tau)*v + I', which holds for any step."
+        )
+
+
 def start(cell: Cell, units: Mapping[str, str]) -> dict[str, Any]:
     """Initial values: known states, their units, finite."""
     if not isinstance(cell.start, Mapping):
@@ -141,7 +183,8 @@ def start(cell: Cell, units: Mapping[str, str]) -> dict[str, Any]:
         values[name] = _number(value, f"the start of {name}")
         if unit_name(values[name]) != units[name]:
             raise CellError(
-                f"The start of {name} is {show(values[name])}, which has unit {unit_name(values[name])}, but {name} has unit {units[name]}."
+                f"The start of {name} is {show(values[name])}, which has unit {unit_name(values[name])}, but {name} has unit {units[name]}. "
+                + (f"Give it with its unit, such as 1*{units[name]}." if units[name] != "1" else "Give a plain number.")
             )
     return values
 
@@ -161,6 +204,13 @@ def _number(value: Any, what: str) -> Any:
         raise CellError(f"{what[0].upper()}{what[1:]} is {value!r}; give a number or a quantity, e.g. 20*ms.")
     if np.ndim(value) > 1 or not np.size(value):
         raise CellError(f"{what[0].upper()}{what[1:]} has shape {np.shape(value)}; give one value, or one per neuron.")
+    if isinstance(value, (list, tuple)) and any(isinstance(one, Quantity) for one in value):
+        try:
+            value = Quantity(list(value))  # [10*ms, 20*ms], of which an array would lose the unit
+        except (DimensionMismatchError, TypeError) as error:
+            raise CellError(
+                f"{what[0].upper()}{what[1:]} mixes units: {value!r}. Give all its values in one unit, e.g. [10, 20]*ms."
+            ) from error
     if not np.all(np.isfinite(plain(value))):
         raise CellError(f"{what[0].upper()}{what[1:]} is {value}; it must be finite. Look at how it was computed.")
     return value if isinstance(value, Quantity) else plain(value)

@@ -46,7 +46,7 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
     f = {s: substituted(e, scaled) for s, e in step.new.items()}
     inputs = tuple(cell.inputs)
     if parsed.output is not None:
-        return derive(f=f, inputs=inputs, output=parsed.output.value, spiking=False)
+        return derive(f=f, inputs=inputs, output=parsed.output.value, spiking=False, propagators=step.propagators)
     assert parsed.spike is not None and parsed.surrogate is not None  # as Cell has seen to
     (left, right), (height, width) = parsed.spike, parsed.surrogate
     return derive(
@@ -60,4 +60,5 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
         reset_variables=frozenset(left.names),
         differentiate=frozenset(cell.differentiate),
         refractory={s: substituted(e, scaled) for s, e in step.refractory.items()},
+        propagators=step.propagators,
     )

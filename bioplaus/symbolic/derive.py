@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from bioplaus.symbolic.linear import Propagator
 from bioplaus.symbolic.text import Statement, substituted, symbol
 
 LAST = symbol("y")  # in equations and f: the neuron's own last output
@@ -58,6 +59,7 @@ class Derived:
     ry: Entries
     kept: frozenset[str]  # states whose spike-triggered change is differentiated
     live: tuple[str, ...]  # states that cross into the next step other than through the output
+    propagators: tuple[Propagator, ...] = ()  # what names in f, other than of parameters, stand for
 
 
 def derive(
@@ -72,6 +74,7 @@ def derive(
     reset_variables: frozenset[str] = frozenset(),
     differentiate: frozenset[str] = frozenset({"jumps"}),
     refractory: Mapping[str, sp.Expr] | None = None,
+    propagators: tuple[Propagator, ...] = (),
 ) -> Derived:
     """Assemble a cell's step and differentiate it.
 
@@ -84,6 +87,7 @@ def derive(
     reset_variables : states whose assignment counts as a reset, those at the greater side of the spike condition; the others' as a jump.
     differentiate : which of ``"reset"`` and ``"jumps"`` the spike is differentiated through.
     refractory : state → new value while the neuron is refractory, where that differs from ``f``.
+    propagators : of names in ``f`` and ``refractory`` that are no parameters.
     """
     states = tuple(f)
     to_u = {symbol(s): after(s) for s in states}
@@ -111,6 +115,7 @@ def derive(
         ry=tuple(sp.diff(e, NOW) if s in kept else sp.Integer(0) for s, e in zip(states, r, strict=True)),
         kept=kept,
         live=tuple(s for j, s in enumerate(states) if any(row[j] != 0 for row in F)),
+        propagators=propagators,
     )
 
 

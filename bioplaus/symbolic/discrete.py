@@ -55,7 +55,7 @@ def _read(parsed: Parsed) -> set[str]:
     for s in parsed.update:
         if s.operator != "=":
             raise CellError(
-                f"A map's update has plain assignments only; found '{s.name} {s.operator} {s.right.text}'. Write '{s.name} = {s.name} …'."
+                f"A map's update has plain assignments only; found '{s.name} {s.operator} {s.right.text}'. Write '{s.name} = {s.name} {s.operator[0]} ({s.right.text})'."
             )
         read |= s.right.names - seen
         seen.add(s.name)

@@ -2,31 +2,42 @@
 
 Brian2's state updaters turn equations into abstract code for one step (``_v = v*exp(-dt/tau) + …; v = _v``). Read back
 with Brian2's own parser, that code *is* the step function f, so the torch step and the Brian2 step are the same
-expression by construction.
+expression by construction. What ``method="exact"`` integrates is a matrix exponential: such a step is written in its entries
+(`bioplaus.symbolic.linear`), which Brian2's code gives as long as it is right.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import numpy as np
 import sympy as sp
 from brian2 import NeuronGroup
 from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS
-from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, Equations
+from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, SUBEXPRESSION, Equations
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units.fundamentalunits import get_dimensions
 from brian2.utils.stringtools import get_identifiers
 
 from bioplaus.errors import CellError, unknown
 from bioplaus.symbolic import names
+from bioplaus.symbolic.linear import Propagator, propagator
 from bioplaus.symbolic.runtime import runtime
 from bioplaus.symbolic.scope import unknown_name
 from bioplaus.symbolic.step import Step
-from bioplaus.symbolic.text import reason, statements, substituted, symbol
+from bioplaus.symbolic.text import expression, reason, statements, substituted, symbol
 from bioplaus.symbolic.units import second, unit_name, unit_text
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
+
+
+#: Brian2's names for the matrix exponential
+EXACT = ("exact", "linear")
+#: what else is proposed, the best first
+TRIED = ("exponential_euler", "rk4", "euler")
 
 
 class _Asked(NeuronGroup):
@@ -50,17 +61,22 @@ def integrate(cell: Cell, written: Equations, words: frozenset[str]) -> Step:
         Units that do not fit, a variable without value, or a method that cannot integrate these equations.
     """
     _refuse(cell, written, words)
+    _refuse_flags(cell, written)
     full = declared(cell, written)
     _refuse_declarations(cell, full)
-    step = _step(cell, full)
+    step, free = _regime(cell, full)
     still = [s for s in step if "unless refractory" in full[s].flags]
     refractory: dict[str, sp.Expr] = {s: symbol(s) for s in still}
+    propagators = [free]
     if any(e.free_symbols & set(refractory.values()) for s, e in step.items() if s not in still):
         # a method of several stages moves marked variables between its stages; Brian2 holds them
         held = Equations([e for e in full.values() if e.varname not in still])
         held += Equations("\n".join(f"{s} : {unit_text(full[s].dim)}" for s in still))
-        refractory |= {s: e for s, e in _step(cell, held).items() if e != step[s]}
-    return Step(step, refractory, {s: full[s].dim for s in step})
+        waiting, held_still = _regime(cell, held, "held", still)
+        propagators.append(held_still)
+        held_too = set(refractory.values())
+        refractory |= {s: e for s, e in waiting.items() if e != step[s] and step[s].free_symbols & held_too}
+    return Step(step, refractory, {s: full[s].dim for s in step}, tuple(p for p in propagators if p is not None))
 
 
 def declared(cell: Cell, written: Equations) -> Equations:
@@ -96,6 +112,36 @@ def _refuse(cell: Cell, written: Equations, words: frozenset[str]) -> None:
         raise CellError(unknown("integration method", cell.method, methods))
 
 
+#: what a line may have in brackets at its end
+FLAGS = {DIFFERENTIAL_EQUATION: ("unless refractory",), PARAMETER: ("constant", "shared"), SUBEXPRESSION: ("constant over dt", "shared")}  # fmt: skip
+
+
+def _refuse_flags(cell: Cell, written: Equations) -> None:
+    """Refuse flags that a cell can't have, or that contradict what it is given."""
+    for name, e in written.items():
+        for flag in e.flags:
+            if flag not in FLAGS[e.type]:
+                raise CellError(
+                    f"In the equations: '({flag})' can't stand behind {name}. "
+                    + unknown("such flag", flag, FLAGS[e.type])
+                    + " Synapses (summed, event-driven, clock-driven) are no part of a cell: a circuit's projections bring its inputs."
+                )
+        if name in cell.inputs and e.flags:
+            raise CellError(
+                f"In the equations: {name} is an input channel, which differs from step to step and from neuron to neuron, so that "
+                f"'({', '.join(e.flags)})' can't stand behind it. Leave the flag out, or the whole line."
+            )
+        if e.type == PARAMETER and "shared" in e.flags and np.ndim(cell.parameters.get(name, 0)):
+            raise CellError(
+                f"In the equations: {name} is declared '(shared)', one value for all neurons, but parameters= gives "
+                f"{np.size(cell.parameters[name])} values. Leave '(shared)' out, or give one value."
+            )
+        if "unless refractory" in e.flags and not cell.spiking:
+            raise CellError(
+                f"In the equations: '(unless refractory)' stands behind {name}, but a cell with output= never is refractory. Leave it out."
+            )
+
+
 def _refuse_declarations(cell: Cell, full: Equations) -> None:
     """Refuse what the equations declare with another unit than its value has, or without any value."""
     given = {**cell.channels, **cell.parameters}
@@ -112,22 +158,63 @@ def _refuse_declarations(cell: Cell, full: Equations) -> None:
         )
 
 
-def _step(cell: Cell, full: Equations) -> dict[str, sp.Expr]:
-    """New values of the variables with a differential equation."""
+def _regime(
+    cell: Cell, full: Equations, regime: str = "", held: Sequence[str] = ()
+) -> tuple[dict[str, sp.Expr], Propagator | None]:
+    """New values of the variables with a differential equation; and, where ``exact`` integrates them, their propagator."""
     with runtime():
-        try:
-            group = _Asked(1, full, method=cell.method, dt=1e-3 * second)
-            group.equations.check_units(group, run_namespace={})
-            code = StateUpdateMethod.apply_stateupdater(group.equations, group.variables, cell.method)
-        except Exception as error:
-            raise CellError(
-                f"Brian2 refuses these equations with method '{cell.method}': {reason(error)}. Known parameters: "
-                f"{', '.join(f'{n} ({unit_name(v)})' for n, v in cell.parameters.items()) or 'none'}. "
-                "Check the units; if the method is the trouble, try method='exponential_euler' or 'euler'."
-            ) from error
+        group = _group(cell, full)
+        if cell.method not in EXACT:
+            return _step(cell, full, group), None
+        rates = dict(full.get_substituted_expressions(group.variables))
+        linear = propagator({s: expression(rates[s].code).value for s in _states(full)}, (*cell.inputs, *held), regime)
+        if linear is None:
+            return _step(cell, full, group), None
+        if linear.simple:
+            with suppress(CellError):  # no closed form; the matrix exponential is there all the same
+                linear = linear.with_closed(_step(cell, full, group))
+        return linear.step(), linear
+
+
+def _group(cell: Cell, full: Equations) -> NeuronGroup:
+    """A group of the equations, whose units fit and whose flags Brian2 knows."""
+    try:
+        group = _Asked(1, full, method=cell.method, dt=1e-3 * second)
+        group.equations.check_units(group, run_namespace={})
+    except Exception as error:
+        raise CellError(
+            f"Brian2 refuses these equations: {reason(error)}. Known parameters: {_parameters(cell)}; input channels: "
+            f"{', '.join(f'{n} ({unit_name(v)})' for n, v in cell.channels.items())}. Give every parameter its unit, e.g. 20*ms, and a "
+            "channel that of one unit of weight, e.g. inputs={'I': 100*pA}; behind the colon stands the unit of the variable itself."
+        ) from error
+    return group
+
+
+def _parameters(cell: Cell) -> str:
+    return ", ".join(f"{n} ({unit_name(v)})" for n, v in cell.parameters.items()) or "none"
+
+
+def _step(cell: Cell, full: Equations, group: NeuronGroup) -> dict[str, sp.Expr]:
+    """New values of the variables with a differential equation, as Brian2's state updater writes them."""
+    try:
+        code = StateUpdateMethod.apply_stateupdater(group.equations, group.variables, cell.method)
+    except Exception as error:
+        instead = next((m for m in TRIED if m != cell.method and _integrates(m, group)), None)
+        raise CellError(
+            f"method='{cell.method}' can't integrate these equations: {reason(error)}. "
+            + (f"Write method='{instead}', which can." if instead else "Neither can " + ", ".join(TRIED) + ".")
+        ) from error
     values: dict[sp.Symbol, sp.Expr] = {}
     for s in statements(str(code)):
         if s.operator != "=":
             raise CellError(f"Method '{cell.method}' uses '{s.operator}', which a deterministic step cannot contain.")
         values[symbol(s.name)] = substituted(s.right.value, values)
     return {s: values[symbol(s)] for s in _states(full)}
+
+
+def _integrates(method: str, group: NeuronGroup) -> bool:
+    try:
+        StateUpdateMethod.apply_stateupdater(group.equations, group.variables, method)
+    except Exception:
+        return False
+    return True

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STATE, CHANNEL, PARAMETER = "a state variable", "an input channel", "a parameter"
 # what a name would be mistaken for: words of Brian2 and of our notation, and (states and channels) of the generated source
-_TAKEN = {"t", "dt", "i", "N", "lastspike", "not_refractory", "t_in_timesteps", "y_now", "y_last", "y_cut", "surrogate_height"}  # fmt: skip
+TAKEN = {"t", "dt", "i", "N", "lastspike", "not_refractory", "t_in_timesteps", "y_now", "y_last", "y_cut", "surrogate_height"}  # fmt: skip
 _SOURCE = {"states", "currents", "spike", "cut", "margin", "get", "torch", "heaviside", "softplus", "constant"}
 _GENERATED = re.compile(r"[a-z]+(\d+_)+")
 
@@ -35,19 +35,25 @@ def check(cell: Cell, states: Iterable[str], words: Iterable[str]) -> None:
         seen[name] = kind
         if meaning := _meaning(name, kind, cell.spiking, generated):
             raise CellError(
-                f"'{name}' can't be the name of {kind}: it already means {meaning}. Choose another name, such as {name}_0."
+                f"'{name}' can't be the name of {kind}: it already means {meaning}. Choose another name, such as {name}_0"
+                + (", or leave it out of parameters= to mean that." if name == "dt" and kind == PARAMETER else ".")
             )
-        if not name.isidentifier() or iskeyword(name) or name.startswith("_") or not name.isascii():
+        if iskeyword(name):
             raise CellError(
-                f"'{name}' can't be the name of {kind}: use letters, digits and underscores, and start with a letter."
+                f"'{name}' can't be the name of {kind}: it is a word of Python. Choose another name, such as {name}_0."
+            )
+        if not name.isidentifier() or name.startswith("_") or not name.isascii():
+            raise CellError(
+                f"'{name}' can't be the name of {kind}: use the letters a to z, digits and underscores, and start with a letter."
             )
 
 
 def _meaning(name: str, kind: str, spiking: bool, generated: set[str]) -> str:
     """What a name means already; empty where it is free."""
-    taken = name in _TAKEN | generated or _GENERATED.fullmatch(name) or (name in _SOURCE and kind != PARAMETER)
+    taken = name in TAKEN | generated or _GENERATED.fullmatch(name) or (name in _SOURCE and kind != PARAMETER)
     meanings = {
         "the neuron's own last output": name == "y",
+        "the circuit's time step": name == "dt",
         "the margin, in a surrogate": name == "x" and kind == PARAMETER and spiking,
         "a constant": name in DEFAULT_CONSTANTS,
         "a function": name in DEFAULT_FUNCTIONS or name in OURS,

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from brian2.equations.equations import Equations
 
 from bioplaus.errors import CellError
-from bioplaus.symbolic.text import Expression, Statement, condition, equations, expression, statements
+from bioplaus.symbolic.text import Expression, Statement, condition, equations, expression, statements, uncommented
+
+MARGIN = "x"  # in a surrogate's height: the spike margin over its width
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
@@ -28,7 +30,7 @@ class Parsed:
     spike: tuple[Expression, Expression] | None  # left > right
     reset: tuple[Statement, ...]
     surrogate: tuple[Expression, Expression] | None  # height, width
-    words: frozenset[str]  # every word in the texts, units and flags included
+    words: frozenset[str]  # every word in the texts, units and flags included; comments are none of them
 
     @property
     def observed(self) -> tuple[Expression, ...]:
@@ -49,17 +51,24 @@ def parse(cell: Cell) -> Parsed:
     CellError
         For a text that cannot be read, saying which and how it is written.
     """
-    height_and_width = _surrogate(cell)
-    texts = [cell.equations, cell.update, cell.output, cell.spike, cell.reset, *height_and_width]
+    written = [uncommented(t) for t in (cell.equations, cell.update, cell.output, cell.spike, cell.reset)]
+    flow, update, output, spike, reset = written
+    height, width = [uncommented(t) for t in _surrogate(cell)] or ("", "")
     return Parsed(
-        equations=equations(cell.equations) if cell.equations else None,
-        update=statements(cell.update),
-        output=expression(cell.output) if cell.output else None,
-        spike=condition(cell.spike) if cell.spike else None,
-        reset=statements(cell.reset),
-        surrogate=(expression(height_and_width[0]), expression(height_and_width[1])) if height_and_width else None,
-        words=frozenset(re.findall(r"[^\W\d]\w*", " ".join(texts))),
+        equations=equations(flow) if cell.equations else None,
+        update=statements(update),
+        output=expression(output) if cell.output else None,
+        spike=condition(spike) if cell.spike else None,
+        reset=statements(reset),
+        surrogate=(expression(height), expression(width)) if cell.surrogate is not None else None,
+        # neither the x of a surrogate's height nor the dt of a left side is a name of the author's
+        words=frozenset(_words(*(re.sub(r"d(\w+)\s*/\s*dt\s*=", r"\1 =", t) for t in written), width))
+        | (_words(height) - {MARGIN}),
     )
+
+
+def _words(*texts: str) -> set[str]:
+    return set(re.findall(r"[^\W\d]\w*", " ".join(texts)))
 
 
 def _surrogate(cell: Cell) -> tuple[str, ...]:

@@ -12,12 +12,14 @@ from brian2.core.namespace import DEFAULT_UNITS
 from brian2.core.variables import Variable
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.units.fundamentalunits import Dimension, DimensionMismatchError, get_dimensions
+from brian2.utils.stringtools import get_identifiers
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 
 from bioplaus.errors import CellError, unknown
 from bioplaus.symbolic.derive import LAST
 from bioplaus.symbolic.functions import DIFFERENTIABLE, WRITTEN
+from bioplaus.symbolic.names import TAKEN
 from bioplaus.symbolic.text import Expression, reason
 from bioplaus.symbolic.units import unit_text
 
@@ -54,9 +56,14 @@ class Scope:
             found = parse_expression_dimensions(e.brian, {**DEFAULT_FUNCTIONS, **DEFAULT_CONSTANTS, **variables})
         except DimensionMismatchError as error:
             raise CellError(
-                f"Units do not fit in {where}: '{e.text}'. {reason(error)}. Give every parameter its unit, e.g. 20*ms."
+                f"Units do not fit in {where}: '{e.text}'. {reason(error)}. Give every parameter its unit, e.g. 20*ms, and divide by a "
+                "quantity of that unit where a plain number is needed."
             ) from error
-        except (KeyError, ValueError, TypeError, SyntaxError) as error:
+        except KeyError as error:  # a name that sympy has lost, as in 0*mV
+            for name in sorted(get_identifiers(e.brian) - {*self.dimensions, *DEFAULT_FUNCTIONS, *DEFAULT_CONSTANTS}):
+                unknown_name(self.cell, name, where, self.dimensions)
+            raise CellError(f"The units of '{e.text}' in {where} can't be found: {reason(error)}.") from error
+        except (ValueError, TypeError, SyntaxError) as error:
             raise CellError(
                 f"The units of '{e.text}' in {where} can't be found: {reason(error)}. Quantities get their units in parameters=."
             ) from error
@@ -72,11 +79,12 @@ def unknown_name(cell: Cell, name: str, where: str, known: Iterable[str]) -> NoR
     """Refuse a name that is out of reach, saying what it is instead."""
     if name in cell.set_aside:
         raise CellError(
-            f"In {where}: the parameter {name} is {cell.set_aside[name]}, which is not a number. Give a number or a quantity, e.g. 20*ms."
+            f"In {where}: the parameter {name} is {cell.set_aside[name]}, which is not a number. Give a number or a quantity, e.g. 20*ms without quotes."
         )
     if name in DEFAULT_UNITS:
         raise CellError(
-            f"In {where}: '{name}' is a unit. Quantities have names here: give this one a name in parameters=, such as tau=20*ms."
+            f"In {where}: '{name}' is a unit. Quantities have names here: give this one a name, such as parameters=dict(x_0=20*{name}), "
+            "and write x_0."
         )
     if name in cell.inputs:
         raise CellError(
@@ -85,6 +93,11 @@ def unknown_name(cell: Cell, name: str, where: str, known: Iterable[str]) -> NoR
     if name == LAST.name:
         raise CellError(
             f"In {where}: 'y', the neuron's own last output, can only be read by update=. Use a state variable that follows it."
+        )
+    if name in TAKEN:
+        raise CellError(
+            f"In {where}: '{name}' is something else in Brian2 or in generated code, which a cell can't read. To mean a number of your "
+            f"own, give it another name, such as {name}_0, in parameters=."
         )
     said = unknown("parameter or variable", name, known)
     raise CellError(f"In {where}: {said} Add it to parameters=, or correct the name.")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import sympy as sp
 from brian2.units.fundamentalunits import Dimension
 
+from bioplaus.symbolic.linear import Propagator
+
 
 @dataclass(frozen=True)
 class Step:
@@ -14,8 +16,11 @@ class Step:
 
     ``refractory[x]`` is the new x of a refractory neuron, where that is another expression: the old x if x is marked
     ``(unless refractory)``; for other variables what a step gives while the marked ones stand still.
+
+    ``propagators`` have the names in ``new`` and ``refractory`` that are no parameters: of linear equations, integrated exactly.
     """
 
     new: dict[str, sp.Expr]
     refractory: dict[str, sp.Expr]
     dimensions: dict[str, Dimension]
+    propagators: tuple[Propagator, ...] = ()

@@ -15,6 +15,7 @@ from brian2.equations.equations import Equations, SingleEquation
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 
 from bioplaus.errors import CellError
+from bioplaus.symbolic import hints
 from bioplaus.symbolic.functions import OURS, for_brian, magnitude
 
 _STATEMENT = re.compile(r"^\s*([A-Za-z_]\w*)\s*(=|\+=|-=|\*=|/=)\s*([^=\s].*)$")
@@ -52,6 +53,11 @@ class Statement:
         ]
 
 
+def uncommented(text: str) -> str:
+    """The text without its comments, from a ``#`` to the end of the line."""
+    return re.sub(r"#[^\n]*", "", text)
+
+
 def symbol(name: str) -> sp.Symbol:
     """The symbol Brian2's parser makes of a name."""
     return sp.Symbol(name, real=True)
@@ -80,7 +86,7 @@ def expression(text: str) -> Expression:
         value = str_to_sympy(_RENAMED.sub(r"our_\1(", text))
     except Exception as error:
         raise CellError(
-            f"The expression '{text}' can't be read: {reason(error)}. Write it as Brian2 equations are written."
+            f"The expression '{text}' can't be read: {reason(error)}. Write it as Brian2 equations are written.{hints.of_expression(text)}"
         ) from error
     for name, function in OURS.items():
         value = value.replace(sp.Function(f"our_{name}"), function)
@@ -107,6 +113,7 @@ def statements(text: str) -> tuple[Statement, ...]:
         if match is None:
             raise CellError(
                 f"'{part.strip()}' is not a statement. Expected 'name = expression' (or +=, -=, *=, /=), separated by ';'."
+                + hints.of_statement(part)
             )
         found.append((match[1], match[2], match[3].strip()))
     return tuple(Statement(name, operator, expression(right)) for name, operator, right in found)
@@ -142,7 +149,7 @@ def equations(text: str) -> Equations:
     except Exception as error:
         raise CellError(
             f"The equations can't be read: {reason(error)}. Each line is a differential equation with its unit, such as "
-            "'dv/dt = (-v + I)/tau : 1', or a shorthand, such as 'drive = R*I : volt'."
+            "'dv/dt = (-v + I)/tau : 1', or a shorthand, such as 'drive = R*I : volt'." + hints.of_equations(text)
         ) from error
     return Equations([_spelled(e) for e in written.values()])
 

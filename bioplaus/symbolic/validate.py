@@ -15,7 +15,7 @@ from bioplaus.symbolic.functions import NUMPY
 from bioplaus.symbolic.parsed import Parsed
 from bioplaus.symbolic.scope import Scope, functions
 from bioplaus.symbolic.text import Expression, names, symbol
-from bioplaus.symbolic.units import SECOND, plain
+from bioplaus.symbolic.units import SECOND, plain, unit_text
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
@@ -42,7 +42,12 @@ def observed(cell: Cell, parsed: Parsed, states: Dimensions) -> None:
     if parsed.output is not None:
         where = f"output='{cell.output}'"
         scope.quantity(parsed.output, where=where)
-        scope.unit(parsed.output, DIMENSIONLESS, "the output")
+        unit = scope.unit(parsed.output, None, "the output")
+        if unit is not DIMENSIONLESS:
+            raise CellError(
+                f"{where} has unit {unit_text(unit)}, but an output is a plain number. Divide it by a quantity of that unit: "
+                f"output='({parsed.output.text})/y_0' with y_0=1*{unit_text(unit)} in parameters=."
+            )
         _blind(parsed.output, states, where)
     if parsed.spike is not None:
         unit = _spike(cell, *parsed.spike, scope, states)
@@ -64,7 +69,7 @@ def _reset(cell: Cell, parsed: Parsed, scope: Scope, states: Dimensions) -> None
     for name, operator, right in ((s.name, s.operator, s.right) for s in parsed.reset):
         if name not in states:
             raise CellError("The reset assigns to what is no state variable: " + unknown("state", name, states))
-        scope.quantity(right, where=f"reset='{cell.reset}'")
+        scope.quantity(right, where=f"reset='{' '.join(cell.reset.split())}'")
         # a factor has no unit of its own
         scope.unit(right, DIMENSIONLESS if operator in ("*=", "/=") else states[name], f"the reset of {name}")
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bioplaus.errors import TaskError, unknown
+from bioplaus.errors import TaskError, by_name, unknown
 
 if TYPE_CHECKING:
-    from bioplaus.tasks.base import Batch, Staged, Task, check_batch, check_task, joined
+    from bioplaus.tasks.base import Staged, Task, check_task
+    from bioplaus.tasks.batch import Batch, joined
+    from bioplaus.tasks.gate import check_batch, drawn, fitted, test_set
+    from bioplaus.tasks.loss_check import check_loss
     from bioplaus.tasks.losses import Loss, binary_cross_entropy, cross_entropy, soft_cross_entropy, squared
 
 __all__ = [
@@ -22,14 +25,19 @@ __all__ = [
     "Staged",
     "TASKS",
     "Task",
+    "as_task",
     "binary_cross_entropy",
     "check_batch",
+    "check_loss",
     "check_task",
     "cross_entropy",
+    "drawn",
+    "fitted",
     "joined",
     "soft_cross_entropy",
     "squared",
     "task",
+    "test_set",
 ]
 
 
@@ -95,10 +103,12 @@ TASKS = {
 }
 
 _HOMES = {
-    "bioplaus.tasks.base": ("Batch", "Staged", "Task", "check_batch", "check_task", "joined"),
+    "bioplaus.tasks.base": ("Staged", "Task", "check_task"),
+    "bioplaus.tasks.batch": ("Batch", "joined"),
+    "bioplaus.tasks.loss_check": ("check_loss",),
+    "bioplaus.tasks.gate": ("check_batch", "drawn", "fitted", "test_set"),
     "bioplaus.tasks.losses": (
         "Loss",
-        "Staged",
         "binary_cross_entropy",
         "cross_entropy",
         "soft_cross_entropy",
@@ -107,7 +117,7 @@ _HOMES = {
 }
 
 
-def task(name: str, **options: Any) -> Task:
+def task(name: str, *given: Any, **options: Any) -> Task:
     """Make the shipped task called `name`.
 
     Parameters
@@ -137,6 +147,8 @@ def task(name: str, **options: Any) -> Task:
     if not isinstance(name, str) or name not in TASKS:
         remedy = " A task of your own is not named but handed over as the object itself."
         raise TaskError(unknown("task", str(name), TASKS) + remedy)
+    if given:
+        raise TaskError(by_name(f"bp.task({name!r}, …)", given))
     from dataclasses import fields
 
     factory = getattr(import_module(TASKS[name].module), TASKS[name].factory)
@@ -145,6 +157,21 @@ def task(name: str, **options: Any) -> Task:
         if option not in allowed:
             raise TaskError(unknown(f"option of the task '{name}'", option, allowed))
     return factory(**options)
+
+
+def as_task(given: Any) -> Task:
+    """A task as it is, checked, or the shipped one of that name as it comes.
+
+    Raises
+    ------
+    TaskError
+        For anything else.
+    """
+    from bioplaus.tasks.base import check_task
+
+    found = task(given) if isinstance(given, str) else given
+    check_task(found)
+    return found
 
 
 def __getattr__(name: str) -> Any:

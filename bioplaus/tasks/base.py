@@ -1,10 +1,10 @@
-"""What a task is, the batches it makes, and the check that refuses a batch before it is trained on."""
+"""What a task is."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -12,7 +12,8 @@ import torch
 
 from bioplaus import checks
 from bioplaus.errors import TaskError
-from bioplaus.tasks.arrays import array_of, values_of
+from bioplaus.settings import ours
+from bioplaus.tasks.batch import Batch, joined
 from bioplaus.tasks.description import plain, settings, source_hash
 from bioplaus.tasks.losses import Loss
 
@@ -27,58 +28,8 @@ options = partial(checks.Table, TaskError, "of the task '{0.name!s:.40}'")
 SEED = checks.Whole(0, 2**32 - 1)
 """What every random generator in use accepts."""
 
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Trials that run side by side.
-
-    Parameters
-    ----------
-    inputs : Tensor (time, batch, input), float
-        What the circuit is given at each step.
-    targets : Tensor (time, batch, output), float; or (time, batch), int64, for a loss on class indices
-        What is asked. Steps of weight 0 hold any valid value.
-    weight : Tensor (time, batch), float
-        Weight of each step in the loss; 0 where nothing is asked. The mean over the batch is not in it.
-    context : Tensor (batch, context), float, optional
-        What a predictor may be told about a trial besides the circuit's state, such as its label, one-hot.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    weight: Tensor
-    context: Tensor | None = None
-
-    @property
-    def steps(self) -> int:
-        return self.inputs.shape[0]
-
-    @property
-    def size(self) -> int:
-        return self.inputs.shape[1]
-
-    def to(self, device: Any = None, dtype: torch.dtype | None = None) -> Batch:
-        """The same batch on `device`, its floating arrays as `dtype`; class indices stay whole numbers."""
-
-        def move(array: Tensor | None) -> Tensor | None:
-            if array is None:
-                return None
-            return array.to(device=device, dtype=dtype if array.is_floating_point() else None)
-
-        return replace(self, **{field.name: move(getattr(self, field.name)) for field in fields(self)})
-
-
-def joined(batches: Sequence[Batch]) -> Batch:
-    """Batches of trials of one length side by side."""
-    if len(batches) == 1:
-        return batches[0]
-    contexts = [batch.context for batch in batches if batch.context is not None]
-    return Batch(
-        torch.cat([batch.inputs for batch in batches], 1),
-        torch.cat([batch.targets for batch in batches], 1),
-        torch.cat([batch.weight for batch in batches], 1),
-        torch.cat(contexts) if contexts else None,
-    )
+CHUNK = 256
+"""Test trials that are drawn at a time: how many are asked for at a time doesn't change them.  # chosen: few draws, little memory"""
 
 
 class Task:
@@ -143,6 +94,8 @@ class Task:
         super().__init_subclass__(**options)
         if "name" not in cls.__dict__:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        if "batch" in cls.__dict__:  # equal states of the generator give equal trials, whatever a script has set
+            cls.batch = ours()(cls.batch)
 
     def __post_init__(self) -> None:  # called at the end of construction where the subclass is a dataclass
         check_task(self)
@@ -173,11 +126,18 @@ class Task:
         )
 
     def test_batches(self, size: int) -> Iterator[Batch]:
-        """Yield the test set in batches of `size`, the last one smaller: the same trials at every call."""
+        """Yield the test set in batches of `size`, the last one smaller: the same trials in the same order, whatever the size."""
         size = asked(self, size)
         generator = torch.Generator().manual_seed(self.test_seed)
-        for first in range(0, self.test_trials, size):
-            yield self.batch(generator, min(size, self.test_trials - first), "test")
+        drawn: Batch | None = None
+        for first in range(0, self.test_trials, CHUNK):
+            chunk = self.batch(generator, min(CHUNK, self.test_trials - first), "test")
+            drawn = chunk if drawn is None else joined([drawn, chunk])
+            while drawn.size >= size:
+                yield drawn.trials(0, size)
+                drawn = drawn.trials(size)
+        if drawn is not None and drawn.size:
+            yield drawn
 
     def score(self, outputs: Tensor, batch: Batch) -> float:
         """How well `outputs` (time, batch, output) do on the asked steps of `batch`; see `score_name`."""
@@ -225,6 +185,13 @@ def check_task(task: Task) -> None:
     Task.constraints.plain(task)
     if type(task).batch is Task.batch:
         Task.batch(task, torch.Generator(), 1)  # raises, saying what is missing
+    try:
+        inspect.signature(task.batch).bind(None, 1, "train")
+    except TypeError as error:
+        raise TaskError(
+            f"The method batch of the task '{task.name}' can't be called as batch(generator, size, split), which is how trials are drawn ({error}). Write "
+            "def batch(self, generator, size, split='train')."
+        ) from None
 
 
 def asked(task: Task, size: Any, split: Any = "train") -> int:
@@ -238,54 +205,3 @@ def asked(task: Task, size: Any, split: Any = "train") -> int:
     of = f"of a batch of the task '{task.name}'"
     checks.accept(TaskError, f"split {of}", split, checks.Word(("train", "test")))
     return checks.whole(TaskError, f"size {of}", size)
-
-
-def check_batch(task: Task, batch: Batch) -> None:
-    """Refuse a batch that doesn't fit its task: the type, shape and values of every array.
-
-    Raises
-    ------
-    TaskError
-        One paragraph naming the task, the array, the place in it, and what was expected there.
-    """
-    check_task(task)
-    if not isinstance(batch, Batch):
-        raise TaskError(
-            f"The task '{task.name}' returned {checks.short(batch)} from its batch(), where a "
-            f"Batch(inputs, targets, weight) is expected."
-        )
-    size = batch.inputs.shape[1] if isinstance(batch.inputs, torch.Tensor) and batch.inputs.dim() == 3 else "batch"
-    index = task.loss.kind == "index"
-    expected = {
-        "inputs": ("(time, batch, input)", (task.steps, size, task.inputs)),
-        "targets": ("(time, batch, output)", (task.steps, size, task.outputs)),
-        "weight": ("(time, batch)", (task.steps, size)),
-    }
-    if index:
-        expected["targets"] = ("(time, batch)", (task.steps, size))
-    for name, (order, shape) in expected.items():
-        array_of(task.name, name, getattr(batch, name), order, shape, whole=index and name == "targets")
-    if not size:
-        shape = tuple(batch.inputs.shape)
-        raise TaskError(f"The task '{task.name}' returned an empty batch: its inputs have shape {shape}.")
-    if batch.context is not None:
-        width = (
-            batch.context.shape[-1] if isinstance(batch.context, torch.Tensor) and batch.context.dim() else "context"
-        )
-        array_of(task.name, "context", batch.context, "(batch, context)", (size, width), whole=False)
-    low_high = {"index": task.outputs - 1, "binary": 1, "distribution": 1}.get(task.loss.kind)
-    if low_high is not None:
-        kind = "class index (one of the task's outputs)" if index else "number"
-        wrong = (batch.targets < 0) | (batch.targets > low_high)
-        values_of(task.name, "targets", batch.targets, wrong, f"a {kind} from 0 to {low_high}")
-    if task.loss.kind == "distribution":
-        sums = batch.targets.sum(-1)
-        wanted = "1 (a distribution over the outputs)"
-        values_of(task.name, "targets", sums, (sums - 1).abs() > 1e-4, wanted, says="adds up to")
-    values_of(task.name, "weight", batch.weight, batch.weight < 0, "0 (nothing asked) or more")
-    if not batch.weight.any():
-        raise TaskError(
-            f"The task '{task.name}' returned a batch whose weight is 0 at every step of every trial, so "
-            f"nothing is asked and nothing can be learned; give the steps that have a target a weight above "
-            f"0."
-        )

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 class Loss:
     """A loss of one step.
 
-    A loss of one's own gives `name`, `kind` (what targets it takes), `value` and `error`; its score is then
-    its own weighted mean, lower being better. `kind` is ``"real"`` (any finite numbers), ``"binary"``
-    (numbers in [0, 1]), ``"distribution"`` (such numbers, adding up to 1 over the outputs) or ``"index"``
-    (int64, one class per step and sample).
+    A loss of one's own gives `name`, `kind` (what targets it takes), `value`, and `error` if autograd is not to
+    find it; its score is then its own weighted mean, lower being better. `kind` is ``"real"`` (any finite
+    numbers), ``"binary"`` (numbers in [0, 1]), ``"distribution"`` (such numbers, adding up to 1 over the
+    outputs) or ``"index"`` (int64, one class per step and sample). `check_loss` holds `error` against `value`.
     """
 
     name = "loss"
@@ -43,18 +43,30 @@ class Loss:
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Loss per step and sample: (…, output) → (…)."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its value")
+        raise TaskError(
+            f"The loss {type(self).__name__} has no method value(outputs, targets); write one that returns the loss of each step and "
+            "sample, (…, output) → (…), such as 0.5 * (outputs - targets).square().sum(-1)."
+        )
 
     def error(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Derivative of `value` with respect to the outputs: (…, output) → (…, output)."""
-        raise NotImplementedError(f"{type(self).__name__} does not say its error")
+        """Derivative of `value` with respect to the outputs: (…, output) → (…, output); by autograd where a loss doesn't write it out."""
+        with torch.inference_mode(False), torch.enable_grad():
+            o = outputs.detach().clone().requires_grad_()
+            value = self.value(o, targets.clone()).sum()
+            if not value.requires_grad:
+                raise TaskError(
+                    f"autograd doesn't see how the loss {type(self).__name__} computes its value (it leaves torch, or detaches), so its derivative is not "
+                    "known. Write value(outputs, targets) with torch's functions alone, or the derivative out as error(outputs, targets)."
+                )
+            (found,) = torch.autograd.grad(value, o)
+        return found
 
     def total(self, outputs: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
         """Loss of a batch, mean_batch Σ_t weight·value: one number."""
         return (weight * self.value(outputs, targets)).sum(0).mean()
 
     def score(self, outputs: Tensor, targets: Tensor, weight: Tensor) -> float:
-        """Mean of the value over all asked steps; outputs (time, batch, output), weight (time, batch)."""
+        """Mean of the value over all asked steps, NaN if none is; outputs (time, batch, output), weight (time, batch)."""
         return float((weight * self.value(outputs, targets)).sum() / weight.sum())
 
     def __eq__(self, other: object) -> bool:  # a loss that came back from another process is still the same

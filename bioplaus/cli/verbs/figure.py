@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bioplaus.cli import UsageError
 from bioplaus.cli.options import choose, names_first, parse, wants_help
 from bioplaus.cli.terminal import say
+from bioplaus.content import place, seen_from
 
 if TYPE_CHECKING:
     from bioplaus.runs.event import Event
@@ -24,48 +25,55 @@ class Options:
     alignment, pairwise, credit, by default all of them.
     """
 
+    out: str = ""
+    """folder to draw into; figures/ in the folder itself by default"""
+
 
 def main(words: Sequence[str]) -> int:
     """Draw and say where it lies."""
     names, rest = names_first(words, "a folder and the name of a figure", "bioplaus figure", number=2)
-    parse(Options, rest, "bioplaus figure FOLDER [FIGURE]")
     if not names and not wants_help(rest):
-        raise UsageError("`bioplaus figure` needs the folder of a run or an experiment: bioplaus figure runs/NAME.")
-    folder, name = Path(names[0]), names[1] if len(names) > 1 else None
+        raise UsageError(
+            "`bioplaus figure` needs the folder of a run or an experiment, before any option: bioplaus figure runs/NAME."
+        )
+    given = parse(Options, rest, "bioplaus figure FOLDER [FIGURE]")
+    folder, name = place(UsageError, "The folder", names[0]), names[1] if len(names) > 1 else None
     if not folder.is_dir():
+        what = f"{folder} is a file, not the folder of a run" if folder.exists() else f"There is no folder {folder}"
         near = sorted(path.as_posix() for path in Path("runs").glob("*") if path.is_dir())
-        raise UsageError(f"There is no folder {folder}. In runs/ there are: {', '.join(near) or 'none'}.")
-    if (folder / "alignment.nc").exists():
-        drawn = _of_alignment(folder, name)
-    else:
-        drawn = _of_run(folder, name) if (folder / "run.json").exists() else _of_experiment(folder, name)
+        raise UsageError(f"{what}. In runs/ there are: {', '.join(near) or 'none'}.")
+    into = place(UsageError, "--out", given.out) if given.out else folder / "figures"
+    with seen_from(folder):
+        if (folder / "alignment.nc").exists():
+            drawn = _of_alignment(folder, name, into)
+        else:
+            drawn = (_of_run if (folder / "run.json").exists() else _of_experiment)(folder, name, into)
     for file in drawn:
         say(str(file))
     return 0
 
 
-def _of_alignment(folder: Path, name: str | None) -> list[Path]:
+def _of_alignment(folder: Path, name: str | None, into: Path) -> list[Path]:
     from bioplaus.runs.alignment_report import FIGURES, draw_figures
 
-    return draw_figures(folder, _remark, (choose("figure of an alignment", name, FIGURES),) if name else FIGURES)
+    names = (choose("figure of an alignment", name, FIGURES),) if name else FIGURES
+    return draw_figures(folder, _remark, names, into)
 
 
-def _of_run(folder: Path, name: str | None) -> list[Path]:
-    from bioplaus.figures import save
-    from bioplaus.runs import Run, provenance
+def _of_run(folder: Path, name: str | None, into: Path) -> list[Path]:
+    from bioplaus.runs import Run
     from bioplaus.runs.draw import OF_RUN
+    from bioplaus.runs.standard import save_standard
 
     name = choose("figure of a run", name or "learning", OF_RUN)
-    figure = Run.load(folder).figure(name)
-    return [save(figure, folder / "figures" / name, command=provenance.command())[".pdf"]]
+    return [save_standard(Run.load(folder).figure(name), name, into, of_run=True)]
 
 
-def _of_experiment(folder: Path, name: str | None) -> list[Path]:
-    from bioplaus.figures import save
-    from bioplaus.runs import provenance
+def _of_experiment(folder: Path, name: str | None, into: Path) -> list[Path]:
     from bioplaus.runs.draw import OF_RESULTS, draw
     from bioplaus.runs.reopen import reopen
     from bioplaus.runs.report import draw_figures
+    from bioplaus.runs.standard import save_standard
 
     experiment, results = reopen(folder)
     own = list(experiment.figures) if experiment else []
@@ -73,9 +81,9 @@ def _of_experiment(folder: Path, name: str | None) -> list[Path]:
         choose("figure of this experiment", name, [*own, *OF_RESULTS])
     if name in OF_RESULTS and name not in own or not own:
         figure = name or "learning"
-        return [save(draw(results, figure), folder / "figures" / figure, command=provenance.command())[".pdf"]]
+        return [save_standard(draw(results, figure), figure, into, of_run=False)]
     assert experiment is not None
-    return draw_figures(experiment, results, folder, _remark, [name] if name else None)
+    return draw_figures(experiment, results, folder, _remark, [name] if name else None, into)
 
 
 def _remark(event: Event) -> None:

@@ -26,7 +26,7 @@ def main(words: Sequence[str]) -> int:
     if asked is not None and asked not in KINDS:
         plural = {kind.removesuffix("s"): kind for kind in KINDS}
         if asked not in plural:
-            raise UsageError(unknown("kind of thing", asked, KINDS))
+            raise UsageError(unknown("list", asked, KINDS))
         asked = plural[asked]
     for kind in (asked,) if asked else KINDS:
         if not asked:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Annotated, Any
 
+from bioplaus import checks
 from bioplaus.cli import UsageError
 from bioplaus.cli.options import choose, names_first, parse, parse_seeds, split, typed, wants_help
+from bioplaus.errors import ContentError
+from bioplaus.runs.experiment import Experiment
 
 HELP = """\
 usage: bioplaus run EXPERIMENT [options]
@@ -38,7 +42,7 @@ def main(words: Sequence[str]) -> int:
             print(HELP.format(names=listed), end="")
             return 0
         raise UsageError(f"`bioplaus run` needs the name of an experiment, before any option: {listed}.")
-    name = choose("experiment", names[0], known)
+    name = _name(names[0], known)
     config, own = options(name, rest)
     if own["workers"] < 1:
         raise UsageError(f"`--workers {own['workers']}`: give 1 or more processes.")
@@ -47,7 +51,10 @@ def main(words: Sequence[str]) -> int:
     from bioplaus.cli.conduct import conduct
 
     with typed():
-        experiment = make() if config is None else make(config)
+        experiment = content.call("experiment", name) if config is None else make(config)
+        checks.accept(
+            ContentError, f"What {name}() returns", experiment, checks.Instance(Experiment, "Experiment(title, arms)")
+        )
     return conduct(experiment, name, config, own["seeds"], only, own["workers"], own["root"])
 
 
@@ -58,6 +65,11 @@ def options(name: str, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     from bioplaus import content
 
     kind = getattr(content.load("experiment", name), "Config", None)
+    if kind is not None and not _is_config(kind):
+        raise UsageError(
+            f"The experiment {name!r} can't be run from the command line: its Config must be a dataclass with a default for every "
+            "field, of which the options are made."
+        )
     taken = {field.name for field in dataclasses.fields(kind)} if kind else set()
     if clash := taken & (_OWN.keys() - {"seeds"}):
         raise UsageError(
@@ -82,6 +94,37 @@ def options(name: str, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     elif seeds is not None:
         config = dataclasses.replace(config, seeds=seeds)
     return config, own | {"seeds": seeds}
+
+
+def _name(given: str, known: Sequence[str]) -> str:
+    """An experiment that there is.
+
+    Raises
+    ------
+    UsageError
+        If there is none; if it is the path of a file.
+    """
+    stem = PurePath(given).name.removesuffix(".py")
+    if given not in known and (given.endswith(".py") or given != stem):
+        how = (
+            f"write `bioplaus run {stem}`"
+            if stem in known
+            else "and none of its name is found here: put it into experiments/ of a study, which `bioplaus new my_study` makes"
+        )
+        raise UsageError(f"`bioplaus run` takes the name of an experiment, not a file; {given!r} was given: {how}.")
+    return choose("experiment", given, known)
+
+
+def _is_config(kind: Any) -> bool:
+    return (
+        isinstance(kind, type)
+        and dataclasses.is_dataclass(kind)
+        and all(
+            field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+            for field in dataclasses.fields(kind)
+            if field.init
+        )
+    )
 
 
 def take_seeds(words: Sequence[str]) -> tuple[list[str], tuple[int, ...] | None]:

@@ -14,6 +14,7 @@ from bioplaus.cli import UsageError, late
 from bioplaus.cli.catalogue import KINDS, SINGULAR, in_word, names, origin
 from bioplaus.cli.options import names_first, parse, wants_help
 from bioplaus.cli.terminal import duration, frame, heading, pairs, say, table
+from bioplaus.content import place
 from bioplaus.errors import BioplausError, unknown
 
 
@@ -30,12 +31,23 @@ def main(words: Sequence[str]) -> int:
     if not given and not wants_help(rest):
         raise UsageError("`bioplaus show` needs a name that `bioplaus list` tells, or the folder of a run.")
     name = given[0]
-    if (Path(name) / "run.json").exists():
-        show_run(Path(name))
+    folder = place(UsageError, "The name", name)
+    if (folder / "run.json").exists():
+        show_run(folder)
         return 0
     # What can be known without importing torch is asked first.
     light = [kind for kind in KINDS if kind not in ("rules", "predictors") and name in names(kind)]
     found = light or [kind for kind in ("rules", "predictors") if name in names(kind)]
+    if not found and folder.is_dir():
+        runs = sorted(each.parent.as_posix() for each in folder.glob("*/run.json"))
+        raise UsageError(
+            f"{folder} is not the folder of a run: it holds no run.json. Runs in it: {', '.join(runs) or 'none'}. `bioplaus figure "
+            "FOLDER` draws an experiment's folder."
+        )
+    if not found and len(folder.parts) > 1:
+        raise UsageError(
+            f"There is no folder {folder}. `bioplaus show` takes the folder of a run, or a name that `bioplaus list` tells."
+        )
     if not found:
         raise UsageError(unknown("name", name, sorted({each for kind in KINDS for each in names(kind)})))
     for kind in found:

@@ -1,0 +1,77 @@
+"""Weights that are given: they fit the network, or are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bioplaus import checks
+from bioplaus.errors import CircuitError, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bioplaus.circuit.network import Network
+
+
+def fitting(network: Network, weights: Any) -> dict[str, Tensor]:
+    """Weights by name as a network holds them.
+
+    Raises
+    ------
+    CircuitError
+        For an unknown name, a shape that does not fit, a value that is not finite, of the wrong sign, or where there is no synapse.
+    """
+    if not isinstance(weights, Mapping):
+        raise checks.refusal(CircuitError, "weights", weights, "a mapping of names to arrays, such as {'W_in': W}")
+    ready = {}
+    for name, value in weights.items():
+        if name not in network.weights:
+            raise CircuitError(unknown("weight of this network", str(name), network.weights))
+        try:
+            tensor = torch.as_tensor(value).to(device=network.device, dtype=network.dtype)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise checks.refusal(CircuitError, f"Weight {name}", value, "an array of numbers, [post, pre]") from error
+        if tensor.shape != network.weights[name].shape:
+            raise CircuitError(
+                f"Weight {name} has shape {tuple(tensor.shape)}, expected {tuple(network.weights[name].shape)} ([post, pre])."
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            raise CircuitError(f"Weight {name} contains values that are not finite.")
+        ready[name] = tensor
+    refuse_stray(network, ready)
+    return ready
+
+
+def refuse_stray(network: Network, weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights of the wrong sign (Dale's law), and weights where there is no synapse.
+
+    Raises
+    ------
+    CircuitError
+        Naming weight and place.
+    """
+    for w in network.wired:
+        name, sign = w.spec.name, w.spec.sign
+        W, mask = weights.get(name), network.masks.get(name)
+        if W is None:
+            continue
+        if sign:
+            how = f"of the wrong sign: the projection has sign={sign:+d} (Dale's law)"
+            side = "positive" if sign > 0 else "negative"
+            _refuse(name, W, W * sign < 0, how, f"Give 0 and {side} numbers only, or build the circuit with sign=None.")
+        if mask is not None:
+            how = "where the circuit has no synapse (fan_in, autapses)"
+            where = f"Give 0 there: network.masks['{name}'] is 1 where there is one. Another seed has its synapses elsewhere."
+            _refuse(name, W, (mask == 0) & (W != 0), how, where)
+
+
+def _refuse(name: str, W: Tensor, wrong: Tensor, how: str, remedy: str) -> None:
+    if not bool(wrong.any()):
+        return
+    places = wrong.nonzero()
+    post, pre = (int(i) for i in places[0])
+    first = f"{float(W[post, pre]):.4g} at [{post}, {pre}]"
+    raise CircuitError(f"Weight {name} has {len(places)} of {W.numel()} entries {how}, the first {first}. {remedy}")

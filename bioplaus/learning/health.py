@@ -1,0 +1,138 @@
+"""Whether learning goes as it should: what does not is said once, by name, and remembered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bioplaus.circuit.tangent import Tangent
+
+if TYPE_CHECKING:
+    from bioplaus.circuit import Network
+    from bioplaus.learning.sequence import Outcome
+
+LATELY = 10  # updates that are looked at together: a single batch is high, or silent, by chance
+RISE = 10  # loss lately over that of the first update  # chosen: no learning that works passes through that
+BURST = 1000  # the same in a single update
+TOO_LONG = 10  # length of the predictions over that of the truth
+FULL = 0.9  # of the spikes that refractoriness leaves room for
+FLAT = 0.01  # of the steepest slope of the first update; and the share of neurons and trials that may be steeper
+EVERY = 10  # updates between two looks at slopes, which take time
+
+
+class Health:
+    """Looks at every update of a trainer.
+
+    Attributes
+    ----------
+    said : what was said so far, by what it is about.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.said: dict[str, str] = {}
+        self.first: float | None = None
+        self.lately: list[float] = []
+        self.silent: dict[str, int] = {}  # updates in a row without a spike
+        self.steepest: dict[str, float] = {}
+
+    def look(self, row: Mapping[str, float], outcome: Outcome) -> list[str]:
+        """What is new to be said of an update, given its metrics and what its sequence gave."""
+        update, new = int(row["update"]), []
+        for about, text in self._found(update, row, outcome):
+            if about not in self.said:
+                self.said[about] = text
+                new.append(text)
+        return new
+
+    def begin_again(self) -> None:
+        """The loss is of another task from now on."""
+        self.first, self.lately = None, []
+
+    def _found(self, update: int, row: Mapping[str, float], outcome: Outcome) -> Iterator[tuple[str, str]]:
+        yield from self._loss(update, row["loss"], math.isnan(row["score"]))
+        ratio = row.get("prediction_ratio", math.nan)
+        if ratio > TOO_LONG:
+            yield (
+                "prediction_ratio",
+                f"The predictor's synthetic gradients are {ratio:.3g} times as long as the true ones at update {update} (prediction_ratio): the predictor "
+                "diverges, and what it teaches is dominated by it. Lower predictor_lr, set clip=1.0, or take a smaller λ or discount.",
+            )
+        for p in self.network.populations:
+            if p.kernel.derived.spiking:
+                yield from self._rate(update, p.name, outcome.rates[p.name], max(1, p.refractory))
+        if update == 1 or update % EVERY == 0:
+            yield from self._slopes(update, outcome)
+
+    def _loss(self, update: int, loss: float, unasked: bool) -> Iterator[tuple[str, str]]:
+        if unasked:
+            yield (
+                "unasked",
+                f"The batch of update {update} asks nothing: its weight is 0 at every step of every trial. Nothing is learned from it, and it has no score "
+                "(nan in the metrics). Where that is not meant, give the steps that have a target a weight above 0.",
+            )
+            return
+        if self.first is None:
+            self.first = loss
+            return
+        self.lately = [*self.lately[1 - LATELY :], loss]
+        mean, full = sum(self.lately) / len(self.lately), len(self.lately) == LATELY
+        if self.first > 0 and (loss > BURST * self.first or (full and mean > RISE * self.first)):
+            shown = mean if full else loss
+            yield (
+                "loss",
+                f"The loss is {shown:.3g} at update {update}, {shown / self.first:.3g} times that of the first update ({self.first:.3g}): learning "
+                "diverges. Lower lr (or readout_lr, predictor_lr), or set clip=1.0.",
+            )
+
+    def _rate(self, update: int, name: str, rate: float, refractory: int) -> Iterator[tuple[str, str]]:
+        """Of spikes per step and neuron."""
+        self.silent[name] = 0 if rate else self.silent.get(name, 0) + 1
+        if not rate and update == 1:
+            yield (
+                f"first silence of {name}",
+                f"Population '{name}' fired no spike in the first batch: a silent circuit learns nothing, and every rule looks alike. Raise the circuit's "
+                "input_gain or lower the cell's threshold.",
+            )
+        elif self.silent[name] >= LATELY and f"first silence of {name}" not in self.said:
+            yield (
+                f"silence of {name}",
+                f"Population '{name}' has fallen silent: no spike in {LATELY} updates up to update {update}, so that its neurons learn nothing any more. "
+                "Lower lr, or hold its rate up with rate_strength and rate_target.",
+            )
+        if rate * refractory > FULL:
+            yield (
+                f"saturation of {name}",
+                f"Population '{name}' is saturated: at update {update} its neurons fire {rate:.3g} spikes a step, of {1 / refractory:.3g} that fit. Lower lr, "
+                "or the circuit's input_gain and gain, or hold its rate down with rate_strength and rate_target.",
+            )
+
+    def _slopes(self, update: int, outcome: Outcome) -> Iterator[tuple[str, str]]:
+        """Of what neurons with a rate say, with respect to their states, in the last step."""
+        partials = Tangent(self.network, outcome.last).partials
+        for p, part in zip(self.network.populations, partials, strict=True):
+            slopes = [entry.abs() for entry in part.psi if isinstance(entry, torch.Tensor)]
+            if p.kernel.derived.spiking or not slopes:
+                continue
+            steep = torch.stack(torch.broadcast_tensors(*slopes)).sum(0)
+            self.steepest.setdefault(p.name, float(steep.max()))
+            share = float((steep > FLAT * self.steepest[p.name]).double().mean())
+            if share < FLAT:
+                yield (
+                    f"saturation of {p.name}",
+                    f"Population '{p.name}' is saturated: at update {update} what its neurons say hardly changes with their states any more (slopes below "
+                    f"{100 * FLAT:g} % of the steepest at first, in {100 * (1 - share):.3g} % of neurons and trials), so that they learn next to nothing. "
+                    "Lower lr, set clip=1.0, or build the circuit with a smaller input_gain and gain.",
+                )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that later remarks depend on."""
+        kept = ("said", "first", "lately", "silent", "steepest")
+        return {name: value.copy() if hasattr(value := getattr(self, name), "copy") else value for name in kept}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)

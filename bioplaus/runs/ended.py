@@ -1,0 +1,76 @@
+"""Why a process ended, as far as its exit status and the kernel's counts say."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status of a worker that was asked by SIGTERM to go, and had saved."""
+
+
+def killed_for_memory() -> int | None:
+    """How many processes the Linux kernel says that it killed for want of memory; None where it does not say."""
+    counts = [count for file in _counters() if (count := _count(file)) is not None]
+    return sum(counts) if counts else None
+
+
+def _counters() -> list[Path]:
+    """Files that count such kills: those of this process's control groups (version 2 and 1), and that of the whole machine."""
+    files = [Path("/proc/vmstat")]
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return files
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            root = Path("/sys/fs/cgroup", controllers)
+            own = root / path.lstrip("/")
+            name = "memory.oom_control" if controllers else "memory.events"
+            files += [folder / name for folder in (own, *own.parents) if folder.is_relative_to(root)]
+    return files
+
+
+def _count(file: Path) -> int | None:
+    try:
+        found = re.search(r"^oom_kill (\d+)$", file.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) if found else None
+
+
+def why(status: int | None, before: int | None) -> str:
+    """In words, after "A worker process died: it ".
+
+    Parameters
+    ----------
+    status : int or None
+        As `multiprocessing.Process.exitcode` has it.
+    before : int or None
+        What `killed_for_memory` said before.
+    """
+    if status is None:
+        return "does not answer any more"
+    if status >= 0 and status != TERMINATED:
+        return f"left with exit status {status}, which something in the task or the circuit asked for"
+    number = signal.SIGTERM if status == TERMINATED else -status
+    name = _name(number)
+    if number == signal.SIGKILL:
+        now = killed_for_memory()
+        if before is None or now is None:
+            return f"was killed ({name}); whether for want of memory can't be told on this machine"
+        if now > before:
+            return f"was killed by the kernel ({name}) for want of memory; give fewer workers or a smaller batch"
+        return f"was killed from outside ({name}); the kernel reports no want of memory"
+    if name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        return f"was told from outside to end ({name})"
+    return f"crashed ({name}) in compiled code"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,131 @@
+"""In a worker process: take runs from a pipe, make them, and tell of them through the same pipe.
+
+The pipe is this worker's alone: a worker that is killed in the middle of a word holds no lock that others need. While a run is going
+nothing is sent to it but the wish to stop; the end of the pipe, if whoever started it is gone, is taken for the same.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from bioplaus.errors import RunError
+from bioplaus.runs.ended import TERMINATED
+from bioplaus.runs.event import Event
+from bioplaus.runs.loop import execute
+from bioplaus.runs.script import read, unpack
+
+if TYPE_CHECKING:
+    from bioplaus.runs.queue import Planned
+
+_SHOWN_EVERY = 0.2  # s between the updates that a worker tells of  # chosen: smooth to the eye, cheap
+
+
+def serve(pipe: Connection, script: dict[str, str]) -> None:
+    """Make runs until the pipe says None or ends, and leave the process."""
+    status = 1
+    try:
+        status = _serve(_Server(pipe), script)
+    except SystemExit as asked:
+        status = asked.code if isinstance(asked.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # all is saved, and to take torch down tidily takes seconds
+
+
+def _serve(server: _Server, script: dict[str, str]) -> int:
+    pipe = server.pipe
+    signal.signal(signal.SIGINT, _left_to_parent)
+    signal.signal(signal.SIGTERM, server.terminated)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    with suppress(EOFError, OSError):  # the parent is gone
+        try:
+            read(script)
+        except RunError as error:
+            if not server.ending:
+                pipe.send(("failed", error))
+                return 1
+        while not server.ending and (given := pipe.recv()) is not None:
+            pipe.send(server.work(given))
+    return TERMINATED if server.ending else 0
+
+
+def _left_to_parent(number: int, frame: object) -> None:
+    """Ctrl-C reaches every process of a terminal: the parent says what is to happen. Not SIG_IGN, which Brian2 would call."""
+
+
+class _Server:
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+        self.busy = self.ending = False
+
+    def terminated(self, number: int, frame: object) -> None:
+        """SIGTERM: a run that is going is saved first."""
+        self.ending = True
+        if not self.busy:
+            raise SystemExit(TERMINATED)
+
+    def stop(self) -> bool:
+        """Whether the run is to stop."""
+        return self.ending or self.pipe.poll()
+
+    def work(self, given: bytes) -> tuple[str, Any]:
+        """Make one run; what came of it."""
+        self.busy = True
+        try:
+            if self.stop():
+                return "stopped", None
+            made, origin, every = unpack(given)
+            if self.stop():  # to unpack is to import
+                return "stopped", None
+            self._make(made, origin, every)
+        except KeyboardInterrupt:
+            return "stopped", None
+        except BaseException as error:
+            return "failed", _sendable(error)
+        finally:
+            self.busy = False
+        return "done", None
+
+    def _make(self, made: Planned, origin: dict[str, Any], every: float) -> None:
+        last = 0.0
+
+        def report(event: Event) -> None:
+            nonlocal last
+            now = time.perf_counter()
+            if event.kind != "update" or now - last >= _SHOWN_EVERY or event.update == event.updates:
+                last = now
+                with suppress(OSError):  # the parent is gone: `stop` sees it too
+                    self.pipe.send(("event", event))
+
+        execute(
+            made.job,
+            made.seed,
+            made.folder,
+            label=made.label,
+            origin=origin,
+            checkpoint_every=every,
+            progress=report,
+            stop=self.stop,
+        )
+
+
+def _sendable(error: BaseException) -> BaseException:
+    """The error with the way that it took here; in words, if it would not arrive whole."""
+    error.add_note("In the worker process:\n" + "".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        plain = RunError(f"A run failed in its worker process with {type(error).__name__}: {error}")
+        plain.__notes__ = error.__notes__
+        return plain
+    return error

@@ -1,0 +1,251 @@
+"""Worker processes: whoever starts them, whatever ends them, it is said as what it is, and nothing hangs or is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+from light_job import Counter, Counting, counted
+
+from bioplaus.errors import NumericalError, RunError
+from bioplaus.runs import ended, script
+from bioplaus.runs.queue import Queue
+from bioplaus.runs.serve import _sendable
+
+HERE = Path(__file__).parent
+ASK = "from bioplaus.runs.script import of_script\n{0}"
+
+
+def python(*words: str, given: str | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join(path for path in (str(HERE), *sys.path) if path)
+    environment = {**os.environ, "PYTHONPATH": paths}
+    return subprocess.run(
+        [sys.executable, *words], input=given, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def statuses(folder: Path) -> list[str]:
+    return [json.loads(file.read_text())["status"] for file in sorted(folder.glob("*/run.json"))]
+
+
+# Who starts them
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("print(of_script())", "outside of `if __name__ =="),
+        ("def main():\n    print(of_script())\nif True:\n    main()", "outside of `if __name__ =="),
+        ("if __name__ == '__main__':\n    print('hello')\nprint(of_script())", "outside of `if __name__ =="),
+        ("if __name__ == '__main__':\n    print(of_script())", "init_main_from_path"),
+        ("if __name__ != '__main__':\n    raise SystemExit\nprint(of_script())", "init_main_from_path"),
+    ],
+)
+def test_a_script_without_the_guard_is_refused_before_anything_starts(tmp_path, text, says):
+    (tmp_path / "mine.py").write_text(ASK.format(text))
+    done = python("mine.py", cwd=tmp_path)
+    assert says in done.stdout + done.stderr.rpartition("RunError: ")[2]
+
+
+@pytest.mark.parametrize("words", [("-",), ("-c", ASK.format("print(of_script())"))])
+def test_where_there_is_no_file_there_is_nothing_to_read(words):
+    assert python(*words, given=ASK.format("print(of_script())")).stdout == "{}\n"
+
+
+def test_a_second_reading_that_asks_for_workers_too_is_said_as_that(tmp_path):
+    """What only the worker itself can tell: the script does something else on its second reading, but not enough."""
+    text = """if __name__ != "__main__":
+    pass
+from pathlib import Path
+from light_job import Counting, Queue, counted
+Queue(counted(Path("runs"), Counting()), 2).run({})
+"""
+    (tmp_path / "mine.py").write_text(text)
+    done = python("mine.py", cwd=tmp_path)
+    assert done.stderr.count("Traceback") == 1, "that of the script itself, none of a worker"
+    assert "RunError: Worker processes were asked for outside of" in done.stderr and "memory" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_a_second_reading_raises_is_told(tmp_path):
+    guarded = "from pathlib import Path\nfrom light_job import Counting, Queue, counted\nif __name__ == '__main__':\n"
+    guarded += "    Queue(counted(Path('runs'), Counting()), 2).run({})\nelse:\n    import sys; sys.exit(3)\n"
+    (tmp_path / "mine.py").write_text(guarded)
+    done = python("mine.py", cwd=tmp_path)
+    assert "each reads mine.py once more, and that raised SystemExit: 3" in done.stderr
+    assert done.stderr.count("Traceback") == 1
+
+
+def test_runs_of_what_modules_define_are_made_from_standard_input(tmp_path):
+    text = "from pathlib import Path\nfrom light_job import Counting, Queue, counted\n"
+    done = python("-", given=text + "Queue(counted(Path('runs'), Counting()), 2).run({})\n", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and statuses(tmp_path / "runs") == ["done", "done"]
+
+
+CASE = """
+import torch
+import bioplaus as bp
+from bioplaus.runs import run_experiment
+
+class Echo(bp.Task):
+    inputs, outputs, steps, loss, test_trials = 1, 1, 6, bp.tasks.squared, 8
+
+    def batch(self, generator, size, split="train"):
+        x = torch.randn(6, size, 1, generator=generator)
+        return bp.Batch(x, x.clone(), torch.full((6, size), 1 / 6))
+
+circuit = bp.circuit("recurrent", cell=bp.model("elman"), inputs=1, units=4, outputs=1)
+arms = {n: bp.Arm(circuit, Echo(), bp.rule(n), bp.Training(updates=2, batch=2)) for n in ("eprop", "bptt")}
+run_experiment(bp.Experiment(title="t", arms=arms, seeds=(0,)), "guard", root="runs", workers=2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(("mine.py",), "Put the call under `if __name__ =="), (("-",), "`from parts import Echo`; or leave workers out")],
+)
+def test_a_task_of_the_script_itself(tmp_path, words, says):
+    (tmp_path / "mine.py").write_text(CASE)
+    last = python(*words, given=CASE, cwd=tmp_path).stderr.splitlines()[-1]
+    assert last.startswith("bioplaus.errors.RunError: ") and says in last and "memory" not in last
+    assert not (tmp_path / "runs").exists()
+
+
+# What is sent to them
+
+
+class Typed:
+    """Stands for a class of a notebook."""
+
+
+def test_what_was_typed_can_not_be_sent_where_no_file_tells_it(monkeypatch):
+    monkeypatch.setattr(Typed, "__module__", "__main__")
+    monkeypatch.setattr(sys.modules["__main__"], "Typed", Typed, raising=False)
+    with pytest.raises(
+        RunError, match="The arm 'a' can't be sent to a worker process: Typed was defined in a notebook"
+    ):
+        script.pack("The arm 'a'", {"task": [Typed()]}, {})
+    assert script.pack("The arm 'a'", Typed(), {"init_main_from_path": "mine.py"})
+
+
+@pytest.mark.parametrize("thing", [lambda: 1, type("Inner", (), {})(), {"file": open(__file__)}])
+def test_what_pickle_refuses_is_refused_in_words(thing):
+    with pytest.raises(RunError, match="can't be sent to a worker process: .*pickle.* top level of a module"):
+        script.pack("The arm 'a'", thing, {})
+
+
+def test_what_a_worker_does_not_know_is_said(monkeypatch):
+    module = types.ModuleType("gone_module")
+    exec("class Gone:\n    pass", vars(module))
+    monkeypatch.setitem(sys.modules, "gone_module", module)
+    data = script.pack("x", module.Gone(), {})
+    monkeypatch.delitem(sys.modules, "gone_module")
+    with pytest.raises(RunError, match="can't make sense of what it was sent: ModuleNotFoundError"):
+        script.unpack(data)
+
+
+def test_errors_arrive_whole_or_in_words():
+    class Difficult(Exception):
+        def __init__(self, one, two):
+            super().__init__(f"{one} and {two}")
+
+    sent = pickle.loads(pickle.dumps(_sendable(NumericalError("v is NaN"))))
+    assert type(sent) is NumericalError and str(sent) == "v is NaN"
+    sent = pickle.loads(pickle.dumps(_sendable(Difficult(1, 2))))
+    assert type(sent) is RunError and "Difficult: 1 and 2" in str(sent) and "Traceback" not in str(sent)
+
+
+# What ends them
+
+
+@pytest.mark.parametrize(
+    ("status", "before", "now", "says"),
+    [
+        (-signal.SIGKILL, 4, 5, "killed by the kernel (SIGKILL) for want of memory"),
+        (-signal.SIGKILL, 4, 4, "killed from outside (SIGKILL); the kernel reports no want of memory"),
+        (-signal.SIGKILL, None, None, "can't be told on this machine"),
+        (-signal.SIGSEGV, 4, 5, "crashed (SIGSEGV) in compiled code"),
+        (-signal.SIGTERM, 4, 5, "told from outside to end (SIGTERM)"),
+        (ended.TERMINATED, 4, 5, "told from outside to end (SIGTERM)"),
+        (7, 4, 5, "left with exit status 7"),
+    ],
+)
+def test_an_end_is_said_as_what_it_is(monkeypatch, status, before, now, says):
+    monkeypatch.setattr(ended, "killed_for_memory", lambda: now)
+    said = ended.why(status, before)
+    assert says in said and ("for want of memory;" in said) == (
+        status == -signal.SIGKILL and (now or 0) > (before or 0)
+    )
+
+
+def test_kills_for_memory_are_read_where_the_kernel_counts_them(tmp_path, monkeypatch):
+    files = {"a": "low 0\noom 3\noom_kill 2\noom_group_kill 0\n", "b": "under_oom 0\noom_kill 1\n", "c": "none\n"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(ended, "_counters", lambda: [tmp_path / name for name in (*files, "missing")])
+    assert ended.killed_for_memory() == 3
+    monkeypatch.setattr(ended, "_counters", lambda: [tmp_path / "c"])
+    assert ended.killed_for_memory() is None
+
+
+def started(folder: Path, what: str) -> tuple[subprocess.Popen[str], list[int]]:
+    """Two long runs in a group of their own, once both ``spawned`` or both ``going``; the workers' numbers."""
+    words = [sys.executable, str(HERE / "light_job.py"), str(folder), "100000", "0.01"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 60
+    workers: list[int] = []
+    while time.monotonic() < deadline:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [int(child) for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+        if len(workers) == 2 and (what == "spawned" or len(list(folder.glob("*/metrics.csv"))) == 2):
+            break
+        time.sleep(0.01)
+    time.sleep(0.3)
+    return process, workers
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are looked for in /proc")
+@pytest.mark.parametrize(
+    ("number", "when"), [(signal.SIGINT, "spawned"), (signal.SIGTERM, "going"), (signal.SIGINT, "going")]
+)
+def test_a_signal_to_all_processes_stops_them_without_a_word(tmp_path, number, when):
+    process, _ = started(tmp_path, when)
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "")
+    assert statuses(tmp_path) == (["interrupted"] * 2 if when == "going" else [])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are looked for in /proc")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, "interrupted"), (signal.SIGKILL, "running")])
+def test_a_worker_that_is_ended_is_told_of_and_the_other_saves(tmp_path, number, status):
+    process, workers = started(tmp_path, "going")
+    os.kill(workers[0], number)
+    _, said = process.communicate(timeout=60)
+    last = said.splitlines()[-1]
+    assert process.returncode == 1 and said.count("Traceback") == 1
+    assert "A worker process died" in last and number.name in last and "for want of memory;" not in last
+    assert sorted(statuses(tmp_path)) == sorted(["interrupted", status])
+
+
+def test_who_watches_and_raises_stops_the_workers_which_save(tmp_path):
+    class Unhappy(Exception):
+        pass
+
+    def progress(event):
+        if event.kind == "update":
+            raise Unhappy
+
+    queue = Queue(counted(tmp_path, Counting(100_000, 0.01)), 2)
+    with pytest.raises(Unhappy):
+        queue.run({}, report=progress)
+    assert set(statuses(tmp_path)) == {"interrupted"}
+    assert Counter(0).update() == {"loss": 1.0}
