@@ -257,7 +257,8 @@ def test_a_damaged_rider_is_told_of_with_its_file(undrawn):
     torch.save(state, file)
     before = file.read_bytes()
     with pytest.raises(
-        RunError, match=r"checkpoint\.pt: The checkpoint or state that was given is none of a trainer .* Nothing was changed\."
+        RunError,
+        match=r"checkpoint\.pt: The checkpoint or state that was given is none of a trainer .* Nothing was changed\.",
     ) as error:
         run_alignment(LONGER)
     assert "\n" not in str(error.value) and file.read_bytes() == before

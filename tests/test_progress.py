@@ -161,7 +161,7 @@ def test_options_of_train_that_make_no_sense_are_refused_before_anything(tmp_pat
         ({"only": "btpt"}, "Did you mean 'bptt'"),
         ({"progress": "yes"}, "progress is 'yes';"),
         ({"checkpoint_every": None}, "checkpoint_every is None;"),
-        ({"n_jobs": 2}, "no option of run_experiment 'n_jobs'. Did you mean 'workers'"),
+        ({"n_jobs": 2}, "no option 'n_jobs' of run_experiment. Did you mean 'workers'"),
         ({"folder": "x"}, "Did you mean 'root'"),
         ({"seed": 2}, "Did you mean 'seeds'"),
     ],
@@ -188,11 +188,11 @@ def test_seeds_of_any_kind_make_the_same_runs(tmp_path, seeds):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: LOOSE.Training(epochs=3), "no option of Training 'epochs'. Did you mean 'updates'"),
+        (lambda: LOOSE.Training(epochs=3), "no option 'epochs' of Training. Did you mean 'updates'"),
         (lambda: LOOSE.Training(learning_rate=3), "Did you mean 'lr'"),
         (lambda: LOOSE.Training(lrr=3), "Did you mean 'lr'"),
         (lambda: LOOSE.Training(5, 3), "Training was given 2 values without a name; all its options by name, such as updates=…"),
-        (lambda: LOOSE.Experiment("t", arm={}), "no option of Experiment 'arm'. Did you mean 'arms'"),
+        (lambda: LOOSE.Experiment("t", arm={}), "no option 'arm' of Experiment. Did you mean 'arms'"),
         (lambda: LOOSE.Experiment("t", {"a": None}, seed=3), "Did you mean 'seeds'"),
         (lambda: LOOSE.Experiment("t", ["a"]), "give a mapping of at least one, label → Arm"),
         (lambda: LOOSE.Experiment("t"), "No value was given for 'arms', which Experiment needs"),

@@ -124,7 +124,9 @@ def test_pattern_takes_quantities_and_refuses_wrong_units() -> None:
         with pytest.raises(TaskError, match="above zero, such as .* or a number in (s|Hz)") as error:
             task("pattern_generation", **wrong)
         paragraph(error)
-    with pytest.raises(TaskError, match="50 spikes in a step") as error:
+    with pytest.raises(TaskError, match="spikes in a step") as error:
+        PatternGeneration(dt=0.999)
+    with pytest.raises(TaskError, match=r"A number without unit is in seconds: write 1\*ms"):
         PatternGeneration(dt=1)  # meant as 1 ms
     paragraph(error)
 

@@ -18,7 +18,10 @@ Row = Mapping[str, Any]
 
 
 class Learner(Protocol):
-    """What advances one update at a time, and can be put back where it was."""
+    """What advances one update at a time, and can be put back where it was.
+
+    It may also have ``remarks``, what does not go as it should so far: what that is about → one paragraph.
+    """
 
     @property
     def update_index(self) -> int:
@@ -28,11 +31,6 @@ class Learner(Protocol):
     @property
     def size(self) -> int:
         """Number of weights that learn."""
-        ...
-
-    @property
-    def remarks(self) -> Mapping[str, str]:
-        """What does not go as it should so far: what it is about → one paragraph."""
         ...
 
     def update(self) -> Row:

@@ -169,7 +169,7 @@ class _Sitting:
         if saved:
             _put_back(learner, saved, self.config, files)
             self.seconds = float(saved["seconds"])
-        self.saved_at, self.said = learner.update_index, set(learner.remarks)
+        self.saved_at, self.said = learner.update_index, set(_remarks(learner))
         self.metrics = MetricsFile(files.metrics, keep=learner.update_index)
         self.record = _record(job, self.config, origin, told.label, self.seconds, previous)
         if previous and previous.get("versions") != self.record["versions"]:
@@ -216,7 +216,7 @@ class _Sitting:
 
     def _remark(self) -> None:
         """Pass on what is new to be said of how learning goes."""
-        for about, text in self.learner.remarks.items():
+        for about, text in _remarks(self.learner).items():
             if about not in self.said:
                 self.said.add(about)
                 self.files.log(text)
@@ -252,10 +252,14 @@ class _Sitting:
         finished = datetime.now().isoformat(timespec="seconds")
         self.record["status"] = status
         self.record["update"] = self.learner.update_index
-        self.record["remarks"] = dict(self.learner.remarks)
+        self.record["remarks"] = _remarks(self.learner)
         self.record["timing"] |= {"finished": finished, "seconds": self.seconds}
         self.files.write_record(self.record)
         self.told(status, self.learner.update_index, message=message)
+
+
+def _remarks(learner: Learner) -> dict[str, str]:
+    return dict(getattr(learner, "remarks", {}))
 
 
 def _put_back(learner: Learner, saved: dict[str, Any], config: dict[str, Any], files: RunFolder) -> None:
