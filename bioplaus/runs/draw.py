@@ -150,7 +150,7 @@ def _loss(results: Results) -> tuple[str, str]:
     name = next(iter(results.values()))[0].config["task"].get("loss")
     known = {each.name: each.measures for each in losses.ALL}
     if name not in known:  # of a study's own
-        return "Training loss", ""
+        return "Training loss", "a.u./trial"
     measure, unit = known[name]
     return f"Training loss, {measure}", f"{unit}/trial"
 
