@@ -2,6 +2,8 @@
 
 from bioplaus import ms
 from bioplaus.cell import Cell, triangular
+from bioplaus.checks import Flag, accept
+from bioplaus.errors import CellError
 
 
 def lsnn_alif(
@@ -33,6 +35,7 @@ def lsnn_alif(
     ----------
     Bellec et al. 2020, doi:10.1038/s41467-020-17236-y.
     """
+    scaled = accept(CellError, "scale_input of the model lsnn_alif", scale_input, Flag())
     return Cell(
         name="lsnn_alif",
         update="v = exp(-dt/tau_m)*v + (1 - scaled*exp(-dt/tau_m))*I; a = exp(-dt/tau_a)*a",
@@ -41,7 +44,7 @@ def lsnn_alif(
         reset="v -= threshold*exp(dt/tau_m); a += exp(dt/tau_a)",
         surrogate=triangular(dampening),
         refractory=refractory,
-        parameters=dict(tau_m=tau_m, tau_a=tau_a, scaled=float(scale_input), threshold=threshold, beta=beta),
+        parameters=dict(tau_m=tau_m, tau_a=tau_a, scaled=float(scaled), threshold=threshold, beta=beta),
         made_for=dt,
         source="doi:10.1038/s41467-020-17236-y",
     )

@@ -2,6 +2,8 @@
 
 from bioplaus import ms
 from bioplaus.cell import Cell, triangular
+from bioplaus.checks import Flag, accept
+from bioplaus.errors import CellError
 
 
 def lsnn_lif(*, tau_m=20 * ms, threshold=0.6, dampening=0.3, refractory=0, scale_input: bool = False, dt=None) -> Cell:
@@ -23,6 +25,7 @@ def lsnn_lif(*, tau_m=20 * ms, threshold=0.6, dampening=0.3, refractory=0, scale
     ----------
     Bellec et al. 2020, doi:10.1038/s41467-020-17236-y.
     """
+    scaled = accept(CellError, "scale_input of the model lsnn_lif", scale_input, Flag())
     return Cell(
         name="lsnn_lif",
         update="v = exp(-dt/tau_m)*v + (1 - scaled*exp(-dt/tau_m))*I",
@@ -31,7 +34,7 @@ def lsnn_lif(*, tau_m=20 * ms, threshold=0.6, dampening=0.3, refractory=0, scale
         reset="v -= threshold*exp(dt/tau_m)",
         surrogate=triangular(dampening),
         refractory=refractory,
-        parameters=dict(tau_m=tau_m, scaled=float(scale_input), threshold=threshold),
+        parameters=dict(tau_m=tau_m, scaled=float(scaled), threshold=threshold),
         made_for=dt,
         source="doi:10.1038/s41467-020-17236-y",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import re
+import warnings
 from dataclasses import fields
 from typing import Any
 
@@ -15,6 +16,7 @@ from cell_helpers import GIVEN, LEAK, LIF, MAP, RATE, VOLT_RATE, VOLTS, of
 from task_helpers import paragraph
 
 from bioplaus import Cell, circuit, fast_sigmoid, ms, mV, pA, triangular
+from bioplaus import model as bp_model
 from bioplaus.cell import Surrogate
 from bioplaus.errors import CellError
 
@@ -215,6 +217,12 @@ MISTAKES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (MAP, dict(update=" "), "update='' says nothing. Write it"),
     (LIF, dict(equations="dv/dt = (-v + I + N)/tau : 1"), "'N' is something else in Brian2.*another name, such as N_0"),
     (LIF, dict(equations="dv/dt = (-v + I + lastspike/tau)/tau : 1"), "'lastspike' is something else in Brian2"),
+    *((base, {which: text}, f"U\\+{ord(letter):04X}.*letters a to z") for base, which, text, letter in (
+        (LIF, "equations", "dv/dt = (-v + I)/\u03c4 : 1", "\u03c4"), (LIF, "equations", "dv/dt = (-v + I + \u03b8)/tau : 1", "\u03b8"),
+        (LIF, "spike", "v > \u03b8", "\u03b8"), (LIF, "reset", "v -= \u03b8", "\u03b8"), (MAP, "update", "v = \u03b1*v + I", "\u03b1"))),
+    *((base, {which: text}, "A comment starts with #, and ends with the line") for base, which, text in (
+        (LIF, "equations", LEAK + " // membrane"), (LIF, "equations", "// membrane; leak\n" + LEAK), (LIF, "equations", LEAK + " /* leak */"),
+        (LIF, "reset", "// reset"), (LIF, "reset", "v -= threshold // reset"), (RATE, "output", "tanh(x) // rate"))),
     # names
     (LIF, dict(spike="v > \u03b8", parameters=of(**{"\u03b8": 0.6})), "use the letters a to z"),
     (LIF, dict(parameters=of(**{"": 3})), "has a value under '', which is not a name"),
@@ -226,6 +234,8 @@ MISTAKES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LIF, dict(reset="v -= threshold, a = 0"), "Statements are separated by ';'"),
     (LIF, dict(reset="v \u2212= threshold"), r"U\+2212"),
     (LIF, dict(reset=["v -= threshold"]), "is not text. Write it in quotes, such as reset='v -= threshold'"),
+    *((RATE, dict(output=bad), "It is to be one expression: leave out the ';'") for bad in ("x; x", "tanh(x);", "x = 2*x; x")),
+    (LIF, dict(spike="v > threshold;"), "It is to be one expression"),
     (RATE, dict(output="y = tanh(x)"), "Write the right side alone"),
     (RATE, dict(output="tanh(x) : 1"), "leave out the ':'"),
     (RATE, dict(output="np.tanh(x)"), r"by their names alone: tanh\(x\)"),
@@ -239,6 +249,7 @@ MISTAKES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LIF, dict(equations="dv/dt = (-v*g + I)/tau : 1\ndg/dt = -g/tau : 1"), "method='exact' can't.*Write method='exponential_euler', which can"),
     # made_for
     *((MAP, dict(made_for=bad), "made_for=.* is not one time above zero.*such as 1\\*ms") for bad in (1, 1e-3, "1*ms", 0 * ms, -1 * ms, 1 * mV, [1, 2] * ms, True)),
+    *((MAP, dict(made_for=bad), "without a unit. Give the step") for bad in (1, 1e-3)),
     (LIF, dict(made_for=1 * ms), "made_for=1. ms belongs to update=.*Leave it out"),
     # arguments
     (LIF, dict(threshold=0.6), r"no argument 'threshold' of Cell.*parameters=dict"),
@@ -253,6 +264,34 @@ def test_natural_mistakes_are_answered_with_what_to_write(base, changed, said):
     with pytest.raises(CellError, match=said) as error:
         Cell(**{**base, **changed})
     paragraph(error)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "said"),
+    [
+        *((m, dict(scale_input=bad), "scale_input of the model lsnn_.* is .*it must be True or False") for m in ("lsnn_lif", "lsnn_alif") for bad in ("no", 0.5, None)),
+        *((m, dict(dt=bad), "dt= of its model.* without a unit.*such as 1.ms") for m in ("lsnn_lif", "lsnn_alif") for bad in (1, 1e-3)),
+        ("lsnn_lif", dict(dt=1j * ms), "is not one time above zero. Give"),
+        ("lif", dict(refractory=1j * ms), "is not one time that is zero or more"),
+        ("lsnn_lif", dict(tau_m=0 * ms), "tau_m = 0. tau_m is zero; give a value that is not.$"),
+        ("lsnn_alif", dict(tau_m=[5, 0] * ms), "tau_m = 0 to 0.005. tau_m is zero"),
+        ("lsnn_alif", dict(tau_a=0 * ms), r"tau_a = 0. tau_a is zero; give a value that is not.$"),
+    ],
+)  # fmt: skip
+def test_models_refuse_with_words_about_what_was_typed(model, given, said):
+    with warnings.catch_warnings(), pytest.raises(CellError, match=said) as error:
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        bp_model(model, **given).kernel(2, 1e-3, torch.float64, "cpu")
+    paragraph(error)
+
+
+@pytest.mark.parametrize(
+    ("v", "said"), [("(a + I)/(a*b)", "a and b are zero"), ("a*I/b", "b is zero"), ("I/(a + b)", "a and b are zero")]
+)
+def test_of_several_zeros_those_are_named_that_do_harm(v, said):
+    cell = Cell(update=f"v = {v}", output="v", parameters=dict(a=0.0, b=0.0))
+    with pytest.raises(CellError, match=rf"\. {said}; give a value that is not\.$"):
+        cell.kernel(1, 1e-3, torch.float64, "cpu")
 
 
 @pytest.mark.parametrize("method", ["exact", "exponential_euler", "linear"])

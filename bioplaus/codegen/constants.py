@@ -90,7 +90,7 @@ def finite(e: Any, values: Mapping[str, Any]) -> Any:
     if np.isfinite(value).all():
         return value
     given = {s.name: values[s.name] for s in sorted(e.free_symbols, key=str) if s.name != "dt"}
-    zero = [name for name, number in given.items() if np.any(np.asarray(number) == 0)]
+    zero = _at_fault(e, values, [name for name, number in given.items() if np.any(np.asarray(number) == 0)])
     listed = ", ".join(f"{name} = {_shown(number)}" for name, number in given.items())
     raise CellError(
         f"A constant of the cell, {shorten(str(e), 120)}, is not a finite real number at dt = {values['dt']:g} s with {listed or 'any parameters'}. "
@@ -100,6 +100,13 @@ def finite(e: Any, values: Mapping[str, Any]) -> Any:
             else "Look for a value that is far too small or too large, a unit that is missing, or a root of a negative number."
         )
     )
+
+
+def _at_fault(e: Any, values: Mapping[str, Any], zero: list[str]) -> list[str]:
+    """Of the parameters that are zero, those whose zero alone would do, were the others 1; all, where only together they do."""
+    ones = {name: np.where(np.asarray(values[name]) == 0, 1.0, values[name]) for name in zero}
+    alone = [n for n in zero if not np.isfinite(evaluated(e, {**values, **ones, n: values[n]}, "raise")).all()]
+    return alone or zero
 
 
 def _shown(number: Any) -> str:

@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import expm
 
 from bioplaus.codegen.constants import evaluated, finite
+from bioplaus.codegen.exponential import exponential
 from bioplaus.errors import CellError
 from bioplaus.symbolic.linear import Propagator
 
 CLOSE = 1e-12  # chosen: above what the closed form loses by itself (1 − exp(−dt/τ) loses ε τ/dt), far below what anybody would notice
-ROUNDS = 5  # chosen: of balancing; after more, nothing changes by more than a factor of two
 
 
 class Propagated(NamedTuple):
@@ -62,29 +61,13 @@ def _exponential(p: Propagator, values: Mapping[str, Any]) -> np.ndarray:
         for j, c in enumerate(row):
             M[..., i, j] = c
     with np.errstate(all="ignore"):
-        d = _balance(values["dt"] * M)
-        found = expm(values["dt"] * M * d[..., None, :] / d[..., :, None]) * d[..., :, None] / d[..., None, :]
+        found = exponential(values["dt"] * M)
     if not np.isfinite(found).all():
         raise CellError(
             f"The equations of {', '.join(p.states)} grow beyond all numbers within one step of {values['dt'] * 1e3:g} ms with these "
             "parameters. Look for a coefficient with the wrong sign, a time constant that is far too small, or a unit that is missing."
         )
     return found
-
-
-def _balance(M: np.ndarray) -> np.ndarray:
-    """Units, as powers of 2, in which what goes into a variable is about as large as what goes out of it.
-
-    In SI units a membrane in volt and a current in ampere differ by 1e9, and small entries would drown in the rounding of large ones.
-    """
-    d = np.ones(M.shape[:-1])
-    apart = np.abs(M) * ~np.eye(M.shape[-1], dtype=bool)
-    for i in [*range(M.shape[-1])] * ROUNDS:
-        into, out_of = (apart[..., i, :] * d).max(-1) / d[..., i], (apart[..., i] / d).max(-1) * d[..., i]
-        # where nothing goes in, or nothing out, the other is brought to 1
-        ratio = np.where(into > 0, into, 1.0) / np.where(out_of > 0, out_of, 1.0)
-        d[..., i] *= np.exp2(np.rint(np.where((into > 0) & (out_of > 0), 0.5, 1.0) * np.log2(ratio)))
-    return d
 
 
 def _shared(value: np.ndarray) -> Any:

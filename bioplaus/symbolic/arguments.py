@@ -128,13 +128,7 @@ def refractory(cell: Cell) -> None:
     """Refuse a refractory time that is neither a time nor a number of steps."""
     value = cell.refractory
     hint = "Give a time, such as 5*ms, or a whole number of steps."
-    if (
-        isinstance(value, bool)
-        or not _is_number(value)
-        or np.ndim(value)
-        or not np.isfinite(plain(value))
-        or plain(value) < 0
-    ):
+    if not _is_one_real(value) or not np.isfinite(plain(value)) or plain(value) < 0:
         raise CellError(f"refractory={value!r} is not one time that is zero or more. {hint}")
     if get_dimensions(value) not in (SECOND, DIMENSIONLESS) or (
         get_dimensions(value) is DIMENSIONLESS and plain(value) % 1
@@ -147,9 +141,11 @@ def made_for(cell: Cell) -> None:
     value = cell.made_for
     if value is None:
         return
-    if not _is_number(value) or np.ndim(value) or get_dimensions(value) is not SECOND or not 0 < plain(value) < np.inf:
+    if not _is_one_real(value) or get_dimensions(value) is not SECOND or not 0 < plain(value) < np.inf:
+        unitless = _is_one_real(value) and get_dimensions(value) is DIMENSIONLESS
         raise CellError(
-            f"made_for={value!r} is not one time above zero. Give the step at which the constants of update= hold, such as 1*ms, "
+            f"made_for={value!r} (dt= of its model, where one makes the cell) is not one time above zero"
+            f"{', but a number without a unit' if unitless else ''}. Give the step at which the constants of update= hold, such as 1*ms, "
             "or leave it out."
         )
     if cell.equations:
@@ -196,6 +192,10 @@ def _is_number(value: Any) -> bool:
         return bool(np.issubdtype(np.asarray(value).dtype, np.number))
     except (TypeError, ValueError, RuntimeError):  # ragged lists, tensors on an accelerator
         return False
+
+
+def _is_one_real(value: Any) -> bool:
+    return _is_number(value) and not np.ndim(value) and not np.iscomplexobj(np.asarray(value))
 
 
 def _number(value: Any, what: str) -> Any:

@@ -6,8 +6,10 @@ import re
 from keyword import iskeyword
 
 _WORDS = {"and", "or", "not", "if", "else", "True", "False"}
+_COMMENT = r"//|/\*"
 #: what is written so in other languages, and how it is written here
 _ELSEWHERE = (
+    (_COMMENT, "A comment starts with #, and ends with the line."),
     (r"\^", "A power is written with two stars, as in v**2."),
     (r"\bif\b", "There is no if; step(x) is 1 where x > 0 and else 0."),
     (r"\b(np|numpy|math|torch)\.", "Functions are called by their names alone: tanh(x)."),
@@ -17,9 +19,8 @@ _ELSEWHERE = (
 
 def hint(text: str) -> str:
     """A sentence, with a blank in front, about the first thing in a text that is written otherwise; or nothing."""
-    strange = next((c for c in text if not c.isascii()), "")
-    if strange:
-        return f" It contains '{strange}' (U+{ord(strange):04X}); write it with the letters a to z and plain signs, as in tau, - or *."
+    if strange := letters(text):
+        return strange
     for pattern, said in _ELSEWHERE:
         if re.search(pattern, text):
             return f" {said}"
@@ -27,11 +28,26 @@ def hint(text: str) -> str:
     return f" '{taken[0]}' is a word of Python; choose another name." if taken else ""
 
 
+def letters(text: str) -> str:
+    """The same about the first letter or sign that no text of a cell may contain."""
+    strange = next((c for c in text if not c.isascii()), "")
+    if not strange:
+        return ""
+    return f" It contains '{strange}' (U+{ord(strange):04X}); write it with the letters a to z and plain signs, as in tau, - or *."
+
+
+def of_name(name: str, text: str) -> str:
+    """The same for a name that is not known, in a text."""
+    return letters(name) or (f" {_ELSEWHERE[0][1]}" if re.search(rf"({_COMMENT}).*\b{name}\b", text) else "")
+
+
 def of_equations(text: str) -> str:
     """The same for a block of equations, line by line."""
     for line in (line.strip() for line in text.splitlines()):
         if not line:
             continue
+        if re.search(_COMMENT, line):
+            return f" {_ELSEWHERE[0][1]}"
         if ";" in line:
             return " Each equation has a line of its own; there is no ';' between or behind them."
         if re.search(r"\bunless refractory\b", line) and not re.search(r"\(.*\bunless refractory\b.*\)\s*$", line):
@@ -47,6 +63,8 @@ def of_equations(text: str) -> str:
 
 def of_expression(text: str) -> str:
     """The same for an expression, such as an output."""
+    if ";" in text:
+        return " It is to be one expression: leave out the ';' and what stands beside it. Statements go into update= and reset=."
     if re.search(r"(,|\band\b)[^=]*=", text):
         return " Statements are separated by ';'."
     if re.match(r"\s*\w+\s*=[^=]", text):

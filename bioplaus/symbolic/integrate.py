@@ -8,7 +8,7 @@ expression by construction. What ``method="exact"`` integrates is a matrix expon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,9 @@ from brian2.units.fundamentalunits import get_dimensions
 from brian2.utils.stringtools import get_identifiers
 
 from bioplaus.errors import CellError, unknown
-from bioplaus.symbolic import names
-from bioplaus.symbolic.linear import Propagator, propagator
+from bioplaus.symbolic import hints, names
+from bioplaus.symbolic.functions import for_brian
+from bioplaus.symbolic.linear import Propagator, divisors, propagator
 from bioplaus.symbolic.runtime import runtime
 from bioplaus.symbolic.scope import unknown_name
 from bioplaus.symbolic.step import Step
@@ -165,15 +166,47 @@ def _regime(
     with runtime():
         group = _group(cell, full)
         if cell.method not in EXACT:
-            return _step(cell, full, group), None
-        rates = dict(full.get_substituted_expressions(group.variables))
-        linear = propagator({s: expression(rates[s].code).value for s in _states(full)}, (*cell.inputs, *held), regime)
+            return _step(cell.method, full, group), None
+        written = dict(full.get_substituted_expressions(group.variables))
+        rates = {s: expression(written[s].code).value for s in _states(full)}
+        linear = propagator(rates, (*cell.inputs, *held), regime)
         if linear is None:
-            return _step(cell, full, group), None
+            step = _step(cell.method, full, group)
+            _refuse_quotients(cell, full, group, rates, step)
+            return step, None
         if linear.simple:
             with suppress(CellError):  # no closed form; the matrix exponential is there all the same
-                linear = linear.with_closed(_step(cell, full, group))
+                linear = linear.with_closed(_step(cell.method, full, group))
         return linear.step(), linear
+
+
+def _refuse_quotients(
+    cell: Cell, full: Equations, group: NeuronGroup, rates: Mapping[str, sp.Expr], step: Mapping[str, sp.Expr]
+) -> None:
+    """Refuse a closed form that is 0/0 at an input where the equations are nothing special, and wrong by rounding near it."""
+    own = divisors(rates.values(), cell.inputs)
+    new = divisors(step.values(), cell.inputs) - own
+    if not new:
+        return
+
+    def sound(method: str) -> bool:
+        try:
+            return divisors(_step(method, full, group).values(), cell.inputs) <= own
+        except CellError:
+            return False
+
+    instead = next(m for m in TRIED if sound(m))
+    raise CellError(
+        f"method='{cell.method}' divides by {' and by '.join(sorted(str(for_brian(e)) for e in new))} in these equations, as an input channel stands in the "
+        f"coefficient of a state: its step is 0/0 where inputs make that zero, and wrong near it. Write method='{instead}', which does not "
+        "divide by inputs"
+        + (
+            "; or 'exponential_euler', which divides by the coefficient of each state alone, where no input makes that zero, such as "
+            "conductances that are never negative."
+            if instead != "exponential_euler"
+            else "."
+        )
+    )
 
 
 def _group(cell: Cell, full: Equations) -> NeuronGroup:
@@ -186,6 +219,7 @@ def _group(cell: Cell, full: Equations) -> NeuronGroup:
             f"Brian2 refuses these equations: {reason(error)}. Known parameters: {_parameters(cell)}; input channels: "
             f"{', '.join(f'{n} ({unit_name(v)})' for n, v in cell.channels.items())}. Give every parameter its unit, e.g. 20*ms, and a "
             "channel that of one unit of weight, e.g. inputs={'I': 100*pA}; behind the colon stands the unit of the variable itself."
+            + hints.letters(" ".join(e.expr.code for e in full.values() if e.expr is not None))
         ) from error
     return group
 
@@ -194,20 +228,20 @@ def _parameters(cell: Cell) -> str:
     return ", ".join(f"{n} ({unit_name(v)})" for n, v in cell.parameters.items()) or "none"
 
 
-def _step(cell: Cell, full: Equations, group: NeuronGroup) -> dict[str, sp.Expr]:
+def _step(method: str, full: Equations, group: NeuronGroup) -> dict[str, sp.Expr]:
     """New values of the variables with a differential equation, as Brian2's state updater writes them."""
     try:
-        code = StateUpdateMethod.apply_stateupdater(group.equations, group.variables, cell.method)
+        code = StateUpdateMethod.apply_stateupdater(group.equations, group.variables, method)
     except Exception as error:
-        instead = next((m for m in TRIED if m != cell.method and _integrates(m, group)), None)
+        instead = next((m for m in TRIED if m != method and _integrates(m, group)), None)
         raise CellError(
-            f"method='{cell.method}' can't integrate these equations: {reason(error)}. "
+            f"method='{method}' can't integrate these equations: {reason(error)}. "
             + (f"Write method='{instead}', which can." if instead else "Neither can " + ", ".join(TRIED) + ".")
         ) from error
     values: dict[sp.Symbol, sp.Expr] = {}
     for s in statements(str(code)):
         if s.operator != "=":
-            raise CellError(f"Method '{cell.method}' uses '{s.operator}', which a deterministic step cannot contain.")
+            raise CellError(f"Method '{method}' uses '{s.operator}', which a deterministic step cannot contain.")
         values[symbol(s.name)] = substituted(s.right.value, values)
     return {s: values[symbol(s)] for s in _states(full)}
 

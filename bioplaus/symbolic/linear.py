@@ -12,7 +12,7 @@ form divides two roundings by each other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -96,6 +96,13 @@ def propagator(rates: Mapping[str, sp.Expr], moving: Collection[str], regime: st
     drives = tuple(sorted(set().union(*parts), key=lambda e: (e == 1, not e.is_Symbol, str(e))))
     B = tuple(tuple(part.get(d, sp.Integer(0)) for d in drives) for part in parts)
     return Propagator(tuple(rates), drives, A, B, regime)
+
+
+def divisors(expressions: Iterable[sp.Expr], moving: Collection[str]) -> set[sp.Expr]:
+    """What is divided by, may be zero, and contains a name of ``moving``: J + 1 in g/(tau*(1 + J)), nothing in g/(1 + exp(-J))."""
+    bases = {p.base for e in expressions for p in e.atoms(sp.Pow) if p.exp.could_extract_minus_sign()}
+    found = {f for b in bases for f, _ in sp.factor_list(sp.fraction(sp.together(b))[0])[1] if names(f) & {*moving}}
+    return {f for f in found if not f.is_nonzero}
 
 
 def _parts(e: sp.Expr, moving: Collection[str]) -> dict[sp.Expr, sp.Expr]:

@@ -17,6 +17,7 @@ from sympy.core.relational import Relational
 from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 
 from bioplaus.errors import CellError, unknown
+from bioplaus.symbolic import hints
 from bioplaus.symbolic.derive import LAST
 from bioplaus.symbolic.functions import DIFFERENTIABLE, WRITTEN
 from bioplaus.symbolic.names import TAKEN
@@ -100,7 +101,7 @@ def unknown_name(cell: Cell, name: str, where: str, known: Iterable[str]) -> NoR
             f"own, give it another name, such as {name}_0, in parameters=."
         )
     said = unknown("parameter or variable", name, known)
-    raise CellError(f"In {where}: {said} Add it to parameters=, or correct the name.")
+    raise CellError(f"In {where}: {said} Add it to parameters=, or correct the name.{hints.of_name(name, where)}")
 
 
 def functions(e: sp.Expr, where: str) -> None:
