@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from typing import Any
 
 #: whether someone has said how many threads there are to be, around what is going on
 _chosen = False
 
-#: whether what is going on is inside already
-_inside = False
+#: per thread, whether what is going on is inside already; how many threads are; and what to put back when the last one leaves
+_here, _threads_inside = threading.local(), 0
+_before: tuple[Any, Any, Any] = (None, None, None)
+_gate = threading.Lock()
 
 
 @contextmanager
@@ -20,24 +23,14 @@ def ours() -> Iterator[None]:
     New numbers are float32 on the CPU, products of matrices are not rounded to fewer digits, nothing is cast on its own. A sum split
     over several threads rounds differently. What a script has set holds again outside.
     """
-    global _inside
-    if _inside:
+    if getattr(_here, "inside", False):
         yield
         return
     import torch
 
-    dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
-    number = torch.get_num_threads()
     with ExitStack() as stack:
-        stack.callback(partial(torch.set_default_dtype, dtype))
-        stack.callback(partial(torch.set_float32_matmul_precision, precision))
-        stack.callback(partial(torch.set_num_threads, number))
-        _inside = True
+        _enter()
         stack.callback(_leave)
-        torch.set_default_dtype(torch.float32)
-        torch.set_float32_matmul_precision("highest")
-        if not _chosen:
-            torch.set_num_threads(1)
         if torch.is_autocast_enabled("cpu"):
             stack.enter_context(torch.autocast("cpu", enabled=False))
         if torch.get_default_device().type != "cpu":
@@ -45,9 +38,35 @@ def ours() -> Iterator[None]:
         yield
 
 
+def _enter() -> None:
+    """Default type, precision and threads are the process's: the first thread to come sets them."""
+    global _threads_inside, _before
+    import torch
+
+    with _gate:
+        if not _threads_inside:
+            _before = (torch.get_default_dtype(), torch.get_float32_matmul_precision(), torch.get_num_threads())
+            torch.set_default_dtype(torch.float32)
+            torch.set_float32_matmul_precision("highest")
+            if not _chosen:
+                torch.set_num_threads(1)
+        _threads_inside += 1
+    _here.inside = True
+
+
 def _leave() -> None:
-    global _inside
-    _inside = False
+    """The last one to go puts them back."""
+    global _threads_inside
+    import torch
+
+    _here.inside = False
+    with _gate:
+        _threads_inside -= 1
+        if not _threads_inside:
+            dtype, precision, number = _before
+            torch.set_default_dtype(dtype)
+            torch.set_float32_matmul_precision(precision)
+            torch.set_num_threads(number)
 
 
 @contextmanager

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     import xarray
 
 
+#: what is recorded where nothing is asked for: what neurons say, in spikes or rates
+SPOKEN = ("spikes", "rate")
+
+
 @ours()
 def simulate(
     circuit: Circuit | Network,
     inputs: Any,
-    record: Any = ("spikes",),
+    record: Any = SPOKEN,
     *,
     seed: int = 0,
     dtype: str = "float64",
@@ -36,7 +40,8 @@ def simulate(
     ----------
     circuit : a circuit, built here with ``seed`` and ``dtype``, or a built network (for example ``run.network``).
     inputs : (time, batch, input) or (time, input), array or tensor.
-    record : a name or several: any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``.
+    record : a name or several: any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``;
+        by default that of the two which a cell has.
     targets, weight : recorded beside the output, if given: what was asked for, and where.
     lenient : pass over names that no population has, instead of refusing.
 
@@ -56,7 +61,7 @@ def simulate(
     dtype = checks.accept(CircuitError, "dtype", dtype, checks.Word(("float64", "float32")))
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
     x = checked_inputs(network, inputs)
-    wanted = resolve(network, record, lenient)
+    wanted = resolve(network, record, lenient or record is SPOKEN)
     with torch.no_grad():
         window, _ = roll(network, network.start(x.shape[1]), x)
         values = {}
@@ -74,7 +79,7 @@ def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
                 f"inputs carry a unit ({', '.join(unit)}); they are plain numbers, which the weights turn into currents: one unit of weight is what the cell's "
                 "inputs={'I': …} says. Divide by a unit."
             )
-        given = inputs if isinstance(inputs, torch.Tensor) else torch.as_tensor(np.array(inputs))
+        given = inputs.to_dense() if isinstance(inputs, torch.Tensor) else torch.as_tensor(np.array(inputs))
     except (TypeError, ValueError) as error:
         raise checks.refusal(
             CircuitError, "inputs", inputs, f"an array (time, batch, {network.circuit.inputs})"

@@ -217,6 +217,7 @@ def loss_of(kind: str = "real", **methods: Any) -> Loss:
         (loss_of(value=lambda o, y: float(halves(o, y).sum())), "value.* gave float"),
         (loss_of(value=lambda o, y: o @ y), "value.* ended in RuntimeError"),
         (loss_of(), "no method value"),
+        (loss_of(value=lambda o, y: (o - y * torch.log(o)).sum(-1)), "value is .*nan.* at outputs .*may be any number"),
         (loss_of("classes", value=halves), "kind of the loss|kind of .*classes.*real"),
         (loss_of(value=lambda o, y: torch.from_numpy(halves(o, y).detach().numpy())), "autograd doesn't see"),
         (loss_of("index", value=halves), "value.* ended in RuntimeError"),

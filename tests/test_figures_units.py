@@ -61,7 +61,7 @@ def test_a_loss_of_ones_own_is_in_arbitrary_units():
         made.curves = lambda column: {"mine": (np.arange(2), np.ones((1, 2)))}  # type: ignore[method-assign]
         return made
 
-    assert _loss(results(loss="huber")) == ("Training loss", "") == _loss(results())
+    assert _loss(results(loss="huber")) == ("Training loss", "a.u./trial") == _loss(results())
     assert _scores(results(score="reward"))[1:] == ("Test reward", "reward", "")
 
 

@@ -57,7 +57,28 @@ def test_a_predictor_that_is_far_too_long() -> None:
     learner = trainer(rule="bp_lambda", align_every=1, predictor_lr=0, lr=0)
     assert said(learner, 2) == []
     learner.own["predictor"].learned["A"] += 100.0
-    assert any("(prediction_ratio): the predictor diverges" in text for text in said(learner, 2))
+    assert any("true ones ever were (prediction_ratio" in text for text in said(learner, 2))
+
+
+def test_the_truth_that_vanishes_as_a_task_is_solved_does_not_make_a_predictor_too_long() -> None:
+    sizes = {"inputs": TASK.inputs, "units": 20, "outputs": TASK.outputs}
+    circuit = bp.circuit("recurrent", cell="lstm", cerebellum="linear", **sizes)
+    learner = bp.Trainer(circuit, TASK, "bp_lambda", bp.Training(batch=8, lr=3e-3, align_every=5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LearningWarning)
+        rows = [learner.update() for _ in range(120)]
+    ratios = [row["prediction_ratio"] for row in rows if "prediction_ratio" in row]
+    assert max(ratios) > 10, "the case is one"
+    assert rows[-1]["loss"] < 0.01 * rows[0]["loss"]
+
+
+class Below(bp.tasks.Loss):
+    """A loss that is negative at first, as a log-likelihood may be."""
+
+    name = "below"
+
+    def value(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return 0.5 * (outputs - targets).square().sum(-1) - 5
 
 
 def test_a_population_that_falls_silent_on_the_way() -> None:
@@ -89,6 +110,46 @@ def test_a_saturated_population_that_spikes() -> None:
     learner.network.weights["W_in"].fill_(1e3)
     (text,) = said(learner, 3)
     assert "Population 'cortex' is saturated: at update 1 its neurons fire" in text
+
+
+def test_a_negative_loss_that_rises() -> None:
+    task = type("Likely", (Constant,), {"loss": Below()})()
+    learner = trainer(task=task, rule="bptt", lr=1e6)
+    assert any("far above that of the first update (-" in text for text in said(learner))
+
+
+def test_a_score_of_ones_own_that_is_not_defined_is_no_unasked_batch() -> None:
+    task = type("Unscored", (Constant,), {"score": lambda self, outputs, batch: float("nan")})()
+    assert said(trainer(task=task, lr=0)) == []
+    assert any("learning diverges" in text for text in said(trainer(task=task, lr=1e6)))
+
+
+def test_a_spike_at_the_start_and_one_at_the_end_of_a_short_trial_are_no_saturation() -> None:
+    """Six steps with a refractory time of five have room for two spikes, one in three steps."""
+
+    class Short(Constant):
+        steps = 6
+
+        def batch(self, generator: torch.Generator, size: int, split: str = "train") -> bp.Batch:
+            x = torch.ones(6, size, 1)
+            return bp.Batch(x, x, x[..., 0])
+
+    learner = trainer("lif", "eprop", Short(), lr=0)
+    learner.network.weights["W_in"].fill_(1e3)
+    (text,) = said(learner, 2)
+    assert "of 0.333 that fit" in text
+    learner = trainer("lif", "eprop", Short(), lr=0)
+    learner.network.weights["W_in"].fill_(1e3)
+    learner.network.weights["W_in"][::2] = 3.0  # one spike, later
+    assert said(learner, 2) == []
+
+
+@pytest.mark.parametrize("cell", ["elman", "leaky_rate"])
+def test_a_circuit_that_is_saturated_from_the_start(cell: str) -> None:
+    learner = trainer(cell, "eprop", lr=0)
+    learner.network.weights["b"].fill_(1e3)
+    (text,) = said(learner, 3)
+    assert "is saturated: at update 1" in text and "or at rest" in text
 
 
 @pytest.mark.parametrize("cell", ["elman", "leaky_rate"])
@@ -156,6 +217,22 @@ def test_a_run_that_goes_on_says_nothing_twice(tmp_path: Path) -> None:
     run = bp.train(circuit(), TASK, "bptt", progress=events.append, **options)
     said = [event.message for event in events if event.kind == "remark"]
     assert first and said[: len(first)] == first and len(said) == len(set(said)) == len(run.record["remarks"])
+
+
+def test_a_task_that_counts_its_batches_is_recognised(tmp_path: Path) -> None:
+    class Counting(Constant):
+        drawn = 0
+
+        def batch(self, generator: torch.Generator, size: int, split: str = "train") -> bp.Batch:
+            self.drawn += 1
+            return super().batch(generator, size, split)
+
+    cell = {"cell": "elman", "inputs": 1, "units": 3, "outputs": 1}
+    runs = [
+        bp.train(bp.circuit("recurrent", **cell), Counting(), "bptt", folder=tmp_path, updates=2, batch=2)
+        for _ in range(2)
+    ]
+    assert all(run.done for run in runs) and runs[1].record["timing"]["sittings"] == 1
 
 
 def test_an_experiment_says_it_below_its_table(tmp_path: Path) -> None:

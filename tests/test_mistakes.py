@@ -63,6 +63,7 @@ MISTAKES: list[tuple[Any, str]] = [
     (lambda: circuit(outputs=0), "is 0; it must be a whole number from 1"),
     (lambda: circuit(inputs=(2, 2)), r"is \(2, 2\); it must be a whole number"),
     (lambda: circuit(dt=1), r"dt of the circuit is 1;.*write 1\*ms, or 1\*second"),
+    (lambda: circuit(dt=0.5), r"dt of the circuit is 0.5;.*write 0.5\*ms, or 0.5\*second"),
     (lambda: circuit(dt=0), r"dt of the circuit is 0; it must be a time above zero, such as 1\*ms"),
     (lambda: circuit(dt=0.1 * mV), r"is 100. uV; it must be a time"),
     (lambda: circuit(tau_out=20), r"tau of the readout is 20;.*write 20\*ms"),
@@ -135,6 +136,16 @@ MISTAKES: list[tuple[Any, str]] = [
     (lambda: trainer(own(batch=lambda self, n: batch())), r"can't be called as batch\(generator, size, split\)"),
     (lambda: trainer(own(batch=lambda self, g, n, split="train": (1, 2))), r"returned \(1, 2\) from its batch"),
     (lambda: trainer(own(batch=lambda self, g, n, split="train": batch(inputs=torch.rand(2, 9, 4)))), r"'inputs' has shape \(2, 9, 4\)"),
+    (lambda: trainer(own(test_batches=lambda self: [])), r"can't be called as test_batches\(size\)"),
+    (lambda: trainer(own(test_batches=lambda self, size: batch())), r"What test_batches\(256\) of the task 'mine' returned is Batch"),
+    (lambda: TASK.batch(0, 3), r"generator of a batch of the task 'delayed_match' is 0;.*bp.stream\(0, 'task'\)"),  # type: ignore[arg-type]
+    (lambda: TASK.batch(np.random.default_rng(0), 3), "it must be a torch.Generator"),  # type: ignore[arg-type]
+    (lambda: batch(inputs=np.ones((9, 2, 4)) * nA), r"array of a batch carries a unit \(current\)"),
+    (lambda: gradient(weight=torch.zeros(9, 2)), "In this batch nothing is asked"),
+    (lambda: gradient(targets=torch.rand(9, 2)), r"'targets' has shape \(9, 2\).*\(9, 2, 2\)"),
+    (lambda: bp.tasks.check_loss(bp.tasks.squared, 0), "outputs is 0"),
+    (lambda: bp.Arm("recurrent", TASK, "eprop", bp.Training()), "circuit of an arm is 'recurrent'"),  # type: ignore[arg-type]
+    (lambda: bp.Arm(circuit(), TASK, "eprop", {"updates": 3}), r"training of an arm is .*bp.Training\(updates="),  # type: ignore[arg-type]
     # simulations
     (lambda: bp.simulate(circuit(), np.ones((9, 2, 5))), r"inputs have shape \(9, 2, 5\); expected \(time, batch, 4\)"),
     (lambda: bp.simulate(circuit(), 100), r"inputs have shape \(\)"),
@@ -145,6 +156,7 @@ MISTAKES: list[tuple[Any, str]] = [
     (lambda: bp.simulate(circuit(), STEPS, targets=np.ones((5, 1, 2))), r"targets have shape \(5, 1, 2\), but the inputs have 9 steps"),
     (lambda: bp.brian.simulate(circuit(cell="elman"), STEPS), "discrete maps"),
     (lambda: circuit().build().load({"W_in": np.ones((4, 10))}), r"has shape \(4, 10\), expected \(10, 4\)"),
+    (lambda: circuit().build().load({"W_in": np.ones((10, 4)) * 1j}), "an array of real numbers"),
     (lambda: circuit().build().load({"W": np.ones((4, 10))}), "no weight 'W' of this network"),
 ]  # fmt: skip
 
@@ -178,4 +190,11 @@ def test_what_may_be_written_either_way() -> None:
     one = batch()
     found = [bp.gradient(circuit(), "eprop", one, loss)["W_in"] for loss in ("squared", bp.tasks.squared)]
     assert torch.equal(*found) and found[0].abs().sum() > 0
+    arm = bp.Arm(circuit(), "delayed_match", "eprop", None)  # type: ignore[arg-type]
+    assert (arm.task, arm.rule.name, arm.training) == (bp.task("delayed_match"), "eprop", bp.Training())
+    said = [set(simulate(circuit(cell="leaky_rate"), STEPS)) for simulate in (bp.simulate, bp.brian.simulate)]
+    assert said == [{"rate", "input", "output"}] * 2 and "spikes" in bp.simulate(circuit(), STEPS)
+    sparse = torch.eye(9)[:, :8].reshape(9, 2, 4).to_sparse()
+    assert torch.equal(batch(inputs=sparse).inputs, sparse.to_dense())
+    assert bp.simulate(circuit(), sparse, ()).equals(bp.simulate(circuit(), sparse.to_dense(), ()))
     assert circuit().build(dtype="float64").dtype == torch.float64

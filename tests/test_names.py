@@ -170,7 +170,7 @@ def test_weights_of_the_wrong_sign_or_without_synapse_are_refused() -> None:
         ("W_EE", -network.weights["W_EE"], "W_EE has .* of the wrong sign.*sign=\\+1.*Give 0 and positive"),
         ("W_EE", torch.ones_like(network.weights["W_EE"]), "where the circuit has no synapse.*masks\\['W_EE'\\]"),
         ("W_IE", np.eye(3), r"shape \(3, 3\), expected \(4, 16\)"),
-        ("W_IE", "big", "an array of numbers"),
+        ("W_IE", "big", "an array of real numbers"),
         ("W_EX", np.eye(3), "no weight 'W_EX' of this network"),
     ):
         with pytest.raises(CircuitError, match=words):
@@ -185,8 +185,11 @@ def test_weights_that_were_put_in_place_are_held_to_their_sign_too() -> None:
     task = bp.task("delayed_match", stimuli=3)
     made = bp.circuit("excitatory_inhibitory", cell="lif", inputs=3, units=20, outputs=2)
     trainer = bp.Trainer(made, task, "eprop", bp.Training(batch=2))
-    trainer.network.weights["W_EI"].abs_()
-    with pytest.raises(CircuitError, match="W_EI has .* of the wrong sign"):
+    for _ in range(2):  # before the first update, and between two
+        trainer.network.weights["W_EI"].abs_()
+        with pytest.raises(CircuitError, match="W_EI has .* of the wrong sign"):
+            trainer.update()
+        trainer.network.weights["W_EI"].neg_()
         trainer.update()
 
 

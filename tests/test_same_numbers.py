@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,24 @@ def test_whatever_a_script_has_set(name: str) -> None:
         for setting in SETTINGS:
             with set_to(setting):
                 assert MADE[name]() == wanted, f"with {setting} set"
+
+
+def test_in_threads_of_a_script_too() -> None:
+    """The default type is the process's: the first thread to come sets it, the last one to go puts it back."""
+
+    class Slow(Own):
+        def batch(self, generator: torch.Generator, size: int, split: str = "train") -> bp.Batch:
+            time.sleep(0.005)
+            return super().batch(generator, size, split)
+
+    def made(seed: int) -> list[float]:
+        circuit = bp.circuit("recurrent", cell="elman", **SIZE)
+        return digest(bp.Trainer(circuit, Slow(), "eprop", bp.Training(batch=3), seed=seed))
+
+    wanted = [made(seed) for seed in range(4)]
+    with set_to("float64"), ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(made, range(4))) == wanted
+        assert torch.get_default_dtype() == torch.float64
 
 
 def test_what_a_script_has_set_is_as_it_was() -> None:

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 SYNAPSES = 2_000_000
 
 
+#: what is recorded where nothing is asked for, as far as cells have it
+SEEN = ("v", "spikes", "rate")
+
+
 @ours()
-def simulate(
-    circuit: Circuit | Network, inputs: Any, record: Any = ("v", "spikes"), *, seed: int = 0
-) -> xarray.Dataset:
+def simulate(circuit: Circuit | Network, inputs: Any, record: Any = SEEN, *, seed: int = 0) -> xarray.Dataset:
     """Simulate a circuit with Brian2: equations, weights and step of `bioplaus.simulate` in another simulator.
 
     Brian2 runs inside this process with its numpy target; its device and preferences are put back as they were.
@@ -68,7 +70,7 @@ def simulate(
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=torch.float64)
     _refuse_maps(network)
     x = checked_inputs(network, inputs)
-    wanted = resolve(network, record)
+    wanted = resolve(network, record, lenient=record is SEEN)
     asked = [(p, "y_now", 0) for p in network.sources]  # the readout sees outputs, recorded or not
     asked += [key for key in wanted.values() if key not in asked]
     synapses = sum(network.weights[w.spec.name].numel() for w in network.recurrent)

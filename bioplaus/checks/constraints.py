@@ -87,6 +87,7 @@ class Amount:
 
     unit: str
     example: str
+    plain_below: float = 1.0  # whoever means more seconds will say so
 
     @property
     def wanted(self) -> str:
@@ -99,7 +100,7 @@ class Amount:
         if unit not in ({}, {"time": 1 if self.unit == "s" else -1}):
             raise Unfit
         number = as_number(value)
-        if self.unit == "s" and not unit and number >= 1:  # whoever means seconds will say so
+        if self.unit == "s" and not unit and number >= self.plain_below:
             raise Unfit(f" A number without unit is in seconds: write {number:g}*ms, or {number:g}*second.")
         if not (finite(number) and number > 0):
             raise Unfit

@@ -64,7 +64,7 @@ class Circuit:
         ),
         inputs=checks.Whole(0),
         readout=checks.Instance(Readout, "Readout(size=2)"),
-        dt=checks.Amount("s", "1*ms"),
+        dt=checks.Amount("s", "1*ms", plain_below=0.1),
         name=checks.Word(),
         cerebellum=checks.Optional(checks.Instance(Predictor, "bp.predictor('linear')", by_name=predictor), "for none"),
     )

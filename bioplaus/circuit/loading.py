@@ -31,9 +31,14 @@ def fitting(network: Network, weights: Any) -> dict[str, Tensor]:
         if name not in network.weights:
             raise CircuitError(unknown("weight of this network", str(name), network.weights))
         try:
-            tensor = torch.as_tensor(value).to(device=network.device, dtype=network.dtype)
+            given = torch.as_tensor(value)
+            if given.is_complex():
+                raise TypeError("complex")
+            tensor = given.to(device=network.device, dtype=network.dtype)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise checks.refusal(CircuitError, f"Weight {name}", value, "an array of numbers, [post, pre]") from error
+            raise checks.refusal(
+                CircuitError, f"Weight {name}", value, "an array of real numbers, [post, pre]"
+            ) from error
         if tensor.shape != network.weights[name].shape:
             raise CircuitError(
                 f"Weight {name} has shape {tuple(tensor.shape)}, expected {tuple(network.weights[name].shape)} ([post, pre])."

@@ -18,17 +18,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+#: of the true gradient of the future loss; not reported
+LENGTH = "length"
+
+
 def alignment(
     network: Network, rule: Rule, own: Owns, batch: Batch, loss: Loss, generator: torch.Generator
 ) -> dict[str, float]:
-    """Cosine between the rule's gradient of the circuit's weights and BPTT's; with a predictor, also between its predictions and the truth."""
+    """Cosine between the rule's gradient of the circuit's weights and BPTT's; with a predictor, also between its predictions and the truth, and how long that is."""
     true = sequence(network, bptt(), {}, batch, loss, keep=True)
     mine = sequence(network, rule, own, batch, loss, generator=generator)
     names = [n for n in true.gradients if n not in ("W_out", "b_out") and n in mine.gradients]
     a, b = (torch.cat([g[n].flatten() for n in names]) for g in (mine.gradients, true.gradients))
     row = {"alignment": cosine(a, b)}
     if isinstance(rule.signal, SyntheticGradient):
-        row["prediction"], row["prediction_ratio"] = prediction_alignment(
+        row["prediction"], row["prediction_ratio"], row[LENGTH] = prediction_alignment(
             network, rule.signal, own, batch, loss, true.stretches[0]
         )
     return row

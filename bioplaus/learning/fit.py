@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from bioplaus import checks, tasks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import CircuitError, RunError, TaskError
@@ -74,10 +76,15 @@ def given(network: Network, batch: Any, loss: Loss | str | None) -> tuple[Batch,
         )
     T = len(checked_inputs(network, batch.inputs))
     if loss is None:
-        loss = "cross_entropy" if getattr(batch.targets, "ndim", 3) == 2 else "squared"
+        classes = isinstance(y := batch.targets, torch.Tensor) and y.dim() == 2 and not y.is_floating_point()
+        loss = "cross_entropy" if classes else "squared"
     named = checks.Word(LOSSES)
     chosen = getattr(tasks, checks.accept(TaskError, "The loss", loss, named)) if isinstance(loss, str) else loss
     outputs = network.circuit.readout.size
     check_loss(chosen, outputs)
     batch = fitted(batch, "In this batch", (T, network.circuit.inputs, outputs), chosen)
+    if not batch.weight.any():
+        raise TaskError(
+            "In this batch nothing is asked: its weight is 0 at every step of every trial. Give the steps that have a target a weight above 0."
+        )
     return batch.to(network.device, network.dtype), chosen

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.trajectory import Stretch, roll
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bioplaus.circuit import Network
     from bioplaus.learning.sequence import Outcome
 
 LATELY = 10  # updates that are looked at together: a single batch is high, or silent, by chance
 RISE = 10  # loss lately over that of the first update  # chosen: no learning that works passes through that
 BURST = 1000  # the same in a single update
-TOO_LONG = 10  # length of the predictions over that of the truth
+TOO_LONG = 10  # length of the predictions over that of the longest truth so far, which vanishes as a task is solved
 FULL = 0.9  # of the spikes that refractoriness leaves room for
-FLAT = 0.01  # of the steepest slope of the first update; and the share of neurons and trials that may be steeper
+FLAT = 0.01  # of the steepest slope of the first update, or at rest
+FEW = 0.05  # of neurons and trials that are steeper  # chosen: some neuron is always between its extremes
 EVERY = 10  # updates between two looks at slopes, which take time
 
 
@@ -38,11 +42,18 @@ class Health:
         self.lately: list[float] = []
         self.silent: dict[str, int] = {}  # updates in a row without a spike
         self.steepest: dict[str, float] = {}
+        self.truth = 0.0  # the longest true gradient of the future loss
+        self.prediction = 0.0  # how long the last prediction was that was measured
 
-    def look(self, row: Mapping[str, float], outcome: Outcome) -> list[str]:
-        """What is new to be said of an update, given its metrics and what its sequence gave."""
+    def measured(self, ratio: float | None, length: float | None) -> None:
+        """How long predictions are, over how long the truth is."""
+        if ratio is not None and length is not None:
+            self.truth, self.prediction = max(self.truth, length), ratio * length
+
+    def look(self, row: Mapping[str, float], outcome: Outcome, asked: bool = True) -> list[str]:
+        """What is new to be said of an update, given its metrics, what its sequence gave, and whether its batch asked anything."""
         update, new = int(row["update"]), []
-        for about, text in self._found(update, row, outcome):
+        for about, text in self._found(update, row["loss"], outcome, asked):
             if about not in self.said:
                 self.said[about] = text
                 new.append(text)
@@ -52,18 +63,20 @@ class Health:
         """The loss is of another task from now on."""
         self.first, self.lately = None, []
 
-    def _found(self, update: int, row: Mapping[str, float], outcome: Outcome) -> Iterator[tuple[str, str]]:
-        yield from self._loss(update, row["loss"], math.isnan(row["score"]))
-        ratio = row.get("prediction_ratio", math.nan)
-        if ratio > TOO_LONG:
+    def _found(self, update: int, loss: float, outcome: Outcome, asked: bool) -> Iterator[tuple[str, str]]:
+        yield from self._loss(update, loss, not asked)
+        if self.prediction > TOO_LONG * self.truth:
             yield (
                 "prediction_ratio",
-                f"The predictor's synthetic gradients are {ratio:.3g} times as long as the true ones at update {update} (prediction_ratio): the predictor "
-                "diverges, and what it teaches is dominated by it. Lower predictor_lr, set clip=1.0, or take a smaller λ or discount.",
+                f"The predictor's synthetic gradients are {self.prediction / self.truth:.3g} times as long at update {update} as the true ones ever were "
+                "(prediction_ratio compares them with those of the update): the predictor diverges, and what it teaches is dominated by it. Lower "
+                "predictor_lr, set clip=1.0, or take a smaller λ or discount.",
             )
+        T = len(outcome.outputs)
         for p in self.network.populations:
             if p.kernel.derived.spiking:
-                yield from self._rate(update, p.name, outcome.rates[p.name], max(1, p.refractory))
+                room = math.ceil(T / max(1, p.refractory)) / T  # spikes a step
+                yield from self._rate(update, p.name, outcome.rates[p.name], room)
         if update == 1 or update % EVERY == 0:
             yield from self._slopes(update, outcome)
 
@@ -80,15 +93,17 @@ class Health:
             return
         self.lately = [*self.lately[1 - LATELY :], loss]
         mean, full = sum(self.lately) / len(self.lately), len(self.lately) == LATELY
-        if self.first > 0 and (loss > BURST * self.first or (full and mean > RISE * self.first)):
+        size = abs(self.first)  # a loss may be negative
+        if size > 0 and (loss - self.first > BURST * size or (full and mean - self.first > (RISE - 1) * size)):
             shown = mean if full else loss
+            against = f"{shown / self.first:.3g} times that" if self.first > 0 else "far above that"
             yield (
                 "loss",
-                f"The loss is {shown:.3g} at update {update}, {shown / self.first:.3g} times that of the first update ({self.first:.3g}): learning "
-                "diverges. Lower lr (or readout_lr, predictor_lr), or set clip=1.0.",
+                f"The loss is {shown:.3g} at update {update}, {against} of the first update ({self.first:.3g}): learning diverges. Lower lr (or "
+                "readout_lr, predictor_lr), or set clip=1.0.",
             )
 
-    def _rate(self, update: int, name: str, rate: float, refractory: int) -> Iterator[tuple[str, str]]:
+    def _rate(self, update: int, name: str, rate: float, room: float) -> Iterator[tuple[str, str]]:
         """Of spikes per step and neuron."""
         self.silent[name] = 0 if rate else self.silent.get(name, 0) + 1
         if not rate and update == 1:
@@ -103,34 +118,46 @@ class Health:
                 f"Population '{name}' has fallen silent: no spike in {LATELY} updates up to update {update}, so that its neurons learn nothing any more. "
                 "Lower lr, or hold its rate up with rate_strength and rate_target.",
             )
-        if rate * refractory > FULL:
+        if rate > FULL * room:
             yield (
                 f"saturation of {name}",
-                f"Population '{name}' is saturated: at update {update} its neurons fire {rate:.3g} spikes a step, of {1 / refractory:.3g} that fit. Lower lr, "
+                f"Population '{name}' is saturated: at update {update} its neurons fire {rate:.3g} spikes a step, of {room:.3g} that fit. Lower lr, "
                 "or the circuit's input_gain and gain, or hold its rate down with rate_strength and rate_target.",
             )
 
     def _slopes(self, update: int, outcome: Outcome) -> Iterator[tuple[str, str]]:
         """Of what neurons with a rate say, with respect to their states, in the last step."""
-        partials = Tangent(self.network, outcome.last).partials
-        for p, part in zip(self.network.populations, partials, strict=True):
-            slopes = [entry.abs() for entry in part.psi if isinstance(entry, torch.Tensor)]
-            if p.kernel.derived.spiking or not slopes:
+        now, rest = self._steep(outcome.last), {}
+        if update == 1:  # saturated circuits are so from the start
+            still = self.network.start(1)
+            rest = self._steep(roll(self.network, still, torch.zeros_like(outcome.last.x[:1, :1]))[0])
+        for p in self.network.populations:
+            if p.name not in now:
                 continue
-            steep = torch.stack(torch.broadcast_tensors(*slopes)).sum(0)
-            self.steepest.setdefault(p.name, float(steep.max()))
+            steep = now[p.name]
+            highest = max(float(each[p.name].max()) for each in (now, rest) if each)
+            self.steepest.setdefault(p.name, highest)
             share = float((steep > FLAT * self.steepest[p.name]).double().mean())
-            if share < FLAT:
+            if share < FEW:
                 yield (
                     f"saturation of {p.name}",
                     f"Population '{p.name}' is saturated: at update {update} what its neurons say hardly changes with their states any more (slopes below "
-                    f"{100 * FLAT:g} % of the steepest at first, in {100 * (1 - share):.3g} % of neurons and trials), so that they learn next to nothing. "
+                    f"{100 * FLAT:g} % of the steepest at first or at rest, in {100 * (1 - share):.3g} % of neurons and trials), so that they learn next to nothing. "
                     "Lower lr, set clip=1.0, or build the circuit with a smaller input_gain and gain.",
                 )
 
+    def _steep(self, last: Stretch) -> dict[str, Tensor]:
+        """By population with a rate, Σ |ψ| over its states, (1, batch, unit)."""
+        found = {}
+        for p, part in zip(self.network.populations, Tangent(self.network, last).partials, strict=True):
+            slopes = [entry.abs() for entry in part.psi if isinstance(entry, torch.Tensor)]
+            if slopes and not p.kernel.derived.spiking:
+                found[p.name] = torch.stack(torch.broadcast_tensors(*slopes)).sum(0)
+        return found
+
     def state_dict(self) -> dict[str, Any]:
         """All that later remarks depend on."""
-        kept = ("said", "first", "lately", "silent", "steepest")
+        kept = ("said", "first", "lately", "silent", "steepest", "truth", "prediction")
         return {name: value.copy() if hasattr(value := getattr(self, name), "copy") else value for name in kept}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.loading import refuse_stray
 from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import BioplausError, LearningWarning, NumericalError, RuleError, RunError
-from bioplaus.learning.alignment import alignment
+from bioplaus.learning.alignment import LENGTH, alignment
 from bioplaus.learning.fit import check_learner
 from bioplaus.learning.health import Health
 from bioplaus.learning.optimisers import Optimisers
@@ -86,7 +86,7 @@ class Trainer:
         self.regulariser = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength) if t.rate_strength else None
         self.optimisers = Optimisers(self.network.parameters(), self.own, t)
         self.health = Health(self.network)
-        self._held = False
+        self._held: list[int] = []
 
     def __repr__(self) -> str:
         done = f"{self.update_index} of {self.training.updates} updates"
@@ -107,24 +107,28 @@ class Trainer:
         """One update: a batch, the rule's gradient, an optimiser step. Returns a row of metrics."""
         began = time.perf_counter()
         t = self.training
-        if not self._held:  # by whatever was done to the weights in between: from now on they are held to it
+        if self._versions() != self._held:  # weights were changed in place, since the last update or before the first
             refuse_stray(self.network, self.network.weights)
-            self._held = True
         batch = drawn(self.task, self.generator, t.batch).to(t.device, self.dtype)
         row: dict[str, float] = {"update": self.update_index + 1}
         if t.align_every and self.update_index % t.align_every == 0:
             row |= self.alignment(batch)
         outcome = self._learn(batch)
+        self._held = self._versions()
         self.update_index += 1
         self.seconds += time.perf_counter() - began
         row |= self._measures(outcome, batch) | {"seconds": self.seconds}
-        for remark in self.health.look(row, outcome):
+        for remark in self.health.look(row, outcome, asked=bool(batch.weight.any())):
             warnings.warn(
                 f"{remark} (Task '{self.task.name}', rule '{self.rule.name}'.)", LearningWarning, stacklevel=3
             )
         if t.curriculum:
             row |= self._advance(row["score"], batch.steps)
         return row
+
+    def _versions(self) -> list[int]:
+        """How often torch has seen each weight change in place."""
+        return [-1 if weight.is_inference() else weight._version for weight in self.network.weights.values()]
 
     def _learn(self, batch: Batch) -> Outcome:
         """The rule's gradient of a batch, and what the optimisers make of it, at its end or after every window."""
@@ -197,7 +201,9 @@ class Trainer:
     def alignment(self, batch: Batch) -> dict[str, float]:
         """Cosine between the rule's gradient and BPTT's, see `bioplaus.learning.alignment`; measuring changes nothing."""
         apart = stream(self.seed, f"noise of alignment {self.update_index}")
-        return alignment(self.network, self.rule, self.own, batch, self.task.loss, apart)
+        row = alignment(self.network, self.rule, self.own, batch, self.task.loss, apart)
+        self.health.measured(row.get("prediction_ratio"), row.pop(LENGTH, None))
+        return row
 
     @ours()
     def record(self, names: Sequence[str] = ("spikes", "rate")) -> xarray.Dataset:

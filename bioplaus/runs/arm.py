@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bioplaus import checks
+from bioplaus.errors import RunError
 from bioplaus.runs.config import described
 from bioplaus.runs.folder import RECORDINGS
 
@@ -42,14 +43,22 @@ class Arm(checks.Named):
     task: Task
     rule: Rule
     training: Training
+    _described: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.task, str) or isinstance(self.rule, str):
-            from bioplaus.rules import as_rule
-            from bioplaus.tasks import as_task
-
-            for name, made in (("task", as_task(self.task)), ("rule", as_rule(self.rule))):
-                object.__setattr__(self, name, made)
+        if self.circuit is None or isinstance(self.circuit, str):
+            example = "one that bp.circuit('recurrent', cell=…) makes"
+            raise checks.refusal(RunError, "circuit of an arm", self.circuit, example)
+        if self.training is not None and not hasattr(self.training, "updates"):
+            raise checks.refusal(
+                RunError, "training of an arm", self.training, "a bp.Training(updates=…, lr=…), or None"
+            )
+        for name, made in _made(self.task, self.rule, self.training).items():
+            object.__setattr__(self, name, made)
+        # before anything is drawn: a task of one's own may count its batches
+        object.__setattr__(
+            self, "_described", described(circuit=self.circuit, task=self.task, rule=self.rule, training=self.training)
+        )
 
     def __repr__(self) -> str:
         task, rule = (getattr(part, "name", type(part).__name__) for part in (self.task, self.rule))
@@ -77,7 +86,7 @@ class Arm(checks.Named):
 
     def describe(self, seed: int) -> dict[str, Any]:
         """Everything that decides what a run computes: ``circuit``, ``task``, ``rule``, ``training``, ``seed``."""
-        return described(circuit=self.circuit, task=self.task, rule=self.rule, training=self.training, seed=seed)
+        return {**self._described, **described(seed=seed)}
 
     def begin(self, seed: int) -> Trainer:
         """The trainer at its first update.
@@ -90,6 +99,24 @@ class Arm(checks.Named):
         from bioplaus.learning.trainer import Trainer
 
         return Trainer(self.circuit, self.task, self.rule, self.training, seed)
+
+
+def _made(task: Any, rule: Any, training: Any) -> dict[str, Any]:
+    """What a name stands for, and the training where none is given."""
+    found: dict[str, Any] = {}
+    if isinstance(task, str):
+        from bioplaus.tasks import as_task
+
+        found["task"] = as_task(task)
+    if isinstance(rule, str):
+        from bioplaus.rules import as_rule
+
+        found["rule"] = as_rule(rule)
+    if training is None:
+        from bioplaus.learning.training import Training
+
+        found["training"] = Training()
+    return found
 
 
 def _recorded(trainer: Trainer) -> xarray.Dataset:

@@ -66,11 +66,12 @@ def predicted_and_true(
 
 def prediction_alignment(
     network: Network, signal: SyntheticGradient, own: Owns, batch: Batch, loss: Loss, stretch: Stretch
-) -> tuple[float, float]:
-    """The same two over samples and steps: mean cosine, and ratio of mean norms."""
+) -> tuple[float, float, float]:
+    """The same two over samples and steps: mean cosine, ratio of mean norms, and the mean norm of the true one."""
     g, true = predicted_and_true(network, signal, own, batch, loss, stretch)
     cosines = torch.nn.functional.cosine_similarity(g, true, dim=-1, eps=1e-30)
-    return float(cosines.mean()), float(g.norm(dim=-1).mean() / true.norm(dim=-1).mean().clamp_min(1e-30))
+    length = true.norm(dim=-1).mean()
+    return float(cosines.mean()), float(g.norm(dim=-1).mean() / length.clamp_min(1e-30)), float(length)
 
 
 @dataclass(frozen=True)

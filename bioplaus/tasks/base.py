@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -86,7 +86,7 @@ class Task:
         steps=checks.Whole(),
         test_trials=checks.Whole(),
         test_seed=SEED,
-        dt=checks.Optional(checks.Amount("s", "1*ms"), "for steps without duration"),
+        dt=checks.Optional(checks.Amount("s", "1*ms", plain_below=0.1), "for steps without duration"),
         loss=checks.Instance(Loss, "bp.tasks.squared"),
     )
 
@@ -94,8 +94,8 @@ class Task:
         super().__init_subclass__(**options)
         if "name" not in cls.__dict__:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-        if "batch" in cls.__dict__:  # equal states of the generator give equal trials, whatever a script has set
-            cls.batch = ours()(cls.batch)
+        if "batch" in cls.__dict__:
+            cls.batch = _drawing(cls.batch)
 
     def __post_init__(self) -> None:  # called at the end of construction where the subclass is a dataclass
         check_task(self)
@@ -185,13 +185,35 @@ def check_task(task: Task) -> None:
     Task.constraints.plain(task)
     if type(task).batch is Task.batch:
         Task.batch(task, torch.Generator(), 1)  # raises, saying what is missing
-    try:
-        inspect.signature(task.batch).bind(None, 1, "train")
-    except TypeError as error:
-        raise TaskError(
-            f"The method batch of the task '{task.name}' can't be called as batch(generator, size, split), which is how trials are drawn ({error}). Write "
-            "def batch(self, generator, size, split='train')."
-        ) from None
+    for method, called, given in (
+        ("batch", "batch(generator, size, split)", (None, 1, "train")),
+        ("test_batches", "test_batches(size)", (1,)),
+    ):
+        try:
+            inspect.signature(getattr(task, method)).bind(*given)
+        except TypeError as error:
+            raise TaskError(
+                f"The method {method} of the task '{task.name}' can't be called as {called}, which is how trials are drawn ({error}). Write "
+                f"def {called.replace('(', '(self, ').replace('split', 'split=' + repr('train'))}."
+            ) from None
+
+
+def _drawing(batch: Callable[..., Batch]) -> Callable[..., Batch]:
+    """A method that draws trials, with torch as it comes, so that equal states of the generator give equal trials."""
+
+    @wraps(batch)
+    @ours()
+    def drawing(self: Task, generator: torch.Generator, *more: Any, **named: Any) -> Batch:
+        if not isinstance(generator, torch.Generator):
+            raise checks.refusal(
+                TaskError,
+                f"generator of a batch of the task '{self.name}'",
+                generator,
+                "a torch.Generator, such as bp.stream(0, 'task')",
+            )
+        return batch(self, generator, *more, **named)
+
+    return drawing
 
 
 def asked(task: Task, size: Any, split: Any = "train") -> int:

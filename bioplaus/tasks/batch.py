@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bioplaus import checks
+from bioplaus.errors import TaskError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 class Batch:
     """Trials that run side by side.
 
-    Arrays of NumPy, and lists, become tensors. Whole numbers and truth values are inputs like any other: spikes may be given as such.
+    Arrays of NumPy, lists and sparse tensors become dense tensors. Whole numbers and truth values are inputs like any other: spikes may be given as such.
 
     Parameters
     ----------
@@ -90,8 +93,15 @@ def joined(batches: Sequence[Batch]) -> Batch:
 
 def _tensor(value: Any) -> Any:
     """The tensor in an array or a list of numbers; anything else as it is, for `bioplaus.tasks.check_batch` to tell of."""
-    if value is None or isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor):
+        return value.to_dense() if value.layout != torch.strided else value
+    if value is None:
         return value
+    if unit := checks.dimensions(value):
+        raise TaskError(
+            f"An array of a batch carries a unit ({', '.join(unit)}); arrays of a batch are plain numbers, and weights turn inputs into currents: one unit of "
+            "weight is what the cell's inputs={'I': …} says. Divide by a unit."
+        )
     try:
         array = np.array(value)
     except ValueError:  # rows of different lengths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,13 @@ def test_set(task: Task, size: int = 256) -> Iterator[Batch]:
         As `check_batch`; also if there are no test trials, or none of them asks anything.
     """
     count, asked = 0, False
-    for batch in task.test_batches(size):
+    batches = task.test_batches(size)
+    if isinstance(batches, Batch) or not isinstance(batches, Iterable):
+        wanted = "an iterable of Batch, such as a list or what a method with yield gives"
+        raise checks.refusal(
+            TaskError, f"What test_batches({size}) of the task '{task.name}' returned", batches, wanted
+        )
+    for batch in batches:
         batch = _checked(task, batch, "has a test set in which")
         count, asked = count + batch.size, asked or bool(batch.weight.any())
         yield batch

@@ -33,6 +33,7 @@ def check_loss(loss: Loss, outputs: int) -> None:
     TaskError
         Naming loss, method and what came.
     """
+    outputs = checks.whole(TaskError, "outputs", outputs)
     checks.accept(TaskError, "The loss", loss, checks.Instance(Loss, "bp.tasks.squared"))
     name = f"The loss {type(loss).__name__}"
     checks.accept(TaskError, f"kind of {name[4:]}", loss.kind, checks.Word(KINDS))
@@ -41,12 +42,18 @@ def check_loss(loss: Loss, outputs: int) -> None:
     y = _targets(loss, o, generator)
     value = _answer(f"{name}'s value", loss.value, o, y, o.shape[:-1])
     one = _answer(f"{name}'s value", loss.value, o[0], y[0], o.shape[1:-1])
+    for what, found in (("value", value), ("error", error := _answer(f"{name}'s error", loss.error, o, y, o.shape))):
+        if not bool(torch.isfinite(found).all()):
+            t, b = (int(i) for i in (~torch.isfinite(found)).nonzero()[0][:2])
+            raise TaskError(
+                f"{name}'s {what} is {_few(found[t, b])} at outputs {_few(o[t, b])} and targets {_few(y[t, b])}: what a circuit says may be any number, and the "
+                f"loss is to be finite there. Bound the outputs inside {what}(outputs, targets), as with exp, softplus or clamp."
+            )
     if not torch.allclose(value[0], one, rtol=CLOSE, atol=CLOSE):
         raise TaskError(
             f"{name} gives step 0 another value beside others than alone ({_few(value[0])}, {_few(one)}): sums run over the outputs, "
             "dimension -1, and over nothing else."
         )
-    error = _answer(f"{name}'s error", loss.error, o, y, o.shape)
     true = _derivative(loss, o, y)
     off = (error - true).abs()
     if float(off.max()) > CLOSE * max(1.0, float(true.abs().max())):
