@@ -123,7 +123,7 @@ SAID = [
     ("figure file", "file is a file, not the folder of a run"),
     ("figure cut noconfig", "draws one folder at a time, and was given 2: cut, noconfig. Give one"),
     ("figure cut noconfig noruns/", "draws one folder at a time, and was given 3: cut, noconfig, noruns/. Give one"),
-    ("figure ./cut ./empty --out x", "draws one folder at a time"),
+    ("figure ./cut ./empty learning --out x", "draws one folder at a time, and was given 2: ./cut, ./empty. Give one"),
     ("figure -dash", "write ./-dash"),
     (f"figure {'y/' * 2200}", "The folder is too long: the path"),
     ("figure --out x empty", "before any option"),

@@ -13,10 +13,8 @@ from typing import Any
 from bioplaus.content.path import PACKAGE, VARIABLE, study
 from bioplaus.errors import BioplausError
 
-LONGEST, LONGEST_PATH = (
-    255,
-    4000,
-)  # bytes: of a name in the file systems of Linux, macOS and Windows; of a path, with room for files
+LONGEST = 255  # bytes of a name, in the file systems of Linux, macOS and Windows
+LONGEST_PATH = 4000  # bytes of a path  # chosen: 4096 is Linux's limit, and files of a run have room below it
 
 
 def place(error: type[BioplausError], what: str, given: Any) -> Path:

@@ -67,7 +67,7 @@ def _one_folder(words: Sequence[str]) -> None:
     end = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
     if further := [word for word in words[1:end] if _is_saved(word)]:
         raise UsageError(
-            f"`bioplaus figure` draws one folder at a time, and was given {end}: {', '.join((words[0], *further)[:3])}"
+            f"`bioplaus figure` draws one folder at a time, and was given {1 + len(further)}: {', '.join((words[0], *further)[:3])}"
             f"{', …' if len(further) > 2 else ''}. Give one, and behind it the name of a figure."
         )
 
