@@ -77,6 +77,11 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     return f"There is no {what} {given!r}{of}{whose}.{meant(given, names)} Known: {', '.join(names) or 'none'}."
 
 
+def raised(error: BaseException) -> str:
+    """What was raised, with what it says, if it says anything: ``"KeyError: 'a'"``, ``"SystemExit"``."""
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
 def by_name(call: str, given: Iterable[object]) -> str:
     """Say that what follows a name is given by name."""
     shown = ", ".join(repr(value)[:40] for value in given)

@@ -27,6 +27,6 @@ def cortico_cerebellar(
     ----------
     Boven, Pemberton, Chadderton, Apps & Costa 2023, doi:10.1038/s41467-022-35658-8.
     """
-    options = {"hidden": tuple(hidden)} if hidden is not None else {}
+    options = {"hidden": hidden} if hidden is not None else {}
     g = predictor(cerebellum, **options) if isinstance(cerebellum, str) else cerebellum
     return composed("recurrent", cerebellum=g, **{"name": "cortico_cerebellar", **cortex})

@@ -96,9 +96,19 @@ def _populations(cell: Any, units: Any) -> tuple[dict[str, Cell], dict[str, Any]
         several = isinstance(units, Iterable) and not isinstance(units, str) and getattr(units, "ndim", 1)
         sizes = list(units) if several else [units]
     if len(cells) != len(sizes):
-        said = f"{len(cells)} cell types but {len(sizes)} sizes (units={units})"
-        raise CircuitError(f"{said}; give one size per cell type.")
+        raise CircuitError(_unequal(names, cell, units, len(sizes)))
     return dict(zip(names, cells, strict=True)), dict(zip(names, sizes, strict=True))
+
+
+def _unequal(names: Sequence[str], cell: Any, units: Any, sizes: int) -> str:
+    """That there is not one size per cell type, and how it is written."""
+    types = "one cell type" if len(names) == 1 else f"{len(names)} cell types"
+    many = "one size" if sizes == 1 else f"{sizes} sizes"
+    each = [8] + [2] * (len(names) - 1)
+    such = str(
+        dict(zip(names, each, strict=True)) if isinstance(cell, Mapping) else tuple(each) if len(each) > 1 else 10
+    )
+    return f"cell has {types} and units is {units!r}, {many}: give one size per cell type, such as units={such}."
 
 
 def _projections(

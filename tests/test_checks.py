@@ -337,3 +337,26 @@ def test_what_is_no_size_is_refused_by_the_circuits(units):
     for name in ("recurrent", "excitatory_inhibitory"):
         with pytest.raises(bp.errors.CircuitError):
             bp.circuit(name, cell=bp.model("elman"), inputs=2, units=units, outputs=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept_as"),
+    [
+        (10 * bp.Hz, 10.0),
+        (0.02 * bp.kHz, 20.0),
+        (0 * bp.Hz, 0.0),
+        (-5 * bp.Hz, -5.0),
+        (0, 0),
+        (20, 20),
+        (np.float32(2.5), 2.5),
+    ],
+)
+def test_a_wanted_rate_is_a_number_in_hz_or_a_quantity(given, kept_as):
+    found = bp.Training(rate_target=given).rate_target
+    assert found == pytest.approx(kept_as, rel=1e-15) and type(found) is type(kept_as)
+
+
+def test_what_is_said_to_be_of_training_is():
+    from bioplaus.checks.named import _OF_TRAINING
+
+    assert set(_OF_TRAINING) <= {field.name for field in fields(bp.Training)}

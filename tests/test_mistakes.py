@@ -59,7 +59,23 @@ MISTAKES: list[tuple[Any, str]] = [
     (lambda: circuit(units=10.5), "is 10.5; it must be a whole number"),
     (lambda: circuit(units="10"), "is '10'; it must be a whole number"),
     (lambda: circuit(units=-3), "is -3; it must be a whole number from 1"),
-    (lambda: circuit(units=[5, 5]), "1 cell types but 2 sizes"),
+    (lambda: circuit(units=[5, 5]), r"cell has one cell type and units is \[5, 5\], 2 sizes: .*such as units=10\."),
+    (lambda: circuit(cell=[LIF, LIF]), r"cell has 2 cell types and units is 10, one size: .*such as units=\(8, 2\)\."),
+    (lambda: circuit(cell=[LIF] * 3, units=(1, 2)), r"3 cell types and units is \(1, 2\), 2 sizes: .*units=\(8, 2, 2\)\."),
+    (lambda: bp.circuit("cortico_cerebellar", cell=LIF, inputs=2, units=3, outputs=1, cerebellum="mlp", hidden=50), "hidden of an mlp predictor is 50; it must be a tuple"),
+    (lambda: bp.circuit("cortico_cerebellar", cell=LIF, inputs=2, units=3, outputs=1, cerebellum="mlp", hidden="50"), "hidden of an mlp predictor is '50'"),
+    (lambda: bp.circuit("cortico_cerebellar", cell=LIF, inputs=2, units=3, outputs=1, cerebellum="mlp", hidden=[0]), r"hidden of an mlp predictor is \[0\]"),
+    (lambda: ei().build().load({"W_EI": np.ones((8, 2))}), "Give 0 and negative numbers only; a circuit of your own may leave"),
+    (lambda: ei().build().load({"W_IE": -np.ones((2, 8))}), "Give 0 and positive numbers only; a circuit of your own may leave"),
+    (lambda: bp.Arm(circuit(), TASK, bp.rule("eprop"), epochs=3), r"no option 'epochs' of Arm\..*bp.Training\(updates=…\)"),  # type: ignore[call-arg]
+    (lambda: bp.Arm(circuit(), TASK, bp.rule("eprop"), updates=3), r"no option 'updates' of Arm\..*bp.Training\(updates=…\)"),  # type: ignore[call-arg]
+    (lambda: bp.Experiment("e", {}, learning_rate=3), r"of Experiment\..*bp.Training\(lr=…\)"),  # type: ignore[call-arg]
+    (lambda: bp.Training(rate_target=10 * ms), r"rate_target of Training is 10. ms; it must be a finite rate, such as 10\*Hz, or a number in Hz"),
+    (lambda: bp.Training(rate_target="10 Hz"), "must be a finite rate, such as"),  # type: ignore[arg-type]
+    (lambda: bp.Training(rate_target=float("nan")), "must be a finite rate, such as"),
+    (lambda: bp.train(circuit(), TASK, "eprop", folder="x" * 300), "folder is too long: the name 'xxxxxxxxxxxxxxxxxxxx…' in it has 300 letters"),
+    (lambda: bp.train(circuit(), TASK, "eprop", folder="new/" + "é" * 200), "folder is too long: .* has 200 letters, .*255 bytes"),
+    (lambda: bp.train(circuit(), TASK, "eprop", label="x" * 300), "folder is too long"),
     (lambda: circuit(outputs=0), "is 0; it must be a whole number from 1"),
     (lambda: circuit(inputs=(2, 2)), r"is \(2, 2\); it must be a whole number"),
     (lambda: circuit(dt=1), r"dt of the circuit is 1;.*write 1\*ms, or 1\*second"),

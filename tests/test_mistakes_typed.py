@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import types
 
 import pytest
 
@@ -16,6 +17,11 @@ FILES = {
     "nameless": "def other():\n    pass\n",
     "raises": "x = 1\nx / 0\n",
     "exits": "raise SystemExit(3)\n",
+    "leaves": "raise SystemExit\n",
+    "parted": "from dataclasses import dataclass, field\n@dataclass(frozen=True)\nclass Training:\n    updates: int = 3\n    batch: int = 2\n"
+    "    lr: float = 1e-3\n    device: str = 'cpu'\n    clip: float = 1.0\n"
+    "@dataclass(frozen=True)\nclass Config:\n    training: Training = Training()\n    seeds: tuple[int, ...] = (0, 1)\n"
+    "def parted(config=Config()):\n    raise NotImplementedError\n",
     "later": "def later():\n    return [][3]\n",
     "nothing": "def nothing():\n    pass\n",
     "needs": "def needs(config):\n    pass\n",
@@ -71,6 +77,16 @@ SAID = [
     ("run good --lr abc", "--lr of `bioplaus run good` is 'abc'; it must be a number"),
     ("run good --epochs 3", "The nearest: --updates"),
     ("run good --learning-rate 1", "The nearest: --lr"),
+    ("run parted --training.epochs 3", "The nearest: --training.updates. All"),
+    ("run parted --training.learning_rate=3", "The nearest: --training.lr. All"),
+    ("run parted --circuit.n-updates 3", "The nearest: --training.updates. All"),
+    ("run good --training.updates 3", "The nearest: --updates. All"),
+    ("run good --rule.lambda 3", "That is an option of a rule"),
+    ("run parted --seeds -1", "'-1' are not seeds"),
+    ("run parted --seeds 0 -1", "'0,-1' are not seeds"),
+    ("run parted --seeds=", "'' are not seeds"),
+    ("run parted --seeds", "Missing value for --seeds of `bioplaus run parted`"),
+    ("run parted --seeds --workers 2", "Missing value for --seeds of `bioplaus run parted`"),
     ("run good --learning_rate=1", "has no option --learning_rate. The nearest: --lr"),
     ("run good --lambda 0.5", "That is an option of a rule, which the experiment's file makes"),
     ("run good --num-workers 2", "The nearest: --workers"),
@@ -80,6 +96,7 @@ SAID = [
     ("run nameless", "defines no function 'nameless', only: other"),
     ("run raises", "raises.py, line 2, raises ZeroDivisionError: division by zero"),
     ("run exits", "exits.py, line 1, raises SystemExit: 3"),
+    ("run leaves", "leaves.py, line 1, raises SystemExit. Correct"),
     ("run nothing", "What nothing() returns is None; it must be of class Experiment"),
     ("run needs", "No value was given for 'config'"),
     ("run bare", "its Config must be a dataclass with a default for every field"),
@@ -92,18 +109,35 @@ SAID = [
     ("show alff", "Did you mean 'alif'?"),
     ("show empty", "is not the folder of a run: it holds no run.json"),
     ("show nowhere/run", "There is no folder nowhere/run"),
+    ("show ./models/mine.py", "not a file; 'models/mine.py' was given: and none of its name is found here"),
+    ("show experiments/good.py", "not a file; 'experiments/good.py' was given: write `bioplaus show good`"),
+    ("show alif.py", "not a file; 'alif.py' was given: write `bioplaus show alif`"),
+    ("show file", "takes a name or the folder of a run, not a file"),
+    ("show -x", "write ./-x"),
+    (f"show {'x' * 300}", "The name is too long: the name 'xxxxxxxxxxxxxxxxxxxx…' in it has 300 letters"),
     ("show lif --units 3", "has no options but --help; --units was given"),
     ("list modles", "Did you mean 'models'?"),
     ("list models rules", "'rules' is too much"),
     ("figure", "needs the folder of a run or an experiment"),
     ("figure nowhere", "There is no folder nowhere"),
     ("figure file", "file is a file, not the folder of a run"),
+    ("figure cut noconfig", "draws one folder at a time, and was given 2: cut, noconfig. Give one"),
+    ("figure cut noconfig noruns/", "draws one folder at a time, and was given 3: cut, noconfig, noruns/. Give one"),
+    ("figure ./cut ./empty learning --out x", "draws one folder at a time, and was given 2: ./cut, ./empty. Give one"),
+    ("figure -dash", "write ./-dash"),
+    (f"figure {'y/' * 2200}", "The folder is too long: the path"),
     ("figure --out x empty", "before any option"),
     ("figure empty --format png", "The nearest: --out"),
     ("compare", "needs the name of a task"),
     ("compare --task target_reaching", "before any option"),
     ("compare target_reaching", "needs --rules"),
     (f"{REACH} bptt eprop", "can make nothing of 'eprop'"),
+    (
+        f"{REACH} bptt eprop",
+        "one word unless --help shows several: rules, arms and seeds may all be written with commas",
+    ),
+    (f"{REACH} eprop --circuit.units 4", "The nearest: --units. All"),
+    (f"{REACH} eprop --training.max_epochs 4", "The nearest: --updates. All"),
     (f"{REACH} ''", "needs --rules"),
     (f"{REACH} bptx", "Did you mean 'bptt'"),
     (f"{REACH} bptt,bptt", "A rule is named twice"),
@@ -117,6 +151,14 @@ SAID = [
     ("check eprop", "takes no names; 'eprop' is too much"),
     ("check --rule eprop", "The nearest: --rules"),
     ("new", "needs the folder to make"),
+    (
+        "new -dash",
+        "takes '-dash' for an option, as it begins with a dash, and has none of that name. For a folder of that name write ./-dash",
+    ),
+    ("new -- -dash", "write ./-dash"),
+    ("new --dashes", "write ./--dashes"),
+    ("new --copy alif", "needs the folder to make"),
+    (f"new {'x' * 300}", "The study's folder is too long"),
     ("new file", "a file is there already"),
     ("new file/below", "can't be made at"),
     ("new ''", "must be a path"),
@@ -131,6 +173,7 @@ LATER = [  # what is known only when something is read or called
     ("figure noruns", "noruns/experiment.json can't be read: it names no runs"),
     ("figure list", "list/experiment.json can't be read: it names no runs"),
     (f"{REACH} eprop --root file", "The folder file/compare-target_reaching can't be used: file is not a folder"),
+    (f"{REACH} eprop --root {'é' * 200}", "root is too long"),
     (f"{REACH} eprop --root ''", "root is ''; it must be a path"),
     (f"{REACH} eprop --root /proc/x", "can't be used: nothing can be written in /proc"),
 ]
@@ -149,6 +192,31 @@ def test_a_mistake_is_answered_in_one_paragraph(study, capsys, words, says, stat
     assert says in said.err
     left = [path for path in sorted(study.rglob("*")) if path not in before and "__pycache__" not in path.parts]
     assert left == [], "nothing is left behind"
+
+
+def test_a_folder_that_begins_with_a_dash_is_made_as_it_is_told(study):
+    assert cli.main(["new", "./-dash"]) == 0
+    assert (study / "-dash" / "bioplaus.toml").exists()
+
+
+@pytest.mark.parametrize("words", ["0,2", "0 2"])
+def test_seeds_of_a_config_are_written_as_it_is_told(words, capsys):
+    """Both ways, with commas and with spaces, lead as far as the experiment's own function."""
+    assert cli.main(["run", "parted", "--seeds", *words.split()]) == 1
+    assert "raised NotImplementedError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "own"), [("learning", ["learning", "mine"]), ("mine", ["mine"]), ("alignment", [])])
+def test_known_figures_are_named_once(study, capsys, monkeypatch, name, own):
+    """Also where an experiment has a figure of a standard one's name; a folder of a figure's name is not taken for a second run."""
+    made = types.SimpleNamespace(figures=dict.fromkeys(own))
+    monkeypatch.setattr("bioplaus.runs.reopen.reopen", lambda folder: (made, {}))
+    (study / name).mkdir()
+    assert cli.main(["figure", "noruns", "nosuch"]) == 2
+    said = capsys.readouterr().err
+    assert said.rstrip().endswith(f"Known: {', '.join(sorted({*own, 'learning', 'alignment'}))}.")
+    monkeypatch.setattr("bioplaus.cli.verbs.figure._of_experiment", lambda *given: [given[1]])
+    assert cli.main(["figure", "noruns", name]) == 0 and capsys.readouterr().out.strip() == name
 
 
 def test_what_nobody_foresaw_is_one_paragraph_too_and_the_way_is_shown_on_request(study, capsys, monkeypatch):

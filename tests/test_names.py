@@ -71,7 +71,7 @@ def test_a_predictors_name_stands_for_it() -> None:
     ("make", "error", "words"),
     [
         (lambda: circuit(cell="alfi"), BioplausError, "alif"),
-        (lambda: circuit(cell={"E": "lif", "I": "lif"}, units=10), CircuitError, "2 cell types but 1 sizes"),
+        (lambda: circuit(cell={"E": "lif", "I": "lif"}, units=10), CircuitError, r"cell has 2 cell types and units is 10, one size: .*units=\{'E': 8, 'I': 2\}"),
         (lambda: circuit(cell={"E": "lif", "I": "lif"}, units={"E": 1, "X": 2}), CircuitError, "units name the populations E, X"),
         (lambda: circuit(cell={}, units={}), CircuitError, "populations"),
         (lambda: circuit(cell=bp.model), CircuitError, "such as bp.model"),

@@ -14,8 +14,8 @@ from light_job import Counting
 import bioplaus as bp
 from bioplaus.errors import NumericalError, RunError
 from bioplaus.runs import Run, run_experiment
-from bioplaus.runs.event import Event
-from bioplaus.runs.lines import Lines
+from bioplaus.runs.event import Event, unheard
+from bioplaus.runs.lines import Lines, heard
 from bioplaus.runs.loop import execute
 
 PARTS = (bp.task("add", steps=12), bp.rule("bptt"))
@@ -93,7 +93,13 @@ def test_true_shows_lines_and_nothing_shows_none(tmp_path, capsys, who):
     begins, *_, ends = ask(True)
     assert begins.startswith("bptt  seed 0  starts: 2 updates, ") and ends.startswith("bptt  seed 0  done  ")
     assert ask(True)[0].startswith("bptt  seed 0  was done before")
-    assert ask(False) == ask(None) == []
+    assert ask(np.True_)[0].startswith("bptt  seed 0  was done before")
+    assert ask(False) == ask(None) == ask(np.False_) == []
+
+
+@pytest.mark.parametrize("true", [True, np.True_, np.array(True), torch.tensor(True)])
+def test_true_is_true_whoever_made_it(true):
+    assert isinstance(heard(true), Lines) and heard(true ^ true) is unheard
 
 
 def test_lines_come_now_and_then(monkeypatch, capsys):

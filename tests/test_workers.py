@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,20 @@ def test_what_a_second_reading_raises_is_told(tmp_path):
     done = python("mine.py", cwd=tmp_path)
     assert "each reads mine.py once more, and that raised SystemExit: 3" in done.stderr
     assert done.stderr.count("Traceback") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("raise SystemExit", "raised SystemExit. Put"),
+        ("raise SystemExit('enough')", "raised SystemExit: enough. Put"),
+        ("assert 0", "raised AssertionError. Put"),
+    ],
+)
+def test_what_a_second_reading_raises_without_a_word_is_named(tmp_path, line, says):
+    (tmp_path / "mine.py").write_text(f"{line}\n")
+    with pytest.raises(RunError, match=re.escape(says)):
+        script.read({"init_main_from_path": str(tmp_path / "mine.py")})
 
 
 def test_runs_of_what_modules_define_are_made_from_standard_input(tmp_path):
@@ -247,6 +262,27 @@ def test_a_worker_that_is_ended_is_told_of_and_the_other_saves(tmp_path, number,
     assert process.returncode == 1 and said.count("Traceback") == 1
     assert "A worker process died" in last and number.name in last and "for want of memory;" not in last
     assert sorted(statuses(tmp_path)) == sorted(["interrupted", status])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_script_that_is_interrupted_is_told_that_all_is_saved_and_how_it_goes_on(tmp_path, number):
+    left = [number]
+
+    def progress(event):
+        if event.kind == "update" and left:
+            os.kill(os.getpid(), left.pop())
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        Queue(counted(tmp_path, Counting(100_000, 0.01)), 2).run({}, report=progress)
+    assert str(stopped.value) == (
+        f"interrupted by {number.name}: what was computed is saved. Give the same command (run the script) again to go on."
+    )
+    assert set(statuses(tmp_path)) <= {"interrupted"}
+
+
+def test_a_second_sigint_has_not_saved_all():
+    said = ended.interrupted([signal.SIGTERM, signal.SIGINT])
+    assert said.startswith("interrupted by SIGTERM: after a second SIGINT") and "what was computed is saved" not in said
 
 
 def test_who_watches_and_raises_stops_the_workers_which_save(tmp_path):

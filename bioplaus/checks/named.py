@@ -5,14 +5,36 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, Self, TypeVar
 
 from bioplaus.checks.table import Table
-from bioplaus.errors import BioplausError, RunError, unknown
+from bioplaus.errors import BioplausError, RunError, ours, unknown
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+_OF_TRAINING = (
+    "updates",
+    "batch",
+    "lr",
+    "readout_lr",
+    "predictor_lr",
+    "optimiser",
+    "clip",
+    "evaluate_every",
+    "device",
+    "dtype",
+)
+
+
+def of_training(name: str, known: Iterable[str]) -> str:
+    """Where an option belongs that is none here, but one of `bioplaus.Training`, by this name or one it has elsewhere."""
+    found = [name] if name in _OF_TRAINING else ours(name, _OF_TRAINING)
+    if not found or ours(name, known):
+        return ""
+    return f" How a circuit is trained is said of its training: bp.Training({found[0]}=…)."
 
 
 class Named:
@@ -25,7 +47,8 @@ class Named:
         in_order = [field.name for field in fields if not field.kw_only]
         for name in given:
             if name not in (field.name for field in fields):
-                raise error(unknown(f"option of {cls.__name__}", name, (field.name for field in fields)))
+                known = [field.name for field in fields]
+                raise error(unknown(f"option of {cls.__name__}", name, known) + of_training(name, known))
         if len(args) > len(in_order):
             first = next(iter(fields)).name
             order = f"{', '.join(in_order)} may come in this order, all else" if in_order else "all its options"
@@ -54,7 +77,7 @@ def named(error: type[BioplausError]) -> Callable[[Callable[P, T]], Callable[P, 
         def call(*args: P.args, **given: P.kwargs) -> T:
             for name in given:
                 if name not in known:
-                    raise error(unknown(f"option of {function.__name__}", name, known))
+                    raise error(unknown(f"option of {function.__name__}", name, known) + of_training(name, known))
             return function(*args, **given)
 
         return call

@@ -66,7 +66,13 @@ def refuse_stray(network: Network, weights: Mapping[str, Tensor]) -> None:
         if sign:
             how = f"of the wrong sign: the projection has sign={sign:+d} (Dale's law)"
             side = "positive" if sign > 0 else "negative"
-            _refuse(name, W, W * sign < 0, how, f"Give 0 and {side} numbers only, or build the circuit with sign=None.")
+            _refuse(
+                name,
+                W,
+                W * sign < 0,
+                how,
+                f"Give 0 and {side} numbers only; a circuit of your own may leave its projection sign=None.",
+            )
         if mask is not None:
             how = "where the circuit has no synapse (fan_in, autapses)"
             where = f"Give 0 there: network.masks['{name}'] is 1 where there is one. Another seed has its synapses elsewhere."

@@ -7,6 +7,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from bioplaus.errors import raised
+
 VARIABLE = "BIOPLAUS_TRACEBACK"
 """Set, it shows the whole way of such an error."""
 
@@ -22,7 +24,7 @@ def paragraph(error: BaseException) -> str:
     """What was raised, and in which line: the user's own if the error came by there, else that of bioplaus."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _is_own(Path(frame.filename))]
-    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    what = raised(error)
     if own:
         last = own[-1]
         return (

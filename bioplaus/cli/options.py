@@ -100,7 +100,7 @@ def check_names(words: Sequence[str], allowed: Sequence[str], command: str) -> N
 
 def _hint(given: str, allowed: Sequence[str]) -> str:
     near = nearest(given, allowed)
-    of_rule = ours(given, ("lmbda", "discount"))
+    of_rule = ours(_last(given), ("lmbda", "discount"))
     if not of_rule or any(name.startswith(given) for name in near):
         return f"The nearest: {' or '.join(near)}."
     if "--rules" in allowed:
@@ -110,14 +110,16 @@ def _hint(given: str, allowed: Sequence[str]) -> str:
 
 def nearest(given: str, allowed: Sequence[str]) -> list[str]:
     """The names most like `given`, whole or in their last part: ``--units`` is near ``--circuit.units``."""
-
-    if same := [name for name in allowed if ours(given, [_last(name).replace("-", "_")])]:
-        return same[:3]
+    # `--training.epochs` means what `epochs` does, `--circuit.units` what `units` does where it stands by itself
+    word = _last(given).replace("_", "-")
+    same = [name for name in allowed if _last(name) == word or ours(word, [_last(name).replace("-", "_")])]
+    if same:
+        beside = [name for name in same if name.rpartition(".")[0] == given.rpartition(".")[0]]
+        return (beside or same)[:3]
 
     def likeness(name: str) -> float:
         whole = SequenceMatcher(None, given, name).ratio()
-        last = SequenceMatcher(None, given.lstrip("-"), name.lstrip("-").rpartition(".")[2]).ratio()
-        return max(whole, last)
+        return max(whole, SequenceMatcher(None, word, _last(name)).ratio())
 
     best = max(map(likeness, allowed), default=0.0)
     return [name for name in sorted(allowed, key=likeness, reverse=True) if likeness(name) >= best - 0.1][:3] or [
@@ -154,11 +156,11 @@ def _paragraph(boxed: str, command: str) -> str:
     lines = (re.sub(r"[│╭╮╰╯─]+|-{5,}", " ", line).strip() for line in boxed.splitlines())
     text = " ".join(" ".join(lines).split())
     if found := re.search(r"Missing value for argument '([^']+)'", text):
-        return f"Missing value for {found[1]} of `{command}`: write it behind the option, with a space or = between."
+        return missing(found[1], command)
     if found := re.search(r"Unrecognized options: (.*?) For full helptext", text):
         return (
-            f"`{command}` can make nothing of {found[1]!r}. Names come before the options; behind an option comes its value, one word: "
-            "several rules, arms or seeds have commas between them and no spaces."
+            f"`{command}` can make nothing of {found[1]!r}. Names come before the options; behind an option comes its value, one word "
+            "unless --help shows several: rules, arms and seeds may all be written with commas and without spaces, a,b,c."
         )
     if found := re.search(r"Error parsing (\S+): (.*?)(?: with base 10)?: ('.*')", text):
         wanted = next((words for start, words in _KINDS.items() if found[2].startswith(start)), "")
@@ -168,6 +170,28 @@ def _paragraph(boxed: str, command: str) -> str:
     return re.sub(
         r"^(Parsing error|Missing argument|Unrecognized options|Value error|Invalid \w+)\s*", "", text
     ).strip()
+
+
+def missing(option: str, command: str) -> str:
+    """That no value stands behind an option."""
+    return f"Missing value for {option} of `{command}`: write it behind the option, with a space or = between."
+
+
+def check_dashed(words: Sequence[str], kind: Any, command: str) -> None:
+    """Refuse the name of a folder that begins with a dash, where options are found in place of a name.
+
+    Raises
+    ------
+    UsageError
+        Saying how to write it.
+    """
+    word = next((word for word in words if word != "--"), "")
+    known = [*option_names(kind), "--help"]
+    if word.startswith("-") and word.partition("=")[0] not in known:
+        raise UsageError(
+            f"`{command}` takes {word!r} for an option, as it begins with a dash, and has none of that name. For a folder of that "
+            f"name write ./{word}; options: {' '.join(known)}."
+        )
 
 
 def names_first(words: Sequence[str], what: str, command: str, number: int = 1) -> tuple[list[str], list[str]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bioplaus.content import fresh
 from bioplaus.content.path import KINDS, SearchPath
-from bioplaus.errors import BioplausError, ContentError, by_name, unknown
+from bioplaus.errors import BioplausError, ContentError, by_name, raised, unknown
 
 
 def names(kind: str) -> dict[str, Path]:
@@ -67,10 +67,10 @@ def load(kind: str, name: str) -> ModuleType:
     except BioplausError:
         raise
     except (Exception, SystemExit) as error:
-        text = error.msg if isinstance(error, SyntaxError) else error
+        what = f"{type(error).__name__}: {error.msg}" if isinstance(error, SyntaxError) else raised(error)
         raise ContentError(
-            f"The {kind} {name!r} can't be loaded: {file}{_line_in(file, error)} raises "
-            f"{type(error).__name__}: {text}. Correct the file and try again."
+            f"The {kind} {name!r} can't be loaded: {file}{_line_in(file, error)} raises {what}. "
+            f"Correct the file and try again."
         ) from error
     fresh.note()
     return module

@@ -73,7 +73,7 @@ def _to_copy(names: Iterable[str]) -> list[Path]:
     for name in names:
         found += (files := [file for file in there if file.stem == name])
         if not files:
-            raise ContentError(unknown("shipped model, circuit or experiment", name, [f.stem for f in there]))
+            raise ContentError(unknown("shipped model, circuit or experiment", name, {f.stem for f in there}))
     return found
 
 

@@ -13,6 +13,9 @@ from typing import Any
 from bioplaus.content.path import PACKAGE, VARIABLE, study
 from bioplaus.errors import BioplausError
 
+LONGEST = 255  # bytes of a name, in the file systems of Linux, macOS and Windows
+LONGEST_PATH = 4000  # bytes of a path  # chosen: 4096 is Linux's limit, and files of a run have room below it
+
 
 def place(error: type[BioplausError], what: str, given: Any) -> Path:
     """A path as it was given, with ``~`` for the home folder of whoever runs this.
@@ -25,7 +28,7 @@ def place(error: type[BioplausError], what: str, given: Any) -> Path:
     Raises
     ------
     BioplausError
-        If it is no path.
+        If it is no path, or one that no file system takes.
     """
     try:
         text = os.fspath(given)
@@ -33,6 +36,17 @@ def place(error: type[BioplausError], what: str, given: Any) -> Path:
             raise TypeError
     except TypeError:
         raise error(f"{what} is {given!r}; it must be a path, such as 'runs/mine' or '~/runs/mine'.") from None
+    for name in Path(text).parts:
+        if len(os.fsencode(name)) > LONGEST:
+            raise error(
+                f"{what} is too long: the name '{name[:20]}…' in it has {len(name)} letters, and a file system takes at most "
+                f"{LONGEST} bytes. Give a shorter one."
+            )
+    if len(os.fsencode(text)) > LONGEST_PATH:
+        raise error(
+            f"{what} is too long: the path '{text[:20]}…' has {len(text)} letters, and a system takes less than {LONGEST_PATH} bytes. "
+            "Give a shorter one."
+        )
     try:
         return Path(text).expanduser()
     except RuntimeError:

@@ -6,7 +6,19 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from bioplaus import checks
+from bioplaus.checks.numbers import as_number
 from bioplaus.errors import RunError
+
+
+class _Hertz(checks.Real):
+    """A finite rate, 0 and below included, from a quantity or a plain number in Hz; kept as a number in Hz."""
+
+    @property
+    def wanted(self) -> str:
+        return "a finite rate, such as 10*Hz, or a number in Hz"
+
+    def plain(self, value: Any) -> int | float:
+        return super().plain(as_number(value) if checks.dimensions(value) == {"time": -1} else value)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -21,7 +33,7 @@ class Training(checks.Named):
     optimiser : ``"adam"`` or ``"sgd"``.
     betas, eps : of Adam.
     clip : largest norm of the circuit's gradient (circuit and readout together); the predictor's has its own, the same.
-    rate_target, rate_strength : ½·strength·Σ(f − target)², f in outputs per step, target in Hz; strength 0: none.
+    rate_target, rate_strength : ½·strength·Σ(f − target)², f in outputs per step, target in Hz (10 or 10*Hz); strength 0: none.
     apply : ``"sequence"``: one update a batch; ``"window"``: one after every window of the rule's schedule.
     curriculum : go on to the task's next stage (its ``harder()``) as soon as a batch scores better than its ``solved`` threshold.
     evaluate_every, align_every : updates between tests, and between comparisons with BPTT; 0: tests at the end only, no comparison.
@@ -57,7 +69,7 @@ class Training(checks.Named):
         betas=checks.Several(checks.Float(least=0, below=1), "(0.9, 0.999)", 2, 2),
         eps=checks.Real(least=0),
         clip=checks.Optional(checks.Real(above=0), "for no limit"),
-        rate_target=checks.Real(),
+        rate_target=_Hertz(),
         rate_strength=checks.Real(least=0),
         apply=checks.Word(("sequence", "window")),
         curriculum=checks.Flag(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 TERMINATED = 128 + signal.SIGTERM
@@ -67,6 +68,15 @@ def why(status: int | None, before: int | None) -> str:
     if name in ("SIGTERM", "SIGINT", "SIGHUP"):
         return f"was told from outside to end ({name})"
     return f"crashed ({name}) in compiled code"
+
+
+def interrupted(signals: Sequence[int]) -> str:
+    """In words, what the signals that asked workers to stop have left, and how it goes on."""
+    first = _name(signals[0])
+    saved = "what was computed is saved"
+    if len(signals) > 1:
+        saved = f"after a second {_name(signals[-1])} the workers were ended at once, and what they had saved before is as it was"
+    return f"interrupted by {first}: {saved}. Give the same command (run the script) again to go on."
 
 
 def _name(number: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from typing import Any, cast
 
 from bioplaus import checks
@@ -21,10 +22,10 @@ def heard(progress: Any) -> Report:
     RunError
         If it is none of these.
     """
-    if progress is None or progress is False:
+    if progress is None:
         return unheard
-    if progress is True:
-        return Lines()
+    with suppress(checks.Unfit):  # NumPy's True, too
+        return Lines() if checks.Flag().plain(progress) else unheard
     if not callable(progress):
         raise checks.refusal(
             RunError,

@@ -18,7 +18,7 @@ from multiprocessing import spawn
 from pathlib import Path
 from typing import Any
 
-from bioplaus.errors import RunError
+from bioplaus.errors import RunError, raised
 
 _read = False  # in a worker: while it reads the script once more
 
@@ -65,8 +65,8 @@ def read(script: dict[str, str]) -> None:
     except BaseException as error:  # SystemExit too: it would end the worker without a word
         file = Path(next(iter(script.values()))).name
         raise RunError(
-            f"The worker processes could not be started: each reads {file} once more, and that raised {type(error).__name__}: "
-            f'{error}. Put what is to happen once under `if __name__ == "__main__":`, or leave workers out.'
+            f"The worker processes could not be started: each reads {file} once more, and that raised "
+            f'{raised(error)}. Put what is to happen once under `if __name__ == "__main__":`, or leave workers out.'
         ) from error
     finally:
         _read = False
@@ -157,7 +157,7 @@ def unpack(data: bytes) -> Any:
         return pickle.loads(data)
     except Exception as error:
         raise RunError(
-            f"A worker process can't make sense of what it was sent: {type(error).__name__}: {error}. What it uses must stand at the "
+            f"A worker process can't make sense of what it was sent: {raised(error)}. What it uses must stand at the "
             "top level of a module that can be imported from here. Put it into such a file, or leave workers out."
         ) from error
 

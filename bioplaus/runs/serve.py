@@ -16,7 +16,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from bioplaus.errors import RunError
+from bioplaus.errors import RunError, raised
 from bioplaus.runs.ended import TERMINATED
 from bioplaus.runs.event import Event
 from bioplaus.runs.loop import execute
@@ -125,7 +125,7 @@ def _sendable(error: BaseException) -> BaseException:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        plain = RunError(f"A run failed in its worker process with {type(error).__name__}: {error}")
+        plain = RunError(f"A run failed in its worker process with {raised(error)}")
         plain.__notes__ = error.__notes__
         return plain
     return error

@@ -112,4 +112,4 @@ def below(root: Any, name: Any) -> Path:
         raise RunError(
             f"The name of an experiment is {name!r}; it must be that of a folder below root={str(root)!r}, such as 'my_experiment'."
         )
-    return folder_of("root", root) / name
+    return folder_of("The folder of an experiment", folder_of("root", root) / name)

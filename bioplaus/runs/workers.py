@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import BioplausError, NumericalError, RunError
-from bioplaus.runs.ended import TERMINATED, killed_for_memory, why
+from bioplaus.runs.ended import TERMINATED, interrupted, killed_for_memory, why
 from bioplaus.runs.event import Event, Report, unheard
 from bioplaus.runs.script import pack, unseen
 from bioplaus.runs.serve import serve
@@ -50,13 +50,13 @@ def in_workers(
         SIGINT or SIGTERM came; the workers have saved.
     """
     with _single_threaded(), _asked_to_stop() as asked:
-        crew = _Crew(runs, origin, every, report, script, asked)
+        crew = _Crew(runs, origin, every, report, script, lambda: len(asked))
         try:
             crew.run(workers)
         finally:
             crew.stop()
-        if asked():
-            raise KeyboardInterrupt("interrupted")
+        if asked:
+            raise KeyboardInterrupt(interrupted(asked))
     return crew.failures
 
 
@@ -224,11 +224,11 @@ def _held_back(number: int) -> Iterator[None]:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[Callable[[], int]]:
-    """How often SIGINT or SIGTERM asked to save and stop; more than once only if one of them was a second SIGINT."""
+def _asked_to_stop() -> Iterator[list[int]]:
+    """The signals, SIGINT or SIGTERM, that asked to save and stop; more than one only if one of them was a second SIGINT."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
+        yield asked
         return
 
     def handler(number: int, frame: object) -> None:
@@ -237,7 +237,7 @@ def _asked_to_stop() -> Iterator[Callable[[], int]]:
 
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: len(asked)
+        yield asked
     finally:
         for number, previous in before.items():
             signal.signal(number, previous if previous is not None else signal.SIG_DFL)

@@ -5,9 +5,12 @@ This room opens Brian2. Whatever is needed without it, as `bioplaus list` is, im
 
 import sys
 
+from bioplaus.symbolic.quiet import quiet
+
 # Brian2 replaces the interpreter's exception hook and writes a report for every uncaught error; errors of scripts that
 # merely use bioplaus are not Brian2's to report.
 _hook = sys.excepthook
-import brian2  # noqa: E402, F401
+with quiet():
+    import brian2  # noqa: F401
 
 sys.excepthook = _hook

@@ -25,6 +25,7 @@ from bioplaus.errors import CellError, unknown
 from bioplaus.symbolic import hints, names
 from bioplaus.symbolic.functions import for_brian
 from bioplaus.symbolic.linear import Propagator, divisors, propagator
+from bioplaus.symbolic.quiet import quiet
 from bioplaus.symbolic.runtime import runtime
 from bioplaus.symbolic.scope import unknown_name
 from bioplaus.symbolic.step import Step
@@ -72,7 +73,8 @@ def integrate(cell: Cell, written: Equations, words: frozenset[str]) -> Step:
     if any(e.free_symbols & set(refractory.values()) for s, e in step.items() if s not in still):
         # a method of several stages moves marked variables between its stages; Brian2 holds them
         held = Equations([e for e in full.values() if e.varname not in still])
-        held += Equations("\n".join(f"{s} : {unit_text(full[s].dim)}" for s in still))
+        with quiet():
+            held += Equations("\n".join(f"{s} : {unit_text(full[s].dim)}" for s in still))
         waiting, held_still = _regime(cell, held, "held", still)
         propagators.append(held_still)
         held_too = set(refractory.values())
@@ -85,7 +87,8 @@ def declared(cell: Cell, written: Equations) -> Equations:
     used = _identifiers(written)
     lines = [f"{n} : {unit_name(v)}" for n, v in cell.channels.items() if n not in written]
     lines += [f"{n} : {unit_name(v)} (constant)" for n, v in cell.parameters.items() if n in used and n not in written]
-    return written + Equations("\n".join(lines)) if lines else written
+    with quiet():
+        return written + Equations("\n".join(lines)) if lines else written
 
 
 def _states(written: Equations) -> tuple[str, ...]:

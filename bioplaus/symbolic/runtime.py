@@ -10,6 +10,8 @@ import numpy as np
 from brian2 import prefs
 from brian2.devices.device import get_device, reset_device, runtime_device, set_device
 
+from bioplaus.symbolic.quiet import quiet
+
 
 @contextmanager
 def runtime() -> Iterator[None]:
@@ -27,7 +29,8 @@ def runtime() -> Iterator[None]:
         set_device("runtime")
     prefs.codegen.target, prefs.core.default_float_dtype = "numpy", np.float64
     try:
-        yield
+        with quiet():
+            yield
     finally:
         prefs.codegen.target, prefs.core.default_float_dtype = target, number
         if elsewhere:

@@ -17,6 +17,7 @@ from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 from bioplaus.errors import CellError
 from bioplaus.symbolic import hints
 from bioplaus.symbolic.functions import OURS, for_brian, magnitude
+from bioplaus.symbolic.quiet import quiet
 
 _STATEMENT = re.compile(r"^\s*([A-Za-z_]\w*)\s*(=|\+=|-=|\*=|/=)\s*([^=\s].*)$")
 _RENAMED = re.compile(r"\b(step|relu|sigmoid|softplus|abs|sign)\s*\(")
@@ -145,7 +146,8 @@ def equations(text: str) -> Equations:
         If the text cannot be parsed.
     """
     try:
-        written = Equations(text)
+        with quiet():
+            written = Equations(text)
     except Exception as error:
         raise CellError(
             f"The equations can't be read: {reason(error)}. Each line is a differential equation with its unit, such as "

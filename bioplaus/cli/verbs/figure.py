@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioplaus.cli import UsageError
-from bioplaus.cli.options import choose, names_first, parse, wants_help
+from bioplaus.cli.options import check_dashed, choose, names_first, parse, wants_help
 from bioplaus.cli.terminal import say
 from bioplaus.content import place, seen_from
 
@@ -31,8 +32,10 @@ class Options:
 
 def main(words: Sequence[str]) -> int:
     """Draw and say where it lies."""
+    _one_folder(words)
     names, rest = names_first(words, "a folder and the name of a figure", "bioplaus figure", number=2)
     if not names and not wants_help(rest):
+        check_dashed(rest, Options, "bioplaus figure")
         raise UsageError(
             "`bioplaus figure` needs the folder of a run or an experiment, before any option: bioplaus figure runs/NAME."
         )
@@ -51,6 +54,28 @@ def main(words: Sequence[str]) -> int:
     for file in drawn:
         say(str(file))
     return 0
+
+
+def _one_folder(words: Sequence[str]) -> None:
+    """Refuse several folders, which a shell makes of ``runs/x/*-s0-*``.
+
+    Raises
+    ------
+    UsageError
+        Naming them.
+    """
+    end = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    if further := [word for word in words[1:end] if _is_saved(word)]:
+        raise UsageError(
+            f"`bioplaus figure` draws one folder at a time, and was given {1 + len(further)}: {', '.join((words[0], *further)[:3])}"
+            f"{', …' if len(further) > 2 else ''}. Give one, and behind it the name of a figure."
+        )
+
+
+def _is_saved(word: str) -> bool:
+    """Whether a word is a folder, and no figure's name that is also a folder's here."""
+    own = ("run.json", "experiment.json", "alignment.nc")
+    return os.path.isdir(word) and ("/" in word or any(Path(word, name).exists() for name in own))
 
 
 def _of_alignment(folder: Path, name: str | None, into: Path) -> list[Path]:
@@ -78,7 +103,7 @@ def _of_experiment(folder: Path, name: str | None, into: Path) -> list[Path]:
     experiment, results = reopen(folder)
     own = list(experiment.figures) if experiment else []
     if name is not None:
-        choose("figure of this experiment", name, [*own, *OF_RESULTS])
+        choose("figure of this experiment", name, list(dict.fromkeys((*own, *OF_RESULTS))))
     if name in OF_RESULTS and name not in own or not own:
         figure = name or "learning"
         return [save_standard(draw(results, figure), figure, into, of_run=False)]

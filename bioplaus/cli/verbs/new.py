@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bioplaus.cli import UsageError
-from bioplaus.cli.options import names_first, parse, split, wants_help
+from bioplaus.cli.options import check_dashed, names_first, parse, split, wants_help
 from bioplaus.cli.terminal import say
 
 
@@ -22,6 +22,7 @@ def main(words: Sequence[str]) -> int:
     """Make the folder and say what to do next."""
     names, rest = names_first(words, "one folder", "bioplaus new")
     if not names and not wants_help(rest):
+        check_dashed(rest, Options, "bioplaus new")
         raise UsageError("`bioplaus new` needs the folder to make: bioplaus new my_study.")
     given = parse(Options, rest, f"bioplaus new {names[0] if names else 'STUDY'}")
     from bioplaus.content.new import new

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Annotated, Any
 
 from bioplaus import checks
 from bioplaus.cli import UsageError
-from bioplaus.cli.options import choose, names_first, parse, parse_seeds, split, typed, wants_help
+from bioplaus.cli.options import choose, missing, names_first, parse, parse_seeds, split, typed, wants_help
 from bioplaus.errors import ContentError
 from bioplaus.runs.experiment import Experiment
 
@@ -76,7 +77,7 @@ def options(name: str, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
             f"The experiment {name!r} can't be run from the command line: its Config has a field "
             f"{sorted(clash)[0]!r}, which is an option of `bioplaus run` itself. Rename the field."
         )
-    words, seeds = take_seeds(words) if "seeds" in taken else (words, None)
+    words, seeds = take_seeds(words, f"bioplaus run {name}") if "seeds" in taken else (words, None)
     fields: list[Any] = [
         (key, Annotated[hint, tyro.conf.arg(help=text)], dataclasses.field(default=default))
         for key, (hint, default, text) in _OWN.items()
@@ -127,12 +128,20 @@ def _is_config(kind: Any) -> bool:
     )
 
 
-def take_seeds(words: Sequence[str]) -> tuple[list[str], tuple[int, ...] | None]:
-    """Where a Config has seeds of its own, ``--seeds 0:5`` means them, written as everywhere else."""
+def take_seeds(words: Sequence[str], command: str) -> tuple[list[str], tuple[int, ...] | None]:
+    """Where a Config has seeds of its own, ``--seeds 0:5`` means them, written as everywhere else.
+
+    Raises
+    ------
+    UsageError
+        If nothing stands behind ``--seeds``, or no seeds do.
+    """
     words, seeds = [part for word in words for part in _parted(word)], None
     while "--seeds" in words:
         start = words.index("--seeds")
-        end = next((i for i in range(start + 1, len(words)) if words[i].startswith("-")), len(words))
+        end = next((i for i in range(start + 1, len(words)) if re.match(r"-(?!\d)", words[i])), len(words))
+        if end == start + 1:
+            raise UsageError(missing("--seeds", command))
         seeds = parse_seeds(",".join(words[start + 1 : end]))
         del words[start:end]
     return words, seeds

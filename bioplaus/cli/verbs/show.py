@@ -12,7 +12,7 @@ from typing import Any
 
 from bioplaus.cli import UsageError, late
 from bioplaus.cli.catalogue import KINDS, SINGULAR, in_word, names, origin
-from bioplaus.cli.options import names_first, parse, wants_help
+from bioplaus.cli.options import check_dashed, names_first, parse, wants_help
 from bioplaus.cli.terminal import duration, frame, heading, pairs, say, table
 from bioplaus.content import place
 from bioplaus.errors import BioplausError, unknown
@@ -27,9 +27,10 @@ def main(words: Sequence[str]) -> int:
     """Show everything of that name."""
     late.put_off("torch")
     given, rest = names_first(words, "one name or folder", "bioplaus show")
-    parse(Options, rest, "bioplaus show NAME")
     if not given and not wants_help(rest):
+        check_dashed(rest, Options, "bioplaus show")
         raise UsageError("`bioplaus show` needs a name that `bioplaus list` tells, or the folder of a run.")
+    parse(Options, rest, "bioplaus show NAME")
     name = given[0]
     folder = place(UsageError, "The name", name)
     if (folder / "run.json").exists():
@@ -44,6 +45,8 @@ def main(words: Sequence[str]) -> int:
             f"{folder} is not the folder of a run: it holds no run.json. Runs in it: {', '.join(runs) or 'none'}. `bioplaus figure "
             "FOLDER` draws an experiment's folder."
         )
+    if not found and (folder.is_file() or folder.suffix == ".py"):
+        raise UsageError(_not_a_file(folder))
     if not found and len(folder.parts) > 1:
         raise UsageError(
             f"There is no folder {folder}. `bioplaus show` takes the folder of a run, or a name that `bioplaus list` tells."
@@ -53,6 +56,17 @@ def main(words: Sequence[str]) -> int:
     for kind in found:
         _SHOW[kind](name)
     return 0
+
+
+def _not_a_file(file: Path) -> str:
+    name = file.name.removesuffix(".py")
+    if any(name in names(kind) for kind in KINDS):
+        how = f"write `bioplaus show {name}`"
+    elif file.suffix == ".py":
+        how = "and none of its name is found here: put it into models/, circuits/ or experiments/ of a study, which `bioplaus new my_study` makes"
+    else:
+        how = "give a name that `bioplaus list` tells, or the folder of a run"
+    return f"`bioplaus show` takes a name or the folder of a run, not a file; '{file}' was given: {how}."
 
 
 def show_content(kind: str, name: str) -> None:
