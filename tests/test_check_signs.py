@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -14,8 +16,8 @@ from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import check
-from bioplaus.check import signs
-from bioplaus.check.bench import Bench, bench, difference
+from bioplaus.check import fairness, signs, steps
+from bioplaus.check.bench import Bench, bench, difference, living
 from bioplaus.check.regimes import FAIR, over_signs
 from bioplaus.cli.verbs.check import main
 from bioplaus.eligibility import KFRTRL, RKFRTRL, UORO, snap
@@ -39,6 +41,7 @@ def test_right_rules_pass_with_any_seed(seed):
         rule, model = RANDOM[(seed + i) % len(RANDOM)], MODELS[(seed + 2 * i) % len(MODELS)]
         (row,) = check.check(quick=True, rules=(rule,), models=(model,), seed=seed)
         assert row.ok and "mean over all signs" in row.note and FAIR in row.note, row
+        assert ("every step" in row.note) == (rule != "three_factor"), row
 
 
 def scaled(patch: Patch) -> None:
@@ -131,6 +134,165 @@ def test_a_biased_rule_is_found(name, model, monkeypatch):
     assert not row.ok and row.measured == "biased", row
 
 
+# -- biases of one place, sample, batch or time -----------------------------------------------------------------------------
+
+
+def as_two_before(patch: Patch) -> None:
+    """A sign is the one two draws before, in half of all cases; else its own."""
+    real, past = Moving.signs, {}
+
+    def drawn(self: Moving, *shape: int) -> Tensor:
+        kept, new = past.setdefault((id(self), shape), []), real(self, *shape)
+        if len(kept) == 2:
+            again = torch.rand(shape, generator=self.generator) < 0.5
+            new = torch.where(again, kept.pop(0), new)
+        kept.append(new)
+        return new
+
+    patch.setattr(Moving, "signs", drawn)
+
+
+def turned(where: Callable[[Tensor], Any]) -> Callable[[Patch], None]:
+    """+1 at some of (sample, place)."""
+
+    def make(patch: Patch) -> None:
+        def drawn(self: Moving, *shape: int, real: Any = Moving.signs) -> Tensor:
+            found = real(self, *shape).clone()
+            where(found).fill_(1.0)
+            return found
+
+        patch.setattr(Moving, "signs", drawn)
+
+    return make
+
+
+def at_first(patch: Patch) -> None:
+    """The first draw of a sequence is +1."""
+    real, begun = Moving.signs, set()
+
+    def drawn(self: Moving, *shape: int) -> Tensor:
+        new = real(self, *shape)
+        if getattr(self, "begun", None) is None:
+            self.begun = begun  # type: ignore[attr-defined]
+            return torch.ones_like(new)
+        return new
+
+    patch.setattr(Moving, "signs", drawn)
+
+
+def from_a_pool(size: int) -> Callable[[Patch], None]:
+    """So many draws, used again for ever."""
+
+    def make(patch: Patch) -> None:
+        real, pools = Moving.signs, {}
+
+        def drawn(self: Moving, *shape: int) -> Tensor:
+            pool = pools.setdefault((id(self), shape), [])
+            pool.append(pool.pop(0) if len(pool) == size else real(self, *shape))
+            return pool[-1]
+
+        patch.setattr(Moving, "signs", drawn)
+
+    return make
+
+
+STREAMS: dict[str, Callable[[Patch], None]] = {
+    "as two draws before": as_two_before, "small batches": turned(lambda x: x if len(x) < 512 else x[:0]),
+    "large batches": turned(lambda x: x if len(x) >= 512 else x[:0]), "a batch of one": turned(lambda x: x if len(x) == 1 else x[:0]),
+    "places beyond the fourth": turned(lambda x: x[:, 4:] if x.dim() == 2 else x[4:]), "the last place": turned(lambda x: x[..., -1]),
+    "the first sample": turned(lambda x: x[0]), "the last sample": turned(lambda x: x[-1]), "the first draw": at_first,
+    "a pool of 32": from_a_pool(32), "a pool of 200": from_a_pool(200),
+}  # fmt: skip
+
+
+@cache
+def full(model: str) -> Bench:
+    return living(lambda seed: bench(bp.model(model), 20, 1, None, True, seed), 0)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("model", ("gru", "lif"))
+def test_a_biased_stream_is_found(name, model, monkeypatch):
+    """Of every rule, in the circuit of the check."""
+    STREAMS[name](monkeypatch)
+    for label in ("uoro", "kf_rtrl", "r_kf_rtrl"):
+        assert fairness.unfairness(full(model), bp.rule(label)) > 2, label
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), (("as two draws before", "kf_rtrl"), ("large batches", "r_kf_rtrl"), ("the last place", "uoro"))
+)
+def test_a_biased_stream_fails_the_check(name, label, monkeypatch):
+    STREAMS[name](monkeypatch)
+    (row,) = check.check(quick=True, rules=(label,), models=("lif",))
+    assert not row.ok and row.measured == "biased", row
+
+
+def part_of_the_neurons(patch: Patch) -> None:
+    """νᵀM a tenth too small, from the third neuron on."""
+    rewritten(patch, UORO, "advance", ("gammas.append(gamma)", "gamma[:, 2:] *= 0.9; gammas.append(gamma)"))
+
+
+def part_of_the_rows(patch: Patch) -> None:
+    """The last neuron alone learns a tenth too much."""
+    rewritten(patch, KFRTRL, "advance", ("(s / p2)[:, None] * g", "(s / p2)[:, None] * g * (1 + 0.1 * (torch.arange(n) == n - 1))"))  # fmt: skip
+
+
+def last_channel(patch: Patch) -> None:
+    rewritten(patch, RKFRTRL, "advance", ("tilde = space.zeros(batch, space.size)", "tilde = space.zeros(batch, space.size); nu = nu * (1 + 0.5 * (torch.arange(n * channels) == n * channels - 1))"))  # fmt: skip
+
+
+def forgetful(kind: type, step: int) -> Callable[[Patch], None]:
+    """Everything that is carried is lost at one step."""
+
+    def make(patch: Patch) -> None:
+        real = kind.advance  # type: ignore[attr-defined]
+
+        def advance(self: Any, state: Any, now: Any) -> None:
+            state.made = getattr(state, "made", 0) + 1
+            if state.made == step:
+                for name in ("A", "B", "b", "F"):
+                    value = getattr(state, name, None)
+                    for x in value if isinstance(value, list) else [value]:
+                        if x is not None:
+                            x.zero_()
+            real(self, state, now)
+
+        patch.setattr(kind, "advance", advance)
+
+    return make
+
+
+LONG: dict[str, tuple[str, Callable[[Patch], None]]] = {
+    "uoro, from the third neuron on": ("uoro", part_of_the_neurons), "kf_rtrl, the last neuron": ("kf_rtrl", part_of_the_rows),
+    "r_kf_rtrl, the last of all channels": ("r_kf_rtrl", last_channel), "uoro, step 13": ("uoro", forgetful(UORO, 13)),
+    "kf_rtrl, step 20": ("kf_rtrl", forgetful(KFRTRL, 20)), "r_kf_rtrl, step 15": ("r_kf_rtrl", forgetful(RKFRTRL, 15)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("model", ("gru", "lif"))
+def test_a_bias_of_many_neurons_or_steps_is_found(name, model, monkeypatch):
+    label, make = LONG[name]
+    assert steps.mismatch(full(model), bp.rule(label)) < 1e-11
+    make(monkeypatch)
+    assert steps.mismatch(full(model), bp.rule(label)) > 1e-4
+
+
+@pytest.mark.parametrize(("name", "model"), (("uoro, from the third neuron on", "gru"), ("uoro, step 13", "lif")))
+def test_a_bias_of_many_neurons_or_steps_fails_the_check(name, model, monkeypatch):
+    label, make = LONG[name]
+    make(monkeypatch)
+    (row,) = check.check(quick=True, rules=(label,), models=(model,))
+    assert not row.ok and row.measured == "biased", row
+
+
+def test_forgetting_late_is_found_along_a_long_trajectory(monkeypatch):
+    forgetful(UORO, 97)(monkeypatch)
+    (row,) = check.check(rules=("uoro",), models=("lif",))
+    assert not row.ok, row
+
+
 def test_the_command_says_so_and_ends_with_1(monkeypatch, capsys):
     words = ["--quick", "--rules", "kf_rtrl,eprop", "--models", "gru", "--seed", "3"]
     assert main(words) == 0 and "All 2 claims hold." in capsys.readouterr().out
@@ -209,18 +371,73 @@ def test_a_false_alarm_is_rarer_than_once_in_a_million_runs():
     """By Hoeffding's bound of every test of signs that a run makes; exactly, by the binomial distribution, of one of them."""
     from scipy.stats import binom
 
-    tests = 2 * len(MODELS) * len(RANDOM)  # two circuits a model
-    assert tests * signs.ALPHA < 1e-6 / 10
-    n, means = (signs.DRAWS - 1) * (signs.SAMPLES - 1), 4 + 6 + 4 + 4
-    t = math.sqrt(2 * math.log(2 * means / signs.ALPHA) / n)
-    assert 2 * binom.cdf(math.ceil(n * (1 - t) / 2), n, 0.5) * means < signs.ALPHA
-    assert binom.sf(math.floor(n * (1 + t) / 2), n, 0.515) > 1 - 1e-12  # of signs with a mean of 3 %
+    sets = 2 * len(MODELS) * len(RANDOM)  # two circuits a model
+    assert sets * fairness.ALPHA < 1e-6 / 10
+    for tests in (1, 1000, 10**6):
+        n = fairness.STREAMS[-1][0] * fairness.STREAMS[-1][1]
+        t = fairness.allowed(tests) / math.sqrt(n)
+        assert 2 * binom.cdf(math.ceil(n * (1 - t) / 2), n, 0.5) * tests < fairness.ALPHA
+        assert binom.sf(math.floor(n * (1 + t) / 2), n, 0.515) > 1 - 1e-9  # of signs with a mean of 3 %
+        assert fairness.allowed(tests) < math.sqrt(71)
 
 
 def test_of_many_seeds_no_sign_comes_near_what_chance_allows(tiny):
-    found = [signs.unfairness(tiny, Rule(UORO(), Instant()), seed) for seed in range(40)]
-    assert 0.1 < min(found) and max(found) < 0.75 and len(set(found)) > 30
-    assert signs.unfairness(tiny, eprop(), 0) == 0.0, "it draws nothing"
+    found = [fairness.unfairness(replace(tiny, seed=seed), Rule(UORO(), Instant())) for seed in range(10)]
+    assert 0.2 < min(found) and max(found) < 0.85 and len(set(found)) > 8
+    assert fairness.unfairness(tiny, eprop()) == 0.0, "it draws nothing"
+
+
+@pytest.mark.parametrize(("samples", "places"), ((1, 1), (2, 3), (8, 2), (8, 24), (300, 2)))
+def test_means_of_a_stream_are_those_of_its_signs_one_by_one(samples, places):
+    """As many as are said, each of as many terms as it is said to have; what repeats has a mean of 1."""
+    x = 2.0 * torch.randint(0, 2, (130, samples, places), generator=stream(1, "noise")).float() - 1
+    x[65:] = x[:65]
+    found = [(means, terms) for means, terms in fairness._means(x) if means.numel()]
+    assert all(
+        float(means.abs().max()) <= 1 + 1e-5 and int(torch.as_tensor(terms).max()) <= x.numel()
+        for means, terms in found
+    )
+    signal: Any = x.flatten(1)
+    ((later, terms),) = fairness._later(signal)
+    assert (
+        isinstance(terms, Tensor) and len(later) == len(terms) == 65 and float(later[64]) == pytest.approx(1, abs=1e-5)
+    )
+    for lag in (1, 7, 64):
+        product = (signal[lag:] * signal[:-lag]).double()
+        assert float(later[lag - 1]) == pytest.approx(float(product.mean()), abs=1e-5)
+        assert int(terms[lag - 1]) == product.numel()
+    if samples * places <= fairness.PAIRED:
+        pairs = list(fairness._pairs(signal))
+        for lag in (1, 64):
+            one, other = signal[lag:, 0], signal[:-lag, -1]
+            assert float(pairs[lag][0][samples * places - 1]) == pytest.approx(float((one * other).mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize("count", (1, 3, 8, 9, 12, 24, 33))
+def test_outcomes_of_a_step_are_balanced(count):
+    """Of up to eight signs all; of more, any three of them stand in all their combinations equally often."""
+    found = signs.design(count)
+    if count <= 8:
+        assert {tuple(row) for row in found.tolist()} == set(product((-1.0, 1.0), repeat=count)) and len(
+            found
+        ) == 2**count
+        return
+    assert {tuple(row) for row in found.tolist()} == {tuple(row) for row in (-found).tolist()}
+    triples = torch.einsum("ra,rb,rc->abc", found, found, found)
+    assert not bool(triples.any()) and torch.equal(found.T @ found, len(found) * torch.eye(count).double())
+
+
+def test_a_step_s_mean_is_that_of_outcomes_one_by_one(tiny):
+    """P̂ by the rule's own factors, after two steps."""
+    rule = Rule(UORO(), Instant())
+    assert steps.mismatch(tiny, rule) < 1e-13
+    past: Any = UORO()
+    state = past.init(tiny.network, 1, {}, stream(3, "noise"))
+    past.step(state, tiny.observed.tangent)
+    (found, *_) = steps.carried(past, state, 1)
+    n, k, m = state.space.columns[0]
+    outer = torch.einsum("z,jkm->zjkm", state.A[0], state.B[0][0]).reshape(-1, n * k * m)
+    torch.testing.assert_close(found, outer, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("seed", (-1, 1.5, "3", None, 2**63))
