@@ -38,8 +38,7 @@ class Made:
         columns["steps"] = np.array([5, 7, 9, 12, 15])[stage]
         columns["solved"] = np.append(np.diff(stage) > 0, False).astype(float)
         self.metrics, self.seed, self.config = pd.DataFrame(columns), seed, {"task": {"steps": STEPS}}
-        self.weights: dict[str, Any] = {}
-        self.own: dict[str, Any] = {}
+        self.weights, self.own = {}, {}
 
     def final(self, column: str) -> float:
         return float(self.metrics[column].dropna().iloc[-1])
@@ -121,7 +120,7 @@ def rows_of(runs: Mapping[str, Sequence[Any]]) -> list[Row]:
     return [Row(label, some) for label, some in runs.items()]
 
 
-# -- the experiments ------------------------------------------------------------------------------------------------------------
+# -- the experiments
 
 
 def online_rules(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
