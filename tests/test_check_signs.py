@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import check
-from bioplaus.check import signs
+from bioplaus.check import fairness, signs, steps
 from bioplaus.check.bench import Bench, bench, difference
 from bioplaus.check.regimes import FAIR, over_signs
 from bioplaus.cli.verbs.check import main
@@ -39,6 +40,7 @@ def test_right_rules_pass_with_any_seed(seed):
         rule, model = RANDOM[(seed + i) % len(RANDOM)], MODELS[(seed + 2 * i) % len(MODELS)]
         (row,) = check.check(quick=True, rules=(rule,), models=(model,), seed=seed)
         assert row.ok and "mean over all signs" in row.note and FAIR in row.note, row
+        assert ("every step" in row.note) == (rule != "three_factor"), row
 
 
 def scaled(patch: Patch) -> None:
@@ -209,18 +211,73 @@ def test_a_false_alarm_is_rarer_than_once_in_a_million_runs():
     """By Hoeffding's bound of every test of signs that a run makes; exactly, by the binomial distribution, of one of them."""
     from scipy.stats import binom
 
-    tests = 2 * len(MODELS) * len(RANDOM)  # two circuits a model
-    assert tests * signs.ALPHA < 1e-6 / 10
-    n, means = (signs.DRAWS - 1) * (signs.SAMPLES - 1), 4 + 6 + 4 + 4
-    t = math.sqrt(2 * math.log(2 * means / signs.ALPHA) / n)
-    assert 2 * binom.cdf(math.ceil(n * (1 - t) / 2), n, 0.5) * means < signs.ALPHA
-    assert binom.sf(math.floor(n * (1 + t) / 2), n, 0.515) > 1 - 1e-12  # of signs with a mean of 3 %
+    sets = 2 * len(MODELS) * len(RANDOM)  # two circuits a model
+    assert sets * fairness.ALPHA < 1e-6 / 10
+    for tests in (1, 1000, 10**6):
+        n = fairness.STREAMS[-1][0] * fairness.STREAMS[-1][1]
+        t = fairness.allowed(tests) / math.sqrt(n)
+        assert 2 * binom.cdf(math.ceil(n * (1 - t) / 2), n, 0.5) * tests < fairness.ALPHA
+        assert binom.sf(math.floor(n * (1 + t) / 2), n, 0.515) > 1 - 1e-9  # of signs with a mean of 3 %
+        assert fairness.allowed(tests) < math.sqrt(71)
 
 
 def test_of_many_seeds_no_sign_comes_near_what_chance_allows(tiny):
-    found = [signs.unfairness(tiny, Rule(UORO(), Instant()), seed) for seed in range(40)]
-    assert 0.1 < min(found) and max(found) < 0.75 and len(set(found)) > 30
-    assert signs.unfairness(tiny, eprop(), 0) == 0.0, "it draws nothing"
+    found = [fairness.unfairness(replace(tiny, seed=seed), Rule(UORO(), Instant())) for seed in range(10)]
+    assert 0.2 < min(found) and max(found) < 0.85 and len(set(found)) > 8
+    assert fairness.unfairness(tiny, eprop()) == 0.0, "it draws nothing"
+
+
+@pytest.mark.parametrize(("samples", "places"), ((1, 1), (2, 3), (8, 2), (8, 24), (300, 2)))
+def test_means_of_a_stream_are_those_of_its_signs_one_by_one(samples, places):
+    """As many as are said, each of as many terms as it is said to have; what repeats has a mean of 1."""
+    x = 2.0 * torch.randint(0, 2, (130, samples, places), generator=stream(1, "noise")).float() - 1
+    x[65:] = x[:65]
+    found = [(means, terms) for means, terms in fairness._means(x) if means.numel()]
+    assert all(
+        float(means.abs().max()) <= 1 + 1e-5 and int(torch.as_tensor(terms).max()) <= x.numel()
+        for means, terms in found
+    )
+    signal: Any = x.flatten(1)
+    ((later, terms),) = fairness._later(signal)
+    assert (
+        isinstance(terms, Tensor) and len(later) == len(terms) == 65 and float(later[64]) == pytest.approx(1, abs=1e-5)
+    )
+    for lag in (1, 7, 64):
+        product = (signal[lag:] * signal[:-lag]).double()
+        assert float(later[lag - 1]) == pytest.approx(float(product.mean()), abs=1e-5)
+        assert int(terms[lag - 1]) == product.numel()
+    if samples * places <= fairness.PAIRED:
+        pairs = list(fairness._pairs(signal))
+        for lag in (1, 64):
+            one, other = signal[lag:, 0], signal[:-lag, -1]
+            assert float(pairs[lag][0][samples * places - 1]) == pytest.approx(float((one * other).mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize("count", (1, 3, 8, 9, 12, 24, 33))
+def test_outcomes_of_a_step_are_balanced(count):
+    """Of up to eight signs all; of more, any three of them stand in all their combinations equally often."""
+    found = signs.design(count)
+    if count <= 8:
+        assert {tuple(row) for row in found.tolist()} == set(product((-1.0, 1.0), repeat=count)) and len(
+            found
+        ) == 2**count
+        return
+    assert {tuple(row) for row in found.tolist()} == {tuple(row) for row in (-found).tolist()}
+    triples = torch.einsum("ra,rb,rc->abc", found, found, found)
+    assert not bool(triples.any()) and torch.equal(found.T @ found, len(found) * torch.eye(count).double())
+
+
+def test_a_step_s_mean_is_that_of_outcomes_one_by_one(tiny):
+    """P̂ by the rule's own factors, after two steps."""
+    rule = Rule(UORO(), Instant())
+    assert steps.mismatch(tiny, rule) < 1e-13
+    past: Any = UORO()
+    state = past.init(tiny.network, 1, {}, stream(3, "noise"))
+    past.step(state, tiny.observed.tangent)
+    (found, *_) = steps.carried(past, state, 1)
+    n, k, m = state.space.columns[0]
+    outer = torch.einsum("z,jkm->zjkm", state.A[0], state.B[0][0]).reshape(-1, n * k * m)
+    torch.testing.assert_close(found, outer, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("seed", (-1, 1.5, "3", None, 2**63))

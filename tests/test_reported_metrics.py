@@ -20,6 +20,7 @@ from rule_helpers import Case
 from torch import Tensor
 
 import bioplaus as bp
+from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import RuleError
 from bioplaus.learning.trainer import Trainer
 from bioplaus.rules import TABLE
@@ -239,6 +240,21 @@ def test_the_rate_of_spiking_circuits_is_in_hertz():
     batch = TASK.batch(generator, 3)
     recorded = bp.simulate(trainer.network, batch.inputs, record=("spikes",))["spikes"].values
     assert trainer.update()["rate"] == pytest.approx(1000 * recorded.mean()) and recorded.any()
+
+
+def test_the_rate_of_several_populations_is_the_mean_of_theirs():
+    """However many neurons each has."""
+    circuit = bp.circuit(
+        "recurrent", cell={"E": "lif", "I": "lsnn_lif"}, inputs=2, units={"E": 8, "I": 2}, outputs=2, input_gain=20.0
+    )
+    trainer = Trainer(circuit, TASK, bp.rule("bptt"), bp.Training(batch=3), 0)
+    generator = torch.Generator()
+    generator.set_state(trainer.generator.get_state())
+    batch = TASK.batch(generator, 3)
+    trajectory = roll(trainer.network, trainer.network.start(3), batch.inputs)[0]
+    means = [float(trajectory.spikes(i).mean()) for i in range(2)]
+    assert abs(means[0] - means[1]) > 1e-3
+    assert trainer.update()["rate"] == pytest.approx(1000 * sum(means) / 2, rel=1e-5)
 
 
 def test_columns_of_a_curriculum():

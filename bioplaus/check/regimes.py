@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus.cerebellum.predictors import Predictor
-from bioplaus.check import signs
+from bioplaus.check import fairness, signs
 from bioplaus.check.bench import Bench, difference
+from bioplaus.check.steps import mismatch
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.sweep import sweep
 from bioplaus.eligibility import MDGL, RFLO, EProp, Hops, KeRNL
+from bioplaus.eligibility.recursion import Recursion
 from bioplaus.errors import RuleError
 from bioplaus.learning.sequence import sequence
 from bioplaus.own import Own, Owns, mapped
@@ -192,13 +194,19 @@ def of_three_factor(bench: Bench) -> Found:
 
 
 def over_signs(bench: Bench, random: Rule, expected: Rule) -> Found:
-    """The mean over all signs of a random rule is another rule, and its signs are fair."""
+    """The mean over all signs of a random rule is another rule, of long sequences too, and its signs are fair."""
     short = signs.short(bench, random)
     if short is None:
         yield "there are too many signs to try all", float("inf")
         return
     yield "mean over all signs", difference(signs.expectation(short, random), short.gradients(expected))
-    yield FAIR, signs.unfairness(short, random, bench.seed)
+    past, signal = random.eligibility, random.signal
+    if past.declaration.random and isinstance(past, Recursion) and expected.claim == "exact":
+        yield "mean over a step's signs is RTRL's step, at every step", mismatch(bench, random)
+    if signal.declaration.random and not past.declaration.random:
+        one = replace(bench, batch=bench.copies(1))
+        yield "mean over each step's signs", difference(signs.by_step(bench, random), one.gradients(expected))
+    yield FAIR, fairness.unfairness(bench, random)
 
 
 def of_dni(bench: Bench) -> Found:

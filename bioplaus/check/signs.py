@@ -1,4 +1,4 @@
-"""A random rule's mean over its signs, by trying them all; and whether signs, as they are drawn, are fair.
+"""A random rule's mean over its signs, by trying them all.
 
 A rule that draws n signs ±1 in a sequence has 2ⁿ outcomes, equally likely, and its expected gradient is their mean::
 
@@ -7,14 +7,8 @@ A rule that draws n signs ±1 in a sequence has 2ⁿ outcomes, equally likely, a
 On a circuit and a sequence so short that n ≤ 14, (1) is summed, one outcome a sample. Nothing is estimated: what differs from the
 true gradient by more than rounding is biased, however heavy the tails of single draws are, and with whatever seed.
 
-That the outcomes are equally likely is left to chance to show, on the signs alone. For N independent fair signs, and for products
-of two of them in pairs that share no more than one, Hoeffding's inequality (1963, doi:10.1080/01621459.1963.10500830) bounds ::
-
-    P(|mean| > t) ≤ 2 exp(−N t²/2),     so with m means  t = √(2 ln(2m/α)/N)  fails by chance with P ≤ α   (2)
-
-exactly, without a limit theorem: signs have no tails. α = 1e-9 and at most a hundred such tests in `bioplaus check` leave less than
-one false alarm in ten million runs. Of the N = 262_144 signs of each place t is below 0.015: signs with a mean of 3 % lie eight
-standard deviations beyond it.
+Longer sequences and larger circuits are another's matter: of influences `bioplaus.check.steps`, of signals `by_step`. That all outcomes are
+equally likely is for `bioplaus.check.fairness` to show.
 """
 
 from __future__ import annotations
@@ -34,7 +28,6 @@ from bioplaus.eligibility.recursion import Recursion
 from bioplaus.learning.sequence import sequence
 from bioplaus.rules import Rule
 from bioplaus.signal import Instant, Signal
-from bioplaus.streams import stream
 from bioplaus.tasks import squared
 
 if TYPE_CHECKING:
@@ -45,10 +38,8 @@ CHUNK, MOST = 2**14, 14
 #: of the circuits for that: the longest sequence and delay, steps; outputs a step and neuron, and the gain of recurrent weights
 #: between spiking neurons  # chosen: with these most seeds of all shipped models give one that lives
 LONGEST, LATEST, LIVELY, GAIN = 12, 2, 0.1, 2.0
-#: chance of a false alarm, of each test of signs
-ALPHA = 1e-9
-#: places, samples and draws of the signs that are tested
-PLACES, SAMPLES, DRAWS = 4, 2**10, 2**8
+#: signs a step of which all outcomes are tried
+ALL = 8
 
 
 class Spelled:
@@ -68,6 +59,42 @@ class Spelled:
         self.bits += len(at)
         drawn = torch.arange(self.first, self.first + batch)[:, None] >> at & 1
         return (2 * drawn - 1).double().view(batch, *rest)
+
+
+def design(count: int) -> Tensor:
+    """Signs of one step, (outcomes, count): all 2^count of up to 8, a balanced part of more.
+
+    That part is of 2^(1 + ⌈log₂ count⌉) outcomes, Hadamard's and their negatives: of any three signs all eight combinations stand in it
+    equally often (an orthogonal array of strength 3), and with every outcome its negative.
+    """
+    if count <= ALL:
+        masks = 2 ** torch.arange(count)
+        outcomes = 2**count
+    else:
+        half = 2 ** (count - 1).bit_length()
+        masks = half + torch.arange(count)  # no three of them add up to nothing, bit by bit: the highest bit is in all
+        outcomes = 2 * half
+    chosen = torch.arange(outcomes)[:, None] & masks
+    parity = torch.stack([chosen >> bit & 1 for bit in range(outcomes.bit_length())]).sum(0) % 2
+    return (1 - 2 * parity).double()
+
+
+class Outcomes(Spelled):
+    """Every sample draws the signs of an outcome of its own.
+
+    Attributes
+    ----------
+    table : (sample, sign), those of one step; after the last come the first again.
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.table = table
+
+    def signs(self, batch: int, *rest: int) -> Tensor:
+        at = torch.arange(self.bits, self.bits + math.prod(rest)) % self.table.shape[1]
+        self.bits += len(at)
+        return self.table[:, at].view(batch, *rest)
 
 
 def told(rule: Rule, spelled: Spelled) -> Rule:
@@ -150,37 +177,11 @@ def expectation(bench: Bench, rule: Rule) -> dict[str, Tensor]:
     return total
 
 
-def unfairness(bench: Bench, rule: Rule, seed: int) -> float:
-    """The largest mean that should vanish, of signs as a rule draws them, over t of (2); infinite for what is no sign.
+def by_step(bench: Bench, rule: Rule) -> dict[str, Tensor]:
+    """The mean of a rule's gradient over the outcomes of one step's signs, of all steps at once, along the first sample of a bench.
 
-    Tried are the signs of every place, and the products of those of two places, two samples and two draws beside each other.
+    It is the one over all outcomes if the gradient is a sum over steps, each of which knows of its own signs alone: so it is of signals
+    that explore. Takes circuits and sequences of any size.
     """
-    worst = 0.0
-    for drawn in _drawn(bench, rule, stream(seed, "signs")):
-        if not bool((drawn.abs() == 1).all()):
-            return math.inf
-        places = drawn.shape[-1]
-        means = [drawn.flatten(0, -2).mean(0)]
-        means += [(drawn[..., i] * drawn[..., j]).mean()[None] for i in range(places) for j in range(i)]
-        means += [
-            (drawn[1:] * drawn[:-1]).flatten(0, -2).mean(0),
-            (drawn[:, 1:] * drawn[:, :-1]).flatten(0, -2).mean(0),
-        ]
-        found = torch.cat(means).abs()
-        least = (DRAWS - 1) * (SAMPLES - 1)
-        worst = max(worst, float(found.max()) / math.sqrt(2 * math.log(2 * len(found) / ALPHA) / least))
-    return worst
-
-
-def _drawn(bench: Bench, rule: Rule, generator: torch.Generator) -> list[Tensor]:
-    """Signs as each half draws them, (draw, sample, place)."""
-    past, signal, found = rule.eligibility, rule.signal, []
-    if past.declaration.random and isinstance(past, Recursion):
-        state: Any = past.init(bench.network, SAMPLES, {}, generator)
-        # of two shapes, as a rule may draw: with places and without, which makes one place more
-        both = [(state.signs(SAMPLES, PLACES - 1), state.signs(SAMPLES)[:, None]) for _ in range(DRAWS)]
-        found.append(torch.stack([torch.cat(each, 1) for each in both]))
-    if signal.declaration.random and isinstance(signal, Instant):
-        state = signal.init(bench.network, SAMPLES, generator)
-        found.append(signal.explore(state, torch.empty(DRAWS, SAMPLES, PLACES, dtype=torch.float64)))
-    return found
+    table = design(count(bench.short(1), rule))
+    return sequence(bench.network, told(rule, Outcomes(table)), {}, bench.copies(len(table)), squared).gradients

@@ -1,0 +1,141 @@
+"""What the benchmarks measure: the sizes that are handed on, the units of what comes back, the bounds beside it."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from test_reported_tables import benchmark, columns_of
+
+
+def test_every_column_of_the_benchmark_of_rules_is_of_its_size(monkeypatch):
+    """What each column asks for comes back as a number that tells rule, units, batch and repeats."""
+    module = benchmark("rules")
+    rules = list(module.RULES)
+
+    def code(name: str, units: int, batch: int, repeats: int) -> float:
+        return 1e6 * rules.index(name) + 1e3 * units + batch + 0.01 * repeats
+
+    monkeypatch.setattr(module, "cost", lambda name, units, batch, repeats, device: (code(name, units, batch, repeats), -code(name, units, batch, repeats)))  # fmt: skip
+    monkeypatch.setattr(module, "moving", lambda name, units, repeats, device: code(name, units, 1, repeats) + 0.5)
+    found: Any = module.measure(3, "cpu")
+    assert list(found.columns) == columns_of("rules") and list(found["rule"]) == rules
+    for row in found.to_dict("records"):
+        name = row["rule"]
+        for units in (32, 64, 100):
+            if units <= module.LARGEST.get(name, units):
+                assert row[f"N {units}"] == code(name, units, 1, 3) == -row[f"N {units}, whole step"]
+            else:
+                assert pd.isna(row[f"N {units}"]) and pd.isna(row[f"N {units}, whole step"])
+        many = row["N 100, batch 32, per sample"]
+        assert pd.isna(many) if name in module.LARGEST else many == code(name, 100, 32, 3) / 32
+        assert row["N 32, moving"] == code(name, 32, 1, 3) + 0.5
+
+
+@pytest.mark.parametrize(("units", "batch", "steps"), ((32, 1, 320), (7, 32, 32)))
+def test_what_is_clocked_of_rules_is_of_that_size(units, batch, steps, monkeypatch):
+    module, seen = benchmark("rules"), []
+    monkeypatch.setattr(module, "sequence", lambda network, rule, own, data, loss: seen.append((network.populations[0].size, data.size, data.steps)))  # fmt: skip
+    seconds = iter([2.0, 5.0, 2.0, 6.0, 2.0, 9.0])
+
+    def clock(f: Any, device: str) -> float:
+        f()
+        return next(seconds)
+
+    monkeypatch.setattr(module, "clock", clock)
+    assert module.cost("eprop", units, batch, 3, "cpu") == pytest.approx((4e3 / steps, 6e3 / steps))
+    assert seen == [(units, batch, steps)] * 7
+
+
+def test_what_is_clocked_of_moving_weights(monkeypatch):
+    module, made = benchmark("rules"), []
+
+    class Trainer:
+        def __init__(self, circuit: Any, task: Any, rule: Any, training: Any) -> None:
+            (population,) = circuit.populations.values()
+            made.append((population.size, task.steps, training.batch, training.apply))
+
+        def update(self) -> None:
+            pass
+
+    monkeypatch.setattr(module, "Trainer", Trainer)
+    seconds = iter([1.0, 4.0, 2.0])
+    monkeypatch.setattr(module, "clock", lambda f, device: next(seconds))
+    assert module.moving("eprop", 32, 3, "cpu") == pytest.approx(2e3 / 200)
+    assert made == [(32, 200, 1, "window")]
+
+
+class Context:
+    """Processes that put what they are said to, without running."""
+
+    def __init__(self, put: Any) -> None:
+        self.put, self.started = put, []
+
+    def Queue(self) -> Any:
+        return SimpleNamespace(get=lambda timeout: self.put(self.started[-1]))
+
+    def Process(self, target: Any, args: tuple[Any, ...]) -> Any:
+        return SimpleNamespace(start=lambda: self.started.append((target.__name__, *args[:-1])), join=lambda: None)
+
+
+def test_exact_at_scale_and_memory_are_in_their_units(monkeypatch):
+    module = benchmark("speed")
+    context = Context(lambda started: (1.25, 300.54) if started[0] == "large" else started[2] / 8 + 0.04)
+    monkeypatch.setattr(module.multiprocessing, "get_context", lambda kind: context)
+    large = module.exact_at_scale()
+    assert (large["ours_ms"], large["MiB"]) == (1250.0, 300.5)
+    assert "1000 rate units, T 100, batch 32" in large["what"]
+    rows = module.memory(("eprop",), (500, 5000))
+    assert [row["MiB"] for row in rows] == [62.5, 625.0]
+    assert context.started == [("large",), ("peak", "eprop", 500), ("peak", "eprop", 5000)]
+    assert [row["what"] for row in rows] == [f"peak memory, eprop online, ALIF, batch 4, T {T}" for T in (500, 5000)]
+
+
+def test_what_is_measured_at_scale(monkeypatch):
+    module, made, put = benchmark("speed"), [], []
+
+    class Trainer:
+        def __init__(self, circuit: Any, task: Any, rule: Any, training: Any) -> None:
+            made.append((circuit.populations["cortex"].size, task.steps, training.batch, rule.signal.lmbda))
+
+        def update(self) -> None:
+            pass
+
+    monkeypatch.setattr(module, "Trainer", Trainer)
+    monkeypatch.setattr(module, "_status", {"VmRSS": 2048, "VmHWM": 7168}.__getitem__)
+    now = iter([0.0, 3.0, 10.0, 14.0, 20.0, 29.0, 30.0, 35.0, 40.0, 41.0])  # 3, 4, 9, 5, 1 s
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(now))
+    module.large(SimpleNamespace(put=put.append))
+    monkeypatch.undo()
+    assert made == [(1000, 100, 32, 1.0)] and put == [(4.0, 5.0)]
+
+
+def test_bounds_and_sizes_of_the_benchmark_of_speed(monkeypatch, tmp_path):
+    """The whole script, with nothing to time: each row's text against the sizes that its measurement was given."""
+    module, asked = benchmark("speed"), []
+    monkeypatch.setattr(module, "rows", lambda device: (("rows",), None))
+    monkeypatch.setattr(module, "lstm", lambda device, task, *sizes: (("lstm", task.steps, *sizes), None))
+    monkeypatch.setattr(module, "alif", lambda device, schedule, **sizes: (("alif", schedule), None))
+
+    def paired(ours: Any, theirs: Any, repeats: int, device: str, inner: int) -> dict[str, float]:
+        asked.append((ours, repeats, inner))
+        return {"ours_ms": 1.23456, "bptt_ms": 2.0, "ratio": 3.0, "lowest": 4.0, "highest": 5.0}
+
+    monkeypatch.setattr(module, "paired", paired)
+    monkeypatch.setattr(module, "exact_at_scale", lambda: {"what": "large", "ours_ms": 6.0, "MiB": 7.0})
+    monkeypatch.setattr(module, "memory", lambda: [{"what": "peak", "MiB": 8.0}])
+    monkeypatch.setattr(module.torch, "manual_seed", lambda seed: None)
+    monkeypatch.setattr(sys, "argv", ["speed.py", "--repeats", "9", "--out", str(tmp_path / "speed.csv")])
+    module.main()
+    found: Any = pd.read_csv(tmp_path / "speed.csv")
+    assert list(found.columns) == columns_of("speed")
+    assert found["bound"].tolist()[:4] == [4.0, 5.0, 0.6, 3.0] and found["bound"].isna().tolist()[4:] == [True, True]
+    for column, value in {"ours_ms": 1.235, "bptt_ms": 2.0, "ratio": 3.0, "lowest": 4.0, "highest": 5.0}.items():
+        assert found[column].tolist()[:4] == [value] * 4
+    assert found["MiB"].tolist()[4:] == [7.0, 8.0] and found["ours_ms"].tolist()[4] == 6.0
+    assert [repeats for _, repeats, _ in asked] == [9] * 4
+    assert [ours for ours, _, _ in asked] == [("rows",), ("lstm", 33, 100, 100), ("alif", "window"), ("alif", "online")]
+    assert "batch 100, N 100, T 33" in found["what"][1]

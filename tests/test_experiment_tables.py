@@ -1,0 +1,350 @@
+"""Every column of every shipped experiment's table, computed a second time from metrics that are made up; nothing is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rule_helpers import Off
+from table_helpers import table_is_its_runs
+
+from bioplaus import content
+from bioplaus.measure.memory import Cost
+from bioplaus.runs.results import Results
+
+UPDATES, SEEDS, STEPS = 40, 3, 25
+#: columns that are measured at every update, at every second and at every eighth from the first on
+OFTEN = ("loss", "score", "rate")
+TESTED = ("test_score", "test_loss")
+COMPARED = ("alignment", "prediction", "prediction_ratio")
+
+
+class Made:
+    """A run that never was."""
+
+    def __init__(self, rng: np.random.Generator, seed: int, without: Sequence[str] = ()) -> None:
+        update = np.arange(1, UPDATES + 1)
+        columns: dict[str, Any] = {"update": update, "seconds": np.cumsum(rng.uniform(0.1, 0.9, UPDATES))}
+        for names, now in ((OFTEN, update > 0), (TESTED, update % 2 == 0), (COMPARED, (update - 1) % 8 == 0)):
+            for name in names:
+                if name not in without:
+                    columns[name] = np.where(now, rng.uniform(0.01, 1.0, UPDATES), np.nan)
+        stage = np.sort(rng.integers(0, 5, UPDATES))
+        columns["steps"] = np.array([5, 7, 9, 12, 15])[stage]
+        columns["solved"] = np.append(np.diff(stage) > 0, False).astype(float)
+        self.metrics, self.seed, self.config = pd.DataFrame(columns), seed, {"task": {"steps": STEPS}}
+        self.weights, self.own = {}, {}
+
+    def final(self, column: str) -> float:
+        return float(self.metrics[column].dropna().iloc[-1])
+
+
+def made_up(labels: Sequence[str], without: Callable[[str], Sequence[str]] = lambda label: ()) -> dict[str, list[Made]]:
+    rng = np.random.default_rng(7)
+    return {label: [Made(rng, seed, without(label)) for seed in range(SEEDS)] for label in labels}
+
+
+def module(name: str) -> ModuleType:
+    return content.load("experiment", name)
+
+
+class Row:
+    """What a row must be made of: (seed, measurement) arrays of an arm's metrics."""
+
+    def __init__(self, label: str, runs: Sequence[Any]) -> None:
+        self.label, self.runs = label, runs
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        return np.array([run.metrics[column].dropna().to_numpy(float) for run in self.runs])
+
+    def has(self, column: str) -> bool:
+        return column in self.runs[0].metrics
+
+    def at(self, column: str) -> np.ndarray:
+        table = self.runs[0].metrics
+        return table["update"][table[column].notna()].to_numpy(int)
+
+
+Columns = Mapping[str, Callable[[Row], Any]]
+
+
+def sem(values: np.ndarray) -> float:
+    return float(np.sqrt(((values - values.mean()) ** 2).sum() / (len(values) - 1) / len(values)))
+
+
+def nanless(row: Row, column: str, of: Callable[[np.ndarray], Any]) -> Any:
+    return float(of(row[column])) if row.has(column) else "nan"
+
+
+COMMON: Columns = {"arm": lambda r: r.label, "n": lambda r: SEEDS}
+MS: Columns = {"ms per update": lambda r: 1000 * np.mean([run.metrics["seconds"].iloc[-1] / UPDATES for run in r.runs])}
+
+
+def at_end(column: str) -> Columns:
+    name = column.replace("_", " ")
+    return {name: lambda r: r[column][:, -1].mean(), f"{name} s.e.m.": lambda r: sem(r[column][:, -1])}
+
+
+def low_to_high(values: Sequence[float]) -> str:
+    """Median, the lower of two, (lowest to highest); what never happened is a dash."""
+    three = [sorted(values)[i] for i in (0, (len(values) - 1) // 2, len(values) - 1)]
+    low, middle, high = ("–" if math.isinf(v) else f"{v:g}" for v in three)
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def stages(row: Row) -> list[dict[int, int]]:
+    """Per seed, T → the update at which it was solved."""
+    found = []
+    for run in row.runs:
+        lines = zip(*(run.metrics[c] for c in ("update", "steps", "solved")), strict=True)
+        first: dict[int, int] = {}
+        for update, steps, solved in lines:
+            if solved:
+                first.setdefault(int(steps), int(update))
+        found.append(first)
+    return found
+
+
+def compare(found: pd.DataFrame, rows: Sequence[Row], columns: Columns) -> None:
+    """As `table_is_its_runs`, where NaN is what is not there."""
+    shown: Any = found.astype(object).where(found.notna(), "nan")
+    table_is_its_runs(shown, rows, columns)  # type: ignore[arg-type]
+
+
+def rows_of(runs: Mapping[str, Sequence[Any]]) -> list[Row]:
+    return [Row(label, some) for label, some in runs.items()]
+
+
+# -- the experiments
+
+
+def online_rules(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("RTRL", "UORO", "R-KF-RTRL"))
+    published = {"RTRL": "0.461", "UORO": "0.665, 0.669"}
+    late: Callable[[Row], np.ndarray] = lambda r: r["score"][:, UPDATES - UPDATES // 10 :].mean(1)  # noqa: E731
+    columns: Columns = {
+        **COMMON, **at_end("test_score"), "score while learning": lambda r: late(r).mean(),
+        "range over seeds": lambda r: f"{late(r).min():.3f}–{late(r).max():.3f}",
+        "ms per step": lambda r: MS["ms per update"](r) / STEPS, "published score": lambda r: published.get(r.label, "–"),
+    }  # fmt: skip
+    return module("online_rules").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def copy_repeat(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("BPTT", "DNI n=5", "BP(λ=1)"))
+    runs["BP(λ=1)"][0].metrics["solved"] = 0.0  # one that solves nothing
+    runs["BPTT"][1].metrics.loc[3, ["steps", "solved"]] = [9, 1.0]  # solved twice: the first time counts
+    columns: dict[str, Any] = {
+        **COMMON, **MS, "largest T solved": lambda r: low_to_high([max(found, default=0) for found in stages(r)]),
+    }  # fmt: skip
+    for T in (7, 9, 12):
+        columns[f"updates to solve T={T}"] = lambda r, T=T: low_to_high([f.get(T, math.inf) for f in stages(r)])
+    found = module("copy_repeat").table(Results(runs))  # type: ignore[arg-type]
+    return found, rows_of(runs), columns
+
+
+def sequential_digits(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("BP(λ=1)", "BPTT"), lambda label: ("prediction", "prediction_ratio") if label == "BPTT" else ())
+
+    def early(column: str) -> Callable[[Row], Any]:
+        def of(r: Row) -> Any:
+            last = r.at(column)[-1] if r.has(column) else 0
+            return nanless(r, column, lambda x: x[:, r.at(column) <= last / 5].mean())
+
+        return of
+
+    columns: Columns = {
+        **COMMON, **at_end("test_score"), **at_end("test_loss"), **MS,
+        "early cosine of weight gradient": early("alignment"), "early cosine of prediction": early("prediction"),
+        "early norm of prediction": early("prediction_ratio"),
+    }  # fmt: skip
+    return module("sequential_digits").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def sequential_mnist(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("BP(λ=1)", "TBPTT n=2"), lambda label: ("prediction",) if label.startswith("T") else ())
+    columns: Columns = {
+        **COMMON, **at_end("test_score"), **at_end("test_loss"), **MS,
+        "test score at a fifth": lambda r: r["test_score"][:, UPDATES // 2 // 5 - 1].mean(),
+        "weight-gradient cosine, mean over training": lambda r: r["alignment"].mean(),
+        "prediction cosine, mean over training": lambda r: nanless(r, "prediction", lambda x: x[:, 1:].mean()),
+    }  # fmt: skip
+    return module("sequential_mnist").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def target_reaching(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(
+        ("fixed BP(λ=1)", "BP(λ=1)", "e-prop", "BPTT"),
+        lambda label: ("prediction",) if label in ("e-prop", "BPTT") else (),
+    )
+    said = {"fixed BP(λ=1)": "cosine 0.86", "BP(λ=1)": "loss 0.105, unsteady", "BPTT": "loss 0.0004"}
+
+    def still(of: Callable[[Row], Any]) -> Callable[[Row], Any]:
+        return lambda r: "nan" if r.label.startswith("fixed") else of(r)
+
+    columns: Columns = {
+        **COMMON, **{name: still(of) for name, of in at_end("test_loss").items()}, **MS,
+        "test loss at half time": still(lambda r: r["test_loss"][:, UPDATES // 2 // 2 - 1].mean()),
+        "prediction cosine at the end": lambda r: nanless(r, "prediction", lambda x: x[:, -1].mean()),
+        "prediction cosine, mean over training": lambda r: nanless(r, "prediction", np.mean),
+        "weight-gradient cosine, mean over training": still(lambda r: r["alignment"].mean()),
+        "authors' code": lambda r: said.get(r.label, "–"),
+    }  # fmt: skip
+    return module("target_reaching").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def fixed_network_alignment(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("published BP(λ=1)", "T=60 BP(λ=0)"))
+    columns: dict[str, Any] = {**COMMON, **MS}
+    for i, made in (
+        (0, 0),
+        (1, 8),
+        (4, 32),
+    ):  # of 0, 8, 16, 24, 32 updates made before: nearest a tenth, a third and all
+        columns[f"cosine after {made}"] = lambda r, i=i: r["prediction"][:, i].mean()
+        columns[f"s.e.m. at {made}"] = lambda r, i=i: sem(r["prediction"][:, i])
+    columns["norm ratio at the end"] = lambda r: r["prediction_ratio"][:, -1].mean()
+    columns["authors' code"] = lambda r: "0.69, 0.86, 0.97" if r.label.startswith("published") else "–"
+    found = module("fixed_network_alignment").table(Results(runs))  # type: ignore[arg-type]
+    return found, rows_of(runs), columns
+
+
+def pattern_generation(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("e-prop, random", "BPTT", "another"))
+    said = {"e-prop, random": "105.8 → 11.07 (500)", "BPTT": "105.5 → 7.70 (500), spikes stopped"}
+    columns: Columns = {
+        **COMMON, "loss at first": lambda r: r["loss"][:, 0].mean(), **at_end("test_loss"),
+        "rate (Hz)": lambda r: r["rate"][:, -1].mean(), "rate s.e.m. (Hz)": lambda r: sem(r["rate"][:, -1]), **MS,
+        "authors' code": lambda r: said.get(r.label, "–"),
+    }  # fmt: skip
+    return module("pattern_generation").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def released_code(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    labels = ("fixed λ=1", "fixed λ=1 released", "reaching λ=1", "reaching λ=1 released", "digits BPTT")
+    runs = made_up(labels, lambda label: ("test_loss",) if label.startswith("fixed") else ("prediction",))
+    fixed: Callable[[Row], bool] = lambda r: r.label.startswith("fixed ")  # noqa: E731
+
+    def log_ratio(r: Row) -> np.ndarray:
+        other = Row("", runs[r.label.removesuffix(" released")])
+        return np.log10(r["test_loss"][:, -1] / other["test_loss"][:, -1])
+
+    both = {
+        "prediction cosine": lambda r: r["prediction"].mean(1) if fixed(r) else None,
+        "weight-gradient cosine": lambda r: r["alignment"].mean(1),
+        "norm ratio": lambda r: r["prediction_ratio"][:, -1] if fixed(r) else None,
+        "test loss": lambda r: None if fixed(r) else r["test_loss"][:, -1],
+        "log10 released / rule": lambda r: log_ratio(r) if "released" in r.label and not fixed(r) else None,
+    }
+    columns: dict[str, Any] = {**COMMON, **MS}
+    for name, of in both.items():
+        columns[name] = lambda r, of=of: "nan" if of(r) is None else of(r).mean()
+        columns[f"{name} s.e.m."] = lambda r, of=of: "nan" if of(r) is None else sem(of(r))
+    return module("released_code").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def costs_of(made: ModuleType, patch: pytest.MonkeyPatch) -> None:
+    """An experiment measures what is made up: an arm takes 10 ms a letter, and keeps 512 B a "circuit", 256 B a "task"."""
+    patch.setattr(made, "cpu_seconds", lambda arms: {name: 0.01 * len(name) for name in arms})
+    patch.setattr(made, "memory", lambda circuit, task, rule: Cost(512.0 * circuit, 256.0 * task, 1e9))
+
+
+def trace_cost(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    labels = ("exact", "local", "BPTT")
+    runs, made = made_up(labels, lambda label: ("prediction",) if label == "BPTT" else ()), module("trace_cost")
+    costs_of(made, patch)
+    asked: list[int] = []
+
+    def quality(network: Any, batch: Any, signals: Any, own: Any, draws: int, seed: int) -> Any:
+        asked.append(draws)
+        return {"": SimpleNamespace(bias=(seed - 1.2) ** 2, deviation=10.0 + seed**2)}
+
+    patch.setattr(made.bp, "trace_quality", quality)
+    network = SimpleNamespace(load=lambda weights: None)
+    arms: Any = {
+        name: SimpleNamespace(
+            circuit=SimpleNamespace(build=lambda seed, dtype: network),
+            task=SimpleNamespace(test_batches=lambda n: [None]),
+            rule=SimpleNamespace(signal=SimpleNamespace(lmbda=0.0 if name == "BPTT" else 1.0)),
+        )
+        for name in labels
+    }
+    sizes = {n: SimpleNamespace(circuit=i + 1, task=i + 3, rule=None) for i, n in enumerate(labels)}
+    late: Callable[[Row], np.ndarray] = lambda r: r["test_loss"][:, -2:].mean(1)  # noqa: E731  # the last tenth of 20 tests
+    plain: Callable[[float], Callable[[Row], Any]] = lambda x: lambda r: "nan" if r.label == "BPTT" else x  # noqa: E731
+    columns: Columns = {
+        **COMMON, "test loss": lambda r: np.median(late(r)),
+        "range over seeds": lambda r: f"{late(r).min():.2g}–{late(r).max():.2g}",
+        "prediction cosine": lambda r: nanless(r, "prediction", np.mean), "weight-gradient cosine": lambda r: r["alignment"].mean(),
+        "bias": plain(0.64), "deviation": plain(11.0),  # of (1.44, 0.04, 0.64) and (10, 11, 14)
+        "ms per update": lambda r: 10.0 * len(r.label),
+        "KiB per sample": lambda r: 0.5 * (labels.index(r.label) + 1) + 0.25 * (labels.index(r.label) + 3),
+    }  # fmt: skip
+    found = made.table(Results(runs), arms, made.measured(sizes), 17)  # type: ignore[arg-type]
+    assert asked == [17] * 6
+    return found, rows_of(runs), columns
+
+
+def horizon(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    made, Ts, threshold = module("horizon"), (5, 10, 20), 0.6
+    rules = ("BPTT", "BP(λ=1)")
+    runs = made_up([f"{rule} T={T}" for rule in rules for T in Ts])
+    costs_of(made, patch)
+    patch.setattr(made, "replace", lambda thing, **changes: SimpleNamespace(**{**vars(thing), **changes}))
+    sizes: Any = {
+        n: SimpleNamespace(
+            circuit=i + 1, task=i + 3,
+            rule=SimpleNamespace(future=SimpleNamespace(causal=n != "BPTT"), schedule=SimpleNamespace(steps=None)),
+        )
+        for i, n in enumerate(rules)
+    }  # fmt: skip
+    ends: Callable[[Row, int], np.ndarray] = lambda r, T: Row("", runs[f"{r.label} T={T}"])["test_loss"][:, -2:].mean(1)  # noqa: E731
+
+    def reached(r: Row) -> list[int]:
+        found = []
+        for seed in range(SEEDS):
+            best = 0
+            for T in Ts:
+                if ends(r, T)[seed] >= threshold:
+                    break
+                best = T
+            found.append(best)
+        return found
+
+    kib: Callable[[Row], float] = lambda r: 0.5 * (rules.index(r.label) + 1) + 0.25 * (rules.index(r.label) + 3)  # noqa: E731
+    columns: dict[str, Any] = {
+        **COMMON, "longest T": lambda r: float(np.median(reached(r))),
+        "range over seeds": lambda r: f"{min(reached(r))}–{max(reached(r))}",
+    }  # fmt: skip
+    for T in Ts:
+        columns[f"loss, T={T}"] = lambda r, T=T: np.median(ends(r, T))
+    columns |= {"ms per update": lambda r: 10.0 * len(r.label), "KiB per sample": kib, "KiB per sample, step by step": lambda r: "nan" if r.label == "BPTT" else kib(r)}  # fmt: skip
+    found = made.table(Results(runs), made.measured(sizes), threshold)  # type: ignore[arg-type]
+    return found, [Row(rule, runs[f"{rule} T=5"]) for rule in rules], columns
+
+
+#: every shipped experiment
+TABLES = (copy_repeat, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, sequential_digits, sequential_mnist, target_reaching, trace_cost)  # fmt: skip
+
+
+def test_every_shipped_experiment_has_a_second_computation():
+    assert {each.__name__ for each in TABLES} == set(content.names("experiment"))
+
+
+@pytest.mark.parametrize("of", TABLES, ids=lambda f: f.__name__)
+def test_every_column_of_an_experiment_s_table(of, monkeypatch):
+    found, rows, columns = of(monkeypatch)
+    compare(found, rows, columns)
+    with pytest.raises(Off, match="has the columns"):
+        compare(found.assign(more=1.0), rows, columns)
+    for column in found.columns[2:]:
+        wrong = found.copy()
+        values = wrong[column]
+        wrong[column] = values * 1.001 if pd.api.types.is_numeric_dtype(values) else values + "x"
+        with pytest.raises(Off, match="of "):
+            compare(wrong, rows, columns)
