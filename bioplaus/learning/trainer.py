@@ -254,7 +254,7 @@ class Trainer:
             self.generator.set_state(state["streams"]["task"])
             self.noise.set_state(state["streams"]["noise"])
             self.update_index, self.seconds = state["update"], state["seconds"]
-            self.health.load_state_dict(state.get("health", {}))  # before format 2 it was not looked at
+            self.health.load_state_dict(state.get("health", {}))  # checkpoints of before have none
             while self.stage < state["stage"]:
                 assert isinstance(self.task, Staged)
                 self.task, self.stage = self.task.harder(), self.stage + 1

@@ -8,6 +8,7 @@ from typing import Any
 from bioplaus import checks
 from bioplaus.checks.numbers import as_number
 from bioplaus.errors import RunError
+from bioplaus.settings import unusable
 
 
 class _Hertz(checks.Real):
@@ -81,14 +82,8 @@ class Training(checks.Named):
     def __post_init__(self) -> None:
         checks.settle(self)
         checks.accept(RunError, "device of Training", self.device, checks.Word())
-        try:
-            import torch  # not before something is trained: options and help do without
-
-            torch.zeros(1, device=self.device).item()  # there must be something to read back, which "meta" has not
-        except (RuntimeError, AssertionError) as error:
-            raise RunError(
-                f"device is {self.device!r}, which torch cannot use here ({str(error).splitlines()[0]}). Use device='cpu'."
-            ) from error
+        if reason := unusable(self.device):
+            raise RunError(reason)
 
     def __repr__(self) -> str:
         """What was asked for; the rest is as by default."""

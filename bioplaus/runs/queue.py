@@ -27,6 +27,11 @@ class Planned:
     seed: int
     folder: Path
 
+    def make(self, origin: dict[str, Any], checkpoint_every: float, report: Report, **more: Any) -> None:
+        """Make it: see `bioplaus.runs.loop.execute`."""
+        told: Any = {"label": self.label, "origin": origin, "progress": report}
+        execute(self.job, self.seed, self.folder, checkpoint_every=checkpoint_every, **told, **more)
+
 
 def planned(jobs: Mapping[str, Job[Any]], seeds: Sequence[int], folder: Path) -> list[Planned]:
     """Every job with every seed; seeds outside, so that after a third of the time all jobs can be compared."""
@@ -102,16 +107,7 @@ class Queue:
         for each in self.runs:
             learner = self._begun.pop(each.folder, None)
             try:
-                execute(
-                    each.job,
-                    each.seed,
-                    each.folder,
-                    label=each.label,
-                    origin=origin,
-                    checkpoint_every=checkpoint_every,
-                    progress=report,
-                    learner=learner,
-                )
+                each.make(origin, checkpoint_every, report, learner=learner)
             except NumericalError as error:
                 failures[each.folder] = error
         return failures

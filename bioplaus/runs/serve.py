@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from bioplaus.errors import RunError, raised
 from bioplaus.runs.ended import TERMINATED
 from bioplaus.runs.event import Event
-from bioplaus.runs.loop import execute
 from bioplaus.runs.script import read, unpack
 
 if TYPE_CHECKING:
@@ -107,16 +106,7 @@ class _Server:
                 with suppress(OSError):  # the parent is gone: `stop` sees it too
                     self.pipe.send(("event", event))
 
-        execute(
-            made.job,
-            made.seed,
-            made.folder,
-            label=made.label,
-            origin=origin,
-            checkpoint_every=every,
-            progress=report,
-            stop=self.stop,
-        )
+        made.make(origin, every, report, stop=self.stop)
 
 
 def _sendable(error: BaseException) -> BaseException:
