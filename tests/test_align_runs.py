@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+from run_helpers import as_killed
 
 import bioplaus as bp
 from bioplaus import cli
@@ -236,7 +237,7 @@ def test_a_damaged_file_is_named(undrawn):
     run_alignment(config(), seeds=(0,))
     (place,) = FOLDER.glob("along_*")
     (place / "alignment.nc").write_bytes(b"no data")
-    with pytest.raises(RunError, match="alignment.nc can't be read") as error:
+    with pytest.raises(RunError, match="alignment.nc is not what was written there") as error:
         run_alignment(config(), seeds=(0,))
     assert "\n" not in str(error.value)
 
@@ -255,6 +256,7 @@ def test_a_damaged_rider_is_told_of_with_its_file(undrawn):
     state = torch.load(file, weights_only=True)
     state["trainer"]["along"]["trainers"][1] = None
     torch.save(state, file)
+    as_killed(place)
     before = file.read_bytes()
     with pytest.raises(
         RunError,

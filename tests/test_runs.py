@@ -22,12 +22,14 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+from run_helpers import as_killed
 
 from bioplaus.errors import NumericalError, RunError
 from bioplaus.runs import config as configs
 from bioplaus.runs.arm import Arm
+from bioplaus.runs.atomic import write_text
 from bioplaus.runs.experiment import Experiment
-from bioplaus.runs.folder import RunFolder, write_text
+from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.loop import execute
 from bioplaus.runs.metrics import MetricsFile, read_metrics
 from bioplaus.runs.results import Results
@@ -221,6 +223,7 @@ def test_rows_later_than_the_checkpoint_are_computed_again(tmp_path):
     whole = run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "r", stop=stopper(6))
+    as_killed(tmp_path / "r")
     with open(tmp_path / "r" / "metrics.csv", "a") as file:
         rows = (tmp_path / "whole" / "metrics.csv").read_text().splitlines()
         file.write("\n".join(rows[7:10]) + "\n" + rows[10][:9])  # the last one torn
@@ -289,6 +292,7 @@ def damage_flip(data):
 def test_a_damaged_checkpoint_is_refused_and_left_alone(tmp_path, damage):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, stop=stopper(6))
+    as_killed(tmp_path)
     file = tmp_path / "checkpoint.pt"
     file.write_bytes(damage(file.read_bytes()))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -302,6 +306,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     for name, seed in (("a", 0), ("b", 1)):
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / name, seed=seed, stop=stopper(3))
+        as_killed(tmp_path / name)
     (tmp_path / "a" / "checkpoint.pt").write_bytes((tmp_path / "b" / "checkpoint.pt").read_bytes())
     with pytest.raises(RunError, match="another configuration"):
         run(tmp_path / "a")
@@ -310,6 +315,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 def test_missing_rows_are_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, stop=stopper(6))
+    as_killed(tmp_path)
     lines = (tmp_path / "metrics.csv").read_text().splitlines(keepends=True)
     (tmp_path / "metrics.csv").write_text("".join(lines[:4]))
     with pytest.raises(RunError, match="holds 3 of the 6 updates"):
@@ -357,7 +363,7 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
         path.write_text("ne")
         raise OSError("the disk is full")
 
-    from bioplaus.runs.folder import write_atomically
+    from bioplaus.runs.atomic import write_atomically
 
     with pytest.raises(OSError, match="full"):
         write_atomically(file, half)

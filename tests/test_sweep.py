@@ -269,7 +269,7 @@ def test_what_cannot_be_run_is_refused_before_the_first_run(study):
     (place,) = (study / "runs" / "e").glob("bptt-s1-*")
     (place / "checkpoint.pt").write_bytes(b"broken")
     heard = []
-    with pytest.raises(RunError, match="checkpoint.pt can't be used"):
+    with pytest.raises(RunError, match="checkpoint.pt is not what was written there"):
         run_experiment(Experiment("e", {"bptt": good}, seeds=(2, 1)), "e", progress=heard.append)
     assert heard == [] and not list((study / "runs" / "e").glob("bptt-s2-*"))
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bioplaus.cli import UsageError
 from bioplaus.cli.options import parse_seeds, typed
@@ -93,11 +91,14 @@ def _header(job: AlignmentJob, seeds: Sequence[int], workers: int, folder: Path)
 def _footer(folder: Path, figures: Sequence[str]) -> None:
     import pandas
 
+    from bioplaus.runs import Run
+    from bioplaus.runs.report import read_report
+
     say()
     frame(pandas.read_csv(folder / "table.csv"))
     say()
-    places = [folder / name for names in _record(folder)["runs"].values() for name in names]
-    spent = sum(json.loads((place / "run.json").read_text(encoding="utf-8"))["timing"]["seconds"] for place in places)
+    places = [folder / name for names in read_report(folder)["runs"].values() for name in names]
+    spent = sum(Run.load(place).record["timing"]["seconds"] for place in places)
     pairs(
         [
             ("computed in", f"{duration(spent)}, summed over {len(places)} seeds"),
@@ -105,7 +106,3 @@ def _footer(folder: Path, figures: Sequence[str]) -> None:
             ("figures", ", ".join(figures)),
         ]
     )
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "experiment.json").read_text(encoding="utf-8"))

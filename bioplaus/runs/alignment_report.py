@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioplaus.errors import RunError, unknown
-from bioplaus.runs import provenance
+from bioplaus.runs import provenance, seal
 from bioplaus.runs.event import Event, Report, unheard
-from bioplaus.runs.folder import write_text
-from bioplaus.runs.formats import FORMAT
+from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.netcdf import read_netcdf, write_netcdf
-from bioplaus.runs.report import markdown
+from bioplaus.runs.report import markdown, read_report, write_tables
 from bioplaus.runs.spread import spread
 
 if TYPE_CHECKING:
@@ -60,21 +58,12 @@ def write_report(
     RunError
         A seed's file is damaged.
     """
-    record = {
-        "format": FORMAT,
-        "title": label,
-        **origin,
-        "runs": {label: [place.name for place in places.values()]},
-        "versions": provenance.versions(),
-        "command": provenance.command(),
-    }
-    write_text(folder / "experiment.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    alignment, credit = (joined(places, name) for name in ("alignment.nc", "credit.nc"))
-    for name, dataset in (("alignment.nc", alignment), ("credit.nc", credit)):
+    data = {name: joined(places, name) for name in ("alignment.nc", "credit.nc")}
+    for name, dataset in data.items():
         write_netcdf(dataset.assign_attrs(command=provenance.command()), folder / name)
-    rows = table(alignment, [str(rule) for rule in credit["rule"].values])
-    write_text(folder / "table.csv", rows.to_csv(index=False))
-    write_text(folder / "table.md", markdown(rows))
+    rows = table(data["alignment.nc"], [str(rule) for rule in data["credit.nc"]["rule"].values])
+    said = {"title": label, **origin, "runs": {label: [place.name for place in places.values()]}}
+    write_tables(folder, said, {"table.csv": rows.to_csv(index=False), "table.md": markdown(rows)}, data)
     return draw_figures(folder, report)
 
 
@@ -82,7 +71,9 @@ def joined(places: Mapping[int, Path], name: str) -> xarray.Dataset:
     """One file of every seed, side by side along ``seed``."""
     import xarray
 
-    parts: list[xarray.Dataset] = [read_netcdf(place / name).expand_dims(seed=[seed]) for seed, place in places.items()]
+    parts: list[xarray.Dataset] = [
+        RunFolder(place).dataset(name).expand_dims(seed=[seed]) for seed, place in places.items()
+    ]
     return xarray.concat(parts, "seed", join="outer", combine_attrs="drop_conflicts")
 
 
@@ -121,7 +112,12 @@ def draw_figures(
     are skipped with a note."""
     from bioplaus.figures import marks, save
 
-    datasets = [read_netcdf(folder / name) for name in ("alignment.nc", "credit.nc")]
+    names_of_data = ("alignment.nc", "credit.nc")
+    if (folder / "run.json").exists():
+        datasets = [RunFolder(folder).dataset(name) for name in names_of_data]
+    else:
+        seal.check(folder, read_report(folder), *names_of_data, remedy=seal.AGAIN)
+        datasets = [read_netcdf(folder / name) for name in names_of_data]
     alignment, credit = (each if "seed" in each.dims else each.expand_dims("seed") for each in datasets)
     drawn = []
     for name in names:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from bioplaus.content import impersonal
 from bioplaus.errors import RunError
+from bioplaus.runs import records, seal
+from bioplaus.runs.atomic import write_atomically
 from bioplaus.runs.formats import FORMAT, opened
+from bioplaus.runs.metrics import read_metrics
+from bioplaus.runs.netcdf import read_netcdf
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 try:
     import fcntl
@@ -22,31 +28,6 @@ except ImportError:  # not a POSIX system: nothing then hinders two processes fr
     fcntl = None
 
 RECORDINGS = "recordings.nc"
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, force it to the disk, then put it in its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: some writers choose their format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # the new name itself lives in the folder
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 class RunFolder:
@@ -110,24 +91,69 @@ class RunFolder:
         Raises
         ------
         RunError
-            If it is there but can't be read.
+            If it is damaged, or was changed since it was written.
         """
-        try:
-            record = json.loads(self.record_file.read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
-                raise ValueError("it holds no configuration")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (ValueError, OSError) as error:
-            raise RunError(
-                f"{self.record_file} can't be read: {error}. Nothing was changed. Restore the file, or move "
-                "the folder away to compute the run again."
-            ) from error
-        return record
+        return records.read_run(self.record_file)
 
-    def write_record(self, record: dict[str, Any]) -> None:
-        """Replace ``run.json``."""
-        write_text(self.record_file, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    def write_record(self, said: Mapping[str, Any], left: Iterable[str] = ()) -> None:
+        """Replace ``run.json``.
+
+        Parameters
+        ----------
+        said : what it says.
+        left : names of the files that a finished run leaves beside the usual ones; of a run that is closed all files are sealed.
+        """
+        closed = said["status"] in records.CLOSED
+        names = (self.metrics.name, self.checkpoint.name, *left) if closed else ()
+        records.write(self.record_file, {**said, "seal": {"files": seal.of_files(self.path, names)}})
+
+    def check(self, said: Mapping[str, Any]) -> None:
+        """Refuse files that are not as a closed run left them.
+
+        Parameters
+        ----------
+        said : what ``run.json`` says.
+
+        Raises
+        ------
+        RunError
+            If one was changed, or its table is missing, or the checkpoint from which it would go on.
+        """
+        needed = (self.metrics,) if said["status"] == "done" else (self.metrics, self.checkpoint)
+        seal.check_there(self.path, said, *(file.name for file in needed))
+        seal.check(self.path, said)
+        if said["status"] in records.CLOSED and not seal.of(said):
+            self.read_metrics()
+
+    def read_metrics(self) -> pandas.DataFrame:
+        """The rows of ``metrics.csv``.
+
+        Raises
+        ------
+        RunError
+            If they are not those that were written.
+        """
+        said = self.record() or {"status": "running"}
+        if said["status"] in records.CLOSED:
+            seal.check(self.path, said, self.metrics.name)
+            return read_metrics(
+                self.metrics, closed=True, rows=said.get("update") if said["status"] == "done" else None
+            )
+        saved = self.load_checkpoint()
+        if saved is None or "rows" not in saved:
+            return read_metrics(self.metrics)
+        return read_metrics(self.metrics, rows=saved["update"], sha256=saved["rows"])
+
+    def dataset(self, name: str) -> xarray.Dataset:
+        """A NetCDF file that the finished run left.
+
+        Raises
+        ------
+        RunError
+            If it is missing, damaged, or was changed since it was written.
+        """
+        seal.check(self.path, self.record(), name)
+        return read_netcdf(self.path / name)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Replace ``checkpoint.pt``; until it is whole on the disk the old one stays."""

@@ -2,7 +2,9 @@
 
 A checkpoint holds ``update``, ``seconds``, ``config`` and, under ``trainer``, what the learner's ``state_dict`` gave. Format 2 has a
 rule's own tensors by part, which a trainer tells by a number of its own (`bioplaus.learning.trainer.own_of`); format 1 had them
-side by side. An alignment's older folder has neither checkpoint nor metrics.csv, and no older ``run.json`` has ``updates``.
+side by side. Since format 3 run.json and experiment.json carry a seal (`bioplaus.runs.records`), and a checkpoint the SHA-256 of the
+``rows`` behind it (`bioplaus.runs.metrics`). An alignment's older folder has neither checkpoint nor metrics.csv, and no older
+``run.json`` has ``updates``.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 2
-"""Of run.json, experiment.json and checkpoint.pt; raised when an older reader could not make sense of them."""
+FORMAT = 3
+"""Of run.json, experiment.json and checkpoint.pt."""
+SEALED = 3
+"""The format since which they are sealed."""
 
 
 def opened(state: Any) -> dict[str, Any]:

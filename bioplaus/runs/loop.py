@@ -119,7 +119,7 @@ def is_done(files: RunFolder, job: Job[L], seed: int) -> bool:
     Raises
     ------
     RunError
-        If it holds a run of another configuration.
+        If it holds a run of another configuration, or a file of it was changed since it was written.
     """
     record = files.record()
     if record is None:
@@ -130,7 +130,8 @@ def is_done(files: RunFolder, job: Job[L], seed: int) -> bool:
             f"The folder {files.path} holds a run of another configuration: {'; '.join(changed[:5])}. Nothing was changed. "
             "Give another folder, or none, to keep both."
         )
-    return record.get("status") == "done" and all((files.path / name).exists() for name in job.files)
+    files.check(record)
+    return record["status"] == "done" and all((files.path / name).exists() for name in job.files)
 
 
 class _Told:
@@ -170,7 +171,7 @@ class _Sitting:
             _put_back(learner, saved, self.config, files)
             self.seconds = float(saved["seconds"])
         self.saved_at, self.said = learner.update_index, set(_remarks(learner))
-        self.metrics = MetricsFile(files.metrics, keep=learner.update_index)
+        self.metrics = MetricsFile(files.metrics, keep=learner.update_index, sha256=(saved or {}).get("rows"))
         self.record = _record(job, self.config, origin, told.label, self.seconds, previous)
         if previous and previous.get("versions") != self.record["versions"]:
             files.log(f"continuing with other versions than before: {previous.get('versions')}")
@@ -242,7 +243,7 @@ class _Sitting:
     def _save(self) -> None:
         self.metrics.flush()  # first: a checkpoint never claims rows that could still be lost
         state = {"update": self.learner.update_index, "seconds": self.seconds, "config": self.config}
-        self.files.save_checkpoint({**state, "trainer": self.learner.state_dict()})
+        self.files.save_checkpoint({**state, "rows": self.metrics.rows.sha256, "trainer": self.learner.state_dict()})
         self.saved_at = self.learner.update_index
 
     def _close(self, status: str, message: str) -> None:
@@ -254,7 +255,7 @@ class _Sitting:
         self.record["update"] = self.learner.update_index
         self.record["remarks"] = _remarks(self.learner)
         self.record["timing"] |= {"finished": finished, "seconds": self.seconds}
-        self.files.write_record(self.record)
+        self.files.write_record(self.record, self.job.files)
         self.told(status, self.learner.update_index, message=message)
 
 

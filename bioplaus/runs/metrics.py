@@ -1,23 +1,47 @@
-"""``metrics.csv``: one row an update, appended as the run goes on, cut back to the checkpoint on resuming."""
+"""``metrics.csv``: one row an update, appended as the run goes on, cut back to the checkpoint on resuming.
+
+What is read is held against how it is written: the updates one after another from 1, in every row as many entries as there are
+columns, every number as Python writes it. What was measured up to a checkpoint is known by its SHA-256, which the checkpoint has.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import math
 import os
-from collections.abc import Mapping
+import shutil
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import RunError
-from bioplaus.runs.folder import write_text
+from bioplaus.runs.atomic import write_atomically, write_text
 
 if TYPE_CHECKING:
     import pandas
 
 COLUMNS = ("update", "loss", "score", "rate", "seconds", "test_loss", "test_score")
 """Always there, in this order; whatever else is measured (``alignment``, …) follows as it first appears."""
+
+
+class Rows:
+    """The SHA-256 of what was measured in rows, one after another; columns that come later change nothing of it."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, columns: Sequence[str], entries: Sequence[str]) -> None:
+        """The next row."""
+        measured = (f"{name}={entry}" for name, entry in zip(columns, entries, strict=True) if entry)
+        self._hash.update((",".join(measured) + "\n").encode())
+
+    @property
+    def sha256(self) -> str:
+        """Of all rows so far."""
+        return self._hash.hexdigest()
 
 
 class MetricsFile:
@@ -29,51 +53,54 @@ class MetricsFile:
         The file, created when missing.
     keep : int
         Rows of later updates than this are dropped first: they will be computed again.
+    sha256 : str, optional
+        What `Rows` says of those that are kept.
 
     Raises
     ------
     RunError
-        If the file holds fewer rows than the checkpoint it is to continue from.
+        If the file does not hold what the checkpoint that it is to continue from has behind it.
     """
 
-    def __init__(self, path: Path, keep: int = 0):
+    def __init__(self, path: Path, keep: int = 0, sha256: str | None = None):
         self.path = path
-        self.columns = list(COLUMNS)
-        rows: list[list[str]] = []
-        if path.exists():
-            with open(path, newline="", encoding="utf-8") as file:
-                lines = [line for line in csv.reader(file) if line]
-            if lines:
-                self.columns = lines[0]
-            # A row that was being written when the process was killed is short, and later than the
-            # checkpoint.
-            rows = [line for line in lines[1:] if len(line) == len(self.columns) and _update(line) <= keep]
-        if len(rows) != keep:
-            raise RunError(
-                f"{path} holds {len(rows)} of the {keep} updates that the checkpoint beside it has behind "
-                f"it. Nothing was changed. Restore the file, or move the folder {path.parent} away to "
-                "compute the run again."
-            )
-        self._rewrite(rows)
+        self.columns, self.rows = list(COLUMNS), Rows()
+        length = self._kept(keep, sha256) if path.exists() or keep else 0
+        if not length:
+            write_text(path, ",".join(self.columns) + "\n")
+        elif length < path.stat().st_size:
+            write_atomically(path, lambda temporary: _copy(path, temporary, length))
+        self.file = open(path, "a", newline="", encoding="utf-8")
 
-    def _rewrite(self, rows: list[list[str]]) -> None:
-        width = len(self.columns)
-        text = "".join(",".join(row + [""] * (width - len(row))) + "\n" for row in [self.columns, *rows])
-        if not self.path.exists() or self.path.read_text(encoding="utf-8") != text:
-            write_text(self.path, text)
-        self.file = open(self.path, "a", newline="", encoding="utf-8")
+    def _kept(self, keep: int, sha256: str | None) -> int:
+        """Read what is kept; its length in bytes."""
+        count = length = 0
+        with _told(self.path):
+            lines = lines_of(self.path, closed=False) if self.path.exists() else iter(())
+            for count, entries in enumerate(islice(lines, keep + 1)):
+                length += sum(len(entry.encode()) + 1 for entry in entries)
+                if count == 0:
+                    self.columns = entries
+                else:
+                    _ = [*map(_number, entries[1:])]
+                    self.rows.add(self.columns, entries)
+            if count < keep:
+                raise ValueError(f"it holds {count} of the {keep} updates that the checkpoint beside it has behind it")
+            if sha256 not in (None, self.rows.sha256):
+                raise ValueError(f"its first {keep} rows are not those that the checkpoint beside it has behind it")
+        return length
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one update's measurements; a name seen for the first time becomes a column."""
         values = {key: float(value) for key, value in row.items() if value is not None}
         if new := [key for key in values if key not in self.columns]:
             self.close()
-            with open(self.path, newline="", encoding="utf-8") as file:
-                rows = list(csv.reader(file))[1:]
             self.columns += new
-            self._rewrite(rows)
-        values_text = [_text(key, values.get(key)) for key in self.columns]
-        self.file.write(",".join(values_text) + "\n")
+            write_atomically(self.path, lambda temporary: _widen(self.path, temporary, self.columns, len(new)))
+            self.file = open(self.path, "a", newline="", encoding="utf-8")
+        entries = [_text(key, values.get(key)) for key in self.columns]
+        self.rows.add(self.columns, entries)
+        self.file.write(",".join(entries) + "\n")
 
     def flush(self) -> None:
         """Force everything to the disk."""
@@ -85,8 +112,17 @@ class MetricsFile:
         self.file.close()
 
 
-def _update(line: list[str]) -> float:
-    return int(line[0]) if line[0].isdigit() else math.inf
+def _copy(source: Path, target: Path, length: int) -> None:
+    shutil.copyfile(source, target)
+    os.truncate(target, length)
+
+
+def _widen(source: Path, target: Path, columns: Sequence[str], more: int) -> None:
+    """A copy with columns that are empty in all rows so far."""
+    with open(source, encoding="utf-8", newline="") as old, open(target, "w", encoding="utf-8", newline="") as new:
+        next(old)
+        new.write(",".join(columns) + "\n")
+        new.writelines(line[:-1] + "," * more + "\n" for line in old)
 
 
 def _text(key: str, value: float | None) -> str:
@@ -95,16 +131,100 @@ def _text(key: str, value: float | None) -> str:
     return str(int(value)) if key == "update" else repr(value)
 
 
-def read_metrics(path: Path) -> pandas.DataFrame:
-    """The table as far as it is written; NaN where something was not measured."""
+def _number(entry: str) -> float:
+    """What `_text` made an entry of."""
+    if not entry:
+        return math.nan
+    value = float(entry)
+    if repr(value) != entry:
+        raise ValueError(f"it says {entry!r}, which is not how a number is written there")
+    return value
+
+
+def lines_of(path: Path, closed: bool) -> Iterator[list[str]]:
+    """The names of the columns, then the entries of one row after another.
+
+    Parameters
+    ----------
+    path : the file.
+    closed : whether nobody is writing it; the last line may else be in the middle of being written, and is left out.
+
+    Raises
+    ------
+    ValueError
+        At the first line that bioplaus would not have written.
+    """
+    width = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(file):
+            if not line.endswith(b"\n"):
+                if closed:
+                    raise ValueError(f"its last line, {number + 1}, is cut short")
+                return
+            entries = line[:-1].decode("utf-8").split(",")
+            if number == 0:
+                width = len(entries)
+                if tuple(entries[: len(COLUMNS)]) != COLUMNS or len(set(entries)) < width or not all(entries):
+                    raise ValueError("its first line does not name the columns, each once")
+            elif len(entries) != width:
+                raise ValueError(f"line {number + 1} has {len(entries)} entries for {width} columns")
+            elif entries[0] != str(number):
+                raise ValueError(f"line {number + 1} is of update {entries[0][:20]!r}, where update {number} belongs")
+            yield entries
+    if closed and not width:
+        raise ValueError("it is empty")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise RunError(
+            f"{path} can't be used: {error}. Nothing was changed. Restore the file, or move the folder {path.parent} away to compute "
+            "the run again."
+        ) from error
+
+
+def read_metrics(
+    path: Path, *, closed: bool = False, rows: int | None = None, sha256: str | None = None
+) -> pandas.DataFrame:
+    """The table as far as it is written; NaN where something was not measured.
+
+    Parameters
+    ----------
+    path : the file.
+    closed : whether nobody is writing it.
+    rows : so many it has, if it is closed, or at least.
+    sha256 : what `Rows` says of these.
+
+    Raises
+    ------
+    RunError
+        If it is not as bioplaus wrote it.
+    """
+    import numpy as np
     import pandas
 
-    if not path.exists():
+    if not path.exists() and sha256 is None:
         return pandas.DataFrame({column: [] for column in COLUMNS}, dtype=float)
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]  # the last line may be in the middle of being written
-    columns, *rows = csv.reader(io.StringIO(whole))
-    # Not read_csv: in pandas 2 that is off by one in the last digit unless told otherwise, in pandas 4 it
-    # can't be told.
-    values = [[float(entry) if entry else math.nan for entry in row] for row in rows]
-    return pandas.DataFrame(values, columns=columns, dtype=float).astype({"update": int})
+    measured, count = Rows(), 0
+    with _told(path):
+        lines = lines_of(path, closed)
+        names = next(lines, list(COLUMNS))
+        # Not read_csv: in pandas 2 that is off by one in the last digit unless told otherwise, in pandas 4 it can't be told.
+        columns = [array("d") for _ in names]
+        for count, entries in enumerate(lines, 1):
+            columns[0].append(count)
+            for column, entry in zip(columns[1:], entries[1:], strict=True):
+                column.append(_number(entry))
+            if sha256 is not None and count <= (rows or 0):
+                measured.add(names, entries)
+        if rows is not None and (count < rows or (closed and count > rows)):
+            raise ValueError(f"it holds {count} rows, and {rows} were written")
+        if sha256 not in (None, measured.sha256):
+            raise ValueError(f"its first {rows} rows are not those that the checkpoint beside it has behind it")
+    table = {
+        name: np.frombuffer(column) if column else np.array([]) for name, column in zip(names, columns, strict=True)
+    }
+    return pandas.DataFrame(table, columns=names, dtype=float).astype({"update": int})

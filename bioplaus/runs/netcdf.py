@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioplaus.errors import RunError
-from bioplaus.runs.folder import write_atomically
+from bioplaus.runs.atomic import write_atomically
 
 if TYPE_CHECKING:
     import xarray

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bioplaus.errors import RunError
+from bioplaus.runs import seal
 from bioplaus.runs.experiment import Experiment
 from bioplaus.runs.origin import remake
 from bioplaus.runs.report import read_report
@@ -18,9 +21,10 @@ def reopen(folder: Path) -> tuple[Experiment | None, Results]:
     Raises
     ------
     RunError
-        If the folder is none, or no run in it is done.
+        If the folder is none, no run in it is done, or something in it was changed since it was written.
     """
     record = read_report(folder)
+    check_runs(folder, record)
     experiment = remake(record, folder)
     runs = {}
     for label, names in record["runs"].items():
@@ -30,3 +34,29 @@ def reopen(folder: Path) -> tuple[Experiment | None, Results]:
     if not results:
         raise RunError(f"No run of the experiment in {folder} is done. It was made by: {record.get('command')}")
     return experiment, results
+
+
+def check_runs(folder: Path, record: Mapping[str, Any]) -> None:
+    """Refuse runs that are not those of which the table of an experiment was made.
+
+    Parameters
+    ----------
+    record : what experiment.json says.
+
+    Raises
+    ------
+    RunError
+    """
+    for name in other_runs(folder, record):
+        raise RunError(
+            f"{folder / name} is not the run of which the table in {folder} was made: its run.json is another since. Nothing was "
+            f"changed. Put back the folder as it was, or run the experiment again, which takes what is done and makes its table and "
+            f"figures anew: {record.get('command')}"
+        )
+
+
+def other_runs(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """The names of those runs."""
+    said = record.get("seal", {}).get("runs", {})
+    found = seal.of_files(folder, [f"{name}/run.json" for name in said])
+    return [name for name, sha256 in said.items() if found.get(f"{name}/run.json", sha256) != sha256]

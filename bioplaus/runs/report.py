@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import RunError
-from bioplaus.runs import provenance
+from bioplaus.runs import provenance, records, seal
+from bioplaus.runs.atomic import write_text
 from bioplaus.runs.event import Event, Report, unheard
 from bioplaus.runs.experiment import Experiment, Remarks
-from bioplaus.runs.folder import write_text
 from bioplaus.runs.formats import FORMAT
 from bioplaus.runs.results import Results
 
@@ -52,25 +51,46 @@ def write_report(
         The figures' PDF files.
     """
     remarks = make_remarks(experiment, results)
+    files = {}
+    try:
+        table = make_table(experiment, results)
+        files = {"table.csv": table.to_csv(index=False), "table.md": page(table, remarks)}
+    except RunError as error:
+        report(Event("note", message=f"The table was not made: {error}"))
     record = {
-        "format": FORMAT,
         "title": experiment.title,
         **origin,
         "runs": {label: [run.folder.name for run in runs] for label, runs in results.items()},
         "warnings": list(remarks.warnings),
         "expected": experiment.expected,
         "references": list(experiment.references),
+    }
+    write_tables(folder, record, files)
+    return draw_figures(experiment, results, folder, report, names)
+
+
+def write_tables(folder: Path, said: Mapping[str, Any], tables: Mapping[str, str], data: Iterable[str] = ()) -> None:
+    """Write ``experiment.json`` and the tables beside it, all of which it seals.
+
+    Parameters
+    ----------
+    folder : the experiment's.
+    said : what experiment.json says beside versions and command; ``runs``, label → names of their folders, among it.
+    tables : name of a file → its text.
+    data : names of files that lie there already.
+    """
+    files = seal.of_files(folder, data) | {name: seal.of_text(text) for name, text in tables.items()}
+    runs = seal.of_files(folder, [f"{name}/run.json" for names in said["runs"].values() for name in names])
+    record = {
+        "format": FORMAT,
+        **said,
         "versions": provenance.versions(),
         "command": provenance.command(),
+        "seal": {"files": files, "runs": {name.partition("/")[0]: sha256 for name, sha256 in runs.items()}},
     }
-    write_text(folder / "experiment.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-    try:
-        table = make_table(experiment, results)
-        write_text(folder / "table.csv", table.to_csv(index=False))
-        write_text(folder / "table.md", page(table, remarks))
-    except RunError as error:
-        report(Event("note", message=f"The table was not made: {error}"))
-    return draw_figures(experiment, results, folder, report, names)
+    records.write(folder / "experiment.json", record)  # first: a table without it would be taken for somebody else's
+    for name, text in tables.items():
+        write_text(folder / name, text)
 
 
 def draw_figures(
@@ -160,21 +180,13 @@ def read_report(folder: Path) -> dict[str, Any]:
     Raises
     ------
     RunError
-        If there is none or it is damaged.
+        If there is none, it is damaged, or was changed since it was written.
     """
-    file = Path(folder, "experiment.json")
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or not isinstance(record.get("runs"), dict):
-            raise ValueError("it names no runs")
-        return record
-    except FileNotFoundError:
+    record = records.read_experiment(folder / "experiment.json")
+    if record is None:
         raise RunError(
             f"{folder} is neither the folder of a run nor that of an experiment: it holds no "
             f"run.json and no experiment.json. Runs lie in runs/<experiment>/<arm>-s<seed>-<hash>; an experiment's folder is complete "
             "once one of its runs is done."
-        ) from None
-    except (ValueError, OSError) as error:
-        raise RunError(
-            f"{file} can't be read: {error}. Run the experiment again: its finished runs are kept."
-        ) from error
+        )
+    return record

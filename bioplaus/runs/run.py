@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import RunError, unknown
+from bioplaus.runs import seal
 from bioplaus.runs.arm import Arm
 from bioplaus.runs.config import folder_name
 from bioplaus.runs.event import Report
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.formats import reached, tensors_of, trainer_of
 from bioplaus.runs.loop import CHECKPOINT_EVERY, execute
-from bioplaus.runs.metrics import read_metrics
-from bioplaus.runs.netcdf import read_netcdf
 from bioplaus.runs.usable import folder_of
 
 if TYPE_CHECKING:
@@ -113,8 +112,14 @@ class Run:
 
     @cached_property
     def metrics(self) -> pandas.DataFrame:
-        """One row an update: update, loss, score, rate, seconds, test_loss, …; NaN where not measured."""
-        return read_metrics(self._files.metrics)
+        """One row an update: update, loss, score, rate, seconds, test_loss, …; NaN where not measured.
+
+        Raises
+        ------
+        RunError
+            If the file is damaged, or was changed since it was written.
+        """
+        return self._files.read_metrics()
 
     def final(self, column: str = "test_score") -> float:
         """The last measured value of a column; NaN if there is none.
@@ -143,7 +148,7 @@ class Run:
                 f"The run in {self.folder} has no recordings: it is {self.record.get('status')}, and they "
                 f"are made at its end. Give its command again to let it go on: {self.record.get('command')}"
             )
-        return read_netcdf(self._files.recordings)
+        return self._files.dataset(self._files.recordings.name)
 
     @cached_property
     def checkpoint(self) -> dict[str, Any]:
@@ -154,6 +159,9 @@ class Run:
         RunError
             If there is none, or it is damaged.
         """
+        record = self._files.record()
+        seal.check_there(self.folder, record, self._files.checkpoint.name)
+        seal.check(self.folder, record, self._files.checkpoint.name)
         state = self._files.load_checkpoint()
         if state is None:
             raise RunError(f"The run in {self.folder} has no checkpoint yet: it was stopped before its first.")
