@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
-from bioplaus.errors import BioplausError, DataError, NumericalError, RunError, unknown
+from bioplaus.errors import BioplausError, DataError, NumericalError, RunError, SealWarning, unknown
 
 VERBS = {
     "list": "what there is: models, circuits, rules, predictors, tasks, experiments",
@@ -15,6 +17,7 @@ VERBS = {
     "compare": "several rules on one task, without writing an experiment",
     "check": "test what every rule claims against BPTT, on every model it accepts",
     "figure": "draw again from what a run or an experiment has saved",
+    "verify": "whether results are as they were written",
     "new": "make a folder for models, circuits and experiments of your own",
 }
 
@@ -56,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _dispatch(words)
+        with warnings.catch_warnings():
+            _speak_plainly()
+            return _dispatch(words)
     except BioplausError as error:
         print(f"bioplaus: {error}", file=sys.stderr)
         return 1 if isinstance(error, RunError | NumericalError | DataError) else 2
@@ -79,6 +84,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"bioplaus: {astray.paragraph(error)}", file=sys.stderr)
         return 1
+
+
+def _speak_plainly() -> None:
+    """What is to be said of folders without a seal, once and as a sentence."""
+    shown, said = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if not issubclass(category, SealWarning):
+            shown(message, category, *where)
+        elif str(message) not in said:
+            said.add(str(message))
+            print(f"bioplaus: {message}", file=sys.stderr)
+
+    warnings.simplefilter("always", SealWarning)
+    warnings.showwarning = show
 
 
 def _dispatch(words: list[str]) -> int:

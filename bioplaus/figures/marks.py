@@ -67,6 +67,14 @@ def drawn(stem: Path) -> dict[str, Any] | None:
         return None
 
 
+def changed(stem: Path) -> list[str]:
+    """Names of the files of a figure that are there and not as they were drawn."""
+    said = (drawn(stem) or {}).get("sha256", {})
+    return [
+        name for name in said if (file := stem.with_name(name)).is_file() and _hash(file.read_bytes()) not in said[name]
+    ]
+
+
 def _ours(path: Path, record: Mapping[str, Any] | None) -> bool:
     if not path.is_file():
         return False

@@ -14,6 +14,7 @@ from bioplaus.errors import RunError
 from bioplaus.runs.arm import Arm
 from bioplaus.runs.compare import Comparison, comparison
 from bioplaus.runs.config import described
+from bioplaus.runs.sources import with_code
 
 if TYPE_CHECKING:
     import xarray
@@ -107,7 +108,7 @@ class AlignmentJob:
     def describe(self, seed: int) -> dict[str, Any]:
         """Everything that decides what is measured, as plain data."""
         parts = {name: getattr(self, name) for name in ("circuit", "task", "rules", "training", "every", "draws")}
-        return described(**parts, lags=self.config.lags, seed=seed)
+        return with_code(parts) | described(lags=self.config.lags, seed=seed)
 
     def begin(self, seed: int) -> Aligner:
         """Driver and riders at their first update.

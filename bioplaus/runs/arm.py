@@ -10,6 +10,7 @@ from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.runs.config import described
 from bioplaus.runs.folder import RECORDINGS
+from bioplaus.runs.sources import with_code
 
 if TYPE_CHECKING:
     import xarray
@@ -56,9 +57,8 @@ class Arm(checks.Named):
         for name, made in _made(self.task, self.rule, self.training).items():
             object.__setattr__(self, name, made)
         # before anything is drawn: a task of one's own may count its batches
-        object.__setattr__(
-            self, "_described", described(circuit=self.circuit, task=self.task, rule=self.rule, training=self.training)
-        )
+        parts = {name: getattr(self, name) for name in ("circuit", "task", "rule", "training")}
+        object.__setattr__(self, "_described", with_code(parts))
 
     def __repr__(self) -> str:
         task, rule = (getattr(part, "name", type(part).__name__) for part in (self.task, self.rule))

@@ -45,6 +45,12 @@ def folder_name(label: str, seed: int, config: Mapping[str, Any]) -> str:
     return f"{re.sub(r'[^A-Za-z0-9._=+-]+', '_', label).strip('_') or 'run'}-s{seed}-{digest(config)}"
 
 
+def fits_name(folder: str, config: Mapping[str, Any]) -> bool:
+    """Whether a folder's name, if it is one that `folder_name` makes, says the seed and the hash of this configuration."""
+    found = re.search(r"-s(\d+)-([0-9a-f]{8})$", folder)
+    return found is None or (int(found[1]), found[2]) == (config["seed"], digest(config))
+
+
 def plain(value: Any, name: str = "value") -> Any:
     """`value` as JSON-able data that is the same for equal values in every process.
 

@@ -14,6 +14,7 @@ from bioplaus.content import impersonal
 from bioplaus.errors import RunError
 from bioplaus.runs import records, seal
 from bioplaus.runs.atomic import write_atomically
+from bioplaus.runs.config import fits_name
 from bioplaus.runs.formats import FORMAT, opened
 from bioplaus.runs.metrics import read_metrics
 from bioplaus.runs.netcdf import read_netcdf
@@ -91,9 +92,16 @@ class RunFolder:
         Raises
         ------
         RunError
-            If it is damaged, or was changed since it was written.
+            If it is damaged, was changed since it was written, or is that of another run.
         """
-        return records.read_run(self.record_file)
+        said = records.read_run(self.record_file)
+        if said is not None and not fits_name(self.path.name, said["config"]):
+            raise RunError(
+                f"{self.record_file} is that of another run than the one for which {self.path.name} is named: its seed or its "
+                "configuration is not the one in that name. Nothing was changed. Put the right file back, or give the folder a name "
+                "of your own."
+            )
+        return said
 
     def write_record(self, said: Mapping[str, Any], left: Iterable[str] = ()) -> None:
         """Replace ``run.json``.
@@ -135,6 +143,7 @@ class RunFolder:
         """
         said = self.record() or {"status": "running"}
         if said["status"] in records.CLOSED:
+            seal.check_there(self.path, said, self.metrics.name)
             seal.check(self.path, said, self.metrics.name)
             return read_metrics(
                 self.metrics, closed=True, rows=said.get("update") if said["status"] == "done" else None

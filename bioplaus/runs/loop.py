@@ -17,7 +17,6 @@ from typing import Any
 from bioplaus import checks
 from bioplaus.errors import LearningWarning, NumericalError, RunError
 from bioplaus.runs import provenance
-from bioplaus.runs.config import differences
 from bioplaus.runs.event import Event, Report, unheard
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.formats import FORMAT
@@ -25,6 +24,7 @@ from bioplaus.runs.learner import Job, L, Learner
 from bioplaus.runs.lines import heard
 from bioplaus.runs.metrics import MetricsFile
 from bioplaus.runs.netcdf import write_netcdf
+from bioplaus.runs.recognised import changes
 from bioplaus.runs.usable import check_run
 from bioplaus.settings import threads_limited
 
@@ -125,7 +125,7 @@ def is_done(files: RunFolder, job: Job[L], seed: int) -> bool:
     if record is None:
         return False
     config = job.describe(seed)
-    if changed := differences(config, record["config"]):
+    if changed := changes(config, record["config"]):
         raise RunError(
             f"The folder {files.path} holds a run of another configuration: {'; '.join(changed[:5])}. Nothing was changed. "
             "Give another folder, or none, to keep both."
@@ -163,8 +163,8 @@ class _Sitting:
         stopped: Callable[[], bool],
     ):
         self.files, self.job, self.learner, self.told, self.stopped = files, job, learner, told, stopped
-        self.config = job.describe(seed)
         previous = files.record() or {}
+        self.config = previous.get("config") or job.describe(seed)
         saved = files.load_checkpoint()
         self.seconds = 0.0
         if saved:
@@ -271,7 +271,7 @@ def _put_back(learner: Learner, saved: dict[str, Any], config: dict[str, Any], f
     RunError
         If the checkpoint is not this run's.
     """
-    if saved.get("config") != config:
+    if changes(config, saved.get("config") or {}):
         raise RunError(
             f"The checkpoint {files.checkpoint} was not made by this run: it is of another "
             "configuration. Nothing was changed. Put the right file back, or move the folder away to "

@@ -9,11 +9,11 @@ from typing import Any
 
 from bioplaus import checks
 from bioplaus.errors import BioplausError, NumericalError, RunError
-from bioplaus.runs.config import folder_name
 from bioplaus.runs.event import Report, unheard
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.learner import Job, Learner
 from bioplaus.runs.loop import CHECKPOINT_EVERY, execute, is_done
+from bioplaus.runs.recognised import home
 from bioplaus.runs.usable import check_run
 from bioplaus.settings import threads_limited
 
@@ -36,7 +36,7 @@ class Planned:
 def planned(jobs: Mapping[str, Job[Any]], seeds: Sequence[int], folder: Path) -> list[Planned]:
     """Every job with every seed; seeds outside, so that after a third of the time all jobs can be compared."""
     return [
-        Planned(label, job, seed, folder / folder_name(label, seed, job.describe(seed)))
+        Planned(label, job, seed, home(folder, label, seed, job.describe(seed)))
         for seed in seeds
         for label, job in jobs.items()
     ]

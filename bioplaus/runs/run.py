@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from bioplaus.errors import RunError, unknown
 from bioplaus.runs import seal
 from bioplaus.runs.arm import Arm
-from bioplaus.runs.config import folder_name
 from bioplaus.runs.event import Report
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.formats import reached, tensors_of, trainer_of
 from bioplaus.runs.loop import CHECKPOINT_EVERY, execute
+from bioplaus.runs.recognised import home
 from bioplaus.runs.usable import folder_of
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def train(
     label = rule.name if label in (None, "") else checks.accept(RunError, "label", label, checks.Word())
     assert label is not None
     if folder is None:
-        folder = Path("runs", task.name, folder_name(label, seed, arm.describe(seed)))
+        folder = home(Path("runs", task.name), label, seed, arm.describe(seed))
     folder = folder_of("folder", folder)
     told = {"label": label, "origin": origin_of(None), "progress": progress}
     execute(arm, seed, folder, checkpoint_every=checkpoint_every, threads=threads, **told)

@@ -69,5 +69,9 @@ def changed(folder: Path, record: Mapping[str, Any] | None, *names: str) -> dict
     return {
         name: "is not what was written there: it was changed since, as its SHA-256 tells"
         for name, said in of(record).items()
-        if (not names or name in names) and (folder / name).is_file() and sha256(folder / name) != said
+        if (not names or name in names) and (folder / name).exists() and _is_other(folder / name, said)
     }
+
+
+def _is_other(file: Path, said: str) -> bool:
+    return not file.is_file() or sha256(file) != said

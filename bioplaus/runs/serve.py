@@ -12,11 +12,12 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from bioplaus.errors import RunError, raised
+from bioplaus.errors import RunError, SealWarning, raised
 from bioplaus.runs.ended import TERMINATED
 from bioplaus.runs.event import Event
 from bioplaus.runs.script import read, unpack
@@ -42,6 +43,7 @@ def serve(pipe: Connection, script: dict[str, str]) -> None:
 
 def _serve(server: _Server, script: dict[str, str]) -> int:
     pipe = server.pipe
+    warnings.simplefilter("ignore", SealWarning)  # the parent has said it
     signal.signal(signal.SIGINT, _left_to_parent)
     signal.signal(signal.SIGTERM, server.terminated)
     if hasattr(signal, "pthread_sigmask"):
