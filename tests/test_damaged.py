@@ -18,11 +18,10 @@ import bioplaus as bp
 from bioplaus import cli
 from bioplaus.errors import RunError
 from bioplaus.own import tensors
-from bioplaus.runs import Experiment, Run, run_experiment
+from bioplaus.runs import Experiment, Run, run_experiment, verify
 from bioplaus.runs.metrics import COLUMNS
 from bioplaus.runs.queue import planned
 from bioplaus.runs.reopen import reopen
-from bioplaus.runs.verify import verify
 
 UPDATES, STOPPED = 4, 3
 STATES = ("done", "interrupted", "killed")

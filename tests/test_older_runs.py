@@ -18,7 +18,7 @@ import xarray as xr
 from frozen_record import fingerprint
 
 from bioplaus import cli
-from bioplaus.errors import RunError
+from bioplaus.errors import RunError, SealWarning
 from bioplaus.own import tensors
 from bioplaus.runs import Run
 from bioplaus.runs.formats import FORMAT
@@ -100,6 +100,24 @@ def test_an_older_run_is_read():
     assert feedback.shape == (2, 6) and feedback.any()
     assert run.network.weights.keys() == run.weights.keys()
     assert run.recordings["output"].shape == (10, 1, 2)
+
+
+@pytest.mark.parametrize("words", [f"show {COMPARED}/rflo-s0-e4b1b89b", f"figure {COMPARED}", f"{LEARN} --workers 2"])
+def test_one_remark_says_that_they_carry_no_seal(undrawn, capfd, words):
+    """However many folders are read, and in however many processes; what goes on carries a seal from then on."""
+    assert cli.main(words.split()) == 0
+    assert capfd.readouterr().err.count("they carry no seal") == 1
+    assert cli.main(["verify", "runs"]) == 0
+    said = capfd.readouterr()
+    unsealed = 4 if words.startswith(LEARN) else 7  # two runs have gone on, and their table was made anew
+    assert f"Nothing is wrong with any of the 7.\n{unsealed} carry no seal" in said.out
+    assert not said.err
+
+
+def test_a_script_is_told_once(recwarn):
+    for _ in range(2):
+        Run.load(folder("bp_lambda-s0"))
+    assert {each.category for each in recwarn} == {SealWarning}
 
 
 def test_a_checkpoint_of_a_later_format_is_left_alone():

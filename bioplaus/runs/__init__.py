@@ -1,6 +1,6 @@
 """Runs: what was asked for, what came of it, and carrying on where it stopped.
 
-``train`` runs one arm, ``run_experiment`` several of them over several seeds. Each leaves a folder::
+``train`` runs one arm, ``run_experiment`` several of them over several seeds; ``verify`` tells whether what they left is as it was. Each leaves a folder::
 
     runs/<experiment>/<arm>-s<seed>-<hash of configuration>/
         run.json        resolved configuration with units, content files and hashes, versions, git, machine, timing
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bioplaus.runs.arm import Arm as Arm
     from bioplaus.runs.compare import comparison as comparison
     from bioplaus.runs.experiment import Experiment as Experiment
+    from bioplaus.runs.intact import verify as verify
     from bioplaus.runs.results import Results as Results
     from bioplaus.runs.run import Run as Run
     from bioplaus.runs.run import train as train
@@ -38,9 +39,10 @@ _HOME = {
     "comparison": "compare",
     "run_experiment": "sweep",
     "train": "run",
+    "verify": "intact",
 }
 
-__all__ = ["Arm", "Experiment", "Results", "Run", "comparison", "run_experiment", "train"]
+__all__ = ["Arm", "Experiment", "Results", "Run", "comparison", "run_experiment", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -28,15 +28,15 @@ def main(words: Sequence[str]) -> int:
     folder = place(UsageError, "The folder", names[0])
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}. Give that of a run, of an experiment, or one that holds some.")
-    from bioplaus.runs.verify import verify
+    from bioplaus.runs import verify
 
     looked = broken = unsealed = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SealWarning)  # said of each below
         for finding in verify(folder):
             looked, broken = looked + 1, broken + (not finding.intact)
-            unsealed += any("no seal" in note for note in finding.notes)
-            verdict = "intact" if finding.intact else "NOT AS IT WAS WRITTEN"
+            unsealed += not finding.sealed
+            verdict = ("as it was written" if finding.sealed else "whole") if finding.intact else "DAMAGED OR CHANGED"
             say("  ".join(part for part in (str(finding.folder), finding.kind, finding.status, verdict) if part))
             for text in (*finding.faults, *(f"note: {note}" for note in finding.notes)):
                 say(f"    {text}")

@@ -15,6 +15,7 @@ from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.formats import SEALED
 from bioplaus.runs.reopen import other_runs
 from bioplaus.runs.report import read_report
+from bioplaus.runs.usable import folder_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Finding:
         return not self.faults
 
 
-def verify(folder: Path) -> Iterator[Finding]:
+def verify(folder: Path | str) -> Iterator[Finding]:
     """Look at a folder and all below it; one finding for each run and each experiment, as they are looked at.
 
     Nothing is changed, and one fault does not hide the next.
@@ -64,6 +65,7 @@ def verify(folder: Path) -> Iterator[Finding]:
     RunError
         If there is neither run nor experiment in it.
     """
+    folder = folder_of("The folder of results", folder)
     runs = sorted(file.parent for file in folder.rglob("run.json"))
     tables = {each.parent for each in runs if (each.parent / "table.csv").exists()}
     experiments = sorted({file.parent for file in folder.rglob("experiment.json")} | (tables - {folder.parent}))
