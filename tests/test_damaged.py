@@ -18,7 +18,8 @@ import bioplaus as bp
 from bioplaus import cli
 from bioplaus.errors import RunError
 from bioplaus.own import tensors
-from bioplaus.runs import Experiment, Run, run_experiment, verify
+from bioplaus.runs import Experiment, Run, records, run_experiment, seal, verify
+from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.metrics import COLUMNS
 from bioplaus.runs.queue import planned
 from bioplaus.runs.reopen import reopen
@@ -311,6 +312,47 @@ def test_damaged_folders(kept, tmp_path, part):
 def test_every_kind_of_damage(kept, tmp_path, state, file, damage):
     for seed in range(1, 4):
         check(kept, tmp_path / str(seed), state, file, damage, seed)
+
+
+def other_label(rng: random.Random, data: bytes, other: bytes) -> bytes:
+    return data.replace(b'"label": "mine"', b'"label": "mind"')
+
+
+def other_loss(rng: random.Random, data: bytes, other: bytes) -> bytes:
+    lines = data.split(b"\n")
+    entries = lines[2].split(b",")
+    entries[COLUMNS.index("loss")] = b"0.25"
+    return b"\n".join([*lines[:2], b",".join(entries), *lines[3:]])
+
+
+def blind_to_files(monkeypatch):
+    monkeypatch.setattr(seal, "changed", lambda *given: {})
+
+
+def blind_to_records(monkeypatch):
+    monkeypatch.setattr(records, "_check", lambda record: None)
+
+
+def blind_to_rows(monkeypatch):
+    load = RunFolder.load_checkpoint
+    unaware = lambda self: {key: each for key, each in load(self).items() if key != "rows"}  # noqa: E731
+    monkeypatch.setattr(RunFolder, "load_checkpoint", unaware)
+
+
+@pytest.mark.parametrize(
+    ("blinded", "state", "file", "damage"),
+    [
+        (blind_to_files, "done", "metrics.csv", other_loss),
+        (blind_to_records, "done", "run.json", other_label),
+        (blind_to_rows, "killed", "metrics.csv", other_loss),
+    ],
+)
+def test_each_part_of_the_seal_is_needed(kept, tmp_path, monkeypatch, blinded, state, file, damage):
+    """With it the damage is refused; without, these tests notice what is then taken in silence."""
+    check(kept, tmp_path / "whole", state, file, damage, seed=0)
+    blinded(monkeypatch)
+    with pytest.raises(AssertionError, match="differs in silence"):
+        check(kept, tmp_path / "blind", state, file, damage, seed=0)
 
 
 def rows(path: Path) -> Iterator[list[str]]:
