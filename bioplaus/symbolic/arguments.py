@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, get_dimensions
 
+from bioplaus.checks import short
 from bioplaus.errors import CellError, unknown
+from bioplaus.symbolic.grammar import LONGEST
 from bioplaus.symbolic.text import uncommented
 from bioplaus.symbolic.units import SECOND, Quantity, plain, show, unit_name
 
@@ -32,6 +34,10 @@ def texts(cell: Cell) -> None:
         given = getattr(cell, field)
         if not isinstance(given, str):
             raise CellError(f"{field}={given!r} is not text. Write it in quotes, such as {field}={example!r}.")
+        if len(given) > LONGEST:
+            raise CellError(
+                f"{field}= has {len(given)} letters, beginning with {short(given)}, and at most {LONGEST} are read. Write it shorter."
+            )
     for field in ("equations", "update", "output", "spike", "reset"):
         written = getattr(cell, field)
         given = uncommented(written)
