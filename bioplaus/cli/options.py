@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 from typing import Any, TypeVar
 
 from bioplaus.cli import UsageError
-from bioplaus.errors import BioplausError, ours, unknown
+from bioplaus.errors import BioplausError, cut, ours, unknown
 
 T = TypeVar("T")
 
@@ -217,25 +217,31 @@ def wants_help(words: Sequence[str]) -> bool:
     return "-h" in words or "--help" in words
 
 
+MANY = 10_000  # chosen: seeds or lags
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """``"0:5"`` → 0, 1, 2, 3, 4; ``"0,2,4"`` → these; ``"3"`` → this one; ``"0:3,7"`` → 0, 1, 2, 7.
 
     Raises
     ------
     UsageError
-        If it is none of these, or names a seed twice.
+        If it is none of these, or names a seed twice; if they are more than `MANY`, or larger than a seed can be.
     """
     seeds: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?::(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*([0-9]{1,19})(?::([0-9]{1,19}))?\s*", part)
         if not match:
             seeds = []
             break
-        start, end = int(match[1]), match[2]
-        seeds += range(start, int(end)) if end is not None else [start]
+        start = int(match[1])
+        these = range(start, int(match[2])) if match[2] is not None else range(start, start + 1)
+        if len(seeds) + these.stop - these.start > MANY:
+            raise UsageError(f"{cut(text)!r} are more than {MANY} seeds. Give fewer, such as 0:5 for 0 to 4.")
+        seeds += these
     if not seeds or len(set(seeds)) < len(seeds):
         raise UsageError(
-            f"{text!r} are not seeds. Give 0:5 for 0 to 4 (the end is not included), 0,2,4 for these three, "
+            f"{cut(text)!r} are not seeds. Give 0:5 for 0 to 4 (the end is not included), 0,2,4 for these three, "
             "or 3 for one; each once."
         )
     return tuple(seeds)

@@ -9,7 +9,7 @@ from bioplaus.cli import UsageError
 from bioplaus.cli.options import parse_seeds, split
 from bioplaus.cli.terminal import heading, pairs, say, table
 from bioplaus.cli.watch import Watch
-from bioplaus.errors import RunError
+from bioplaus.errors import RunError, cut
 from bioplaus.runs.compare import Comparison, Setting, trials
 from bioplaus.runs.tuning import Tuning, number
 from bioplaus.runs.usable import below, check_experiment
@@ -68,7 +68,7 @@ def _rate(text: str) -> float:
         return float(text)
     except ValueError:
         raise UsageError(
-            f"`--tune`: {text!r} is no learning rate; give numbers with commas between, such as 1e-4,1e-3,1e-2."
+            f"`--tune`: {cut(text)!r} is no learning rate; give numbers with commas between, such as 1e-4,1e-3,1e-2."
         ) from None
 
 

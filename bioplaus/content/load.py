@@ -36,7 +36,7 @@ def names(kind: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in reversed(SearchPath(_folder(kind))):
         for file in Path(folder).glob("*.py"):
-            if file.stem.isidentifier() and not file.stem.startswith("_"):
+            if file.stem.isidentifier() and not file.stem.startswith("_") and file.is_file():
                 found[file.stem] = file
     return dict(sorted(found.items()))
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from bioplaus.checks.table import one_line
+from bioplaus.errors import cut
 
 LONGEST = 10_000  # chosen: letters of a text; the longest cell that is known to us has 300
 DEEPEST = 100  # chosen: brackets, and operations inside one another; sympy walks them with some ten calls each, of Python's 1000
@@ -225,4 +225,4 @@ def _short(text: str) -> None:
 def _shown(text: str, node: ast.AST) -> str:
     """The place in a text, quoted."""
     place = ast.get_source_segment(text.strip(), node) if hasattr(node, "lineno") else None
-    return f"'{one_line(place or text)}'"
+    return f"'{cut(place or text)}'"

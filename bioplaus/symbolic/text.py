@@ -15,8 +15,7 @@ from brian2.equations.equations import EQUATIONS, SUBEXPRESSION, Equations, Sing
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 from pyparsing import ParseException
 
-from bioplaus.checks.table import one_line
-from bioplaus.errors import CellError
+from bioplaus.errors import CellError, cut
 from bioplaus.symbolic import grammar, hints
 from bioplaus.symbolic.functions import OURS, for_brian, magnitude
 from bioplaus.symbolic.grammar import LINES, Refused, Weight
@@ -98,7 +97,7 @@ def expression(text: str, known: Mapping[str, Weight] | None = NOTHING) -> Expre
         value = str_to_sympy(_RENAMED.sub(r"our_\1(", text))
     except Exception as error:
         raise CellError(
-            f"The expression '{one_line(text)}' can't be read: {reason(error)}. Write it as Brian2 equations are written."
+            f"The expression '{cut(text)}' can't be read: {reason(error)}. Write it as Brian2 equations are written."
             + hints.of_expression(text)
         ) from error
     for name, function in OURS.items():
@@ -124,12 +123,12 @@ def statements(text: str, written: bool = True) -> tuple[Statement, ...]:
     known: dict[str, Weight] = {}  # a later statement names what an earlier one gave
     parts = [part for part in re.split(r"[;\n]", text) if part.strip()]
     if written and len(parts) > LINES:
-        raise CellError(f"'{one_line(text)}' has {len(parts)} statements, and at most {LINES} are read. Write fewer.")
+        raise CellError(f"'{cut(text)}' has {len(parts)} statements, and at most {LINES} are read. Write fewer.")
     for part in parts:
         match = _STATEMENT.match(part)
         if match is None:
             raise CellError(
-                f"'{one_line(part)}' is not a statement. Expected 'name = expression' (or +=, -=, *=, /=), separated by ';'."
+                f"'{cut(part)}' is not a statement. Expected 'name = expression' (or +=, -=, *=, /=), separated by ';'."
                 + hints.of_statement(part)
             )
         name, operator, right = match[1], match[2], expression(match[3].strip(), known if written else None)
@@ -149,7 +148,7 @@ def condition(spike: str) -> tuple[Expression, Expression]:
     left, _, right = (part.strip() for part in spike.partition(">"))
     if not (left and right) or re.search(r"[<>=]|\b(and|or|not)\b", left + right):
         raise CellError(
-            f"spike='{one_line(spike)}' is not a condition of the form 'left > right', with the states that a reset acts on at the left "
+            f"spike='{cut(spike)}' is not a condition of the form 'left > right', with the states that a reset acts on at the left "
             "and one '>', such as 'v > threshold + beta*a'."
         )
     return expression(left), expression(right)
