@@ -74,7 +74,9 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     "There is no option 'step' of the rule 'eprop'. Did you mean 'steps'? Known: steps."
     """
     names, (what, of, whose) = sorted(map(str, allowed)), kind.partition(" of ")
-    return f"There is no {what} {cut(repr(given))}{of}{whose}.{meant(given, names)} Known: {', '.join(names) or 'none'}."
+    return (
+        f"There is no {what} {cut(repr(given))}{of}{whose}.{meant(given, names)} Known: {', '.join(names) or 'none'}."
+    )
 
 
 def cut(text: str, most: int = 80) -> str:

@@ -204,8 +204,10 @@ class Several:
 
     @property
     def wanted(self) -> str:
-        many = {0: "", 1: "one or more "}.get(self.least, f"{self.least} ") + "different " * self.different
-        many += f"(at most {self.most}) " * (self.most is not None and self.most > self.least)
+        many = {0: "", 1: "one or more "}.get(self.least, f"{self.least} ")
+        if self.most is not None and self.most > self.least:
+            many = f"{self.least} to {self.most} "
+        many += "different " * self.different
         return f"a tuple of {many}entries, each {self.each.wanted}, such as {self.example}"
 
     def plain(self, value: Any) -> tuple[Any, ...]:

@@ -68,5 +68,7 @@ def refusal(kind: type[BioplausError], what: str, value: Any, wanted: str, more:
 
 def short(value: Any) -> str:
     """What was given, on one line and cut to a length that fits in a sentence."""
-    text = str(value) if hasattr(value, "get_best_unit") else reprlib.repr(value)
-    return cut(text)
+    try:
+        return cut(str(value) if hasattr(value, "get_best_unit") else reprlib.repr(value))
+    except ValueError:  # Python writes no number of so many digits
+        return "a number of thousands of digits"

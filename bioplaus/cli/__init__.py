@@ -96,7 +96,9 @@ def _dispatch(words: list[str]) -> int:
         print(f"bioplaus {__version__}")
         return 0
     if long := next((word for word in words if len(word) > LONGEST), ""):
-        raise UsageError(f"The word {cut(long)!r} has {len(long)} letters, and at most {LONGEST} are read. Give a shorter one.")
+        raise UsageError(
+            f"The word {cut(long)!r} has {len(long)} letters, and at most {LONGEST} are read. Give a shorter one."
+        )
     from bioplaus.cli.told import tell_study, trusting
 
     with trusting(words) as (verb, *rest):

@@ -91,9 +91,9 @@ def check_names(words: Sequence[str], allowed: Sequence[str], command: str) -> N
         given = word.partition("=")[0]
         if re.match(r"--?[A-Za-z]", given) and given.replace("_", "-") not in known:
             if not allowed:
-                raise UsageError(f"`{command}` has no options but --help; {given} was given.")
+                raise UsageError(f"`{command}` has no options but --help; {cut(given)} was given.")
             raise UsageError(
-                f"`{command}` has no option {given}. {_hint(given, allowed)} All of them: {' '.join(allowed)}. "
+                f"`{command}` has no option {cut(given)}. {_hint(given, allowed)} All of them: {' '.join(allowed)}. "
                 f"`{command} --help` explains them."
             )
 
@@ -110,6 +110,7 @@ def _hint(given: str, allowed: Sequence[str]) -> str:
 
 def nearest(given: str, allowed: Sequence[str]) -> list[str]:
     """The names most like `given`, whole or in their last part: ``--units`` is near ``--circuit.units``."""
+    given = given[:100]  # of more letters than any name has, a comparison would take a second
     # `--training.epochs` means what `epochs` does, `--circuit.units` what `units` does where it stands by itself
     word = _last(given).replace("_", "-")
     same = [name for name in allowed if _last(name) == word or ours(word, [_last(name).replace("-", "_")])]
@@ -166,6 +167,8 @@ def _paragraph(boxed: str, command: str) -> str:
         wanted = next((words for start, words in _KINDS.items() if found[2].startswith(start)), "")
         if wanted:
             return f"{found[1]} of `{command}` is {found[3]}; it must be {wanted}."
+    if "int_max_str_digits" in text and (found := re.search(r"Error parsing (\S+?):", text)):
+        return f"{found[1]} of `{command}` is a number of thousands of digits; give a smaller one."
     text = re.sub(r" Argument helptext:.*(?= For full helptext)", ".", text)
     return re.sub(
         r"^(Parsing error|Missing argument|Unrecognized options|Value error|Invalid \w+)\s*", "", text

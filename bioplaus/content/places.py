@@ -37,7 +37,9 @@ def place(error: type[BioplausError], what: str, given: Any) -> Path:
         if isinstance(text, bytes) or not text.strip() or _CONTROL.search(text):
             raise TypeError
     except TypeError:
-        raise error(f"{what} is {cut(repr(given))}; it must be a path, such as 'runs/mine' or '~/runs/mine'.") from None
+        raise error(
+            f"{what} is {cut(repr(given))}; it must be a path on one line, such as 'runs/mine' or '~/runs/mine'."
+        ) from None
     for name in Path(text).parts:
         if len(os.fsencode(name)) > LONGEST:
             raise error(
@@ -60,7 +62,12 @@ def place(error: type[BioplausError], what: str, given: Any) -> Path:
 
 def not_plain(name: Any) -> str:
     """Why a name does not make one file or folder where it is put, on every system; nothing where it does."""
-    if not isinstance(name, str) or not name.isprintable() or not name.strip(" .") or name != name.strip(" ").rstrip("."):
+    if (
+        not isinstance(name, str)
+        or not name.isprintable()
+        or not name.strip(" .")
+        or name != name.strip(" ").rstrip(".")
+    ):
         return "it must be text on one line, with neither blanks around it nor a full stop at its end"
     if strange := next((letter for letter in name if letter in '/\\:*?"<>|'), ""):
         return f"it must be free of {strange!r}, so that it stands for one place in the folder that is meant"

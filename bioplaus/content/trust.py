@@ -38,15 +38,16 @@ def check(study: Path, mark: str, folders: Iterable[str]) -> None:
         if why := suspect(part):
             raise ContentError(
                 f"The study {shown(study)} is not used: {shown(part)} {why}, and the Python files of a study are run. If you trust them, "
-                f"give --trust with the command, or set {VARIABLE}=1, or to this folder alone; else work outside of it, or correct who "
+                f"give --trust with the command, or set {VARIABLE}=1, or to the path of this folder; else work outside of it, or correct who "
                 "owns it and who may write to it."
             )
 
 
 def trusted(study: Path) -> bool:
-    """Whether somebody has said that a study is to be trusted."""
+    """Whether somebody has said that a study is to be trusted; by a path in full, which means the same wherever one stands."""
     said = os.environ.get(VARIABLE, "")
-    return said == "1" or any(folder and Path(folder).expanduser().resolve() == study for folder in said.split(os.pathsep))
+    folders = map(os.path.expanduser, said.split(os.pathsep))
+    return said == "1" or any(os.path.isabs(folder) and Path(folder).resolve() == study for folder in folders)
 
 
 def suspect(path: Path) -> str:

@@ -193,15 +193,17 @@ def _called(name: str, inner: list[Weight]) -> float | None:
 
 
 def _digits(number: float, whole: bool) -> float:
-    if not number:
-        return 0
-    size = abs(math.log10(abs(number))) if math.isfinite(number) else math.inf
+    if not number or not math.isfinite(number):
+        return abs(number)
+    size = abs(math.log10(abs(number)))
     return math.ceil(size) if whole else size
 
 
 def _bearable(weight: Weight) -> Weight:
     if weight.digits > DIGITS or weight.number in (math.inf, -math.inf):
-        raise Refused(f"a number in it is beyond 1e{DIGITS}, nearer to zero than 1e-{DIGITS}, or has more than {DIGITS} digits")
+        raise Refused(
+            f"a number in it is beyond 1e{DIGITS}, nearer to zero than 1e-{DIGITS}, or has more than {DIGITS} digits"
+        )
     if weight.parts > PARTS:
         raise Refused(f"it has more than {PARTS} parts, what its shorthands stand for written in")
     if weight.terms > TERMS:
