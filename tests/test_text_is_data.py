@@ -20,7 +20,7 @@ from task_helpers import paragraph
 import bioplaus as bp
 from bioplaus import Cell, cli
 from bioplaus.cell import Surrogate
-from bioplaus.errors import BioplausError, CellError, RunError
+from bioplaus.errors import BioplausError, CellError, CircuitError, RunError
 from bioplaus.runs import Experiment, Run, run_experiment
 from bioplaus.runs.compare import parse_rule, split_rules
 from bioplaus.runs.experiment import check_seeds
@@ -171,6 +171,14 @@ def test_names_that_nothing_reads_reach_no_source():
         x = np.ones((20, 1, 1))
         ours, theirs = (simulate(network, x, ("v",)) for simulate in (bp.simulate, bp.brian.simulate))
     np.testing.assert_allclose(ours["v"].values, theirs["v"].values, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["L2/3", "a\nb", "a\x1b[2J", "../../x"])
+def test_a_population_is_called_what_its_recordings_can_be(name):
+    """It was found out when the run was computed, and could not be saved."""
+    with pytest.raises(CircuitError, match="A population cannot be called .* Write ") as error:
+        bp.Circuit(populations={name: bp.Population(bp.model("elman"), 3)}, projections=(), inputs=1, readout=bp.Readout(size=1))  # fmt: skip
+    paragraph(error)
 
 
 def test_every_shipped_model_is_within_the_bounds_with_room():
