@@ -247,7 +247,7 @@ TYPED: list[tuple[list[str], str]] = [
         (["--mode", "align", "--lags", "0:10000000000"], "not lags.*at most 10000"), (["--mode", "align", "--draws", "9" * 30], "draws"),
         (["--updates", "1e400"], "whole number"), (["--updates", "9" * 5000], "thousands of digits"), (["--updates", "9" * 30], "updates of Training"),
         (["--units", "9" * 30], "size of a population"), (["--batch", "9" * 30], "batch of Training"), (["--lr", "1e400"], "lr of Training is inf"), (["--input-gain", "1e400"], "is inf"),
-        (["--tune", ",".join(f"{i}e-6" for i in range(1, 900))], "0 to 100 entries"), (["--tune", "1e400,1"], "finite number"), (["--tune", "9" * 5000 + ",1"], "rates"),
+        (["--tune", ",".join(f"{i}e-6" for i in range(1, 900))], "entries, at most 100, each"), (["--tune", "1e400,1"], "finite number"), (["--tune", "9" * 5000 + ",1"], "rates"),
         (["--tune", RUN], "no learning rate"), (["--tune", "1,2", "--tune-seeds", "0:10000000000"], "more than 10000 seeds"),
         (["--cell", "../../cell"], "no model"), (["--circuit", RUN], "no circuit"), (["--root", "a\nb"], "a path on one line"), (["--" + "a" * 9000, "1"], "has no option"))),
 ]  # fmt: skip
@@ -277,7 +277,7 @@ def test_so_is_what_other_verbs_are_given(capsys, here, words):
     lambda: bp.model(RUN), lambda: bp.model("../models/lif"), lambda: bp.model("b" * 10**6), lambda: bp.circuit(RUN), lambda: bp.experiment(f"a.{RUN}"), lambda: bp.rule(RUN),
     lambda: bp.task("b" * 10**6), lambda: bp.predictor(RUN), lambda: bp.rule("bp_lambda", lmbda=10**5000), lambda: bp.rule("b" * 10**6), lambda: check_seeds(range(10**10)),
     lambda: bp.circuit("recurrent", cell=bp.model("lif"), inputs=10**5000, units=3, outputs=1), lambda: parse_rule("eprop(feedback=" + "-" * 10**5 + "1)"),
-    lambda: parse_rule("(" * 10**6), lambda: [parse_rule(rule) for rule in split_rules("x" * 10**6)], lambda: bp.simulate(bp.circuit("recurrent", cell=bp.model("lif"), inputs=1, units=3, outputs=1), np.ones((3, 1, 1)), RUN),
+    lambda: parse_rule(3), lambda: parse_rule("(" * 10**6), lambda: [parse_rule(rule) for rule in split_rules("x" * 10**6)], lambda: bp.simulate(bp.circuit("recurrent", cell=bp.model("lif"), inputs=1, units=3, outputs=1), np.ones((3, 1, 1)), RUN),  # pyright: ignore
 ])  # fmt: skip
 def test_so_is_what_a_script_gives(call: Callable[[], Any]):
     with harmless(), pytest.raises(BioplausError) as error:

@@ -204,11 +204,9 @@ class Several:
 
     @property
     def wanted(self) -> str:
-        many = {0: "", 1: "one or more "}.get(self.least, f"{self.least} ")
-        if self.most is not None and self.most > self.least:
-            many = f"{self.least} to {self.most} "
-        many += "different " * self.different
-        return f"a tuple of {many}entries, each {self.each.wanted}, such as {self.example}"
+        many = {0: "", 1: "one or more "}.get(self.least, f"{self.least} ") + "different " * self.different
+        bound = f", at most {self.most}" if self.most is not None and self.most > self.least else ""
+        return f"a tuple of {many}entries{bound}, each {self.each.wanted}, such as {self.example}"
 
     def plain(self, value: Any) -> tuple[Any, ...]:
         if isinstance(value, (str, bytes, bytearray, set, frozenset, Mapping)) or not isinstance(value, Iterable):

@@ -285,6 +285,10 @@ def parse_rule(text: str) -> tuple[str, dict[str, Any]]:
     RuleError
         If it is not a name, or a name with keyword arguments that are plain values. Nothing in it is computed or run.
     """
+    if not isinstance(text, str):
+        raise RuleError(
+            f"{cut(repr(text))} is not a rule: give its name as text, such as 'eprop' or 'bp_lambda(lmbda=0.5)'."
+        )
     if len(text) > LONGEST:
         raise RuleError(
             f"{cut(text)!r} is not a rule: it has {len(text)} letters, and at most {LONGEST} are read. Give its name and few options."
