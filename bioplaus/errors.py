@@ -78,7 +78,15 @@ def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     "There is no option 'step' of the rule 'eprop'. Did you mean 'steps'? Known: steps."
     """
     names, (what, of, whose) = sorted(map(str, allowed)), kind.partition(" of ")
-    return f"There is no {what} {given!r}{of}{whose}.{meant(given, names)} Known: {', '.join(names) or 'none'}."
+    return (
+        f"There is no {what} {cut(repr(given))}{of}{whose}.{meant(given, names)} Known: {', '.join(names) or 'none'}."
+    )
+
+
+def cut(text: str, most: int = 80) -> str:
+    """The text on one line, or as much of it as fits in a sentence."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def raised(error: BaseException) -> str:
@@ -123,11 +131,16 @@ def ours(given: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if word in _ELSEWHERE.get(name, "").split()]
 
 
+_LONGEST = 200  # chosen: letters of what may be meant to be a name
+
+
 def meant(given: str, names: Iterable[str]) -> str:
     """``" Did you mean 'eprop'?"``, or nothing where no name is like the given one, nor called so elsewhere."""
     names = list(names)
     if same := ours(str(given), names):
         return f" Did you mean {' or '.join(map(repr, same))}?"
+    if len(str(given)) > _LONGEST:  # to compare it with every name would take long
+        return ""
     folded = {name.lower(): name for name in names}
     close = [folded[name] for name in get_close_matches(str(given).lower(), folded, n=2, cutoff=0.6)]
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -27,3 +27,9 @@ def paragraph(error: pytest.ExceptionInfo[Any]) -> str:
     text = str(error.value)
     assert "\n" not in text and text.endswith((".", "?")) and len(text) > 60, text
     return text
+
+
+def after_study(err: str) -> str:
+    """What a command says on standard error, behind the line that names the study."""
+    first, end, rest = err.partition("\n")
+    return rest if end and first.startswith("study: ") else err

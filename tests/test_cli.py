@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from task_helpers import after_study
 
 from bioplaus import cli
 from bioplaus.cli import options, watch
@@ -60,9 +61,10 @@ def refused(capsys, *words):
     """The one paragraph with which a command is refused."""
     status = cli.main(words)
     said = capsys.readouterr()
-    assert status == 2 and said.out == "" and said.err.startswith("bioplaus: ")
-    assert said.err.count("\n") == 1, "an error is one paragraph"
-    return said.err
+    err = after_study(said.err)
+    assert status == 2 and said.out == "" and err.startswith("bioplaus: ")
+    assert err.count("\n") == 1, "an error is one paragraph"
+    return err
 
 
 # What is imported
@@ -312,7 +314,7 @@ def test_a_folder_one_may_not_write_to_is_one_paragraph(study, capsys, monkeypat
 
     monkeypatch.setattr("bioplaus.cli.verbs.list.main", fail)
     assert cli.main(["list"]) == 1
-    said = capsys.readouterr().err
+    said = after_study(capsys.readouterr().err)
     assert said == "bioplaus: [Errno 13] Permission denied: 'runs'. What was saved before is as it was.\n"
 
 

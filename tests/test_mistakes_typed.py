@@ -7,6 +7,7 @@ import shlex
 import types
 
 import pytest
+from task_helpers import after_study
 
 from bioplaus import cli
 
@@ -188,8 +189,9 @@ def test_a_mistake_is_answered_in_one_paragraph(study, capsys, words, says, stat
     before = sorted(study.rglob("*"))
     assert cli.main(shlex.split(words)) == status
     said = capsys.readouterr()
-    assert said.err.startswith("bioplaus: ") and said.err.count("\n") == 1 and said.out == ""
-    assert says in said.err
+    err = after_study(said.err)
+    assert err.startswith("bioplaus: ") and err.count("\n") == 1 and said.out == ""
+    assert says in err
     left = [path for path in sorted(study.rglob("*")) if path not in before and "__pycache__" not in path.parts]
     assert left == [], "nothing is left behind"
 
@@ -213,7 +215,7 @@ def test_known_figures_are_named_once(study, capsys, monkeypatch, name, own):
     monkeypatch.setattr("bioplaus.runs.reopen.reopen", lambda folder: (made, {}))
     (study / name).mkdir()
     assert cli.main(["figure", "noruns", "nosuch"]) == 2
-    said = capsys.readouterr().err
+    said = after_study(capsys.readouterr().err)
     assert said.rstrip().endswith(f"Known: {', '.join(sorted({*own, 'learning', 'alignment'}))}.")
     monkeypatch.setattr("bioplaus.cli.verbs.figure._of_experiment", lambda *given: [given[1]])
     assert cli.main(["figure", "noruns", name]) == 0 and capsys.readouterr().out.strip() == name
@@ -226,7 +228,7 @@ def test_what_nobody_foresaw_is_one_paragraph_too_and_the_way_is_shown_on_reques
     monkeypatch.setattr("bioplaus.cli.verbs.list.main", fail)
     monkeypatch.setattr("bioplaus.cli.astray._is_own", lambda file: False)
     assert cli.main(["list"]) == 1
-    said = capsys.readouterr().err
+    said = after_study(capsys.readouterr().err)
     assert (
         said.startswith("bioplaus: this is a fault of bioplaus: test_mistakes_typed.py, line ")
         and "KeyError: 'key'" in said

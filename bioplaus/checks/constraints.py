@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 from bioplaus.checks.numbers import Unfit, as_number, as_truth, dimensions, finite
 from bioplaus.errors import BioplausError, meant
 
 MOST = 10**9  # chosen: no array is longer
+MANY = 10**6  # chosen: entries of a tuple
 
 
 class Constraint(Protocol):
@@ -203,16 +205,18 @@ class Several:
     @property
     def wanted(self) -> str:
         many = {0: "", 1: "one or more "}.get(self.least, f"{self.least} ") + "different " * self.different
-        return f"a tuple of {many}entries, each {self.each.wanted}, such as {self.example}"
+        bound = f", at most {self.most}" if self.most is not None and self.most > self.least else ""
+        return f"a tuple of {many}entries{bound}, each {self.each.wanted}, such as {self.example}"
 
     def plain(self, value: Any) -> tuple[Any, ...]:
         if isinstance(value, (str, bytes, bytearray, set, frozenset, Mapping)) or not isinstance(value, Iterable):
             raise Unfit
         try:
-            found = tuple(self.each.plain(entry) for entry in value)
+            most = MANY if self.most is None else self.most
+            found = tuple(self.each.plain(entry) for entry in islice(value, most + 1))
         except TypeError:  # an array of one number without axes says that it can be walked, and can't
             raise Unfit from None
-        if len(found) < self.least or (self.most is not None and len(found) > self.most):
+        if not self.least <= len(found) <= most:
             raise Unfit
         if self.different and len(set(found)) < len(found):
             raise Unfit

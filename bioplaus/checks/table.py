@@ -9,7 +9,7 @@ from typing import Any
 
 from bioplaus.checks.constraints import MOST, Constraint, Whole
 from bioplaus.checks.numbers import Unfit
-from bioplaus.errors import BioplausError
+from bioplaus.errors import BioplausError, cut
 
 
 class Table:
@@ -33,7 +33,7 @@ class Table:
         BioplausError
             For the first one that is not as it should be.
         """
-        of = one_line(self.of.format(thing)) if self.of else f"of {type(thing).__name__}"
+        of = cut(self.of.format(thing)) if self.of else f"of {type(thing).__name__}"
         return {
             field: accept(self.error, f"{field} {of}", getattr(thing, field, None), row)
             for field, row in self.rows.items()
@@ -68,10 +68,7 @@ def refusal(kind: type[BioplausError], what: str, value: Any, wanted: str, more:
 
 def short(value: Any) -> str:
     """What was given, on one line and cut to a length that fits in a sentence."""
-    text = str(value) if hasattr(value, "get_best_unit") else reprlib.repr(value)
-    return one_line(text)
-
-
-def one_line(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    try:
+        return cut(str(value) if hasattr(value, "get_best_unit") else reprlib.repr(value))
+    except ValueError:  # Python writes no number of so many digits
+        return "a number of thousands of digits"

@@ -14,7 +14,7 @@ from bioplaus.cerebellum import predictor
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.description import INPUT, Population, Projection, Readout
 from bioplaus.circuit.network import Network
-from bioplaus.errors import CircuitError
+from bioplaus.errors import CircuitError, cut
 from bioplaus.settings import unusable
 
 
@@ -73,6 +73,13 @@ class Circuit:
         checks.settle(self)
         if INPUT in self.populations:
             raise CircuitError("A population cannot be called 'input': that names the external input.")
+        for name in self.populations:
+            if "/" in name or not name.isprintable():
+                plain = "".join(letter if letter.isprintable() and letter != "/" else "_" for letter in name)
+                raise CircuitError(
+                    f"A population cannot be called {cut(repr(name))}: its recordings are called after it, and in their files '/' parts "
+                    f"groups and a name is one line. Write {cut(repr(plain))}."
+                )
         self._at_its_step()
         names = [p.name for p in self.projections] + ["W_out", "b_out"] + self._biases()
         twice = sorted({n for n in names if names.count(n) > 1})

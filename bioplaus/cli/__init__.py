@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from bioplaus.errors import BioplausError, DataError, NumericalError, RunError, SealWarning, unknown
+from bioplaus.errors import BioplausError, DataError, NumericalError, RunError, SealWarning, cut, unknown
 
 VERBS = {
     "list": "what there is: models, circuits, rules, predictors, tasks, experiments",
@@ -20,6 +20,9 @@ VERBS = {
     "verify": "whether results are as they were written",
     "new": "make a folder for models, circuits and experiments of your own",
 }
+
+ELSEWHERE = ("new", "figure")  # the one uses no study, the other that of the folder it draws
+LONGEST = 10_000  # chosen: letters of a word; two thousand seeds, one by one
 
 HELP = """\
 usage: bioplaus VERB …
@@ -36,6 +39,7 @@ Examples:
   bioplaus figure runs/sequential_digits
 
 `bioplaus VERB --help` tells the options of a verb, `bioplaus run EXPERIMENT --help` those of an experiment.
+Inside a study, a folder with bioplaus.toml, its files come first; one that belongs to another user is used with --trust only.
 """
 
 
@@ -111,7 +115,15 @@ def _dispatch(words: list[str]) -> int:
 
         print(f"bioplaus {__version__}")
         return 0
-    verb, *rest = words
-    if verb not in VERBS:
-        raise UsageError(f"{unknown('verb', verb, VERBS)} `bioplaus --help` tells what each does.")
-    return import_module(f"{__name__}.verbs.{verb}").main(rest)
+    if long := next((word for word in words if len(word) > LONGEST), ""):
+        raise UsageError(
+            f"The word {cut(long)!r} has {len(long)} letters, and at most {LONGEST} are read. Give a shorter one."
+        )
+    from bioplaus.cli.told import tell_study, trusting
+
+    with trusting(words) as (verb, *rest):
+        if verb not in VERBS:
+            raise UsageError(f"{unknown('verb', verb, VERBS)} `bioplaus --help` tells what each does.")
+        if verb not in ELSEWHERE and not {"-h", "--help"} & {*rest}:
+            tell_study()
+        return import_module(f"{__name__}.verbs.{verb}").main(rest)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bioplaus.cli import UsageError
-from bioplaus.cli.options import parse_seeds, typed
+from bioplaus.cli.options import MANY, parse_seeds, typed
 from bioplaus.cli.terminal import duration, frame, pairs, say
 from bioplaus.cli.watch import Watch
+from bioplaus.errors import cut
 from bioplaus.runs.alignment import DRAWS, Alignment, AlignmentJob, alignment_job
 from bioplaus.runs.arm import Arm
 
@@ -36,7 +37,7 @@ def asked(draws: int | None, lags: str, tune: str, evaluate_every: int) -> tuple
         found = parse_seeds(lags) if lags.strip() else ()
     except UsageError:
         raise UsageError(
-            f"{lags!r} are not lags. Give 0:20 for 0 to 19 steps, 0,1,5 for these three, or 3 for one; each once."
+            f"{cut(lags)!r} are not lags. Give 0:20 for 0 to 19 steps, 0,1,5 for these three, or 3 for one; each once, and at most {MANY}."
         ) from None
     return DRAWS if draws is None else draws, found
 

@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 from typing import Any, TypeVar
 
 from bioplaus.cli import UsageError
-from bioplaus.errors import BioplausError, ours, unknown
+from bioplaus.errors import BioplausError, cut, ours, unknown
 
 T = TypeVar("T")
 
@@ -91,9 +91,9 @@ def check_names(words: Sequence[str], allowed: Sequence[str], command: str) -> N
         given = word.partition("=")[0]
         if re.match(r"--?[A-Za-z]", given) and given.replace("_", "-") not in known:
             if not allowed:
-                raise UsageError(f"`{command}` has no options but --help; {given} was given.")
+                raise UsageError(f"`{command}` has no options but --help; {cut(given)} was given.")
             raise UsageError(
-                f"`{command}` has no option {given}. {_hint(given, allowed)} All of them: {' '.join(allowed)}. "
+                f"`{command}` has no option {cut(given)}. {_hint(given, allowed)} All of them: {' '.join(allowed)}. "
                 f"`{command} --help` explains them."
             )
 
@@ -110,6 +110,7 @@ def _hint(given: str, allowed: Sequence[str]) -> str:
 
 def nearest(given: str, allowed: Sequence[str]) -> list[str]:
     """The names most like `given`, whole or in their last part: ``--units`` is near ``--circuit.units``."""
+    given = given[:100]  # of more letters than any name has, a comparison would take a second
     # `--training.epochs` means what `epochs` does, `--circuit.units` what `units` does where it stands by itself
     word = _last(given).replace("_", "-")
     same = [name for name in allowed if _last(name) == word or ours(word, [_last(name).replace("-", "_")])]
@@ -166,6 +167,8 @@ def _paragraph(boxed: str, command: str) -> str:
         wanted = next((words for start, words in _KINDS.items() if found[2].startswith(start)), "")
         if wanted:
             return f"{found[1]} of `{command}` is {found[3]}; it must be {wanted}."
+    if "int_max_str_digits" in text and (found := re.search(r"Error parsing (\S+?):", text)):
+        return f"{found[1]} of `{command}` is a number of thousands of digits; give a smaller one."
     text = re.sub(r" Argument helptext:.*(?= For full helptext)", ".", text)
     return re.sub(
         r"^(Parsing error|Missing argument|Unrecognized options|Value error|Invalid \w+)\s*", "", text
@@ -217,25 +220,31 @@ def wants_help(words: Sequence[str]) -> bool:
     return "-h" in words or "--help" in words
 
 
+MANY = 10_000  # chosen: seeds or lags
+
+
 def parse_seeds(text: str) -> tuple[int, ...]:
     """``"0:5"`` → 0, 1, 2, 3, 4; ``"0,2,4"`` → these; ``"3"`` → this one; ``"0:3,7"`` → 0, 1, 2, 7.
 
     Raises
     ------
     UsageError
-        If it is none of these, or names a seed twice.
+        If it is none of these, or names a seed twice; if they are more than `MANY`, or larger than a seed can be.
     """
     seeds: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?::(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*([0-9]{1,19})(?::([0-9]{1,19}))?\s*", part)
         if not match:
             seeds = []
             break
-        start, end = int(match[1]), match[2]
-        seeds += range(start, int(end)) if end is not None else [start]
+        start = int(match[1])
+        these = range(start, int(match[2])) if match[2] is not None else range(start, start + 1)
+        if len(seeds) + these.stop - these.start > MANY:
+            raise UsageError(f"{cut(text)!r} are more than {MANY} seeds. Give fewer, such as 0:5 for 0 to 4.")
+        seeds += these
     if not seeds or len(set(seeds)) < len(seeds):
         raise UsageError(
-            f"{text!r} are not seeds. Give 0:5 for 0 to 4 (the end is not included), 0,2,4 for these three, "
+            f"{cut(text)!r} are not seeds. Give 0:5 for 0 to 4 (the end is not included), 0,2,4 for these three, "
             "or 3 for one; each once."
         )
     return tuple(seeds)

@@ -9,7 +9,7 @@ from bioplaus.cli import UsageError
 from bioplaus.cli.options import parse_seeds, split
 from bioplaus.cli.terminal import heading, pairs, say, table
 from bioplaus.cli.watch import Watch
-from bioplaus.errors import RunError
+from bioplaus.errors import RunError, cut
 from bioplaus.runs.compare import Comparison, Setting, trials
 from bioplaus.runs.tuning import Tuning, number
 from bioplaus.runs.usable import below, check_experiment
@@ -48,19 +48,19 @@ def asked(rates: str, updates: int | None, seeds: str, setting: Setting, judged:
         return Tuning()
     if setting.lr != Setting.lr:
         raise UsageError(
-            f"`--lr {number(setting.lr)}` sets one learning rate for every rule, `--tune {rates}` searches one for each: "
+            f"`--lr {number(setting.lr)}` sets one learning rate for every rule, `--tune {cut(rates)}` searches one for each: "
             "give either."
         )
     chosen = parse_seeds(seeds) if seeds.strip() else (_unused(judged),)
     if both := sorted({*chosen} & {*judged}):
         raise UsageError(
-            f"`--tune-seeds {seeds}`: {', '.join(map(str, both))} would also judge the rates chosen with it. Give seeds "
+            f"`--tune-seeds {cut(seeds)}`: {cut(', '.join(map(str, both)))} would also judge the rates chosen with it. Give seeds "
             f"that are not among --seeds, such as {_unused(judged)}."
         )
     try:
         return Tuning(tuple(map(_rate, split(rates))), chosen, updates)
     except RunError as error:
-        raise UsageError(f"`--tune {rates}`: {error}") from error
+        raise UsageError(f"`--tune {cut(rates)}`: {error}") from error
 
 
 def _rate(text: str) -> float:
@@ -68,7 +68,7 @@ def _rate(text: str) -> float:
         return float(text)
     except ValueError:
         raise UsageError(
-            f"`--tune`: {text!r} is no learning rate; give numbers with commas between, such as 1e-4,1e-3,1e-2."
+            f"`--tune`: {cut(text)!r} is no learning rate; give numbers with commas between, such as 1e-4,1e-3,1e-2."
         ) from None
 
 

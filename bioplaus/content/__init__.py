@@ -9,8 +9,8 @@ from __future__ import annotations
 from bioplaus.content.fresh import loaded, recorded
 from bioplaus.content.load import call, describe, factory, load, names
 from bioplaus.content.new import Study, new
-from bioplaus.content.path import KINDS, seen_from, shipped, study, study_of
-from bioplaus.content.places import impersonal, place
+from bioplaus.content.path import KINDS, seen_from, shipped, study, study_of, trusted_study
+from bioplaus.content.places import impersonal, not_plain, place, plain_name
 
 __all__ = [
     "KINDS",
@@ -25,13 +25,16 @@ __all__ = [
     "loaded",
     "model",
     "names",
+    "not_plain",
     "new",
     "place",
+    "plain_name",
     "recorded",
     "seen_from",
     "shipped",
     "study",
     "study_of",
+    "trusted_study",
 ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bioplaus.content import fresh
 from bioplaus.content.path import KINDS, SearchPath
-from bioplaus.errors import BioplausError, ContentError, by_name, raised, unknown
+from bioplaus.errors import BioplausError, ContentError, by_name, cut, raised, unknown
 
 
 def names(kind: str) -> dict[str, Path]:
@@ -36,7 +36,7 @@ def names(kind: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in reversed(SearchPath(_folder(kind))):
         for file in Path(folder).glob("*.py"):
-            if file.stem.isidentifier() and not file.stem.startswith("_"):
+            if file.stem.isidentifier() and not file.stem.startswith("_") and file.is_file():
                 found[file.stem] = file
     return dict(sorted(found.items()))
 
@@ -143,7 +143,7 @@ def _find(kind: str, name: str) -> Path:
     elsewhere = [other for other in KINDS if name in names(other)]
     hint = f" One of that name is among the {KINDS[elsewhere[0]]}." if elsewhere else ""
     raise ContentError(
-        f"{unknown(kind, name, found)}{hint} Looked for {folder}/{name}.py in "
+        f"{unknown(kind, name, found)}{hint} Looked for {folder}/{cut(name)}.py in "
         f"{' and '.join(SearchPath(folder))}. "
         f"To add one, put that file into a study (`bioplaus new my_study` makes one)."
     )

@@ -2,7 +2,8 @@
 
 A study is the nearest ancestor of the working directory that holds ``bioplaus.toml``, or the folder that
 ``$BIOPLAUS_STUDY`` names (which wins). Both are looked up anew each time, so a script that changes directory,
-and a worker process that starts in one, see the study they are in.
+and a worker process that starts in one, see the study they are in. One that was found, and belongs to somebody else, is not used
+(`bioplaus.content.trust`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import overload
 
+from bioplaus.content import trust
 from bioplaus.errors import ContentError
 
 KINDS = {"model": "models", "circuit": "circuits", "experiment": "experiments"}  # kind → name of its folder
@@ -31,6 +33,10 @@ def study() -> Path | None:
     ------
     ContentError
         If ``$BIOPLAUS_STUDY`` names something that is not a folder.
+
+    See Also
+    --------
+    trusted_study : whether its files may be run.
     """
     named = os.environ.get(VARIABLE)
     if named:
@@ -47,6 +53,20 @@ def study() -> Path | None:
     except FileNotFoundError:  # the working directory was deleted under us
         return None
     return study_of(here)
+
+
+def trusted_study() -> Path | None:
+    """The study whose files may be run, or None outside of one.
+
+    Raises
+    ------
+    ContentError
+        As `study` does; and if it was not named but found, and belongs to somebody else, or anybody may write to it.
+    """
+    found = study()
+    if found is not None and not os.environ.get(VARIABLE):
+        trust.check(found, MARK, KINDS.values())
+    return found
 
 
 def study_of(place: Path) -> Path | None:
@@ -98,7 +118,7 @@ class SearchPath(Sequence[str]):
         self.folder = folder
 
     def _current(self) -> list[str]:
-        roots = [root for root in (study(), shipped()) if root is not None]
+        roots = [root for root in (trusted_study(), shipped()) if root is not None]
         return list(dict.fromkeys(str(root / self.folder) for root in roots))
 
     @overload

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from bioplaus.content.path import PACKAGE, VARIABLE, study
-from bioplaus.errors import BioplausError
+from bioplaus.errors import BioplausError, cut
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 LONGEST = 255  # bytes of a name, in the file systems of Linux, macOS and Windows
+ROOM = 55  # bytes of a name that are kept for what is put behind it
 LONGEST_PATH = 4000  # bytes of a path  # chosen: 4096 is Linux's limit, and files of a run have room below it
 
 
@@ -32,10 +34,12 @@ def place(error: type[BioplausError], what: str, given: Any) -> Path:
     """
     try:
         text = os.fspath(given)
-        if isinstance(text, bytes) or not text.strip() or "\0" in text:
+        if isinstance(text, bytes) or not text.strip() or _CONTROL.search(text):
             raise TypeError
     except TypeError:
-        raise error(f"{what} is {given!r}; it must be a path, such as 'runs/mine' or '~/runs/mine'.") from None
+        raise error(
+            f"{what} is {cut(repr(given))}; it must be a path on one line, such as 'runs/mine' or '~/runs/mine'."
+        ) from None
     for name in Path(text).parts:
         if len(os.fsencode(name)) > LONGEST:
             raise error(
@@ -54,6 +58,42 @@ def place(error: type[BioplausError], what: str, given: Any) -> Path:
         raise error(
             f"{what} is {text!r}, but nobody's home is known for {user!r}. Write the path in full, or './{text}' for a folder of that name."
         ) from None
+
+
+def not_plain(name: Any) -> str:
+    """Why a name does not make one file or folder where it is put, on every system; nothing where it does."""
+    if (
+        not isinstance(name, str)
+        or not name.isprintable()
+        or not name.strip(" .")
+        or name != name.strip(" ").rstrip(".")
+    ):
+        return "it must be text on one line, with neither blanks around it nor a full stop at its end"
+    if strange := next((letter for letter in name if letter in '/\\:*?"<>|'), ""):
+        return f"it must be free of {strange!r}, so that it stands for one place in the folder that is meant"
+    if name[0] in "~-":
+        return f"it must not begin with {name[0]!r}, which means something else in paths and options"
+    if len(os.fsencode(name)) > LONGEST - ROOM:
+        return f"it must have at most {LONGEST - ROOM} bytes, so that a file system takes it"
+    return ""
+
+
+def plain_name(error: type[BioplausError], what: str, name: Any) -> str:
+    """The name of one file or folder, as it was given.
+
+    Parameters
+    ----------
+    error : the class of error.
+    what : what it is, for messages: ``"The name of a figure"``.
+
+    Raises
+    ------
+    BioplausError
+        If it is empty, leads elsewhere by a slash, or is none on some system.
+    """
+    if why := not_plain(name):
+        raise error(f"{what} is {cut(repr(name))}; {why}.")
+    return name
 
 
 def impersonal(text: str, known: Mapping[str, str] | None = None) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bioplaus import content
-from bioplaus.errors import RuleError, RunError
+from bioplaus.errors import RuleError, RunError, cut
 from bioplaus.runs.arm import Arm
 from bioplaus.runs.experiment import Experiment
 from bioplaus.runs.tuning import FOLDER, Choice, Tuning, number
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 PREFIX = "compare-"
+LONGEST = 500  # chosen: letters of a rule with its options, which name its runs too
 
 
 @dataclass(frozen=True)
@@ -267,14 +268,13 @@ def draw_alignment(results: Results) -> Figure:
 
 def split_rules(text: str) -> tuple[str, ...]:
     """``"bptt,bp_lambda(lmbda=0.5, gamma=1)"`` → the single rules; commas inside brackets do not part."""
-    parts, depth = [""], 0
-    for letter in text:
+    parts, start, depth = [], 0, 0
+    for place, letter in enumerate(text):
         depth += (letter in "([{") - (letter in ")]}")
         if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return tuple(part.strip() for part in parts if part.strip())
+            parts.append(text[start:place])
+            start = place + 1
+    return tuple(part.strip() for part in (*parts, text[start:]) if part.strip())
 
 
 def parse_rule(text: str) -> tuple[str, dict[str, Any]]:
@@ -283,20 +283,28 @@ def parse_rule(text: str) -> tuple[str, dict[str, Any]]:
     Raises
     ------
     RuleError
-        If it is not a name, or a name with keyword arguments that are plain values.
+        If it is not a name, or a name with keyword arguments that are plain values. Nothing in it is computed or run.
     """
+    if not isinstance(text, str):
+        raise RuleError(
+            f"{cut(repr(text))} is not a rule: give its name as text, such as 'eprop' or 'bp_lambda(lmbda=0.5)'."
+        )
+    if len(text) > LONGEST:
+        raise RuleError(
+            f"{cut(text)!r} is not a rule: it has {len(text)} letters, and at most {LONGEST} are read. Give its name and few options."
+        )
     try:
         call = ast.parse(text, mode="eval").body
         if isinstance(call, ast.Name):
             return call.id, {}
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
             return call.func.id, {str(word.arg): _value(word.value) for word in call.keywords}
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         pass
     if (right := re.sub(r"\blambda(?=\s*=)", "lmbda", text)) != text:  # lambda is no name in Python
-        raise RuleError(f"{text!r} is not a rule: λ is written lmbda, {right!r}.")
+        raise RuleError(f"{cut(text)!r} is not a rule: λ is written lmbda, {cut(right)!r}.")
     raise RuleError(
-        f"{text!r} is not a rule: give its name, with options in brackets where it has some, "
+        f"{cut(text)!r} is not a rule: give its name, with options in brackets where it has some, "
         f"such as eprop(feedback=random) or bp_lambda(lmbda=0.5)."
     )
 

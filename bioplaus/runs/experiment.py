@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bioplaus import checks
+from bioplaus import checks, content
 from bioplaus.errors import RunError, unknown
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bioplaus.runs.arm import Arm
     from bioplaus.runs.results import Results
 
-SEEDS = checks.Several(checks.SEED, "(0, 1, 2)", different=True)
+SEEDS = checks.Several(checks.SEED, "(0, 1, 2)", most=10_000, different=True)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Experiment(checks.Named):
     table : callable, optional
         Makes a pandas table of the results; `Results.table` by default.
     figures : mapping of str to callable
-        File name → what draws it from the results. One that asks for an arm that was left out is skipped.
+        File name, without folder and suffix → what draws it from the results. One that asks for an arm that was left out is skipped.
     expected : str
         The band in which the results should lie; printed last.
     references : tuple of str
@@ -76,6 +76,8 @@ class Experiment(checks.Named):
                 raise checks.refusal(
                     RunError, f"The arm {label!r} of {self.title!r}", arm, "an Arm(circuit, task, rule, training)"
                 )
+        for name in self.figures:
+            content.plain_name(RunError, f"The name of a figure of {self.title!r}", name)
         checks.settle(self)
 
     def __repr__(self) -> str:

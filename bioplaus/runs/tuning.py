@@ -12,6 +12,7 @@ from bioplaus.runs.experiment import SEEDS
 
 FOLDER = "tune"
 """Where the runs of a comparison's tuning lie, below its own folder."""
+MOST = 100  # chosen: learning rates that are tried
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Tuning:
     constraints = checks.Table(
         RunError,
         "of a search for learning rates",
-        rates=checks.Several(checks.Real(least=0), "(1e-4, 1e-3, 1e-2)", 0),
+        rates=checks.Several(checks.Real(least=0), "(1e-4, 1e-3, 1e-2)", 0, MOST),
         seeds=SEEDS,
         updates=checks.Optional(checks.Whole(), "for as many as are compared"),
     )

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bioplaus.content import place
-from bioplaus.errors import RunError
+from bioplaus.content import not_plain, place
+from bioplaus.errors import RunError, cut
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.metrics import COLUMNS
 
@@ -108,8 +108,10 @@ def below(root: Any, name: Any) -> Path:
     RunError
         If the root is no path, or the name no name of a folder below it.
     """
-    if not isinstance(name, str) or not name.strip() or Path(name).is_absolute() or ".." in Path(name).parts:
+    parts = name.split("/") if isinstance(name, str) else [name]
+    if why := next(filter(None, map(not_plain, parts)), ""):
         raise RunError(
-            f"The name of an experiment is {name!r}; it must be that of a folder below root={str(root)!r}, such as 'my_experiment'."
+            f"The name of an experiment is {cut(repr(name))}; it must be that of a folder below root={cut(str(root))!r}, such as "
+            f"'my_experiment': {why}."
         )
     return folder_of("The folder of an experiment", folder_of("root", root) / name)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError, get_dimensions
 
-from bioplaus.errors import CellError, unknown
+from bioplaus.checks import short
+from bioplaus.errors import CellError, cut, unknown
+from bioplaus.symbolic.grammar import LONGEST
 from bioplaus.symbolic.text import uncommented
 from bioplaus.symbolic.units import SECOND, Quantity, plain, show, unit_name
 
@@ -31,13 +33,17 @@ def texts(cell: Cell) -> None:
     for field, example in TEXTS.items():
         given = getattr(cell, field)
         if not isinstance(given, str):
-            raise CellError(f"{field}={given!r} is not text. Write it in quotes, such as {field}={example!r}.")
+            raise CellError(f"{field}={cut(repr(given))} is not text. Write it in quotes, such as {field}={example!r}.")
+        if len(given) > LONGEST:
+            raise CellError(
+                f"{field}= has {len(given)} letters, beginning with {short(given)}, and at most {LONGEST} are read. Write it shorter."
+            )
     for field in ("equations", "update", "output", "spike", "reset"):
         written = getattr(cell, field)
         given = uncommented(written)
         if written and not given.strip() and field != "reset":
             raise CellError(
-                f"{field}={' '.join(written.split())!r} says nothing{' but a comment' if '#' in written else ''}. "
+                f"{field}={cut(repr(' '.join(written.split())))} says nothing{' but a comment' if '#' in written else ''}. "
                 f"Write it, such as {field}={TEXTS[field]!r}, or leave {field}= out."
             )
         random, time = _RANDOM.search(given), _TIME.search(given)
@@ -56,17 +62,21 @@ def words(which: str, given: Any, allowed: Iterable[str] | None = None) -> tuple
     """A sequence of different names, each one of those allowed."""
     example = next(iter(allowed), "I") if allowed is not None else "I"
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-        raise CellError(f"{which}={given!r} is not a sequence of names. Write a tuple, such as {which}=({example!r},).")
+        raise CellError(
+            f"{which}={cut(repr(given))} is not a sequence of names. Write a tuple, such as {which}=({example!r},)."
+        )
     names = tuple(given)
     for name in names:
         if not isinstance(name, str):
             raise CellError(
-                f"{which}={given!r} contains {name!r}, which is not a name. Write a tuple of names, such as {which}=({example!r},)."
+                f"{which}={cut(repr(given))} contains {cut(repr(name))}, which is not a name. Write a tuple of names, such as {which}=({example!r},)."
             )
         if allowed is not None and name not in allowed:
-            raise CellError(f"In {which}={given!r}: " + unknown("such choice", name, allowed) + " Choose from those.")
+            raise CellError(
+                f"In {which}={cut(repr(given))}: " + unknown("such choice", name, allowed) + " Choose from those."
+            )
     if len(set(names)) < len(names):
-        raise CellError(f"{which}={given!r} names something twice. Name each of them once, in a tuple.")
+        raise CellError(f"{which}={cut(repr(given))} names something twice. Name each of them once, in a tuple.")
     return names
 
 
@@ -101,7 +111,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
     """The numbers among the parameters, those of the surrogate included; arrays are float64."""
     if not isinstance(cell.parameters, Mapping):
         raise CellError(
-            f"parameters={cell.parameters!r} is not a mapping of names to numbers. Write parameters=dict(tau=20*ms) or parameters=locals()."
+            f"parameters={cut(repr(cell.parameters))} is not a mapping of names to numbers. Write parameters=dict(tau=20*ms) or parameters=locals()."
         )
     nameless = [k for k in cell.parameters if not isinstance(k, str) or not k]
     if nameless:
@@ -129,11 +139,11 @@ def refractory(cell: Cell) -> None:
     value = cell.refractory
     hint = "Give a time, such as 5*ms, or a whole number of steps."
     if not _is_one_real(value) or not np.isfinite(plain(value)) or plain(value) < 0:
-        raise CellError(f"refractory={value!r} is not one time that is zero or more. {hint}")
+        raise CellError(f"refractory={cut(repr(value))} is not one time that is zero or more. {hint}")
     if get_dimensions(value) not in (SECOND, DIMENSIONLESS) or (
         get_dimensions(value) is DIMENSIONLESS and plain(value) % 1
     ):
-        raise CellError(f"refractory={value!r} is neither a time nor a whole number of steps. {hint}")
+        raise CellError(f"refractory={cut(repr(value))} is neither a time nor a whole number of steps. {hint}")
 
 
 def made_for(cell: Cell) -> None:
@@ -170,7 +180,7 @@ def start(cell: Cell, units: Mapping[str, str]) -> dict[str, Any]:
     """Initial values: known states, their units, finite."""
     if not isinstance(cell.start, Mapping):
         raise CellError(
-            f"start={cell.start!r} is not a mapping of states to values. Write start={{'{next(iter(units))}': value}}."
+            f"start={cut(repr(cell.start))} is not a mapping of states to values. Write start={{'{next(iter(units))}': value}}."
         )
     values = {}
     for name, value in cell.start.items():

@@ -13,7 +13,7 @@ _ELSEWHERE = (
     (r"\^", "A power is written with two stars, as in v**2."),
     (r"\bif\b", "There is no if; step(x) is 1 where x > 0 and else 0."),
     (r"\b(np|numpy|math|torch)\.", "Functions are called by their names alone: tanh(x)."),
-    (r"(?<![\w.])\d+(\.\d+)?[A-Za-z_]\w*(?<!\de\d)", "A product is written with a star, as in 2*v."),
+    (r"(?<![\w.])\d+(\.\d+)?(?![eE][+-]?\d)[A-Za-z_]", "A product is written with a star, as in 2*v."),
 )
 
 

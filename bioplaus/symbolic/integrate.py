@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 EXACT = ("exact", "linear")
 #: what else is proposed, the best first
 TRIED = ("exponential_euler", "rk4", "euler")
+#: operations in a step  # chosen: Hodgkin and Huxley's four equations with method="rk4" have 7500, for which sympy takes seconds
+LARGEST = 10_000
 
 
 class _Asked(NeuronGroup):
@@ -171,7 +173,7 @@ def _regime(
         if cell.method not in EXACT:
             return _step(cell.method, full, group), None
         written = dict(full.get_substituted_expressions(group.variables))
-        rates = {s: expression(written[s].code).value for s in _states(full)}
+        rates = {s: expression(written[s].code, None).value for s in _states(full)}
         linear = propagator(rates, (*cell.inputs, *held), regime)
         if linear is None:
             step = _step(cell.method, full, group)
@@ -242,11 +244,26 @@ def _step(method: str, full: Equations, group: NeuronGroup) -> dict[str, sp.Expr
             + (f"Write method='{instead}', which can." if instead else "Neither can " + ", ".join(TRIED) + ".")
         ) from error
     values: dict[sp.Symbol, sp.Expr] = {}
-    for s in statements(str(code)):
+    parts: dict[sp.Basic, int] = {}
+    for s in statements(str(code), written=False):
         if s.operator != "=":
             raise CellError(f"Method '{method}' uses '{s.operator}', which a deterministic step cannot contain.")
+        new = _parts(s.right.value, {**parts})
+        if new > LARGEST:
+            raise CellError(
+                f"method='{method}' makes a step of more than {LARGEST} operations of these equations, as it writes them into themselves once "
+                "for each of its stages. Write method='euler' or 'exponential_euler', which have one, or shorter equations."
+            )
         values[symbol(s.name)] = substituted(s.right.value, values)
+        parts[symbol(s.name)] = new
     return {s: values[symbol(s)] for s in _states(full)}
+
+
+def _parts(e: sp.Basic, known: dict[sp.Basic, int]) -> int:
+    """How many numbers, names and operations an expression has once every name stands for as many as ``known`` says."""
+    if e not in known:
+        known[e] = 1 + sum(_parts(each, known) for each in e.args)
+    return known[e]
 
 
 def _integrates(method: str, group: NeuronGroup) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS
 from brian2.core.namespace import DEFAULT_UNITS
 
-from bioplaus.errors import CellError
+from bioplaus.errors import CellError, cut
 from bioplaus.symbolic.functions import OURS
 
 if TYPE_CHECKING:
@@ -31,20 +31,20 @@ def check(cell: Cell, states: Iterable[str], words: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for name, kind in ((name, kind) for kind, some in kinds.items() for name in some):
         if name in seen:
-            raise CellError(f"'{name}' is both {seen[name]} and {kind} of the cell. Rename one of them.")
+            raise CellError(f"'{cut(name)}' is both {seen[name]} and {kind} of the cell. Rename one of them.")
         seen[name] = kind
         if meaning := _meaning(name, kind, cell.spiking, generated):
             raise CellError(
-                f"'{name}' can't be the name of {kind}: it already means {meaning}. Choose another name, such as {name}_0"
+                f"'{cut(name)}' can't be the name of {kind}: it already means {meaning}. Choose another name, such as {name}_0"
                 + (", or leave it out of parameters= to mean that." if name == "dt" and kind == PARAMETER else ".")
             )
         if iskeyword(name):
             raise CellError(
-                f"'{name}' can't be the name of {kind}: it is a word of Python. Choose another name, such as {name}_0."
+                f"'{cut(name)}' can't be the name of {kind}: it is a word of Python. Choose another name, such as {name}_0."
             )
         if not name.isidentifier() or name.startswith("_") or not name.isascii():
             raise CellError(
-                f"'{name}' can't be the name of {kind}: use the letters a to z, digits and underscores, and start with a letter."
+                f"'{cut(name)}' can't be the name of {kind}: use the letters a to z, digits and underscores, and start with a letter."
             )
 
 

@@ -54,13 +54,15 @@ def parse(cell: Cell) -> Parsed:
     written = [uncommented(t) for t in (cell.equations, cell.update, cell.output, cell.spike, cell.reset)]
     flow, update, output, spike, reset = written
     height, width = [uncommented(t) for t in _surrogate(cell)] or ("", "")
+    compared = condition(spike) if cell.spike else None
+    margin = {} if compared is None else {MARGIN: compared[0].weight.beside(compared[1].weight)}
     return Parsed(
         equations=equations(flow) if cell.equations else None,
         update=statements(update),
         output=expression(output) if cell.output else None,
-        spike=condition(spike) if cell.spike else None,
+        spike=compared,
         reset=statements(reset),
-        surrogate=(expression(height), expression(width)) if cell.surrogate is not None else None,
+        surrogate=(expression(height, margin), expression(width)) if cell.surrogate is not None else None,
         # neither the x of a surrogate's height nor the dt of a left side is a name of the author's
         words=frozenset(_words(*(re.sub(r"d(\w+)\s*/\s*dt\s*=", r"\1 =", t) for t in written), width))
         | (_words(height) - {MARGIN}),

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sympy as sp
 from brian2.equations.codestrings import Expression as BrianExpression
-from brian2.equations.equations import Equations, SingleEquation
+from brian2.equations.equations import EQUATIONS, SUBEXPRESSION, Equations, SingleEquation
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
+from pyparsing import ParseException
 
-from bioplaus.errors import CellError
-from bioplaus.symbolic import hints
+from bioplaus.errors import CellError, cut
+from bioplaus.symbolic import grammar, hints
 from bioplaus.symbolic.functions import OURS, for_brian, magnitude
+from bioplaus.symbolic.grammar import LINES, Refused, Weight
 from bioplaus.symbolic.quiet import quiet
 
 _STATEMENT = re.compile(r"^\s*([A-Za-z_]\w*)\s*(=|\+=|-=|\*=|/=)\s*([^=\s].*)$")
 _RENAMED = re.compile(r"\b(step|relu|sigmoid|softplus|abs|sign)\s*\(")
 _LACKING = re.compile(r"\b(step|relu|sigmoid|softplus)\s*\(")  # in Brian2
+NOTHING: Mapping[str, Weight] = {}
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Expression:
     text: str
     value: sp.Expr
     brian: str
+    weight: Weight = field(default=Weight(), compare=False)
 
     @property
     def names(self) -> set[str]:
@@ -74,50 +78,63 @@ def names(parsed: sp.Basic) -> set[str]:
     return {s.name for s in parsed.free_symbols if isinstance(s, sp.Symbol)}
 
 
-def expression(text: str) -> Expression:
+def expression(text: str, known: Mapping[str, Weight] | None = NOTHING) -> Expression:
     """Read an expression; functions Brian2 lacks (relu, sigmoid, softplus, step) become ours.
+
+    Parameters
+    ----------
+    known : weights of the names that stand for other expressions; None for a text that Brian2 wrote, which is not weighed.
 
     Raises
     ------
     CellError
-        If the text cannot be parsed.
+        If the text cannot be parsed, or holds what no expression of a cell does (`bioplaus.symbolic.grammar`).
     """
     # our names travel through Brian2's parser as unknown functions, so that its own `abs` and `sign` stay out of the way
     try:
+        read = grammar.tree(text)
+        weight = Weight() if known is None else grammar.weigh(read, known)
         value = str_to_sympy(_RENAMED.sub(r"our_\1(", text))
     except Exception as error:
         raise CellError(
-            f"The expression '{text}' can't be read: {reason(error)}. Write it as Brian2 equations are written.{hints.of_expression(text)}"
+            f"The expression '{cut(text)}' can't be read: {reason(error)}. Write it as Brian2 equations are written."
+            + hints.of_expression(text)
         ) from error
     for name, function in OURS.items():
         value = value.replace(sp.Function(f"our_{name}"), function)
+    # a whole number that no float holds is no number to torch or numpy
+    value = value.xreplace({n: sp.Float(n) for n in value.atoms(sp.Integer) if abs(n.p) > 2**53})
     # Brian2's parser leaves its sqrt a function of which sympy knows no derivative
     value = value.replace(sp.Function("sqrt"), sp.sqrt).replace(sp.Abs, magnitude)
     # in Brian2's language as written, unless it uses a function that Brian2 lacks
     brian = sympy_to_str(for_brian(value)) if _LACKING.search(text) else text.strip()
-    return Expression(text, value, brian)
+    return Expression(text, value, brian, weight)
 
 
-def statements(text: str) -> tuple[Statement, ...]:
-    """Read ``"v -= threshold; a += 1"``.
+def statements(text: str, written: bool = True) -> tuple[Statement, ...]:
+    """Read ``"v -= threshold; a += 1"``; ``written`` by an author, not by Brian2.
 
     Raises
     ------
     CellError
         If a statement is not an assignment, or its right-hand side cannot be parsed.
     """
-    found = []
-    for part in re.split(r"[;\n]", text):
-        if not part.strip():
-            continue
+    found: list[Statement] = []
+    known: dict[str, Weight] = {}  # a later statement names what an earlier one gave
+    parts = [part for part in re.split(r"[;\n]", text) if part.strip()]
+    if written and len(parts) > LINES:
+        raise CellError(f"'{cut(text)}' has {len(parts)} statements, and at most {LINES} are read. Write fewer.")
+    for part in parts:
         match = _STATEMENT.match(part)
         if match is None:
             raise CellError(
-                f"'{part.strip()}' is not a statement. Expected 'name = expression' (or +=, -=, *=, /=), separated by ';'."
+                f"'{cut(part)}' is not a statement. Expected 'name = expression' (or +=, -=, *=, /=), separated by ';'."
                 + hints.of_statement(part)
             )
-        found.append((match[1], match[2], match[3].strip()))
-    return tuple(Statement(name, operator, expression(right)) for name, operator, right in found)
+        name, operator, right = match[1], match[2], expression(match[3].strip(), known if written else None)
+        known[name] = right.weight if operator == "=" else right.weight.beside(known.get(name, Weight()))
+        found.append(Statement(name, operator, right))
+    return tuple(found)
 
 
 def condition(spike: str) -> tuple[Expression, Expression]:
@@ -131,7 +148,7 @@ def condition(spike: str) -> tuple[Expression, Expression]:
     left, _, right = (part.strip() for part in spike.partition(">"))
     if not (left and right) or re.search(r"[<>=]|\b(and|or|not)\b", left + right):
         raise CellError(
-            f"spike='{spike}' is not a condition of the form 'left > right', with the states that a reset acts on at the left "
+            f"spike='{cut(spike)}' is not a condition of the form 'left > right', with the states that a reset acts on at the left "
             "and one '>', such as 'v > threshold + beta*a'."
         )
     return expression(left), expression(right)
@@ -147,6 +164,7 @@ def equations(text: str) -> Equations:
     """
     try:
         with quiet():
+            _check_lines(text)
             written = Equations(text)
     except Exception as error:
         raise CellError(
@@ -154,6 +172,21 @@ def equations(text: str) -> Equations:
             "'dv/dt = (-v + I)/tau : 1', or a shorthand, such as 'drive = R*I : volt'." + hints.of_equations(text)
         ) from error
     return Equations([_spelled(e) for e in written.values()])
+
+
+def _check_lines(text: str) -> None:
+    """Ask the grammar about every expression and unit, as Brian2 will find them; it evaluates units, and expressions in sympy."""
+    try:
+        found = EQUATIONS.parse_string(text, parse_all=True)
+    except ParseException:
+        return  # Brian2 says so, before it evaluates anything
+    written = [(line.getName(), dict(line.items())) for line in found]
+    if len(written) > LINES:
+        raise Refused(f"there are {len(written)} of them, and at most {LINES} are read")
+    for _, line in written:
+        grammar.weigh(grammar.tree(line["unit"], unit=True), NOTHING)
+    expressions = {line["identifier"]: line["expression"] for _, line in written if "expression" in line}
+    grammar.lines(expressions, {line["identifier"] for kind, line in written if kind == SUBEXPRESSION})
 
 
 def _spelled(e: SingleEquation) -> SingleEquation:

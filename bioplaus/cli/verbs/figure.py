@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bioplaus.cli import UsageError
 from bioplaus.cli.options import check_dashed, choose, names_first, parse, wants_help
 from bioplaus.cli.terminal import say
+from bioplaus.cli.told import tell_study
 from bioplaus.content import place, seen_from
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def main(words: Sequence[str]) -> int:
         raise UsageError(f"{what}. In runs/ there are: {', '.join(near) or 'none'}.")
     into = place(UsageError, "--out", given.out) if given.out else folder / "figures"
     with seen_from(folder):
+        tell_study()
         if (folder / "alignment.nc").exists():
             drawn = _of_alignment(folder, name, into)
         else:

@@ -72,7 +72,7 @@ def options(name: str, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
             "field, of which the options are made."
         )
     taken = {field.name for field in dataclasses.fields(kind)} if kind else set()
-    if clash := taken & (_OWN.keys() - {"seeds"}):
+    if clash := taken & (_OWN.keys() - {"seeds"} | {"trust"}):
         raise UsageError(
             f"The experiment {name!r} can't be run from the command line: its Config has a field "
             f"{sorted(clash)[0]!r}, which is an option of `bioplaus run` itself. Rename the field."

@@ -1,0 +1,365 @@
+"""Text is data: what is put into equations, names, rules, options and folders is neither run, nor computed, nor followed out of its root."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cell_helpers import LEAK, LIF, MAP, RATE, of
+from task_helpers import paragraph
+
+import bioplaus as bp
+from bioplaus import Cell, cli
+from bioplaus.cell import Surrogate
+from bioplaus.errors import BioplausError, CellError, CircuitError, RunError
+from bioplaus.runs import Experiment, Run, run_experiment
+from bioplaus.runs.compare import parse_rule, split_rules
+from bioplaus.runs.experiment import check_seeds
+from bioplaus.runs.reopen import reopen
+from bioplaus.runs.usable import below
+from bioplaus.symbolic import grammar, text
+
+MARK = "mark"
+#: as it is tried: a file in the working directory that must not appear
+RUN = f"__import__('pathlib').Path('{MARK}').touch()"
+LIMIT = 2  # s
+
+
+@contextmanager
+def harmless() -> Iterator[None]:
+    """Nothing is run, and nothing takes long: what hangs is ended, and fails."""
+
+    def hung(*given: Any) -> None:
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.setitimer(signal.ITIMER_REAL, 3 * LIMIT)
+    start = time.process_time()
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.process_time() - start < LIMIT
+    assert not Path(MARK).exists(), "it was run"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty working directory, in no study."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in ("BIOPLAUS_STUDY", "BIOPLAUS_TRUST"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "here"
+
+
+def test_the_mark_would_be_seen():
+    with pytest.raises(AssertionError, match="it was run"), harmless():
+        eval(RUN)
+
+
+def nested(times: int, before: str, inside: str, behind: str) -> str:
+    return before * times + inside + behind * times
+
+
+def doubling(lines: int, form: str, between: str) -> str:
+    """Each shorthand names the one before it twice."""
+    return between.join(form.format(f"a{i + 1}", f"sin(a{i})*cos(1 + a{i})") for i in range(lines))
+
+
+CELLS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    # code, through every text
+    *((LIF, dict(equations=f"dv/dt = (-v + I + {how})/tau : 1"), "can't be read: in the line of v, .*is not a number") for how in (f'"{RUN}"', f'tanh("{RUN}")', f'sin(v*"{RUN}")', f"exp(b'{RUN.replace(chr(39), chr(34))}')")),
+    (LIF, dict(equations=f"drive = exp(\"{RUN}\") : 1\ndv/dt = (-v + I + drive)/tau : 1"), "in the line of drive, .*is not a number"),
+    (LIF, dict(equations=f"dv/dt = (-v + I + {RUN})/tau : 1"), "is no function with values in brackets"),
+    (LIF, dict(spike=f'v > threshold + tanh("{RUN}")'), "is not a number"),
+    (LIF, dict(spike=f'tanh("{RUN}")*v > threshold'), "is not a number"),
+    (LIF, dict(reset=f'v -= tanh("{RUN}")'), "is not a number"),
+    (LIF, dict(reset=f'v -= {RUN}'), "is no function with values in brackets"),
+    (LIF, dict(surrogate=Surrogate(f'relu("{RUN}")')), "is not a number"),
+    (LIF, dict(surrogate=Surrogate("relu(1 - abs(x))", f'abs("{RUN}")')), "is not a number"),
+    (RATE, dict(output=f'tanh("{RUN}")'), "is not a number"),
+    (RATE, dict(output=f"abs('''{RUN.replace(chr(39), chr(34))}''')"), "is not a number"),
+    (MAP, dict(update=f'v = decay*v + I + tanh("{RUN}")'), "is not a number"),
+    # other syntax of Python
+    *((RATE, dict(output=how), said) for how, said in (
+        (f"[{RUN} for x in (1,)][0]", "is not understood"), (f"(lambda: {RUN})()", "is no function"), (f"x if {RUN} else x", "not understood.*There is no if"),
+        (f"(y := {RUN})", "is not understood"), (f"{{{RUN}}}", "is not understood"), (f"x[{RUN}]", "is not understood"), (f"f'{{{RUN}}}'".replace("'mark'", '"mark"'), "can't be read"),
+        ("x.__class__", "is not understood"), ("().__class__.__base__", "is not understood"), ("tanh(x, key=x)", "is no function with values"), ("tanh(*x)", "is not understood"),
+        ("x @ x", "is not understood"), ("x % 2", "is not understood"), ("~x", "is not understood"), ("x in x", "is not understood"), ("x is x", "is not understood"),
+        ("True*x", "is not a number"), ("None", "is not a number"), ("x*2j", "is not a number"), ("x + ...", "is not a number"), ("await x", "can't be read"),
+        ("\uff54anh(x)", "letters that mean others, 'tanh'"), ("__import__(x)", "no differentiable function '__import'"), ("eval(x)", "no differentiable function 'eval'"),
+        ("factorial(x)*exec(x)", "no differentiable function"), ("tanh(x)\0", "can't be read"))),
+    # numbers
+    *((RATE, dict(output=f"tanh(x)*{how}"), said) for how, said in (
+        ("9**9**9**9", "exponent"), ("10**10**8", "exponent"), ("2**-1000000000", "exponent"), ("exp(10**9**9)", "exponent"), ("x**1000000", "exponent"),
+        ("(1 + 10**-9)**(10**9)", "exponent"), ("((1/3)**1000)**1000", "digits"), ("1e999", "beyond 1e300"), ("1e-999", "no number|beyond|accepted"), ("10**400", "digits"), ("9" * 5000, "digits"),
+        ("0x" + "f" * 5000, "digits"), ("1e200*1e200", "digits"), ("exp(exp(exp(exp(9))))", "beyond 1e300"), ("sinh(10**9)", "beyond 1e300"), ("1_0" * 200, "digits")) if how != "1e-999"),
+    (LIF, dict(reset="v = 9**9**9**9"), "exponent"),
+    (LIF, dict(spike="v > 9**9**9**9"), "exponent"),
+    (LIF, dict(equations="dv/dt = (-v + I + 9**9**9**9)/tau : 1"), "in the line of v, an exponent"),
+    (LIF, dict(surrogate=Surrogate("relu(x)*9**9**9", "9**9**9")), "exponent"),
+    # units
+    *((LIF, dict(equations=f"dv/dt = (-v + I)/tau : {unit}"), said) for unit, said in (
+        ("volt**9**9**9**9", "exponent"), ("volt**99999999", "exponent"), (RUN, "can't be read"), ("volt.dim", "is not understood"), ("1**9**9**9", "exponent"), ("9" * 5000, "digits"),
+        ("volt - volt", "is not understood"), ("1/0", "can't be read"))),
+    # size
+    (RATE, dict(output=nested(3000, "(", "x", ")")), "brackets stand inside one another"),
+    (RATE, dict(output="-" * 9000 + "x"), "stand inside one another"),
+    (RATE, dict(output="2**" * 3000 + "x"), "stand inside one another"),
+    (RATE, dict(output="x" + "+x" * 3000), "stand inside one another"),
+    (RATE, dict(output="not " * 2000 + "x"), "stand inside one another"),
+    (RATE, dict(output=nested(99, "tanh(", "x", ")") + "+x" * 99), "stand inside one another|parts"),
+    (RATE, dict(output="x + " * 10**6 + "x"), "output= has 4000001 letters.*at most 10000"),
+    (LIF, dict(equations=LEAK + "#" * 10**6), "equations= has .* letters"),
+    (LIF, dict(surrogate=Surrogate("x" * 10**6)), "it has 1000000 letters"),
+    (LIF, dict(method="e" * 10**6), "method= has 1000000 letters"),
+    (LIF, dict(name="n" * 10**6), "name= has 1000000 letters"),
+    (LIF, dict(equations="\n".join(f"dv{i}/dt = (-v{i} + I)/tau : 1" for i in range(300))), "at most 50 are read"),
+    (MAP, dict(update="; ".join(f"v{i} = v{i} + I" for i in range(600))), "at most 50 are read"),
+    (RATE, dict(equations=f"a0 = x : 1\n{doubling(40, '{} = {} : 1', chr(10))}\ndx/dt = (-x + I + a40)/tau : 1", method="euler"), "more than 400 parts"),
+    (MAP, dict(update=f"a0 = v; {doubling(40, '{} = {}', '; ')}; v = a40 + I"), "more than 400 parts"),
+    (LIF, dict(reset="; ".join(["v = sin(v)*cos(1 + v)"] * 40)), "more than 400 parts"),
+    (LIF, dict(reset="; ".join(["v *= sin(v)"] * 40)), "more than 400 parts"),
+    (RATE, dict(equations="a = b : 1\nb = a : 1\ndx/dt = (-x + I + a)/tau : 1"), "cycle"),
+    (RATE, dict(equations="dx/dt = (-x*" + "*".join(f"(x + {i})" for i in range(40)) + " + I)/tau : 1", method="exponential_euler"), "multiplied out"),
+    (RATE, dict(equations="dx/dt = ((x + I + 1)**500)/tau : 1", method="rk4"), "multiplied out"),
+    (RATE, dict(equations="dx/dt = (" + nested(12, "exp(x + ", "x", ")") + " + I)/tau : 1", method="rk4"), "method='rk4' makes a step of more than"),
+    # names
+    (LIF, dict(inputs=(f"I = {RUN}",)), "no parameter or variable|can't be the name"),
+    (MAP, dict(inputs=("I", f"J\n{RUN}")), "can't be the name of an input channel"),
+    (MAP, dict(update=f"v = decay*v + I; {RUN} = 3"), "is not a statement"),
+    (LIF, dict(start={RUN: 3}), "no state"),
+    (LIF, dict(method=RUN), "no integration method"),
+    (LIF, dict(differentiate=(RUN,)), "no such choice"),
+    (LIF, dict(refractory=RUN), "is not one time"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("base", "changed", "said"), CELLS, ids=[f"{i}-{'-'.join(c)}" for i, (_, c, _) in enumerate(CELLS)]
+)
+def test_a_text_of_a_cell_is_refused_before_it_is_run_or_computed(base, changed, said):
+    with harmless(), pytest.raises(CellError, match=said) as error:
+        Cell(**{**base, **changed})
+    assert len(paragraph(error)) < 1000
+
+
+def test_names_that_nothing_reads_reach_no_source():
+    """Whatever ``parameters=locals()`` holds; and populations and projections, which may be called anything."""
+    with harmless():
+        cell = Cell(**{**LIF, "parameters": of(**{RUN: 3, "x\nimport os": 4}), "name": RUN, "source": RUN})
+        assert RUN not in cell.kernel(2, 1e-3, torch.float64, "cpu").source
+        circuit = bp.Circuit(
+            populations={RUN: bp.Population(cell, 3)},
+            projections=(bp.Projection(name="in", source="input", target=RUN), bp.Projection(name=f"{RUN}\n", source=RUN, target=RUN)),
+            inputs=1,
+            readout=bp.Readout(size=1),
+            name=RUN,
+        )  # fmt: skip
+        network = circuit.build(dtype=torch.float64)
+        x = np.ones((20, 1, 1))
+        ours, theirs = (simulate(network, x, ("v",)) for simulate in (bp.simulate, bp.brian.simulate))
+    np.testing.assert_allclose(ours["v"].values, theirs["v"].values, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["L2/3", "a\nb", "a\x1b[2J", "../../x"])
+def test_a_population_is_called_what_its_recordings_can_be(name):
+    """It was found out when the run was computed, and could not be saved."""
+    with pytest.raises(CircuitError, match="A population cannot be called .* Write ") as error:
+        bp.Circuit(populations={name: bp.Population(bp.model("elman"), 3)}, projections=(), inputs=1, readout=bp.Readout(size=1))  # fmt: skip
+    paragraph(error)
+
+
+def test_every_shipped_model_is_within_the_bounds_with_room():
+    for name in bp.content.names("model"):
+        cell = bp.model(name)
+        for part in ("equations", "update", "output", "spike", "reset"):
+            assert len(getattr(cell, part)) < grammar.LONGEST / 10
+        read = cell.parsed
+        expressions = [*read.observed, *(s.right for s in (*read.update, *read.reset)), *(read.surrogate or ())]
+        expressions += [text.expression(e.expr.code) for e in (read.equations or {}).values() if e.expr is not None]
+        assert expressions and max(e.weight.parts for e in expressions) < grammar.PARTS / 10
+        assert max(e.weight.terms for e in expressions) < grammar.TERMS / 10
+    assert Cell(**{**RATE, "output": nested(40, "tanh(x + ", "x", ")")}).states == ("x",)
+
+
+def test_what_is_read_means_what_python_means_by_it():
+    generator = np.random.default_rng(0)
+
+    def grown(depth: int) -> str:
+        kind = generator.integers(6) if depth else generator.integers(2)
+        if kind < 2:
+            return ("x", f"{generator.integers(1, 9)}")[kind]
+        if kind == 2:
+            return f"-({grown(depth - 1)})"
+        if kind == 3:
+            return f"{generator.choice(['sin', 'cos', 'tanh'])}({grown(depth - 1)})"
+        if kind == 4:
+            return f"({grown(depth - 1)})**{generator.integers(1, 4)}"
+        return f"({grown(depth - 1)}) {generator.choice(['+', '-', '*'])} ({grown(depth - 1)})"
+
+    known = {"sin": np.sin, "cos": np.cos, "tanh": np.tanh, "x": 0.7}
+    for written in (grown(4) for _ in range(60)):
+        with suppress(CellError):  # 8**3**3**3 is refused
+            found = float(text.expression(written).value.subs(text.symbol("x"), 0.7))
+            assert found == pytest.approx(float(eval(written, {"__builtins__": {}}, known)), rel=1e-9, abs=1e-9), (
+                written
+            )
+
+
+@pytest.mark.parametrize(
+    "number", ["10**10*x*10**10", "cos(10**20)*x", "sqrt(10**299 + 7)*x", "x + log(10**299)", "x**2*10**20"]
+)
+def test_large_whole_numbers_are_computed_with(number):
+    """Torch and numpy know no whole number of so many digits; a float holds it."""
+    cell = Cell(**{**RATE, "output": number})
+    kernel = cell.kernel(2, 1e-3, torch.float64, "cpu")
+    one = torch.full((1, 2), 0.5, dtype=torch.float64)
+    (u,), y, _ = kernel.step((one,), (one,), one, one, lambda m: m, lambda y: y)
+    space = {name: getattr(np, name) for name in ("cos", "sqrt", "log")} | {"x": u[0, 0].item()}
+    wanted = eval(number.replace("10**299", "1e299").replace("10**20", "1e20"), space)
+    assert y[0, 0].item() == pytest.approx(float(wanted), rel=1e-12)
+
+
+#: words behind `bioplaus compare target_reaching`, and what is said
+TYPED: list[tuple[list[str], str]] = [
+    *((["--rules", rule], said) for rule, said in (
+        (RUN, "is not a rule"), (f"eprop(feedback={RUN})", "is not a rule"), (f"eprop(**{{{RUN}: 1}})", "is not a rule|no option"), (f"(lambda: {RUN})()", "is not a rule"),
+        (f"eprop(feedback=f'{{{RUN}}}')", "is not a rule"), ("eprop(feedback=exec)", "feedback"), (f"[{RUN} for x in 'a']", "is not a rule"), ("x.y(z=1)", "is not a rule"),
+        ("bp_lambda(lmbda=9**9**9)", "is not a rule"), ("bp_lambda(lmbda=1e999)", "lmbda of bp_lambda is inf"), ("bp_lambda(lmbda=" + "9" * 5000 + ")", "at most 500"),
+        ("bp_lambda(lmbda=" + "9" * 400 + ")", "lmbda of bp_lambda is 99"), ("eprop(feedback='a'*10**9)", "is not a rule"), ("eprop(feedback=" + nested(150, "(", "1", ")") + ")", "feedback"),
+        ("eprop(feedback=" + "-" * 450 + "1)", "is not a rule"), ("eprop(feedback=" + nested(180, "[", "", "]") + ")", "feedback"), ("(" * 5000, "at most 500"), ("b" * 400, "no rule"),
+        ("b" * 10**6, "letters"), (",".join(f"b{i}" for i in range(1500)), "no rule"), ("bptt\0", "is not a rule"), ("../../bptt", "is not a rule"))),
+    *((["--rules", "bptt", *more], said) for more, said in (
+        (["--seeds", "0:10000000000"], "more than 10000 seeds"), (["--seeds", "0:9999999999999999999999"], "not seeds"), (["--seeds", "9" * 5000], "not seeds"),
+        (["--seeds", ",".join(["0:9000"] * 900)], "more than 10000 seeds"), (["--seeds", RUN], "not seeds"),
+        (["--mode", "align", "--lags", "0:10000000000"], "not lags.*at most 10000"), (["--mode", "align", "--draws", "9" * 30], "draws"),
+        (["--updates", "1e400"], "whole number"), (["--updates", "9" * 5000], "thousands of digits"), (["--updates", "9" * 30], "updates of Training"),
+        (["--units", "9" * 30], "size of a population"), (["--batch", "9" * 30], "batch of Training"), (["--lr", "1e400"], "lr of Training is inf"), (["--input-gain", "1e400"], "is inf"),
+        (["--tune", ",".join(f"{i}e-6" for i in range(1, 900))], "entries, at most 100, each"), (["--tune", "1e400,1"], "finite number"), (["--tune", "9" * 5000 + ",1"], "rates"),
+        (["--tune", RUN], "no learning rate"), (["--tune", "1,2", "--tune-seeds", "0:10000000000"], "more than 10000 seeds"),
+        (["--cell", "../../cell"], "no model"), (["--circuit", RUN], "no circuit"), (["--root", "a\nb"], "a path on one line"), (["--" + "a" * 9000, "1"], "has no option"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "said"), TYPED, ids=range(len(TYPED)))
+def test_what_is_typed_is_refused_in_a_paragraph(capsys, here, words, said):
+    with harmless():
+        assert cli.main(["compare", "target_reaching", *words]) in (1, 2)
+    err = capsys.readouterr().err
+    assert err.startswith("bioplaus: ") and err.count("\n") == 1 and 60 < len(err) < 1500
+    with pytest.raises(BioplausError, match=said):
+        raise BioplausError(err)
+    assert not [*here.iterdir()], "nothing is left behind"
+
+
+@pytest.mark.parametrize("words", [["a" * 10**6], ["show", RUN], ["show", "a" * 10**6], ["show", "a\nb"], ["figure", "a\nb"], ["new", "a\nb"], ["run", f"../{RUN}"], ["run", RUN], ["list", RUN], ["check", "--rules", RUN], ["check", "--seed", "9" * 40], ["new", "mine", "--copy", "../../etc/passwd"]])  # fmt: skip
+def test_so_is_what_other_verbs_are_given(capsys, here, words):
+    with harmless():
+        assert cli.main(words) in (1, 2)
+    err = capsys.readouterr().err
+    assert err.startswith("bioplaus: ") and err.count("\n") == 1 and len(err) < 1500
+    assert not [*here.iterdir()]
+
+
+@pytest.mark.parametrize("call", [
+    lambda: bp.model(RUN), lambda: bp.model("../models/lif"), lambda: bp.model("b" * 10**6), lambda: bp.circuit(RUN), lambda: bp.experiment(f"a.{RUN}"), lambda: bp.rule(RUN),
+    lambda: bp.task("b" * 10**6), lambda: bp.predictor(RUN), lambda: bp.rule("bp_lambda", lmbda=10**5000), lambda: bp.rule("b" * 10**6), lambda: check_seeds(range(10**10)),
+    lambda: bp.circuit("recurrent", cell=bp.model("lif"), inputs=10**5000, units=3, outputs=1), lambda: parse_rule("eprop(feedback=" + "-" * 10**5 + "1)"),
+    lambda: parse_rule(3), lambda: parse_rule("(" * 10**6), lambda: [parse_rule(rule) for rule in split_rules("x" * 10**6)], lambda: bp.simulate(bp.circuit("recurrent", cell=bp.model("lif"), inputs=1, units=3, outputs=1), np.ones((3, 1, 1)), RUN),  # pyright: ignore
+])  # fmt: skip
+def test_so_is_what_a_script_gives(call: Callable[[], Any]):
+    with harmless(), pytest.raises(BioplausError) as error:
+        call()
+    assert len(paragraph(error)) < 1500
+
+
+OUTSIDE = ["../../x", "/etc/x", "", " ", ".", "..", "...", "a/b", "a\\b", "a\nb", "a\0b", "a\x1b[2J", "x ", " x", "x.", "~", "~root", "-x", "C:x", "a" * 300, 3, None]  # fmt: skip
+
+
+def arm() -> bp.Arm:
+    circuit = bp.circuit("recurrent", cell=bp.model("elman"), inputs=10, units=3, outputs=2)
+    return bp.Arm(circuit, bp.task("target_reaching"), bp.rule("bptt"), bp.Training(updates=1, batch=2))
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_figure_is_drawn_into_its_folder_or_not_at_all(name):
+    with pytest.raises(RunError, match="The name of a figure of 'title' is ") as error:
+        Experiment("title", {"a": arm()}, figures={name: lambda results: None})  # pyright: ignore
+    paragraph(error)
+
+
+@pytest.mark.parametrize("name", [n for n in OUTSIDE if n != "a/b"] + ["a/../b", "a//b", "a/", "a/./b"])
+def test_an_experiment_lies_below_its_root_or_nowhere(here, name):
+    with pytest.raises(RunError, match="The name of an experiment is ") as error:
+        below(here, name)
+    paragraph(error)
+    assert below(here, "a/b") == here / "a" / "b"
+
+
+@pytest.mark.parametrize("label", ["../../out", "/out", "a\nb", "..", "x" * 100, RUN])
+def test_the_label_of_an_arm_leads_nowhere(here, label):
+    with harmless():
+        results = run_experiment(Experiment("title", {label: arm()}), "named", root=here / "runs")
+    assert [run.folder.parent for runs in results.values() for run in runs] == [here / "runs" / "named"]
+    assert {path.name for path in here.iterdir()} == {"runs"} and {path.name for path in here.parent.iterdir()} == {
+        "here"
+    }
+
+
+class Malicious:
+    """A pickle that runs code where it is read."""
+
+    def __reduce__(self):
+        return eval, (RUN,)
+
+
+@pytest.fixture
+def finished(here) -> Path:
+    results = run_experiment(Experiment("title", {"a": arm()}), "made", root=here / "runs")
+    return results["a"][0].folder
+
+
+def test_a_pickle_in_place_of_a_checkpoint_is_not_run(finished):
+    for content in (pickle.dumps(Malicious()), None):
+        if content is None:
+            torch.save({"format": 2, "update": 1, "trainer": Malicious()}, finished / "checkpoint.pt")
+        else:
+            (finished / "checkpoint.pt").write_bytes(content)
+        with harmless(), pytest.raises(RunError) as error:
+            Run.load(finished).weights  # noqa: B018
+        paragraph(error)
+
+
+@pytest.mark.parametrize("origin", [
+    {"name": RUN, "config": {}}, {"name": "../../experiments/x", "config": {}}, {"name": "os", "config": {}},
+    {"name": "compare-x", "config": {"task": "target_reaching", "rules": [RUN]}}, {"name": "compare-x", "config": {"task": RUN, "rules": ["bptt"]}},
+    {"name": "compare-x", "config": {"task": "target_reaching", "rules": ["bptt"], "setting": {"cell": "../../x"}}},
+])  # fmt: skip
+def test_what_a_record_names_is_looked_up_and_not_run(finished, origin):
+    folder = finished.parent
+    record = json.loads((folder / "experiment.json").read_text())
+    (folder / "experiment.json").write_text(json.dumps(record | {"experiment": origin}))
+    with harmless():
+        try:
+            assert reopen(folder)[0] is None
+        except BioplausError as error:
+            assert origin["name"].startswith("compare-") and "\n" not in str(error)
+
+
+def test_a_study_is_not_marked_by_what_its_mark_says(here):
+    """The file is asked whether it is there, never what it holds."""
+    (here / "bioplaus.toml").write_text(f'run = "{RUN}"\n' + nested(10_000, "[", "", "]"))
+    with harmless():
+        assert bp.content.study() == here and cli.main(["list", "models"]) == 0
