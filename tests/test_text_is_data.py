@@ -21,7 +21,7 @@ import bioplaus as bp
 from bioplaus import Cell, cli
 from bioplaus.cell import Surrogate
 from bioplaus.errors import BioplausError, CellError, CircuitError, RunError
-from bioplaus.runs import Experiment, Run, run_experiment
+from bioplaus.runs import Experiment, Run, records, run_experiment
 from bioplaus.runs.compare import parse_rule, split_rules
 from bioplaus.runs.experiment import check_seeds
 from bioplaus.runs.reopen import reopen
@@ -350,12 +350,31 @@ def test_a_pickle_in_place_of_a_checkpoint_is_not_run(finished):
 def test_what_a_record_names_is_looked_up_and_not_run(finished, origin):
     folder = finished.parent
     record = json.loads((folder / "experiment.json").read_text())
-    (folder / "experiment.json").write_text(json.dumps(record | {"experiment": origin}))
+    records.write(folder / "experiment.json", record | {"experiment": origin})
     with harmless():
         try:
             assert reopen(folder)[0] is None
         except BioplausError as error:
             assert origin["name"].startswith("compare-") and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("text", [
+    "[" * 100_000, '{"a":' * 100_000, '{"format": %s}' % ("1" * 5_000), '{"format": 1e999}', '{"format": NaN}', '{"format": 2, "format": 3}',
+    "[]", "null", "", "\ufeff{}", '{"format": 2}', '{"format": true, "runs": {}}', '{"format": 2, "runs": []}', '{"format": 2, "runs": {"a": [3]}}',
+    '{"format": 2, "runs": {"a": ["../../../../etc"]}}', '{"format": 2, "runs": {"a": ["/etc"]}}', '{"format": 2, "runs": {"a": [".."]}}',
+    '{"format": 2, "runs": {"a": ["x\\u0000"]}}', '{"format": 2, "runs": {}, "experiment": {"name": 3, "config": {}}}',
+    '{"format": 2, "runs": {}, "title": "\\ud800"}', '{"format": 99, "runs": {}}',
+])  # fmt: skip
+def test_a_record_that_somebody_wrote_is_refused(finished, text):
+    """Of an experiment; that of a run is read by the same reader."""
+    (finished.parent / "experiment.json").write_bytes(text.encode())
+    with harmless(), pytest.raises(RunError, match="experiment.json can't be read") as error:
+        reopen(finished.parent)
+    paragraph(error)
+    (finished / "run.json").write_bytes(text.encode())
+    with harmless(), pytest.raises(RunError, match="run.json can't be read") as error:
+        Run.load(finished)
+    paragraph(error)
 
 
 def test_a_study_is_not_marked_by_what_its_mark_says(here):

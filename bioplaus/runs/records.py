@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bioplaus import checks
+from bioplaus.content import not_plain
 from bioplaus.errors import RunError, SealWarning, raised
 from bioplaus.runs.atomic import write_text
 from bioplaus.runs.formats import FORMAT, SEALED
@@ -40,7 +41,7 @@ class _Name:
     wanted = "the name of a folder here"
 
     def plain(self, value: Any) -> str:
-        if not isinstance(value, str) or Path(value).name != value or "\0" in value:
+        if not_plain(value):
             raise checks.Unfit
         return value
 
@@ -122,6 +123,7 @@ def _read(path: Path, kind: Mapping[str, Any], needed: Iterable[str], remedy: st
         _hold(record, kind, "")
         for name in needed:
             _there(record, name)
+        json.dumps(record, ensure_ascii=False).encode()  # half a letter, which nothing could print
         _check(record)
     except (FileNotFoundError, NotADirectoryError):
         return None
