@@ -13,7 +13,7 @@ import torch
 
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.loading import refuse_stray
-from bioplaus.circuit.trajectory import roll
+from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import BioplausError, LearningWarning, NumericalError, RuleError, RunError
 from bioplaus.learning.alignment import LENGTH, alignment
 from bioplaus.learning.fit import check_learner
@@ -187,8 +187,7 @@ class Trainer:
         with torch.no_grad():
             for batch in test_set(self.task):
                 batch = batch.to(t.device, self.dtype)
-                stretch, _ = roll(self.network, self.network.start(batch.size), batch.inputs)
-                o = self.network.output(stretch.seen())
+                o = torch.cat([self.network.output(each.seen()) for each in pieces(self.network, batch.inputs)])
                 total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
                 count += batch.size
                 parts.append(batch)
