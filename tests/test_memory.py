@@ -80,7 +80,7 @@ def test_pieces_compute_the_same_bit_for_bit(steps, cell, monkeypatch):
     def looked() -> tuple[dict[str, float], list]:
         trainer = learner(steps, cell)
         recorded = trainer.record(("v", "a", "h", "spikes", "rate"))
-        return trainer.evaluate(), [recorded[name].values for name in sorted(recorded)]
+        return trainer.evaluate(), [recorded[name].values for name in sorted(map(str, recorded))]
 
     (tested, recorded), piece = looked(), trajectory.PIECE
     monkeypatch.setattr(trajectory, "PIECE", 10**9)

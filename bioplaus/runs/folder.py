@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -24,8 +25,45 @@ except ImportError:  # not a POSIX system: nothing then hinders two processes fr
 RECORDINGS = "recordings.nc"
 
 
+class Unwritten(RunError):
+    """A file can't be written: the disk is full, or taken away."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Whatever keeps a file from being written, told with its name.
+
+    Raises
+    ------
+    Unwritten
+    """
+    try:
+        yield
+    except OSError as error:
+        raise Unwritten(
+            f"{path} can't be written: {error.strerror or error}. What was saved before is as it was. Make room, or see that the "
+            "folder can be written to; the same command or call then goes on from there."
+        ) from error
+
+
+def or_make_room(error: OSError) -> str:
+    """What else helps where a disk is full."""
+    return " Or make room there." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, force it to the disk, then put it in its place."""
+    """Let `write` fill a temporary file beside `path`, force it to the disk, then put it in its place.
+
+    Raises
+    ------
+    Unwritten
+        What was there before is as it was.
+    """
+    with writing(path):
+        _replace(path, write)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: some writers choose their format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -95,13 +133,13 @@ class RunFolder:
             return open(self.path / ".lock", "a")
         except OSError as error:
             raise RunError(
-                f"The folder {self.path} can't be used: {error.strerror or error}. Nothing was computed. Give another folder."
+                f"The folder {self.path} can't be used: {error.strerror or error}. Nothing was computed. Give another folder.{or_make_room(error)}"
             ) from error
 
     def log(self, text: str) -> None:
         """Append one line, with the time, to ``log.txt``; folders of this machine are not named."""
         text = impersonal(text, {str(self.path.absolute()): "."})
-        with open(self.log_file, "a", encoding="utf-8") as file:
+        with writing(self.log_file), open(self.log_file, "a", encoding="utf-8") as file:
             file.write(f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}\n")
 
     def record(self) -> dict[str, Any] | None:

@@ -9,8 +9,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bioplaus.errors import LearningWarning, NumericalError, RunError
 from bioplaus.runs import provenance
 from bioplaus.runs.config import differences
 from bioplaus.runs.event import Event, Report, unheard
-from bioplaus.runs.folder import RunFolder
+from bioplaus.runs.folder import RunFolder, Unwritten
 from bioplaus.runs.formats import FORMAT
 from bioplaus.runs.learner import Job, L, Learner
 from bioplaus.runs.lines import heard
@@ -186,10 +187,13 @@ class _Sitting:
             self._advance(checkpoint_every)
             for name, dataset_of in self.job.files.items():
                 write_netcdf(dataset_of(learner), files.path / name)
+            ended = f"done after {self.seconds:.1f} s"
+            for write in self._closing("done", ended):
+                write()
         except BaseException as error:
             self._broken_off(error)
             raise
-        self._close("done", f"done after {self.seconds:.1f} s")
+        self.told("done", learner.update_index, message=ended)
 
     def _advance(self, checkpoint_every: float) -> None:
         learner, updates, every = self.learner, self.job.updates, self.job.evaluate_every
@@ -223,19 +227,18 @@ class _Sitting:
                 self.told("remark", self.learner.update_index, message=text)
 
     def _broken_off(self, error: BaseException) -> None:
-        """Close after whatever ended the run before its end."""
+        """Close after whatever ended the run before its end; it is told of, also where nothing can be written any more."""
         update = self.learner.update_index
         if error is self.told.raised:  # between two updates: what watches broke, the run did not
-            self._save()
-            self._close("interrupted", f"interrupted at update {update}, saved: progress raised {error!r}")
+            with suppress(Unwritten):
+                self._save()
+            self._close("interrupted", f"interrupted at update {update}, saved up to {self.saved_at}: progress raised {error!r}")
         elif isinstance(error, KeyboardInterrupt):
             self._close("interrupted", f"interrupted at update {update}; saved up to {self.saved_at}")
-        elif isinstance(error, NumericalError):
-            kept = (
-                f"The folder {self.files.path} keeps the checkpoint of update {self.saved_at}, metrics.csv and log.txt."
-            )
+        elif isinstance(error, NumericalError | Unwritten):
+            kept = f"The folder {self.files.path} keeps {self._kept()}."
             self._close("failed", f"{error} {kept}")
-            raise NumericalError(f"{error} {kept}") from error
+            raise type(error)(f"{error} {kept}") from error
         else:
             self._close("failed", "".join(traceback.format_exception(error)).rstrip())
 
@@ -245,17 +248,25 @@ class _Sitting:
         self.files.save_checkpoint({**state, "trainer": self.learner.state_dict()})
         self.saved_at = self.learner.update_index
 
+    def _kept(self) -> str:
+        saved = self.files.checkpoint.exists()
+        return f"the checkpoint of update {self.saved_at}, metrics.csv and log.txt" if saved else "no checkpoint yet"
+
     def _close(self, status: str, message: str) -> None:
-        self.metrics.flush()
-        self.metrics.close()
-        self.files.log(message)
+        """Write down, as far as can be written, how the run was broken off, and tell."""
+        for write in self._closing(status, message):
+            with suppress(Unwritten):
+                write()
+        self.told(status, self.learner.update_index, message=message)
+
+    def _closing(self, status: str, message: str) -> tuple[Callable[[], None], ...]:
+        """What is written at the end of a sitting."""
         finished = datetime.now().isoformat(timespec="seconds")
         self.record["status"] = status
         self.record["update"] = self.learner.update_index
         self.record["remarks"] = _remarks(self.learner)
         self.record["timing"] |= {"finished": finished, "seconds": self.seconds}
-        self.files.write_record(self.record)
-        self.told(status, self.learner.update_index, message=message)
+        return self.metrics.close, partial(self.files.log, message), partial(self.files.write_record, self.record)
 
 
 def _remarks(learner: Learner) -> dict[str, str]:

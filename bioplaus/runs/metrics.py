@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import RunError
-from bioplaus.runs.folder import write_text
+from bioplaus.runs.folder import write_text, writing
 
 if TYPE_CHECKING:
     import pandas
@@ -61,7 +61,8 @@ class MetricsFile:
         text = "".join(",".join(row + [""] * (width - len(row))) + "\n" for row in [self.columns, *rows])
         if not self.path.exists() or self.path.read_text(encoding="utf-8") != text:
             write_text(self.path, text)
-        self.file = open(self.path, "a", newline="", encoding="utf-8")
+        with writing(self.path):
+            self.file = open(self.path, "a", newline="", encoding="utf-8")
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one update's measurements; a name seen for the first time becomes a column."""
@@ -73,16 +74,23 @@ class MetricsFile:
             self.columns += new
             self._rewrite(rows)
         values_text = [_text(key, values.get(key)) for key in self.columns]
-        self.file.write(",".join(values_text) + "\n")
+        with writing(self.path):
+            self.file.write(",".join(values_text) + "\n")
 
     def flush(self) -> None:
         """Force everything to the disk."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        with writing(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
 
     def close(self) -> None:
-        """Flush and close."""
-        self.file.close()
+        """Force everything to the disk and close; closed is closed, also where what was left can't be written any more."""
+        if not self.file.closed:
+            try:
+                self.flush()
+            finally:
+                with writing(self.path):
+                    self.file.close()
 
 
 def _update(line: list[str]) -> float:

@@ -66,10 +66,11 @@ def write_report(
     write_text(folder / "experiment.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     try:
         table = make_table(experiment, results)
-        write_text(folder / "table.csv", table.to_csv(index=False))
-        write_text(folder / "table.md", page(table, remarks))
     except RunError as error:
         report(Event("note", message=f"The table was not made: {error}"))
+    else:
+        write_text(folder / "table.csv", table.to_csv(index=False))
+        write_text(folder / "table.md", page(table, remarks))
     return draw_figures(experiment, results, folder, report, names)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bioplaus.content import place
 from bioplaus.errors import RunError
-from bioplaus.runs.folder import RunFolder
+from bioplaus.runs.folder import RunFolder, or_make_room
 from bioplaus.runs.metrics import COLUMNS
 
 ELSEWHERE = "Give another folder: folder=… or root=… in a script, --root … at the command line."
@@ -76,7 +76,7 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         raise RunError(
             f"The folder {folder} can't be used: nothing can be written in {there} ({error.strerror or error}). Nothing was computed. "
-            f"{ELSEWHERE}"
+            f"{ELSEWHERE}{or_make_room(error)}"
         ) from error
 
 
