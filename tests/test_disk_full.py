@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -91,7 +92,7 @@ CIRCUIT = bp.circuit("recurrent", cell="elman", inputs=1, units=3, outputs=1)
 
 
 def train(folder: Path) -> bp.runs.Run:
-    options = {"updates": 4, "batch": 2, "evaluate_every": 3}
+    options: dict[str, Any] = {"updates": 4, "batch": 2, "evaluate_every": 3}
     return bp.train(CIRCUIT, Follow(), "rflo", folder=folder, checkpoint_every=0, **options)
 
 
@@ -158,7 +159,9 @@ def at_every(undisturbed, folder: Path, number: int, alone: bool, step: int) -> 
         place.mkdir()
         said = disturbed(place / "run", Disk(place, nth, alone, number), numbers)
         assert alone or "refused" in said
-        kept |= {text for text in ("no checkpoint yet", *(f"checkpoint of update {n}," for n in range(5))) if text in said}
+        kept |= {
+            text for text in ("no checkpoint yet", *(f"checkpoint of update {n}," for n in range(5))) if text in said
+        }
     return kept
 
 

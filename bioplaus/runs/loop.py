@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bioplaus import checks
+from bioplaus.capacity import exhausted
 from bioplaus.errors import LearningWarning, NumericalError, RunError
 from bioplaus.runs import provenance
 from bioplaus.runs.config import differences
@@ -232,13 +233,23 @@ class _Sitting:
         if error is self.told.raised:  # between two updates: what watches broke, the run did not
             with suppress(Unwritten):
                 self._save()
-            self._close("interrupted", f"interrupted at update {update}, saved up to {self.saved_at}: progress raised {error!r}")
+            self._close(
+                "interrupted", f"interrupted at update {update}, saved up to {self.saved_at}: progress raised {error!r}"
+            )
         elif isinstance(error, KeyboardInterrupt):
             self._close("interrupted", f"interrupted at update {update}; saved up to {self.saved_at}")
         elif isinstance(error, NumericalError | Unwritten):
             kept = f"The folder {self.files.path} keeps {self._kept()}."
             self._close("failed", f"{error} {kept}")
             raise type(error)(f"{error} {kept}") from error
+        elif exhausted(error):
+            said = (
+                f"The run needs more memory than there is ({str(error).splitlines()[0] if str(error) else type(error).__name__}). Give a smaller "
+                "batch, circuit or task, fewer workers, or a rule that keeps less, such as one that learns online "
+                f"(schedule=bp.Online()); or free memory, and the same command or call goes on. The folder {self.files.path} keeps {self._kept()}."
+            )
+            self._close("failed", said)
+            raise RunError(said) from error
         else:
             self._close("failed", "".join(traceback.format_exception(error)).rstrip())
 
