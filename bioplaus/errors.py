@@ -49,6 +49,10 @@ class LearningWarning(RuntimeWarning):
     """Learning does not go as it should: it diverges, a population is silent or saturated, a batch asks nothing."""
 
 
+class RunWarning(RuntimeWarning):
+    """A run is not what it would be in one go: versions changed between its sittings."""
+
+
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     """Say that `given` is not one of the `allowed` names, and which it may have been meant to be.
 

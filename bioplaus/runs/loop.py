@@ -17,7 +17,7 @@ from typing import Any
 
 from bioplaus import checks
 from bioplaus.capacity import exhausted
-from bioplaus.errors import LearningWarning, NumericalError, RunError
+from bioplaus.errors import LearningWarning, NumericalError, RunError, RunWarning
 from bioplaus.runs import provenance
 from bioplaus.runs.config import differences
 from bioplaus.runs.event import Event, Report, unheard
@@ -174,17 +174,35 @@ class _Sitting:
         self.saved_at, self.said = learner.update_index, set(_remarks(learner))
         self.metrics = MetricsFile(files.metrics, keep=learner.update_index)
         self.record = _record(job, self.config, origin, told.label, self.seconds, previous)
-        if previous and previous.get("versions") != self.record["versions"]:
-            files.log(f"continuing with other versions than before: {previous.get('versions')}")
+        self.mixed = self._mixed(previous if saved else {})
+        self.record["remarks"] = dict(self.mixed)
         files.write_record(self.record)
+        for text in self.mixed.values():
+            files.log(text)
         files.log(f"{'resumed at update ' + str(self.saved_at) if saved else 'started'}: {self.record['command']}")
         self.begins = "resume" if saved else "start"
+
+    def _mixed(self, previous: dict[str, Any]) -> dict[str, str]:
+        """What there is to say of versions that changed between the sittings of a run; they are recorded, and told where nobody watches."""
+        sittings = [
+            *previous.get("versions_before", []),
+            {**previous.get("versions", {}), "format": previous.get("format")},
+        ]
+        now = {**self.record["versions"], "format": FORMAT}
+        if not previous.get("versions") or not (text := provenance.changed([*sittings, now])):
+            return {}
+        self.record["versions_before"] = [each for i, each in enumerate(sittings) if each != [*sittings, now][i + 1]]
+        if self.told.report is unheard:
+            warnings.warn(f"{self.told.label}, seed {self.told.seed}: {text}", RunWarning, stacklevel=5)
+        return {"versions": text}
 
     def run(self, checkpoint_every: float) -> None:
         """To the end of the job, or until something stops it."""
         learner, files = self.learner, self.files
         try:
             self.told(self.begins, self.saved_at, {"config": self.config, "weights": learner.size})
+            for text in self.mixed.values():
+                self.told("remark", self.saved_at, message=text)
             self._advance(checkpoint_every)
             for name, dataset_of in self.job.files.items():
                 write_netcdf(dataset_of(learner), files.path / name)
@@ -275,7 +293,7 @@ class _Sitting:
         finished = datetime.now().isoformat(timespec="seconds")
         self.record["status"] = status
         self.record["update"] = self.learner.update_index
-        self.record["remarks"] = _remarks(self.learner)
+        self.record["remarks"] = self.mixed | _remarks(self.learner)
         self.record["timing"] |= {"finished": finished, "seconds": self.seconds}
         return self.metrics.close, partial(self.files.log, message), partial(self.files.write_record, self.record)
 
