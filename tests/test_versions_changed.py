@@ -26,7 +26,9 @@ def train(folder: Path, updates: int = 3, **more: Any) -> bp.runs.Run:
 
 def arm() -> bp.Arm:
     task = bp.task("target_reaching")
-    return bp.Arm(bp.circuit("recurrent", cell="elman", inputs=task.inputs, units=2, outputs=task.outputs), task, "bptt")
+    return bp.Arm(
+        bp.circuit("recurrent", cell="elman", inputs=task.inputs, units=2, outputs=task.outputs), task, "bptt", None
+    )
 
 
 class Enough(Exception):
