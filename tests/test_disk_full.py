@@ -69,12 +69,17 @@ _OPEN = open
 class _Raw(io.FileIO):
     def __init__(self, disk: Disk, file, mode: str) -> None:
         super().__init__(file, mode)
-        self.disk, self.file = disk, file
+        self.disk, self.file, self.cut = disk, file, False
 
     def write(self, data) -> int:
-        if not self.disk.fails(self.file):
+        if not self.cut and not self.disk.fails(self.file):
             return super().write(data)
-        super().write(memoryview(data).cast("B")[: len(memoryview(data).cast("B")) // 2])  # what there was room for
+        content = bytes(data)
+        self.cut = not self.cut and len(content) > 1
+        if (
+            self.cut
+        ):  # as systems do: what there was room for is written, and the rest is refused when it is asked for again
+            return super().write(content[: len(content) // 2])
         raise OSError(self.disk.number, os.strerror(self.disk.number), str(self.file))
 
 
