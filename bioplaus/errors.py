@@ -53,6 +53,10 @@ class SealWarning(UserWarning):
     """Folders are read that an earlier bioplaus wrote, without a seal: nobody can tell whether they were changed since."""
 
 
+class RunWarning(RuntimeWarning):
+    """A run is not what it would be in one go: versions changed between its sittings."""
+
+
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> str:
     """Say that `given` is not one of the `allowed` names, and which it may have been meant to be.
 

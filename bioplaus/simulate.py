@@ -10,7 +10,7 @@ import torch
 
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
-from bioplaus.circuit.trajectory import roll
+from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import CircuitError, unknown
 from bioplaus.settings import ours
 
@@ -63,11 +63,13 @@ def simulate(
     x = checked_inputs(network, inputs)
     wanted = resolve(network, record, lenient or record is SPOKEN)
     with torch.no_grad():
-        window, _ = roll(network, network.start(x.shape[1]), x)
-        values = {}
-        for label, (p, kind, i) in wanted.items():
-            values[label] = window.get(p, kind, i).cpu().numpy()
-        output = network.output(window.seen()).cpu().numpy()
+        parts: dict[str, list[np.ndarray]] = {label: [] for label in wanted}
+        outputs = []
+        for piece in pieces(network, x):
+            for label, (p, kind, i) in wanted.items():
+                parts[label].append(piece.get(p, kind, i).cpu().numpy())
+            outputs.append(network.output(piece.seen()).cpu().numpy())
+    values, output = {label: np.concatenate(each) for label, each in parts.items()}, np.concatenate(outputs)
     return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, x.cpu().numpy(), output, targets, weight)
 
 

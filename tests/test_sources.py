@@ -9,6 +9,7 @@ import sys
 import textwrap
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -179,7 +180,7 @@ def test_an_edited_rule_is_another_run(parts, tmp_path, monkeypatch):
     """By default in a folder of its own; in a folder that was named it is refused, by the name of what was edited."""
     monkeypatch.chdir(tmp_path)
     one = arm(parts().rule())
-    given = {"updates": 2, "batch": 2}
+    given: dict[str, Any] = {"updates": 2, "batch": 2}
     first = bp.train(one.circuit, one.task, one.rule, **given)
     assert bp.train(one.circuit, one.task, parts().rule(), **given).folder == first.folder, "the same code is found"
     named = bp.train(one.circuit, one.task, parts().rule(), folder="named", **given)

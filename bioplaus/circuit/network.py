@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from bioplaus.circuit.afford import afford
 from bioplaus.circuit.description import INPUT, Projection
 from bioplaus.circuit.initial import initial
 from bioplaus.circuit.loading import fitting
@@ -78,6 +79,7 @@ class Network:
         self.circuit, self.seed = circuit, seed
         self.dtype, self.device = dtype or torch.float32, torch.device(device)
         self.kappa = circuit.kappa
+        afford(circuit, self.dtype, self.device)
         names = list(circuit.populations)
         self.weights: dict[str, Tensor] = {}
         self.masks: dict[str, Tensor] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +12,10 @@ from bioplaus.circuit.wiring import Source, Wired
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: steps that are held at a time where a trajectory is only looked at  # chosen: a multiple of what matrix products go by, so
+#: that they round as over all steps at once; more is not faster
+PIECE = 64
 
 
 class Stretch:
@@ -99,3 +103,16 @@ def roll(network: Network, state: State, x: Tensor, states: bool = True) -> tupl
         state = step.after
         steps.append(step.without_states() if lean else step)
     return Stretch(network, steps, x), state
+
+
+def pieces(network: Network, x: Tensor) -> Iterator[Stretch]:
+    """Run the circuit over inputs (time, batch, input) from its start, a piece at a time, so that memory does not grow with time.
+
+    No piece is shorter than `PIECE`, unless all is: products of very few rows round differently.
+    """
+    state, T = network.start(x.shape[1]), x.shape[0]
+    inner = range(PIECE, T - PIECE + 1, PIECE)
+    for begin, end in zip((0, *inner), (*inner, T), strict=True):
+        stretch, state = roll(network, state, x[begin:end])
+        yield stretch
+        del stretch  # nor is the piece before held while the next is made

@@ -15,13 +15,13 @@ F_t = κ F_{t−1} + (1 − κ) ψ_t P_t.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from bioplaus.capacity import memory
 from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent, split
@@ -304,10 +304,7 @@ def afford(name: str, space: Space, batch: int, floats: int) -> None:
     """
     network = space.network
     needed = batch * floats * torch.finfo(network.dtype).bits // 8
-    if network.device.type == "cuda":
-        held = torch.cuda.mem_get_info(network.device)[1]
-    else:
-        held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    held = memory(network.device)
     if needed > 0.9 * held:
         raise RuleError(
             f"{name} would keep an influence for a batch of {batch} ({space.size} states × {space.width} weights) in {needed / 2**30:.1f} GiB, and "

@@ -77,10 +77,10 @@ def save(
     told = {"command": command, "drawn_by": drawn_by, "data": stem.name + kind}
     try:
         return marks.write(stem, files, told | _origin(figure, stem.name, files))
-    except (FileNotFoundError, NotADirectoryError, PermissionError, FileExistsError) as error:
+    except OSError as error:
         raise RunError(
-            f"The figure {stem} can't be saved: {stem.parent} is no folder in which something can be written ({error.strerror}). "
-            "Give another."
+            f"The figure {stem} can't be saved: {stem.parent} is no folder in which something can be written "
+            f"({error.strerror or error}). Give another, or make room."
         ) from error
 
 

@@ -13,8 +13,9 @@ import torch
 
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.loading import refuse_stray
-from bioplaus.circuit.trajectory import roll
+from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import BioplausError, LearningWarning, NumericalError, RuleError, RunError
+from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
 from bioplaus.learning.fit import check_learner
 from bioplaus.learning.health import Health
@@ -68,6 +69,7 @@ class Trainer:
         self.circuit, self.task, self.rule, self.seed = circuit, task, rule, seed
         self.training = t = training or Training()
         self.dtype = getattr(torch, t.dtype)
+        afford(circuit, task, rule, t)
         self.network: Network = circuit.build(seed=seed, dtype=self.dtype, device=t.device)
         rule.refuse(self.network)
         rule.eligibility.fits(self.network, t.batch)
@@ -187,8 +189,7 @@ class Trainer:
         with torch.no_grad():
             for batch in test_set(self.task):
                 batch = batch.to(t.device, self.dtype)
-                stretch, _ = roll(self.network, self.network.start(batch.size), batch.inputs)
-                o = self.network.output(stretch.seen())
+                o = torch.cat([self.network.output(each.seen()) for each in pieces(self.network, batch.inputs)])
                 total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
                 count += batch.size
                 parts.append(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,6 +21,14 @@ class _Hertz(checks.Real):
 
     def plain(self, value: Any) -> int | float:
         return super().plain(as_number(value) if checks.dimensions(value) == {"time": -1} else value)
+
+
+#: the smallest and the largest number of each dtype
+_HELD = {
+    "float32": (2.0**-126, (2 - 2.0**-23) * 2.0**127),
+    "float64": (sys.float_info.min, sys.float_info.max),
+}
+_NUMBERS = ("lr", "readout_lr", "predictor_lr", "eps", "clip", "rate_target", "rate_strength")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -68,7 +77,7 @@ class Training(checks.Named):
         predictor_lr=checks.Optional(checks.Real(least=0), "for that of the circuit"),
         optimiser=checks.Word(("adam", "sgd")),
         betas=checks.Several(checks.Float(least=0, below=1), "(0.9, 0.999)", 2, 2),
-        eps=checks.Real(least=0),
+        eps=checks.Real(above=0),  # at 0 Adam divides 0 by 0 wherever a gradient is 0
         clip=checks.Optional(checks.Real(above=0), "for no limit"),
         rate_target=_Hertz(),
         rate_strength=checks.Real(least=0),
@@ -81,9 +90,19 @@ class Training(checks.Named):
 
     def __post_init__(self) -> None:
         checks.settle(self)
+        self._held()
         checks.accept(RunError, "device of Training", self.device, checks.Word())
         if reason := unusable(self.device):
             raise RunError(reason)
+
+    def _held(self) -> None:
+        """Refuse numbers that become infinite, or 0, in what the weights are kept in."""
+        least, most = _HELD[self.dtype]
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if value and not least <= abs(value) <= most:
+                wanted = f"a number that {self.dtype} holds: 0 or, but for the sign, from {least:.1e} to {most:.1e}"
+                raise checks.refusal(RunError, f"{name} of Training", value, wanted)
 
     def __repr__(self) -> str:
         """What was asked for; the rest is as by default."""

@@ -15,7 +15,7 @@ class Event:
     ----------
     kind : str
         ``"start"``, ``"resume"``, ``"update"``, ``"done"``, ``"found"`` (was done already),
-        ``"interrupted"``, ``"failed"``, ``"remark"`` (learning does not go as it should); of a whole experiment ``"drawn"`` or ``"note"``.
+        ``"interrupted"``, ``"failed"``, ``"remark"`` (learning does not go as it should, or versions have changed); of a whole experiment ``"drawn"`` or ``"note"``.
     label, seed, folder
         Which run; for ``"drawn"``, the figure's file as folder.
     update, updates : int

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from bioplaus.content import impersonal
 from bioplaus.errors import RunError
 from bioplaus.runs import records, seal
-from bioplaus.runs.atomic import write_atomically
+from bioplaus.runs.atomic import or_make_room, write_atomically, writing
 from bioplaus.runs.config import fits_name
 from bioplaus.runs.formats import FORMAT, opened
 from bioplaus.runs.metrics import read_metrics
@@ -77,13 +77,13 @@ class RunFolder:
             return open(self.path / ".lock", "a")
         except OSError as error:
             raise RunError(
-                f"The folder {self.path} can't be used: {error.strerror or error}. Nothing was computed. Give another folder."
+                f"The folder {self.path} can't be used: {error.strerror or error}. Nothing was computed. Give another folder.{or_make_room(error)}"
             ) from error
 
     def log(self, text: str) -> None:
         """Append one line, with the time, to ``log.txt``; folders of this machine are not named."""
         text = impersonal(text, {str(self.path.absolute()): "."})
-        with open(self.log_file, "a", encoding="utf-8") as file:
+        with writing(self.log_file), open(self.log_file, "a", encoding="utf-8") as file:
             file.write(f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text}\n")
 
     def record(self) -> dict[str, Any] | None:

@@ -9,14 +9,17 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bioplaus import checks
-from bioplaus.errors import LearningWarning, NumericalError, RunError
+from bioplaus.capacity import exhausted
+from bioplaus.errors import LearningWarning, NumericalError, RunError, RunWarning
 from bioplaus.runs import provenance
+from bioplaus.runs.atomic import Unwritten
 from bioplaus.runs.event import Event, Report, unheard
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.formats import FORMAT
@@ -173,24 +176,45 @@ class _Sitting:
         self.saved_at, self.said = learner.update_index, set(_remarks(learner))
         self.metrics = MetricsFile(files.metrics, keep=learner.update_index, sha256=(saved or {}).get("rows"))
         self.record = _record(job, self.config, origin, told.label, self.seconds, previous)
-        if previous and previous.get("versions") != self.record["versions"]:
-            files.log(f"continuing with other versions than before: {previous.get('versions')}")
+        self.mixed = self._mixed(previous if saved else {})
+        self.record["remarks"] = dict(self.mixed)
         files.write_record(self.record)
+        for text in self.mixed.values():
+            files.log(text)
         files.log(f"{'resumed at update ' + str(self.saved_at) if saved else 'started'}: {self.record['command']}")
         self.begins = "resume" if saved else "start"
+
+    def _mixed(self, previous: dict[str, Any]) -> dict[str, str]:
+        """What there is to say of versions that changed between the sittings of a run; they are recorded, and told where nobody watches."""
+        sittings = [
+            *previous.get("versions_before", []),
+            {**previous.get("versions", {}), "format": previous.get("format")},
+        ]
+        now = {**self.record["versions"], "format": FORMAT}
+        if not previous.get("versions") or not (text := provenance.changed([*sittings, now])):
+            return {}
+        self.record["versions_before"] = [each for i, each in enumerate(sittings) if each != [*sittings, now][i + 1]]
+        if self.told.report is unheard:
+            warnings.warn(f"{self.told.label}, seed {self.told.seed}: {text}", RunWarning, stacklevel=5)
+        return {"versions": text}
 
     def run(self, checkpoint_every: float) -> None:
         """To the end of the job, or until something stops it."""
         learner, files = self.learner, self.files
         try:
             self.told(self.begins, self.saved_at, {"config": self.config, "weights": learner.size})
+            for text in self.mixed.values():
+                self.told("remark", self.saved_at, message=text)
             self._advance(checkpoint_every)
             for name, dataset_of in self.job.files.items():
                 write_netcdf(dataset_of(learner), files.path / name)
+            ended = f"done after {self.seconds:.1f} s"
+            for write in self._closing("done", ended):
+                write()
         except BaseException as error:
             self._broken_off(error)
             raise
-        self._close("done", f"done after {self.seconds:.1f} s")
+        self.told("done", learner.update_index, message=ended)
 
     def _advance(self, checkpoint_every: float) -> None:
         learner, updates, every = self.learner, self.job.updates, self.job.evaluate_every
@@ -224,19 +248,28 @@ class _Sitting:
                 self.told("remark", self.learner.update_index, message=text)
 
     def _broken_off(self, error: BaseException) -> None:
-        """Close after whatever ended the run before its end."""
+        """Close after whatever ended the run before its end; it is told of, also where nothing can be written any more."""
         update = self.learner.update_index
         if error is self.told.raised:  # between two updates: what watches broke, the run did not
-            self._save()
-            self._close("interrupted", f"interrupted at update {update}, saved: progress raised {error!r}")
+            with suppress(Unwritten):
+                self._save()
+            self._close(
+                "interrupted", f"interrupted at update {update}, saved up to {self.saved_at}: progress raised {error!r}"
+            )
         elif isinstance(error, KeyboardInterrupt):
             self._close("interrupted", f"interrupted at update {update}; saved up to {self.saved_at}")
-        elif isinstance(error, NumericalError):
-            kept = (
-                f"The folder {self.files.path} keeps the checkpoint of update {self.saved_at}, metrics.csv and log.txt."
-            )
+        elif isinstance(error, NumericalError | Unwritten):
+            kept = f"The folder {self.files.path} keeps {self._kept()}."
             self._close("failed", f"{error} {kept}")
-            raise NumericalError(f"{error} {kept}") from error
+            raise type(error)(f"{error} {kept}") from error
+        elif exhausted(error):
+            said = (
+                f"The run needs more memory than there is ({str(error).splitlines()[0] if str(error) else type(error).__name__}). Give a smaller "
+                "batch, circuit or task, fewer workers, or a rule that keeps less, such as one that learns online "
+                f"(schedule=bp.Online()); or free memory, and the same command or call goes on. The folder {self.files.path} keeps {self._kept()}."
+            )
+            self._close("failed", said)
+            raise RunError(said) from error
         else:
             self._close("failed", "".join(traceback.format_exception(error)).rstrip())
 
@@ -246,17 +279,26 @@ class _Sitting:
         self.files.save_checkpoint({**state, "rows": self.metrics.rows.sha256, "trainer": self.learner.state_dict()})
         self.saved_at = self.learner.update_index
 
+    def _kept(self) -> str:
+        saved = self.files.checkpoint.exists()
+        return f"the checkpoint of update {self.saved_at}, metrics.csv and log.txt" if saved else "no checkpoint yet"
+
     def _close(self, status: str, message: str) -> None:
-        self.metrics.flush()
-        self.metrics.close()
-        self.files.log(message)
+        """Write down, as far as can be written, how the run was broken off, and tell."""
+        for write in self._closing(status, message):
+            with suppress(Unwritten):
+                write()
+        self.told(status, self.learner.update_index, message=message)
+
+    def _closing(self, status: str, message: str) -> tuple[Callable[[], None], ...]:
+        """What is written at the end of a sitting."""
         finished = datetime.now().isoformat(timespec="seconds")
         self.record["status"] = status
         self.record["update"] = self.learner.update_index
-        self.record["remarks"] = _remarks(self.learner)
+        self.record["remarks"] = self.mixed | _remarks(self.learner)
         self.record["timing"] |= {"finished": finished, "seconds": self.seconds}
-        self.files.write_record(self.record, self.job.files)
-        self.told(status, self.learner.update_index, message=message)
+        write = partial(self.files.write_record, self.record, self.job.files)
+        return self.metrics.close, partial(self.files.log, message), write
 
 
 def _remarks(learner: Learner) -> dict[str, str]:

@@ -12,13 +12,13 @@ import os
 import shutil
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import RunError
-from bioplaus.runs.atomic import write_atomically, write_text
+from bioplaus.runs.atomic import Unwritten, write_atomically, write_text, writing
 
 if TYPE_CHECKING:
     import pandas
@@ -70,7 +70,11 @@ class MetricsFile:
             write_text(path, ",".join(self.columns) + "\n")
         elif length < path.stat().st_size:
             write_atomically(path, lambda temporary: _copy(path, temporary, length))
-        self.file = open(path, "a", newline="", encoding="utf-8")
+        self._open()
+
+    def _open(self) -> None:
+        with writing(self.path):
+            self.file = open(self.path, "a", newline="", encoding="utf-8")
 
     def _kept(self, keep: int, sha256: str | None) -> int:
         """Read what is kept; its length in bytes."""
@@ -97,19 +101,35 @@ class MetricsFile:
             self.close()
             self.columns += new
             write_atomically(self.path, lambda temporary: _widen(self.path, temporary, self.columns, len(new)))
-            self.file = open(self.path, "a", newline="", encoding="utf-8")
+            self._open()
         entries = [_text(key, values.get(key)) for key in self.columns]
         self.rows.add(self.columns, entries)
-        self.file.write(",".join(entries) + "\n")
+        with writing(self.path):
+            self.file.write(",".join(entries) + "\n")
 
     def flush(self) -> None:
         """Force everything to the disk."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        with writing(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
 
     def close(self) -> None:
-        """Flush and close."""
-        self.file.close()
+        """Force everything to the disk and close; closed is closed, also where what was left can't be written any more."""
+        if not self.file.closed:
+            try:
+                self.flush()
+            except Unwritten:
+                _cut_torn_line(self.path)
+                raise
+            finally:
+                with writing(self.path):
+                    self.file.close()
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Leave whole lines only, where the disk had no room for the last one."""
+    with suppress(OSError):
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
 
 
 def _copy(source: Path, target: Path, length: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 def write_netcdf(dataset: xarray.Dataset, path: Path) -> None:
     """Write a dataset; until it is whole on the disk an old file stays."""
     squeeze = {name: {"zlib": True, "complevel": 1} for name, array in dataset.data_vars.items() if array.ndim}
-    write_atomically(path, lambda file: dataset.to_netcdf(file, engine="h5netcdf", encoding=squeeze))
+    content = io.BytesIO()  # first: HDF5 crashes where the disk is full
+    dataset.to_netcdf(content, engine="h5netcdf", encoding=squeeze)
+    write_atomically(path, lambda file: file.write_bytes(content.getbuffer()))
 
 
 def read_netcdf(path: Path) -> xarray.Dataset:

@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,22 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def changed(sittings: Sequence[Mapping[str, Any]]) -> str:
+    """What changed between the versions of consecutive sittings of a run, in words; nothing if nothing did."""
+    found = []
+    for name in dict.fromkeys(name for versions in sittings for name in versions):
+        values = [str(versions.get(name, "missing")) for versions in sittings]
+        ways = [value for i, value in enumerate(values) if not i or value != values[i - 1]]
+        if len(ways) > 1:
+            found.append(f"{name if name != 'format' else 'format of the folder'} {', then '.join(ways)}")
+    if not found:
+        return ""
+    return (
+        f"The versions changed while this run was computed: {'; '.join(found)}. Its numbers may differ in the last digits from those of a run in one "
+        "go. Where that matters, go on with the versions it was begun with, or move its folder away and compute it anew."
+    )
 
 
 def git() -> dict[str, dict[str, Any]]:

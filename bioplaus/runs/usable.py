@@ -10,6 +10,7 @@ from typing import Any
 
 from bioplaus.content import not_plain, place
 from bioplaus.errors import RunError, cut
+from bioplaus.runs.atomic import or_make_room
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.metrics import COLUMNS
 
@@ -76,7 +77,7 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         raise RunError(
             f"The folder {folder} can't be used: nothing can be written in {there} ({error.strerror or error}). Nothing was computed. "
-            f"{ELSEWHERE}"
+            f"{ELSEWHERE}{or_make_room(error)}"
         ) from error
 
 

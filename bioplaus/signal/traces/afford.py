@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
+from bioplaus.capacity import memory, shown
 from bioplaus.circuit.carried import Layout
 from bioplaus.errors import RuleError
-
-GIB = 2**30
 
 
 def afford(layout: Layout, inputs: int, batch: int, floats: int, weights: int) -> None:
@@ -27,20 +24,9 @@ def afford(layout: Layout, inputs: int, batch: int, floats: int, weights: int) -
         return
     steps, factors = H * batch * size, (H**2 + inputs) * batch * size
     raise RuleError(
-        f"A trace carried from step to step, and the product that replaces it, would take {_shown(batch * floats * size)} for a batch of {batch} "
-        f"(a state of {H} dimensions, a predictor of {weights} weights), and there are {_shown(there)}. Whole "
-        f"sequences need none (schedule='window'); from step to step trace='replay' keeps about {_shown(steps)} a step, and for a predictor of "
-        f"which only the last layer learns trace='kronecker' keeps about {_shown(factors)} and trace='local' a few values per weight and sample. "
+        f"A trace carried from step to step, and the product that replaces it, would take {shown(batch * floats * size)} for a batch of {batch} "
+        f"(a state of {H} dimensions, a predictor of {weights} weights), and there are {shown(there)}. Whole "
+        f"sequences need none (schedule='window'); from step to step trace='replay' keeps about {shown(steps)} a step, and for a predictor of "
+        f"which only the last layer learns trace='kronecker' keeps about {shown(factors)} and trace='local' a few values per weight and sample. "
         "Or use a smaller circuit, predictor or batch."
     )
-
-
-def memory(device: torch.device) -> int:
-    """Bytes of memory on a device."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[1]
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _shown(count: float) -> str:
-    return f"{count / GIB:.1f} GiB" if count > 0.1 * GIB else f"{count / 2**20:.1f} MiB"

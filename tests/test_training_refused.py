@@ -1,0 +1,61 @@
+"""How a circuit is trained, each setting replaced by nonsense: refused in our words, before anything is drawn or written."""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import Any
+
+import pytest
+
+import bioplaus as bp
+from bioplaus.errors import RunError
+
+RATE = ["fast", "1e-3", -1, nan, inf, -inf, True, [1], {}, 1e308, 1e39, 1e-320, 1e-39, 10**400, 1j]
+NONSENSE: dict[str, list[Any]] = {
+    "lr": [*RATE, None, {"W_rec": 1e-3}],
+    "readout_lr": RATE,
+    "predictor_lr": RATE,
+    "eps": ["x", -1, 0, 0.0, nan, inf, True, None, 1e308, 1e-50],
+    "clip": ["x", -1, 0, nan, inf, True, 1e308, 1e-50],
+    "rate_strength": ["x", -1, nan, inf, True, None, 1e308],
+    "rate_target": ["x", nan, inf, True, None, 1e308],
+    "betas": ["ab", 0.9, None, (), (0.9,), (0.9, 0.9, 0.9), (0.9, 1.0), (1, 0.9), (1.5, 0.9), (-0.1, 0.9), (nan, 0.9), (True, 0.9),
+              ("0.9", "0.9"), (0.9, 1 - 1e-17)],
+    "optimiser": [None, 1, "", "Adam", "SGD", "adamw", "LBFGS", "SparseAdam", "rmsprop", ["adam"]],
+    "apply": [None, "never", 1],
+    "curriculum": [None, "yes", 2],
+    "updates": [None, "3", -1, 1.5, nan, inf, True, 10**12],
+    "batch": [None, "3", 0, -1, 2.5, nan, True, 10**12],
+    "evaluate_every": [None, "x", -1, 1.5, True],
+    "align_every": [None, "x", -1, 1.5, True],
+    "dtype": [None, "float16", "int8", 32, float],
+    "device": [None, "tpu", 1, "cuda:99"],
+    # what optimisers have elsewhere
+    "momentum": [0.9], "nesterov": [True], "dampening": [0.1], "weight_decay": [0.1], "amsgrad": [True], "fused": [True], "foreach": [True],
+    "maximize": [True], "lr_schedule": ["cosine"], "scheduler": [None], "max_iter": [20], "params": [[]],
+}  # fmt: skip
+CASES = [(name, value) for name, values in NONSENSE.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), CASES, ids=[f"{name}={str(value)[:20]}" for name, value in CASES])
+def test_nonsense_is_refused_before_anything_is_written(name, value, tmp_path):
+    task = bp.task("target_reaching")
+    circuit = bp.circuit("recurrent", cell="elman", inputs=task.inputs, units=2, outputs=task.outputs)
+    options: dict[str, Any] = {"updates": 1, "batch": 2} | {name: value}
+    with pytest.raises(RunError) as refused:
+        bp.train(circuit, task, "bptt", folder=tmp_path / "run", **options)
+    said = str(refused.value)
+    assert name in said and "\n" not in said and not list(tmp_path.iterdir())
+
+
+def test_every_setting_is_tried():
+    import dataclasses
+
+    assert {field.name for field in dataclasses.fields(bp.Training)} <= NONSENSE.keys()
+
+
+def test_what_a_dtype_holds_is_taken():
+    most = 3.4028234e38
+    assert bp.Training(lr=most, readout_lr=1.2e-38, rate_target=-most, clip=most).lr == most
+    assert bp.Training(lr=1e300, eps=1e-300, dtype="float64").eps == 1e-300
+    assert bp.Training(lr=0, readout_lr=0.0, rate_strength=0, betas=(0, 0)).betas == (0.0, 0.0)
