@@ -14,7 +14,7 @@ from rule_helpers import (
 )
 
 import bioplaus as bp
-from bioplaus import capacity, check, ms, rules
+from bioplaus import check, ms, rules
 from bioplaus.cell import Cell, triangular
 from bioplaus.check.bench import bench, difference
 from bioplaus.check.regimes import drawn
@@ -363,7 +363,7 @@ def test_traces_that_do_not_fit_are_refused_before_anything_runs(name, monkeypat
     network = circuit.build()
     assert isinstance(made.eligibility, Recursion)
     needed = 4 * made.eligibility.numbers(influence.Space(network)) * 64
-    monkeypatch.setattr(capacity.os, "sysconf", lambda what: 1 if what == "SC_PAGE_SIZE" else int(needed / 0.9) + 2)
+    monkeypatch.setattr(influence, "memory", lambda device: int(needed / 0.9) + 2)
     bp.Trainer(circuit, task, made, bp.Training(batch=64))
     with pytest.raises(RuleError, match="Use a smaller circuit or batch"):
         bp.Trainer(circuit, task, made, bp.Training(batch=65))
