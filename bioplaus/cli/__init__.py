@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from bioplaus.errors import BioplausError, DataError, NumericalError, RunError, unknown
+from bioplaus.runs.asked import answered, interrupt
+from bioplaus.runs.outlet import steady
 
 VERBS = {
     "list": "what there is: models, circuits, rules, predictors, tasks, experiments",
@@ -17,6 +19,9 @@ VERBS = {
     "figure": "draw again from what a run or an experiment has saved",
     "new": "make a folder for models, circuits and experiments of your own",
 }
+
+MAKING = ("run", "compare", "figure", "new")
+"""Verbs that leave files; the others only tell."""
 
 HELP = """\
 usage: bioplaus VERB …
@@ -52,18 +57,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         Exit status: 0; 1 if something failed while running or a claim is wrong; 2 if the command was wrong;
-        130 if it was interrupted.
+        130 if it was interrupted, by SIGINT, SIGTERM or SIGHUP.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with steady() as out:
+        status = _carried_out(words)
+        out.flush()
+        if out.complaint:
+            print(
+                f"bioplaus: not all that there was to say could be written to standard output: {out.complaint}.",
+                file=sys.stderr,
+            )
+    # What a listing has to say is all that it does.
+    return status or int(bool(out.complaint) and not set(words[:1]) & set(MAKING))
+
+
+def _carried_out(words: list[str]) -> int:
     try:
-        return _dispatch(words)
+        with answered(interrupt):
+            return _dispatch(words)
     except BioplausError as error:
         print(f"bioplaus: {error}", file=sys.stderr)
         return 1 if isinstance(error, RunError | NumericalError | DataError) else 2
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader of our output, such as `head`, has seen enough
-            sys.stderr.close()
-            return 0
         print(f"bioplaus: {error}. What was saved before is as it was.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -60,6 +60,14 @@ def write_report(
     RunError
         A seed's file is damaged.
     """
+    from bioplaus.figures.alone import alone
+
+    with alone(folder, ".*.tmp.*"):
+        _write_tables(folder, places, label, origin)
+    return draw_figures(folder, report)
+
+
+def _write_tables(folder: Path, places: Mapping[int, Path], label: str, origin: dict[str, Any]) -> None:
     record = {
         "format": FORMAT,
         "title": label,
@@ -75,7 +83,6 @@ def write_report(
     rows = table(alignment, [str(rule) for rule in credit["rule"].values])
     write_text(folder / "table.csv", rows.to_csv(index=False))
     write_text(folder / "table.md", markdown(rows))
-    return draw_figures(folder, report)
 
 
 def joined(places: Mapping[int, Path], name: str) -> xarray.Dataset:

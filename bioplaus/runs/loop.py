@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 import time
 import traceback
 import warnings
@@ -17,7 +16,9 @@ from typing import Any
 from bioplaus import checks
 from bioplaus.errors import LearningWarning, NumericalError, RunError
 from bioplaus.runs import provenance
+from bioplaus.runs.asked import answered
 from bioplaus.runs.config import differences
+from bioplaus.runs.ended import GO_ON
 from bioplaus.runs.event import Event, Report, unheard
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.formats import FORMAT
@@ -82,7 +83,7 @@ def execute(
     progress : callable or bool, optional
         Receives `Event` objects; True shows lines of text. If it raises, the run is saved and interrupted first.
     stop : callable, optional
-        Asked after every update; once true, the run is saved and interrupted. By default SIGINT and SIGTERM do this.
+        Asked after every update; once true, the run is saved and interrupted. By default SIGINT, SIGTERM and SIGHUP do this.
     learner : Learner, optional
         What ``job.begin(seed)`` gave, if it was called before.
 
@@ -210,7 +211,9 @@ class _Sitting:
             self.told("update", learner.update_index, row)
             self._remark()
             if stop:
-                raise KeyboardInterrupt(f"interrupted at update {learner.update_index}")
+                raise KeyboardInterrupt(
+                    f"interrupted at update {learner.update_index}: what was computed is saved. {GO_ON}"
+                )
         if not self.files.checkpoint.exists():  # no update was asked for: the learner as it was begun
             self._save()
 
@@ -318,9 +321,9 @@ def _record(
 
 @contextmanager
 def interruptible(stop: Callable[[], bool] | None) -> Iterator[Callable[[], bool]]:
-    """The first SIGINT or SIGTERM asks to stop after the update at hand; a second SIGINT stops at once."""
-    if stop is not None or threading.current_thread() is not threading.main_thread():
-        yield stop or (lambda: False)
+    """The first SIGINT, SIGTERM or SIGHUP asks to stop after the update at hand; a second SIGINT stops at once."""
+    if stop is not None:
+        yield stop
         return
     asked: list[int] = []
 
@@ -329,9 +332,5 @@ def interruptible(stop: Callable[[], bool] | None) -> Iterator[Callable[[], bool
             raise KeyboardInterrupt
         asked.append(number)
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with answered(handler):
         yield lambda: bool(asked)
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous if previous is not None else signal.SIG_DFL)

@@ -51,6 +51,16 @@ def write_report(
     list of Path
         The figures' PDF files.
     """
+    from bioplaus.figures.alone import alone
+
+    with alone(folder, ".*.tmp.*"):
+        _write_tables(experiment, results, folder, origin, report)
+    return draw_figures(experiment, results, folder, report, names)
+
+
+def _write_tables(
+    experiment: Experiment, results: Results, folder: Path, origin: dict[str, Any], report: Report
+) -> None:
     remarks = make_remarks(experiment, results)
     record = {
         "format": FORMAT,
@@ -70,7 +80,6 @@ def write_report(
         write_text(folder / "table.md", page(table, remarks))
     except RunError as error:
         report(Event("note", message=f"The table was not made: {error}"))
-    return draw_figures(experiment, results, folder, report, names)
 
 
 def draw_figures(

@@ -29,13 +29,11 @@ def check_run(files: RunFolder, left: Iterable[str]) -> None:
     RunError
     """
     check_writable(files.path)
-    if files.record_file.exists() or files.checkpoint.exists():
-        return
-    # Of these a run writes none before its run.json.
+    # Of these a run writes none before its run.json, which is looked for last: another process may be writing them now.
     strange = [name for name in (files.log_file.name, *left) if (files.path / name).exists()]
     if files.metrics.exists() and not files.metrics.read_bytes().startswith(",".join(COLUMNS).encode()):
         strange.insert(0, files.metrics.name)
-    if strange:
+    if strange and not files.record_file.exists() and not files.checkpoint.exists():
         raise RunError(
             f"The folder {files.path} holds {' and '.join(strange)} and no run.json: no run of bioplaus has left it so, and nothing "
             f"is overwritten. {ELSEWHERE}"
