@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bioplaus.runs.asked import FROM_OUTSIDE
 
 GO_ON = "Give the same command (run the script) again to go on."
+
+
+def interruption(text: str) -> KeyboardInterrupt:
+    """A `KeyboardInterrupt` whose text a script shows that does not catch it: Brian2 has it end without a word."""
+    if str(getattr(sys.excepthook, "__module__", "")).startswith("brian2."):
+        sys.excepthook = sys.__excepthook__
+    return KeyboardInterrupt(text)
 
 
 def saved(number: int) -> int:

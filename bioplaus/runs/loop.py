@@ -18,7 +18,7 @@ from bioplaus.errors import LearningWarning, NumericalError, RunError
 from bioplaus.runs import provenance
 from bioplaus.runs.asked import answered
 from bioplaus.runs.config import differences
-from bioplaus.runs.ended import GO_ON
+from bioplaus.runs.ended import GO_ON, interruption
 from bioplaus.runs.event import Event, Report, unheard
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.formats import FORMAT
@@ -211,9 +211,7 @@ class _Sitting:
             self.told("update", learner.update_index, row)
             self._remark()
             if stop:
-                raise KeyboardInterrupt(
-                    f"interrupted at update {learner.update_index}: what was computed is saved. {GO_ON}"
-                )
+                raise interruption(f"interrupted at update {learner.update_index}: what was computed is saved. {GO_ON}")
         if not self.files.checkpoint.exists():  # no update was asked for: the learner as it was begun
             self._save()
 

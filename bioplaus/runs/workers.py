@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import BioplausError, NumericalError, RunError
 from bioplaus.runs.asked import answered
-from bioplaus.runs.ended import asked_to_go, interrupted, killed_for_memory, why
+from bioplaus.runs.ended import asked_to_go, interrupted, interruption, killed_for_memory, why
 from bioplaus.runs.event import Event, Report, unheard
 from bioplaus.runs.folder import InUse
 from bioplaus.runs.script import pack, unseen
@@ -58,7 +58,7 @@ def in_workers(
         finally:
             crew.stop()
         if asked:
-            raise KeyboardInterrupt(interrupted(asked))
+            raise interruption(interrupted(asked))
     return crew.failures
 
 
