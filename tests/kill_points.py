@@ -276,11 +276,13 @@ class Walking:
 
 
 def walk_job() -> Job:
+    import_module("h5netcdf")
     return Job(lambda folder: execute(Walking(), 0, folder, checkpoint_every=0.0), left_by_run, look_at_run)
 
 
 def run_job(updates: int, every: float) -> Job:
     arm = parts(updates)
+    arm.begin(0)  # what is imported when it is first needed would be imported in every fork
     options: dict[str, Any] = {
         field: getattr(arm.training, field) for field in ("updates", "batch", "align_every", "evaluate_every")
     }
@@ -300,6 +302,8 @@ def drawing(results: Any) -> Any:
 def report_job(figures: bool, finished: Path) -> Job:
     """An experiment whose runs are done, and that writes its table, and its figures if wanted."""
     arm = parts()
+    arm.begin(0)
+    import_module("matplotlib.pyplot")
     experiment = Experiment("e", {"a": arm, "b": arm}, seeds=(0, 1), figures={"learning": drawing} if figures else {})
 
     def work(folder: Path) -> None:
@@ -370,10 +374,6 @@ def main(root: Path, names: list[str]) -> dict[str, Any]:
         "some moments": lambda place: random_moments(run_job(40, 0.02), place, 2),
         "moments": lambda place: random_moments(run_job(150, 0.02), place, 20),
     }
-    # What is imported when it is first needed would be imported in every fork.
-    for module in ("xarray", "h5netcdf", "pandas", "bioplaus.figures", "matplotlib.pyplot"):
-        import_module(module)
-    parts().begin(0)
     asked = provenance.git()  # to start git over and over takes longer than all the rest
     provenance.git = lambda: asked
     found: dict[str, Any] = {}
