@@ -231,7 +231,7 @@ def look_at_run(folder: Path) -> None:
     if (folder / "run.json").exists():
         run = Run(folder)
         assert len(run.metrics) >= (run.checkpoint["update"] if (folder / "checkpoint.pt").exists() else 0)
-        repr(run), run.reached
+        assert run.reached[0] >= 0 and repr(run)
     read_metrics(folder / "metrics.csv")
 
 
@@ -366,8 +366,9 @@ def main(root: Path, names: list[str]) -> dict[str, Any]:
     """Do what is asked for."""
     ways: dict[str, Callable[[Path], tuple[int, list[str]]]] = {
         "walk": lambda place: every_point(walk_job(), place),
+        "some of a walk": lambda place: every_point(walk_job(), place, step=3),
         "run": lambda place: every_point(run_job(3, 0.0), place),
-        "some of a run": lambda place: every_point(run_job(3, 0.0), place, step=17),
+        "some of a run": lambda place: every_point(run_job(3, 0.0), place, step=29),
         "figure": lambda place: every_point(figure_job(), place),
         "report": lambda place: every_point(report_job(False, place / "finished"), place),
         "report and figures": lambda place: every_point(report_job(True, place / "finished"), place),
