@@ -373,7 +373,7 @@ def main(root: Path, names: list[str]) -> dict[str, Any]:
         "report": lambda place: every_point(report_job(False, place / "finished"), place),
         "report and figures": lambda place: every_point(report_job(True, place / "finished"), place),
         "some moments": lambda place: random_moments(run_job(40, 0.02), place, 2),
-        "moments": lambda place: random_moments(run_job(150, 0.02), place, 20),
+        "moments": lambda place: random_moments(run_job(60, 0.02), place, 20),
     }
     asked = provenance.git()  # to start git over and over takes longer than all the rest
     provenance.git = lambda: asked
