@@ -69,7 +69,9 @@ def check_writable(folder: Path) -> None:
         if not there.is_dir():
             what = "a link that leads nowhere" if there.is_symlink() and not there.exists() else "not a folder"
             raise RunError(f"The folder {folder} can't be used: {there} is {what}. Nothing was computed. {ELSEWHERE}")
-        with tempfile.TemporaryFile(dir=there, buffering=0) as tried:  # without a name: whatever happens, nothing is left
+        with tempfile.TemporaryFile(
+            dir=there, buffering=0
+        ) as tried:  # without a name: whatever happens, nothing is left
             tried.write(b"tried")
     except OSError as error:
         raise RunError(
