@@ -45,6 +45,8 @@ class Disk:
         if not isinstance(file, str | os.PathLike) or not set(mode) & set("wax"):
             return _OPEN(file, mode, *more, **named)
         self.refuse(file)
+        if named.get("opener"):  # a file without a name, which only tries
+            return _OPEN(file, mode, *more, **named)
         buffered = io.BufferedWriter(_Raw(self, file, mode.replace("b", "").replace("t", "")))
         if "b" in mode:
             return buffered

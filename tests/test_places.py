@@ -141,7 +141,7 @@ def test_a_folder_that_can_not_be_written_to_is_refused_before_anything_is_compu
     def refuse(*given, **more):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "mkdir", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(RunError, match=os.strerror(number)):
         execute(Unbegun(), 0, folder)
     monkeypatch.undo()

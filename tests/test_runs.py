@@ -342,6 +342,38 @@ def test_a_damaged_run_json_is_refused(tmp_path):
         Run.load(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("where", [(RunFolder, "write_record"), (MetricsFile, "begin")])
+def test_a_run_that_failed_goes_on_wherever_the_next_sitting_is_killed(tmp_path, monkeypatch, where):
+    """It has rows behind its last checkpoint, which the seal knows of and the next sitting drops."""
+    saves = []
+
+    def flaky(self, state):
+        if saves:
+            raise OSError(28, "No space left on device")
+        saves.append(1)
+        return save(self, state)
+
+    save = RunFolder.save_checkpoint
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "save_checkpoint", flaky)
+        with pytest.raises(OSError, match="No space"):
+            run(tmp_path / "r", checkpoint_every=0)
+    assert len(Run.load(tmp_path / "r").metrics) == 2, "one more than the checkpoint has behind it"
+
+    def killed(self, *given):
+        made(self, *given) if where[1] == "begin" else None
+        raise SystemExit
+
+    made = getattr(*where)
+    with monkeypatch.context() as patched:
+        patched.setattr(*where, killed)
+        with pytest.raises(SystemExit):
+            run(tmp_path / "r")
+    again, whole = run(tmp_path / "r"), run(tmp_path / "whole")
+    pd.testing.assert_frame_equal(columns(tmp_path / "whole"), columns(tmp_path / "r"))
+    assert torch.equal(whole.weights["W"], again.weights["W"])
+
+
 def test_numerical_trouble_keeps_the_last_good_checkpoint(tmp_path):
     with pytest.raises(
         NumericalError, match=r"v of population 'rec' is NaN at step 3.*keeps the checkpoint of update 6"
@@ -384,6 +416,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_harm_the_one_before(tmp_pa
 
 def test_a_new_measurement_becomes_a_column(tmp_path):
     file = MetricsFile(tmp_path / "m.csv")
+    file.begin()
     file.add({"update": 1, "loss": 0.1})
     file.add({"update": 2, "loss": 1 / 3, "error of the predictor": 2.0})
     file.flush()

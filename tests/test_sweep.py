@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from task_helpers import after_study
 
 import bioplaus as bp
 from bioplaus import cli
@@ -392,12 +393,12 @@ def test_compare(study, capsys):
 def test_a_value_that_makes_no_sense_is_refused_before_anything_runs(study, capsys):
     for words in ("run small --lr -1", "compare target_reaching --rules bptt --updates -3"):
         assert cli.main(words.split()) == 2
-        error = capsys.readouterr().err
+        error = after_study(capsys.readouterr().err)
         assert error.count("\n") == 1 and ("-1" in error or "-3" in error)
     assert not Path("runs").exists()
 
 
 def test_numerical_trouble_on_the_command_line(study, capsys):
     status = cli.main("run small --lr 1e30 --only bptt --seeds 0".split())
-    error = capsys.readouterr().err
+    error = after_study(capsys.readouterr().err)
     assert status == 1 and error.count("\n") == 1 and "runs/small" in error

@@ -18,7 +18,7 @@ import pytest
 from light_job import Counter, Counting, counted
 
 from bioplaus.errors import NumericalError, RunError
-from bioplaus.runs import ended, script, workers
+from bioplaus.runs import asked, ended, script, workers
 from bioplaus.runs.queue import Queue
 from bioplaus.runs.serve import _sendable
 
@@ -190,7 +190,9 @@ def test_errors_arrive_whole_or_in_words():
         (-signal.SIGKILL, None, None, "can't be told on this machine"),
         (-signal.SIGSEGV, 4, 5, "crashed (SIGSEGV) in compiled code"),
         (-signal.SIGTERM, 4, 5, "told from outside to end (SIGTERM)"),
-        (ended.TERMINATED, 4, 5, "told from outside to end (SIGTERM)"),
+        (ended.saved(signal.SIGTERM), 4, 5, "told from outside to end (SIGTERM)"),
+        (ended.saved(signal.SIGHUP), 4, 5, "told from outside to end (SIGHUP)"),
+        (-signal.SIGHUP, 4, 5, "told from outside to end (SIGHUP)"),
         (7, 4, 5, "left with exit status 7"),
     ],
 )
@@ -212,7 +214,7 @@ def test_kills_for_memory_are_read_where_the_kernel_counts_them(tmp_path, monkey
     assert ended.killed_for_memory() is None
 
 
-@pytest.mark.parametrize("status", [ended.TERMINATED, -signal.SIGTERM])
+@pytest.mark.parametrize("status", [*map(ended.saved, asked.FROM_OUTSIDE), *(-n for n in asked.FROM_OUTSIDE)])
 def test_a_worker_that_a_signal_to_all_reached_first_is_no_death(tmp_path, monkeypatch, status):
     """The worker is gone already; the parent hears of the signal a moment later, or never, if it was the worker's alone."""
     monkeypatch.setattr(workers, "_BOTH", 0.05)

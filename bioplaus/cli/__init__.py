@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import Any
 
 from bioplaus.errors import BioplausError, DataError, NumericalError, RunError, SealWarning, cut, unknown
+from bioplaus.runs.asked import answered, interrupt
+from bioplaus.runs.outlet import steady
 
 VERBS = {
     "list": "what there is: models, circuits, rules, predictors, tasks, experiments",
@@ -23,6 +25,8 @@ VERBS = {
 
 ELSEWHERE = ("new", "figure")  # the one uses no study, the other that of the folder it draws
 LONGEST = 10_000  # chosen: letters of a word; two thousand seeds, one by one
+MAKING = ("run", "compare", "figure", "new")
+"""Verbs that leave files; the others only tell."""
 
 HELP = """\
 usage: bioplaus VERB …
@@ -59,20 +63,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         Exit status: 0; 1 if something failed while running or a claim is wrong; 2 if the command was wrong;
-        130 if it was interrupted.
+        130 if it was interrupted, by SIGINT, SIGTERM or SIGHUP.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with steady() as out:
+        status = _carried_out(words)
+        out.flush()
+        if out.complaint:
+            print(
+                f"bioplaus: not all that there was to say could be written to standard output: {out.complaint}.",
+                file=sys.stderr,
+            )
+    # What a listing has to say is all that it does.
+    return status or int(bool(out.complaint) and not set(words[:1]) & set(MAKING))
+
+
+def _carried_out(words: list[str]) -> int:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), answered(interrupt):
             _speak_plainly()
             return _dispatch(words)
     except BioplausError as error:
         print(f"bioplaus: {error}", file=sys.stderr)
         return 1 if isinstance(error, RunError | NumericalError | DataError) else 2
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader of our output, such as `head`, has seen enough
-            sys.stderr.close()
-            return 0
         print(f"bioplaus: {error}. What was saved before is as it was.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

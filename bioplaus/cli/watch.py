@@ -67,7 +67,7 @@ class Watch:
         name = f"{event.label:<{self.width}}  seed {event.seed}"
         if event.kind == "note":
             self._line(event.message)
-        elif event.kind == "remark":
+        elif event.kind in ("remark", "waiting"):
             self._line(f"{name}  {event.message}")
         elif event.kind == "drawn":
             self.drawn.append(event.folder)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bioplaus.errors import RunError
+from bioplaus.figures.alone import alone
 
 STANDARD = "bioplaus figure"
 """Who draws the figures that every run has."""
@@ -30,6 +31,11 @@ def write(stem: Path, files: Mapping[str, bytes], origin: dict[str, Any]) -> dic
     RunError
         If that would replace what bioplaus has not drawn; nothing is written then.
     """
+    with alone(stem.parent, ".*.part"):
+        return _write_all(stem, files, origin)
+
+
+def _write_all(stem: Path, files: Mapping[str, bytes], origin: dict[str, Any]) -> dict[str, Path]:
     places = {suffix: stem.with_name(stem.name + suffix) for suffix in files}
     record = stem.with_name(stem.name + ".json")
     before = drawn(stem)
@@ -42,7 +48,6 @@ def write(stem: Path, files: Mapping[str, bytes], origin: dict[str, Any]) -> dic
             "changed it since, and nothing is overwritten. Move it away or give it another name; or save the figure elsewhere, with "
             "--out FOLDER at the command line, with another path in figures.save."
         )
-    stem.parent.mkdir(parents=True, exist_ok=True)
     hashes = {path.name: [_hash(files[suffix])] for suffix, path in places.items()}
     # Until all are written, a file may still be the one of before.
     both = {

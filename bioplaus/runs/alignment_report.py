@@ -58,12 +58,15 @@ def write_report(
     RunError
         A seed's file is damaged.
     """
-    data = {name: joined(places, name) for name in ("alignment.nc", "credit.nc")}
-    for name, dataset in data.items():
-        write_netcdf(dataset.assign_attrs(command=provenance.command()), folder / name)
-    rows = table(data["alignment.nc"], [str(rule) for rule in data["credit.nc"]["rule"].values])
-    said = {"title": label, **origin, "runs": {label: [place.name for place in places.values()]}}
-    write_tables(folder, said, {"table.csv": rows.to_csv(index=False), "table.md": markdown(rows)}, data)
+    from bioplaus.figures.alone import alone
+
+    with alone(folder, ".*.tmp.*"):
+        data = {name: joined(places, name) for name in ("alignment.nc", "credit.nc")}
+        for name, dataset in data.items():
+            write_netcdf(dataset.assign_attrs(command=provenance.command()), folder / name)
+        rows = table(data["alignment.nc"], [str(rule) for rule in data["credit.nc"]["rule"].values])
+        said = {"title": label, **origin, "runs": {label: [place.name for place in places.values()]}}
+        write_tables(folder, said, {"table.csv": rows.to_csv(index=False), "table.md": markdown(rows)}, data)
     return draw_figures(folder, report)
 
 

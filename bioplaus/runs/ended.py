@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-TERMINATED = 128 + signal.SIGTERM
-"""Exit status of a worker that was asked by SIGTERM to go, and had saved."""
+from bioplaus.runs.asked import FROM_OUTSIDE
+
+GO_ON = "Give the same command (run the script) again to go on."
+
+
+def interruption(text: str) -> KeyboardInterrupt:
+    """A `KeyboardInterrupt` whose text a script shows that does not catch it: Brian2 has it end without a word."""
+    if str(getattr(sys.excepthook, "__module__", "")).startswith("brian2."):
+        sys.excepthook = sys.__excepthook__
+    return KeyboardInterrupt(text)
+
+
+def saved(number: int) -> int:
+    """Exit status of a worker that a signal asked to go, and that had saved."""
+    return 128 + number
+
+
+def asked_to_go(status: int | None) -> int | None:
+    """The signal by which somebody asked a worker with this exit status to go, whether it could save or not; None if nobody did."""
+    return next((number for number in FROM_OUTSIDE if status in (-number, saved(number))), None)
 
 
 def killed_for_memory() -> int | None:
@@ -54,9 +73,9 @@ def why(status: int | None, before: int | None) -> str:
     """
     if status is None:
         return "does not answer any more"
-    if status >= 0 and status != TERMINATED:
+    number = asked_to_go(status) or -status
+    if number <= 0:
         return f"left with exit status {status}, which something in the task or the circuit asked for"
-    number = signal.SIGTERM if status == TERMINATED else -status
     name = _name(number)
     if number == signal.SIGKILL:
         now = killed_for_memory()
@@ -73,10 +92,10 @@ def why(status: int | None, before: int | None) -> str:
 def interrupted(signals: Sequence[int]) -> str:
     """In words, what the signals that asked workers to stop have left, and how it goes on."""
     first = _name(signals[0])
-    saved = "what was computed is saved"
+    kept = "what was computed is saved"
     if len(signals) > 1:
-        saved = f"after a second {_name(signals[-1])} the workers were ended at once, and what they had saved before is as it was"
-    return f"interrupted by {first}: {saved}. Give the same command (run the script) again to go on."
+        kept = f"after a second {_name(signals[-1])} the workers were ended at once, and what they had saved before is as it was"
+    return f"interrupted by {first}: {kept}. {GO_ON}"
 
 
 def _name(number: int) -> str:

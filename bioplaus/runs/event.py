@@ -15,7 +15,8 @@ class Event:
     ----------
     kind : str
         ``"start"``, ``"resume"``, ``"update"``, ``"done"``, ``"found"`` (was done already),
-        ``"interrupted"``, ``"failed"``, ``"remark"`` (learning does not go as it should, or versions have changed); of a whole experiment ``"drawn"`` or ``"note"``.
+        ``"interrupted"``, ``"failed"``, ``"remark"`` (learning does not go as it should, or versions have changed), ``"waiting"``
+        (another process is computing it); of a whole experiment ``"drawn"`` or ``"note"``.
     label, seed, folder
         Which run; for ``"drawn"``, the figure's file as folder.
     update, updates : int
@@ -23,7 +24,7 @@ class Event:
     row : dict
         The measurements of this update (``"update"``), or what the run is (``"start"``).
     message : str
-        For ``"failed"``, ``"remark"`` and ``"note"``: one paragraph.
+        For ``"failed"``, ``"remark"``, ``"waiting"`` and ``"note"``: one paragraph.
     """
 
     kind: str

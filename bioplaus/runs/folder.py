@@ -31,6 +31,10 @@ except ImportError:  # not a POSIX system: nothing then hinders two processes fr
 RECORDINGS = "recordings.nc"
 
 
+class InUse(RunError):
+    """Another process holds the run's folder."""
+
+
 class RunFolder:
     """The files of one run.
 
@@ -55,21 +59,26 @@ class RunFolder:
 
         Raises
         ------
-        RunError
+        InUse
             If another process holds it. A process that was killed holds nothing.
         """
         with self._lock_file() as file:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    raise RunError(
-                        f"Another process is computing the run in {self.path}. Wait for it to end, or stop "
-                        "it; the same command then continues from its last checkpoint."
-                    ) from None
+            if not _taken(file):
+                raise InUse(
+                    f"Another process is computing the run in {self.path}. Wait for it to end, or stop "
+                    "it; the same command then continues from its last checkpoint."
+                )
             for left in self.path.glob(".*.tmp*"):  # halves of files whose writer was killed
                 left.unlink(missing_ok=True)
             yield
+
+    def in_use(self) -> bool:
+        """Whether a process holds the folder now."""
+        try:
+            with open(self.path / ".lock") as file:
+                return not _taken(file)
+        except OSError:  # nobody has ever held it, or may
+            return False
 
     def _lock_file(self) -> IO[str]:
         try:
@@ -197,3 +206,24 @@ class RunFolder:
                 "Put an intact copy in its place and give the same command to go on, or move the folder "
                 f"{self.path} away to compute the run from its beginning."
             ) from error
+
+
+def _taken(file: IO[str]) -> bool:
+    """Take the lock on an open file; whether that went well.
+
+    Raises
+    ------
+    RunError
+        If the disk knows no locks.
+    """
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise RunError(
+            f"The folder {Path(file.name).parent} lies on a disk that can't keep other processes away ({error.strerror or error}), and "
+            "two that compute the same run would spoil it. Nothing was computed. Give a folder on another disk."
+        ) from error
+    return True

@@ -10,6 +10,7 @@ from typing import Any, cast
 from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.runs.event import Event, Report, unheard
+from bioplaus.runs.outlet import Outlet
 
 _SPOKEN_EVERY = 10.0  # s between lines about the same run  # chosen: a log one can still read
 
@@ -45,7 +46,7 @@ class Lines:
     def __call__(self, event: Event) -> None:
         if event.kind == "note":
             self._line(event.message)
-        elif event.kind == "remark":
+        elif event.kind in ("remark", "waiting"):
             self._line(f"{event.label}  seed {event.seed}  {event.message}")
         elif event.kind != "drawn":
             now = time.monotonic()
@@ -55,8 +56,9 @@ class Lines:
             self._line(f"{event.label}  seed {event.seed}  {told(event)}")
 
     def _line(self, text: str) -> None:
-        sys.stdout.write(text + "\n")  # asked for by progress=True: the engine itself prints nothing
-        sys.stdout.flush()
+        out = Outlet(sys.stdout)  # asked for by progress=True: the engine itself prints nothing
+        out.write(text + "\n")
+        out.flush()
 
 
 def told(event: Event) -> str:

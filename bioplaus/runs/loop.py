@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 import time
 import traceback
 import warnings
@@ -19,7 +18,9 @@ from bioplaus import checks
 from bioplaus.capacity import exhausted
 from bioplaus.errors import LearningWarning, NumericalError, RunError, RunWarning
 from bioplaus.runs import provenance
+from bioplaus.runs.asked import answered
 from bioplaus.runs.atomic import Unwritten
+from bioplaus.runs.ended import GO_ON, interruption
 from bioplaus.runs.event import Event, Report, unheard
 from bioplaus.runs.folder import RunFolder
 from bioplaus.runs.formats import FORMAT
@@ -85,7 +86,7 @@ def execute(
     progress : callable or bool, optional
         Receives `Event` objects; True shows lines of text. If it raises, the run is saved and interrupted first.
     stop : callable, optional
-        Asked after every update; once true, the run is saved and interrupted. By default SIGINT and SIGTERM do this.
+        Asked after every update; once true, the run is saved and interrupted. By default SIGINT, SIGTERM and SIGHUP do this.
     learner : Learner, optional
         What ``job.begin(seed)`` gave, if it was called before.
 
@@ -133,7 +134,12 @@ def is_done(files: RunFolder, job: Job[L], seed: int) -> bool:
             f"The folder {files.path} holds a run of another configuration: {'; '.join(changed[:5])}. Nothing was changed. "
             "Give another folder, or none, to keep both."
         )
-    files.check(record)
+    try:
+        files.check(record)
+    except RunError:
+        if files.record() != record:  # another process has gone on with it meanwhile
+            return is_done(files, job, seed)
+        raise
     return record["status"] == "done" and all((files.path / name).exists() for name in job.files)
 
 
@@ -178,7 +184,8 @@ class _Sitting:
         self.record = _record(job, self.config, origin, told.label, self.seconds, previous)
         self.mixed = self._mixed(previous if saved else {})
         self.record["remarks"] = dict(self.mixed)
-        files.write_record(self.record)
+        files.write_record(self.record)  # first: its seal would tell of a file that is going to be another
+        self.metrics.begin()
         for text in self.mixed.values():
             files.log(text)
         files.log(f"{'resumed at update ' + str(self.saved_at) if saved else 'started'}: {self.record['command']}")
@@ -235,7 +242,7 @@ class _Sitting:
             self.told("update", learner.update_index, row)
             self._remark()
             if stop:
-                raise KeyboardInterrupt(f"interrupted at update {learner.update_index}")
+                raise interruption(f"interrupted at update {learner.update_index}: what was computed is saved. {GO_ON}")
         if not self.files.checkpoint.exists():  # no update was asked for: the learner as it was begun
             self._save()
 
@@ -361,9 +368,9 @@ def _record(
 
 @contextmanager
 def interruptible(stop: Callable[[], bool] | None) -> Iterator[Callable[[], bool]]:
-    """The first SIGINT or SIGTERM asks to stop after the update at hand; a second SIGINT stops at once."""
-    if stop is not None or threading.current_thread() is not threading.main_thread():
-        yield stop or (lambda: False)
+    """The first SIGINT, SIGTERM or SIGHUP asks to stop after the update at hand; a second SIGINT stops at once."""
+    if stop is not None:
+        yield stop
         return
     asked: list[int] = []
 
@@ -372,9 +379,5 @@ def interruptible(stop: Callable[[], bool] | None) -> Iterator[Callable[[], bool
             raise KeyboardInterrupt
         asked.append(number)
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with answered(handler):
         yield lambda: bool(asked)
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous if previous is not None else signal.SIG_DFL)

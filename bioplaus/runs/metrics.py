@@ -45,14 +45,14 @@ class Rows:
 
 
 class MetricsFile:
-    """Writes the rows of one run.
+    """Writes the rows of one run, once it has been told to `begin`; until then the file is only looked at.
 
     Parameters
     ----------
     path : Path
         The file, created when missing.
     keep : int
-        Rows of later updates than this are dropped first: they will be computed again.
+        Rows of later updates than this are dropped: they will be computed again.
     sha256 : str, optional
         What `Rows` says of those that are kept.
 
@@ -65,7 +65,11 @@ class MetricsFile:
     def __init__(self, path: Path, keep: int = 0, sha256: str | None = None):
         self.path = path
         self.columns, self.rows = list(COLUMNS), Rows()
-        length = self._kept(keep, sha256) if path.exists() or keep else 0
+        self._length = self._kept(keep, sha256) if path.exists() or keep else 0
+
+    def begin(self) -> None:
+        """Drop what is not kept, and open the file."""
+        path, length = self.path, self._length
         if not length:
             write_text(path, ",".join(self.columns) + "\n")
         elif length < path.stat().st_size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 from bioplaus import checks
 from bioplaus.errors import BioplausError, NumericalError, RunError
 from bioplaus.runs.event import Report, unheard
-from bioplaus.runs.folder import RunFolder
+from bioplaus.runs.folder import InUse, RunFolder
 from bioplaus.runs.learner import Job, Learner
 from bioplaus.runs.loop import CHECKPOINT_EVERY, execute, is_done
 from bioplaus.runs.recognised import home
 from bioplaus.runs.usable import check_run
+from bioplaus.runs.waiting import LOOK_EVERY, Left
 from bioplaus.settings import threads_limited
 
 
@@ -82,6 +84,8 @@ class Queue:
     ) -> dict[Path, BioplausError]:
         """Make all runs; what broke down numerically stops no other, and is returned: folder → error.
 
+        A run that another process is computing is waited for, and taken over if that one stops before its end.
+
         Parameters
         ----------
         origin : dict
@@ -94,7 +98,7 @@ class Queue:
         Raises
         ------
         RunError
-            A folder is in use or damaged; a worker died.
+            A folder is damaged; a worker died.
         KeyboardInterrupt
             Asked to stop; all is saved.
         """
@@ -104,10 +108,16 @@ class Queue:
             self._begun.clear()  # every worker begins its own
             return in_workers(self.runs, self._script, origin, checkpoint_every, report, self.workers)
         failures: dict[Path, BioplausError] = {}
-        for each in self.runs:
-            learner = self._begun.pop(each.folder, None)
+        left = Left(self.runs, report)
+        while left:
+            each = left.take()
+            if each is None:
+                time.sleep(LOOK_EVERY)
+                continue
             try:
-                each.make(origin, checkpoint_every, report, learner=learner)
+                each.make(origin, checkpoint_every, report, learner=self._begun.pop(each.folder, None))
+            except InUse:
+                left.put_back(each)
             except NumericalError as error:
                 failures[each.folder] = error
         return failures

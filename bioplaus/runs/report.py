@@ -50,6 +50,16 @@ def write_report(
     list of Path
         The figures' PDF files.
     """
+    from bioplaus.figures.alone import alone
+
+    with alone(folder, ".*.tmp.*"):
+        _write_tables(experiment, results, folder, origin, report)
+    return draw_figures(experiment, results, folder, report, names)
+
+
+def _write_tables(
+    experiment: Experiment, results: Results, folder: Path, origin: dict[str, Any], report: Report
+) -> None:
     remarks = make_remarks(experiment, results)
     files = {}
     try:
@@ -66,7 +76,6 @@ def write_report(
         "references": list(experiment.references),
     }
     write_tables(folder, record, files)
-    return draw_figures(experiment, results, folder, report, names)
 
 
 def write_tables(folder: Path, said: Mapping[str, Any], tables: Mapping[str, str], data: Iterable[str] = ()) -> None:

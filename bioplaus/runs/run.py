@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from bioplaus.errors import RunError, unknown
 from bioplaus.runs import seal
 from bioplaus.runs.arm import Arm
-from bioplaus.runs.event import Report
-from bioplaus.runs.folder import RunFolder
+from bioplaus.runs.event import Report, unheard
+from bioplaus.runs.folder import InUse, RunFolder
 from bioplaus.runs.formats import reached, tensors_of, trainer_of
+from bioplaus.runs.lines import heard
 from bioplaus.runs.loop import CHECKPOINT_EVERY, execute
 from bioplaus.runs.recognised import home
 from bioplaus.runs.usable import folder_of
+from bioplaus.runs.waiting import until_free, waited_for
 
 if TYPE_CHECKING:
     import pandas
@@ -297,9 +299,17 @@ def train(
     if folder is None:
         folder = home(Path("runs", task.name), label, seed, arm.describe(seed))
     folder = folder_of("folder", folder)
-    told = {"label": label, "origin": origin_of(None), "progress": progress}
-    execute(arm, seed, folder, checkpoint_every=checkpoint_every, threads=threads, **told)
-    return Run(folder, circuit)
+    report = heard(progress)
+    told = {"label": label, "origin": origin_of(None), "progress": report}
+    while True:
+        try:
+            execute(arm, seed, folder, checkpoint_every=checkpoint_every, threads=threads, **told)
+            return Run(folder, circuit)
+        except InUse:
+            if report is unheard:  # to wait without a word would look like a hang
+                raise
+            report(waited_for(label, seed, folder))
+            until_free(folder)
 
 
 _BELONGS = {

@@ -18,8 +18,10 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import RunError, SealWarning, raised
-from bioplaus.runs.ended import TERMINATED
+from bioplaus.runs.asked import FROM_OUTSIDE, obeyed
+from bioplaus.runs.ended import saved
 from bioplaus.runs.event import Event
+from bioplaus.runs.outlet import steady
 from bioplaus.runs.script import read, unpack
 
 if TYPE_CHECKING:
@@ -31,21 +33,23 @@ _SHOWN_EVERY = 0.2  # s between the updates that a worker tells of  # chosen: sm
 def serve(pipe: Connection, script: dict[str, str]) -> None:
     """Make runs until the pipe says None or ends, and leave the process."""
     status = 1
-    try:
-        status = _serve(_Server(pipe), script)
-    except SystemExit as asked:
-        status = asked.code if isinstance(asked.code, int) else 1
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)  # all is saved, and to take torch down tidily takes seconds
+    with steady():  # what a task prints may go into a pipe that nobody reads
+        try:
+            status = _serve(_Server(pipe), script)
+        except SystemExit as asked:
+            status = asked.code if isinstance(asked.code, int) else 1
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)  # all is saved, and to take torch down tidily takes seconds
 
 
 def _serve(server: _Server, script: dict[str, str]) -> int:
     pipe = server.pipe
     warnings.simplefilter("ignore", SealWarning)  # the parent has said it
     signal.signal(signal.SIGINT, _left_to_parent)
-    signal.signal(signal.SIGTERM, server.terminated)
+    for number in filter(obeyed, FROM_OUTSIDE):
+        signal.signal(number, server.told_to_go)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     with suppress(EOFError, OSError):  # the parent is gone
@@ -57,7 +61,7 @@ def _serve(server: _Server, script: dict[str, str]) -> int:
                 return 1
         while not server.ending and (given := pipe.recv()) is not None:
             pipe.send(server.work(given))
-    return TERMINATED if server.ending else 0
+    return saved(server.ending) if server.ending else 0
 
 
 def _left_to_parent(number: int, frame: object) -> None:
@@ -67,17 +71,17 @@ def _left_to_parent(number: int, frame: object) -> None:
 class _Server:
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
-        self.busy = self.ending = False
+        self.busy, self.ending = False, 0  # the signal by which it was told to go
 
-    def terminated(self, number: int, frame: object) -> None:
-        """SIGTERM: a run that is going is saved first."""
-        self.ending = True
+    def told_to_go(self, number: int, frame: object) -> None:
+        """A run that is going is saved first."""
+        self.ending = number
         if not self.busy:
-            raise SystemExit(TERMINATED)
+            raise SystemExit(saved(number))
 
     def stop(self) -> bool:
         """Whether the run is to stop."""
-        return self.ending or self.pipe.poll()
+        return bool(self.ending) or self.pipe.poll()
 
     def work(self, given: bytes) -> tuple[str, Any]:
         """Make one run; what came of it."""

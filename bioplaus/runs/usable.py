@@ -30,13 +30,11 @@ def check_run(files: RunFolder, left: Iterable[str]) -> None:
     RunError
     """
     check_writable(files.path)
-    if files.record_file.exists() or files.checkpoint.exists():
-        return
-    # Of these a run writes none before its run.json.
+    # Of these a run writes none before its run.json, which is looked for last: another process may be writing them now.
     strange = [name for name in (files.log_file.name, *left) if (files.path / name).exists()]
     if files.metrics.exists() and not files.metrics.read_bytes().startswith(",".join(COLUMNS).encode()):
         strange.insert(0, files.metrics.name)
-    if strange:
+    if strange and not files.record_file.exists() and not files.checkpoint.exists():
         raise RunError(
             f"The folder {files.path} holds {' and '.join(strange)} and no run.json: no run of bioplaus has left it so, and nothing "
             f"is overwritten. {ELSEWHERE}"
@@ -72,8 +70,10 @@ def check_writable(folder: Path) -> None:
         if not there.is_dir():
             what = "a link that leads nowhere" if there.is_symlink() and not there.exists() else "not a folder"
             raise RunError(f"The folder {folder} can't be used: {there} is {what}. Nothing was computed. {ELSEWHERE}")
-        with tempfile.TemporaryDirectory(prefix=".bioplaus-", dir=there) as tried:
-            Path(tried, "tried").write_bytes(b"tried")
+        with tempfile.TemporaryFile(
+            dir=there, buffering=0
+        ) as tried:  # without a name: whatever happens, nothing is left
+            tried.write(b"tried")
     except OSError as error:
         raise RunError(
             f"The folder {folder} can't be used: nothing can be written in {there} ({error.strerror or error}). Nothing was computed. "

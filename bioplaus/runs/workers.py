@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,10 +13,13 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.errors import BioplausError, NumericalError, RunError
-from bioplaus.runs.ended import TERMINATED, interrupted, killed_for_memory, why
+from bioplaus.runs.asked import answered
+from bioplaus.runs.ended import asked_to_go, interrupted, interruption, killed_for_memory, why
 from bioplaus.runs.event import Event, Report, unheard
+from bioplaus.runs.folder import InUse
 from bioplaus.runs.script import pack, unseen
 from bioplaus.runs.serve import serve
+from bioplaus.runs.waiting import Left
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +49,7 @@ def in_workers(
     RunError
         Something could not be run, or a worker died.
     KeyboardInterrupt
-        SIGINT or SIGTERM came; the workers have saved.
+        SIGINT, SIGTERM or SIGHUP came; the workers have saved.
     """
     with _single_threaded(), _asked_to_stop() as asked:
         crew = _Crew(runs, origin, every, report, script, lambda: len(asked))
@@ -56,7 +58,7 @@ def in_workers(
         finally:
             crew.stop()
         if asked:
-            raise KeyboardInterrupt(interrupted(asked))
+            raise interruption(interrupted(asked))
     return crew.failures
 
 
@@ -108,7 +110,7 @@ class _Crew:
         script: dict[str, str],
         asked: Callable[[], int],
     ) -> None:
-        self.left, self.origin, self.every, self.script = list(runs), origin, every, script
+        self.left, self.origin, self.every, self.script = Left(runs, self._tell), origin, every, script
         self.report, self.asked = report, asked
         self.workers: list[_Worker] = []
         self.failures: dict[Path, BioplausError] = {}
@@ -119,16 +121,17 @@ class _Crew:
         for _ in range(workers):
             if not self.asked():
                 self.workers.append(_Worker(self.script))
-        for worker in self.workers:  # all begin to import before a long job waits for one of them to read it
-            self._give(worker)
-        while not self.asked() and any(worker.run for worker in self.workers):
+        # All begin to import before a long job waits for one of them to read it.
+        while not self.asked() and (self.left or any(worker.run for worker in self.workers)):
+            for worker in self.workers:
+                self._give(worker)
             self._listen()
 
     def _give(self, worker: _Worker) -> None:
-        worker.run = self.left.pop(0) if self.left else None
-        if worker.run is not None:
-            sent = (worker.run, self.origin, self.every)
-            worker.send(pack(f"The arm {worker.run.label!r}", sent, self.script))
+        if worker.run is None and (run := self.left.take()) is not None:
+            worker.run = run
+            sent = (run, self.origin, self.every)
+            worker.send(pack(f"The arm {run.label!r}", sent, self.script))
 
     def _listen(self) -> None:
         pipes: list[Connection] = [worker.pipe for worker in self.workers if not worker.gone]
@@ -139,9 +142,9 @@ class _Crew:
                     self._tell(content)
                 elif kind == "failed":
                     self._failed(content, worker)
-                elif kind == "done":
-                    self._give(worker)
-            if worker.gone and worker.run is not None:
+                elif kind == "done":  # not "stopped": that one is on its way out
+                    worker.run = None
+            if worker.gone and (worker.run is not None or self.left):
                 self._died(worker)
 
     def _tell(self, event: Event) -> None:
@@ -152,16 +155,18 @@ class _Crew:
             raise
 
     def _failed(self, error: BaseException, worker: _Worker) -> None:
-        if not isinstance(error, NumericalError) or worker.run is None:
-            worker.run = None
+        run, worker.run = worker.run, None
+        if isinstance(error, InUse) and run is not None:
+            self.left.put_back(run)
+        elif isinstance(error, NumericalError) and run is not None:
+            self.failures[run.folder] = error
+        else:
             raise error
-        self.failures[worker.run.folder] = error
-        self._give(worker)
 
     def _died(self, worker: _Worker) -> None:
         worker.process.join(_ENDING)
         status = worker.process.exitcode
-        if status in (TERMINATED, -signal.SIGTERM):
+        if asked_to_go(status):
             end = time.monotonic() + _BOTH
             while not self.asked() and time.monotonic() < end:
                 time.sleep(0.01)
@@ -225,19 +230,12 @@ def _held_back(number: int) -> Iterator[None]:
 
 @contextmanager
 def _asked_to_stop() -> Iterator[list[int]]:
-    """The signals, SIGINT or SIGTERM, that asked to save and stop; more than one only if one of them was a second SIGINT."""
+    """The signals that asked to save and stop; more than one only if one of them was a second SIGINT."""
     asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
 
     def handler(number: int, frame: object) -> None:
         if not asked or number == signal.SIGINT:
             asked.append(number)
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with answered(handler):
         yield asked
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous if previous is not None else signal.SIG_DFL)
