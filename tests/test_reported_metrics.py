@@ -24,7 +24,7 @@ from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import RuleError
 from bioplaus.learning.trainer import Trainer
 from bioplaus.rules import TABLE
-from bioplaus.runs import loop
+from bioplaus.runs import sitting
 from bioplaus.runs.metrics import COLUMNS
 from bioplaus.signal import DNI, BPLambda
 from bioplaus.signal.truth import predicted_and_true
@@ -192,7 +192,7 @@ def lasting(real: Callable[[Trainer], Any], seconds: float, now: list[float]) ->
 def clock(monkeypatch):
     """A clock that goes on by so much in every update and every test."""
     now = [1000.0]
-    monkeypatch.setattr(loop, "time", SimpleNamespace(**{**vars(time), "perf_counter": lambda: now[0]}))
+    monkeypatch.setattr(sitting, "time", SimpleNamespace(**{**vars(time), "perf_counter": lambda: now[0]}))
     for method, lasts in (("update", UPDATE), ("evaluate", TEST)):
         monkeypatch.setattr(Trainer, method, lasting(getattr(Trainer, method), lasts, now))
 

@@ -382,3 +382,12 @@ def test_a_study_is_not_marked_by_what_its_mark_says(here):
     (here / "bioplaus.toml").write_text(f'run = "{RUN}"\n' + nested(10_000, "[", "", "]"))
     with harmless():
         assert bp.content.study() == here and cli.main(["list", "models"]) == 0
+
+
+def test_a_record_does_not_speak_to_the_terminal(finished, capsys):
+    """Control letters of a file that came from somewhere are shown, and not obeyed."""
+    record = json.loads((finished / "run.json").read_text())
+    records.write(finished / "run.json", record | {"command": "bioplaus \x1b]0;mine\x07 \x1b[2J run"})
+    assert cli.main(["show", str(finished)]) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said and "\x07" not in said and "\\x1b]0;mine\\x07" in said

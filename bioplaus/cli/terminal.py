@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,20 @@ def console() -> Console:
 
 def say(text: str = "") -> None:
     """One line or paragraph, as it is."""
-    print(text, flush=True)
+    print(shown(text), flush=True)
+
+
+def shown(text: str) -> str:
+    """A text without what a terminal would obey: files that tell of runs may come from anywhere."""
+    return "".join(
+        letter if letter in "\n\t" or unicodedata.category(letter) != "Cc" else repr(letter)[1:-1] for letter in text
+    )
 
 
 def heading(text: str) -> None:
     """A title, bold on a terminal."""
     if sys.stdout.isatty():
-        console().print(text, style="bold", markup=False)
+        console().print(shown(text), style="bold", markup=False)
     else:
         say(text)
 
@@ -75,7 +83,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence
 def _plain(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(shown(text))
 
 
 def frame(data: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bioplaus.cli.terminal import console, duration, say
+from bioplaus.cli.terminal import console, duration, say, shown
 from bioplaus.runs.event import Event
 
 _PLAIN_EVERY = 10.0  # s between plain lines about the same run  # chosen: a log one can still read
@@ -141,7 +141,7 @@ class Watch:
 
     def _line(self, text: str) -> None:
         if self.bars:
-            self.bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self.bars.console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
         else:
             say(text)
 
