@@ -62,8 +62,16 @@ def same(a: types.CodeType, b: types.CodeType) -> bool:
 
 def content(code: types.CodeType) -> tuple[object, ...]:
     """What compiled code does, as plain data; not where it stands, nor its docstring."""
-    constants = tuple(content(each) if isinstance(each, types.CodeType) else repr(each) for each in code.co_consts)
+    constants = tuple(map(_constant, code.co_consts))
     return code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+
+
+def _constant(value: object) -> object:
+    if isinstance(value, types.CodeType):
+        return content(value)
+    if isinstance(value, tuple):
+        return tuple(map(_constant, value))
+    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)  # in an order that each process has
 
 
 @dataclass(frozen=True)
