@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -276,3 +277,186 @@ def test_a_worker_finds_the_same_code(tmp_path):
 
     assert said("2").count("done") == 2
     assert said("1").count("was done before") == 2
+
+
+MANY = """
+import enum, functools, os, sys, types, contextlib
+from dataclasses import dataclass
+from fractions import Fraction
+import numpy as np
+import torch
+import pk.sub
+from bioplaus.eligibility import EProp
+from bioplaus.rules import Rule
+from bioplaus.signal import Instant
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+calls = 0
+params = {"a": 1.0}
+cache = {}
+TABLE = {"a": 1.0}
+TABLE["me"] = TABLE
+CHOSEN = {"a", "b", "c", "d", "e"}
+HUGE = 10**5000
+STEPS, SHARE, SPACE = range(3), Fraction(1, 3), types.SimpleNamespace(a=1)
+CLAMP = functools.partial(torch.clamp, min=0.0)
+ACT = (lambda x: x + 1, lambda x: x + 2)
+
+
+class Odd:
+    dtype = "odd"
+
+
+ODD = Odd()
+OBJECTS = np.array([Odd(), None], dtype=object)
+
+
+@dataclass(frozen=True)
+class P:
+    k: float = 1.0
+
+
+PARAMS = P(k=3.0)
+
+
+class Kind(enum.Enum):
+    A = "first"
+
+
+@torch.no_grad()
+def decayed(x):
+    return 0.9 * x
+
+
+@functools.lru_cache
+def cached(x):
+    return 0.8 * x
+
+
+@contextlib.contextmanager
+def entered():
+    yield 0.7
+
+
+@np.vectorize
+def vectorised(x):
+    return 0.6 * x
+
+
+def factory(k):
+    class Inner:
+        K = k
+
+    return Inner
+
+
+class Mine(EProp):
+    gain = 1.0
+    made = factory(5)
+
+    def all(self, x):
+        global calls
+        calls += 1
+        cache[x] = x
+        from pk.sub import local
+        return (decayed(x), cached(x), entered(), vectorised(x), pk.sub.chained(x), local(x), HERE, params, TABLE, CHOSEN, HUGE, STEPS, SHARE,
+                SPACE, CLAMP, ACT, ODD, OBJECTS, PARAMS, Kind.A, __file__, __name__, self.gain)
+
+
+def rule():
+    return Rule(Mine(), Instant())
+"""
+PK = "def chained(x):\n    return 11 * x\n\n\ndef local(x):\n    return 12 * x\n"
+SEEN = {
+    "under torch.no_grad": ("0.9 * x", "0.91 * x"),
+    "under functools.lru_cache": ("0.8 * x", "0.81 * x"),
+    "under contextlib": ("yield 0.7", "yield 0.71"),
+    "under numpy.vectorize": ("0.6 * x", "0.61 * x"),
+    "in a module of a package": ("11 * x", "110 * x"),
+    "imported where it is used": ("12 * x", "120 * x"),
+    "a dictionary in small letters": ('params = {"a": 1.0}', 'params = {"a": 2.0}'),
+    "a set": ('"d", "e"}', '"d", "f"}'),
+    "a whole number of any size": ("10**5000", "10**5000 + 1"),
+    "a range": ("range(3)", "range(4)"),
+    "a fraction": ("Fraction(1, 3)", "Fraction(1, 4)"),
+    "a namespace": ("SimpleNamespace(a=1)", "SimpleNamespace(a=2)"),
+    "a partial": ("min=0.0", "min=0.5"),
+    "the second lambda of a line": ("x + 2", "x + 3"),
+    "a frozen dataclass": ("P(k=3.0)", "P(k=4.0)"),
+    "an enumeration": ('"first"', '"second"'),
+    "what a class was made with": ("factory(5)", "factory(6)"),
+}
+
+
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    """Writes my_many.py and pk/sub.py into a folder, with something replaced, and imports them anew."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    names = ("my_many", "pk", "pk.sub")
+
+    def write(old: str = "", new: str = "", folder: str = "here"):
+        place = tmp_path / folder
+        (place / "pk").mkdir(parents=True, exist_ok=True)
+        (place / "my_many.py").write_text(MANY.replace(old, new) if old else MANY)
+        (place / "pk" / "__init__.py").write_text("")
+        (place / "pk" / "sub.py").write_text(PK.replace(old, new) if old else PK)
+        monkeypatch.syspath_prepend(place)
+        for name in names:
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        return importlib.import_module("my_many")
+
+    yield write
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("edit", SEEN)
+def test_whatever_code_of_ones_own_uses_is_seen(many, edit):
+    old, new = SEEN[edit]
+    assert (old in MANY) != (old in PK)
+    before = sources(many().rule())
+    assert sources(many(old, new).rule()) != before == sources(many().rule())
+
+
+def test_what_runs_changes_nothing_of_it(many):
+    """Counters, caches, the folder in which the file stands."""
+    module = many()
+    before = sources(module.rule())
+    module.Mine().all(1.0)
+    assert module.calls == 1 and module.cache and sources(module.rule()) == before
+    assert sources(many(folder="elsewhere").rule()) == before
+
+
+def test_what_is_set_in_a_class_later_is_seen(many):
+    module = many()
+    before = sources(module.rule())
+    module.Mine.gain = 2.0
+    assert sources(module.rule()) != before
+
+
+def test_classes_that_no_module_has_are_seen(tmp_path):
+    """Loaded by hand, made of a text, or by type()."""
+
+    def loaded(factor: str):
+        file = tmp_path / "by_hand.py"
+        file.write_text(
+            f"from bioplaus.eligibility import EProp\nclass Mine(EProp):\n    def f(self):\n        return {factor}\n"
+        )
+        spec = importlib.util.spec_from_file_location("by_hand", file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.Mine
+
+    def of_text(factor: str):
+        space: dict[str, Any] = {}
+        exec(
+            f"from bioplaus.eligibility import EProp\nclass Mine(EProp):\n    def f(self):\n        return {factor}\n",
+            space,
+        )
+        return space["Mine"]
+
+    for make in (loaded, of_text):
+        found = [sources(make(factor)()) for factor in ("1", "2", "1")]
+        assert found[0] and found[0] == found[2] != found[1], make.__name__

@@ -3,43 +3,58 @@
 from __future__ import annotations
 
 import ast
+import dis
 import linecache
 import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import resolve_name
 
 Node = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+
+_CHANGING = frozenset(
+    "append add extend insert update setdefault pop popitem remove discard clear appendleft __setitem__".split()
+)
 
 
 @dataclass(frozen=True)
 class Written:
-    """A class or function as it is written."""
+    """A class or function as it is written.
+
+    ``words`` are all names in it, those behind a dot included; ``modules`` what it imports itself; ``changed`` what its file changes
+    while it runs: names and attributes that are set, or of which something is set, inside of functions.
+    """
 
     text: str
-    words: frozenset[str]  # every name in it
-    attributes: frozenset[tuple[str, str]]  # a.b in it, as (a, b)
+    words: frozenset[str]
+    modules: frozenset[str]
+    changed: frozenset[str]
 
 
 def written(code: type | types.FunctionType) -> Written | None:
-    """How a class or function is written; None where no text is found that is what was loaded.
+    """How a class or function is written; None where no text is found that is what was loaded, or not which.
 
     A file may have been edited since it was imported: what it says then is not what runs.
     """
+    package = getattr(sys.modules.get(code.__module__ or ""), "__package__", None) or ""
     if isinstance(code, types.FunctionType):
-        return _function(code.__code__)
+        return _function(code.__code__, package)
     methods = [each.__code__ for each in map(_plain, vars(code).values()) if each is not None]
     # not those that a decorator has made, such as a dataclass's __init__
     own = [each for each in methods if each.co_qualname.startswith(f"{code.__qualname__}.")]
     files = [each.co_filename for each in own] or [getattr(sys.modules.get(code.__module__), "__file__", None)]
     file = _read(files[0]) if files[0] else None
-    if file is None or not all(_function(each) for each in own):
+    if file is None or not all(_function(each, package) for each in own):
         return None
-    nodes = [node for name, node in file.nodes if name == code.__qualname__]
     lines = {each.co_firstlineno for each in own}
-    around = [node for node in nodes if all(node.lineno <= line <= (node.end_lineno or line) for line in lines)]
-    return _of(around[-1]) if around else None
+    fitting = [
+        node
+        for name, node in file.nodes
+        if name == code.__qualname__ and all(node.lineno <= line <= (node.end_lineno or line) for line in lines)
+    ]
+    return _of(fitting[-1], file, package) if fitting else None
 
 
 def _plain(value: object) -> types.FunctionType | None:
@@ -47,12 +62,12 @@ def _plain(value: object) -> types.FunctionType | None:
     return value if isinstance(value, types.FunctionType) else None
 
 
-def _function(code: types.CodeType) -> Written | None:
+def _function(code: types.CodeType, package: str) -> Written | None:
     file = _read(code.co_filename)
     if file is None or not any(same(code, each) for each in file.codes):
         return None
     nodes = [node for name, node in file.nodes if name == code.co_qualname and _first(node) == code.co_firstlineno]
-    return _of(nodes[0]) if nodes else None
+    return _of(nodes[0], file, package) if len(nodes) == 1 else None  # two lambdas may stand in one line
 
 
 def same(a: types.CodeType, b: types.CodeType) -> bool:
@@ -61,7 +76,7 @@ def same(a: types.CodeType, b: types.CodeType) -> bool:
 
 
 def content(code: types.CodeType) -> tuple[object, ...]:
-    """What compiled code does, as plain data; not where it stands, nor its docstring."""
+    """What compiled code does, as plain data; not where it stands."""
     constants = tuple(map(_constant, code.co_consts))
     return code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
 
@@ -71,13 +86,29 @@ def _constant(value: object) -> object:
         return content(value)
     if isinstance(value, tuple):
         return tuple(map(_constant, value))
-    return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)  # in an order that each process has
+    return (
+        sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
+    )  # in an order that each process has
+
+
+def compiled(code: types.CodeType) -> Written:
+    """The same of code whose text is not known, from what it was compiled to; that depends on the version of Python."""
+    parts = list(_codes(code))
+    words = {name for each in parts for name in each.co_names}
+    changed = {
+        step.argval
+        for each in parts
+        for step in dis.get_instructions(each)
+        if step.opname in ("STORE_GLOBAL", "STORE_DEREF")
+    }
+    return Written(repr(content(code)), frozenset(words), frozenset(words & sys.modules.keys()), frozenset(changed))
 
 
 @dataclass(frozen=True)
 class _File:
     nodes: list[tuple[str, Node]]  # name within the file → how it is written
     codes: list[types.CodeType]
+    changed: frozenset[str]
 
 
 def _read(file: str) -> _File | None:
@@ -89,8 +120,10 @@ def _read(file: str) -> _File | None:
 def _parsed(text: str, file: str) -> _File | None:
     try:
         tree = ast.parse(text)
-        return _File(list(_nodes(tree, "")), list(_codes(compile(text, file, "exec"))))
-    except (SyntaxError, ValueError):
+        nodes = list(_nodes(tree, ""))
+        changed = {name for _, node in nodes if not isinstance(node, ast.ClassDef) for name in _changed(node)}
+        return _File(nodes, list(_codes(compile(text, file, "exec"))), frozenset(changed))
+    except (SyntaxError, ValueError, RecursionError):
         return None
 
 
@@ -104,6 +137,23 @@ def _nodes(tree: ast.AST, inside: str) -> Iterator[tuple[str, Node]]:
             yield from _nodes(child, inside)
 
 
+def _changed(function: ast.AST) -> Iterator[str]:
+    """Names and attributes that a function sets, or sets something of: counters, caches."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            yield from node.names
+        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
+            yield from {node.attr} if isinstance(node, ast.Attribute) else _last(node.value)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGING:
+            yield from _last(node.func.value)
+
+
+def _last(node: ast.AST) -> set[str]:
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return {node.attr} if isinstance(node, ast.Attribute) else {node.id} if isinstance(node, ast.Name) else set()
+
+
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     yield code
     for each in code.co_consts:
@@ -115,14 +165,29 @@ def _first(node: Node) -> int:
     return min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
 
 
-def _of(node: Node) -> Written:
-    words = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-    attributes = {
-        (each.value.id, each.attr)
-        for each in ast.walk(node)
-        if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name)
-    }
-    return Written(ast.unparse(_Bare().visit(ast.parse(ast.unparse(node)))), frozenset(words), frozenset(attributes))
+def _of(node: Node, file: _File, package: str) -> Written:
+    words: set[str] = set()
+    modules: set[str] = set()
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name):
+            words.add(each.id)
+        elif isinstance(each, ast.Attribute):
+            words.add(each.attr)
+        elif isinstance(each, ast.Import):
+            modules |= {alias.name for alias in each.names}
+        elif isinstance(each, ast.ImportFrom):
+            words |= {alias.name for alias in each.names}
+            modules |= _from(each, package)
+    text = ast.unparse(_Bare().visit(ast.parse(ast.unparse(node))))
+    return Written(text, frozenset(words), frozenset(modules), file.changed)
+
+
+def _from(node: ast.ImportFrom, package: str) -> set[str]:
+    try:
+        base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
+    except ImportError:
+        return set()
+    return {base, *(f"{base}.{alias.name}" for alias in node.names)}
 
 
 class _Bare(ast.NodeTransformer):
@@ -130,13 +195,9 @@ class _Bare(ast.NodeTransformer):
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and isinstance(body, list):
-            first = body[0]
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = body[1:] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            first = node.body[0]
+            text = first.value if isinstance(first, ast.Expr) else None
+            if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                node.body = node.body[1:] or [ast.Pass()]
         return node
