@@ -80,7 +80,9 @@ def good(row: Any) -> list[Any]:
         return [row.least, row.most]
     if isinstance(row, Real):
         ends = [end for end in (row.least, row.most) if math.isfinite(end)]
-        return [*ends, *(math.nextafter(end, 0.5) for end in (row.above, row.below) if math.isfinite(end))] or [-1.5, 2]
+        inside = [0.5] if row.least <= 0.5 <= row.most and row.above < 0.5 < row.below else []
+        open_ends = [math.nextafter(end, 0.5) for end in (row.above, row.below) if math.isfinite(end)]
+        return [*ends, *open_ends, *inside] or [-1.5, 2]
     if isinstance(row, Among):
         return list(row.numbers)
     if isinstance(row, Word):

@@ -44,8 +44,8 @@ def constants(named: Mapping[str, Any], changed: Collection[str], folder: str) -
 
 
 def _value(value: Any, folder: str, around: tuple[int, ...]) -> Any:
-    if id(value) in around:
-        raise _Unknown  # it holds itself
+    if id(value) in around or isinstance(value, type | types.FunctionType | types.ModuleType):
+        raise _Unknown  # it holds itself, or is code
     inner = (*around, id(value))
     if isinstance(value, Enum):
         return [type(value).__qualname__, value.name]
