@@ -8,17 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bioplaus.cli import UsageError
+from bioplaus.errors import cut
+
 OPTION = "--trust"
+EXPLAINED = f"{OPTION}, anywhere in the command: use the study although a file of it belongs to another user, or everybody may write to it."
 
 
 def tell_study() -> None:
-    """The study in which names are looked for first; nothing outside of one.
-
-    Raises
-    ------
-    ContentError
-        If it belongs to somebody else, and is not trusted.
-    """
+    """The study in which names are looked for first; nothing outside of one. Of one that is not trusted a `StudyWarning` tells."""
     from bioplaus.content import trusted_study
     from bioplaus.content.path import VARIABLE
     from bioplaus.content.trust import shown
@@ -37,9 +35,19 @@ def _from_here(study: Path) -> Path:
 
 @contextmanager
 def trusting(words: list[str]) -> Iterator[list[str]]:
-    """The words without ``--trust``; where it stood among them every study is trusted, by worker processes too."""
+    """The words without ``--trust``; where it stood among them every study is trusted, by worker processes too.
+
+    Raises
+    ------
+    UsageError
+        If a value stands behind it.
+    """
     from bioplaus.content.trust import VARIABLE
 
+    if valued := next((word for word in words if word.startswith(f"{OPTION}=")), ""):
+        raise UsageError(
+            f"{cut(valued)}: `{OPTION}` takes no value. Write it alone to trust the study, or leave it out."
+        )
     rest = [word for word in words if word != OPTION]
     before = os.environ.get(VARIABLE)
     if rest != words:
