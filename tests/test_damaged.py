@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -405,6 +406,21 @@ def test_what_one_may_delete_of_a_finished_run_is_no_damage(kept, tmp_path, caps
     if state == "done":
         assert [Path(note.split()[0]).name for note in finding.notes] == ["checkpoint.pt", "recordings.nc"]
         assert capsys.readouterr().out.count("note: ") == 2
+
+
+def test_a_run_without_a_checkpoint_says_whether_it_is_going(tmp_path):
+    seen = []
+
+    def watching(event):
+        if event.kind == "update" and event.update == 1:
+            seen.append(said(lambda: Run.load(first(tmp_path)).weights))
+
+    run_experiment(Experiment("e", arms(), seeds=(0,)), "e", root=tmp_path, checkpoint_every=1e6, progress=watching)
+    assert re.search("no checkpoint yet: it is going, and has not come to its first", str(seen[0]))
+    as_killed(first(tmp_path))
+    (first(tmp_path) / "checkpoint.pt").unlink()
+    with pytest.raises(RunError, match="no checkpoint yet: it was stopped before its first"):
+        Run.load(first(tmp_path)).weights  # noqa: B018
 
 
 def test_a_run_that_was_made_anew_is_not_that_of_the_table(kept, tmp_path):
