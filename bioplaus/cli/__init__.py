@@ -135,8 +135,12 @@ def _dispatch(words: list[str]) -> int:
         raise UsageError(
             f"The word {cut(long)!r} has {len(long)} letters, and at most {LONGEST} are read. Give a shorter one."
         )
-    from bioplaus.cli.told import tell_study, trusting
+    from bioplaus.cli.told import OPTION, tell_study, trusting
 
+    if valued := next((word for word in words if word.startswith(f"{OPTION}=")), ""):
+        raise UsageError(
+            f"{cut(valued)}: `{OPTION}` takes no value. Write it alone to trust the study, or leave it out."
+        )
     with trusting(words) as (verb, *rest):
         if verb not in VERBS:
             raise UsageError(f"{unknown('verb', verb, VERBS)} `bioplaus --help` tells what each does.")

@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bioplaus.cli import UsageError
-from bioplaus.errors import cut
-
 OPTION = "--trust"
 EXPLAINED = f"{OPTION}, anywhere in the command: use the study although a file of it belongs to another user, or everybody may write to it."
 
@@ -35,19 +32,9 @@ def _from_here(study: Path) -> Path:
 
 @contextmanager
 def trusting(words: list[str]) -> Iterator[list[str]]:
-    """The words without ``--trust``; where it stood among them every study is trusted, by worker processes too.
-
-    Raises
-    ------
-    UsageError
-        If a value stands behind it.
-    """
+    """The words without ``--trust``; where it stood among them every study is trusted, by worker processes too."""
     from bioplaus.content.trust import VARIABLE
 
-    if valued := next((word for word in words if word.startswith(f"{OPTION}=")), ""):
-        raise UsageError(
-            f"{cut(valued)}: `{OPTION}` takes no value. Write it alone to trust the study, or leave it out."
-        )
     rest = [word for word in words if word != OPTION]
     before = os.environ.get(VARIABLE)
     if rest != words:
