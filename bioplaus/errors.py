@@ -33,6 +33,10 @@ class ContentError(BioplausError):
     """A file in ``models/``, ``circuits/`` or ``experiments/`` is missing, broken or called wrongly."""
 
 
+class UntrustedError(ContentError):
+    """A name stands for a file of a study that belongs to somebody else; such a file is not run unasked."""
+
+
 class DataError(BioplausError):
     """A data set is missing, can't be fetched, or is not the one whose hash is known."""
 
@@ -51,6 +55,10 @@ class LearningWarning(RuntimeWarning):
 
 class SealWarning(UserWarning):
     """Folders are read that an earlier bioplaus wrote, without a seal: nobody can tell whether they were changed since."""
+
+
+class StudyWarning(UserWarning):
+    """A study is there and not used, for it belongs to somebody else: names mean what shipped."""
 
 
 class RunWarning(RuntimeWarning):

@@ -23,7 +23,7 @@ import torch
 
 import bioplaus as bp
 from bioplaus import rules
-from bioplaus.checks import Among, Amount, Flag, Instance, Mapped, Optional, Real, Several, Table, Whole, Word
+from bioplaus.checks import Among, Amount, Flag, Instance, Mapped, Optional, Real, Several, Table, Text, Whole, Word
 from bioplaus.circuit import Projection
 from bioplaus.eligibility import Immediate
 from bioplaus.runs import Arm, Experiment
@@ -36,7 +36,7 @@ from bioplaus.tasks.sequential_digits import SequentialDigits
 FREE = {
     "Training": {"device"},  # torch is asked
     "PatternGeneration": {"input", "target"},  # arrays, of a shape that follows from the numbers
-    "Experiment": {"title", "arms", "table", "figures", "expected", "references", "remarks"},
+    "Experiment": {"arms", "table", "figures", "references", "remarks"},
 }
 
 #: what is needed to make one, besides the fields that have a row
@@ -85,6 +85,8 @@ def good(row: Any) -> list[Any]:
         return [*ends, *open_ends, *inside] or [-1.5, 2]
     if isinstance(row, Among):
         return list(row.numbers)
+    if isinstance(row, Text):
+        return ["", "a", "λ"]
     if isinstance(row, Word):
         return ["a"] if row.known is None else list(row.known)
     if isinstance(row, Flag):
@@ -139,8 +141,10 @@ def bad(row: Any) -> list[Any]:
         return [*WRONG, None, "1", True, 0, -1, math.inf, bp.Hz if row.unit == "s" else bp.ms]
     if isinstance(row, Among):
         return [*WRONG, None, "x", True, float(row.numbers[0]), max(row.numbers) + 1, 0]
+    if isinstance(row, Text):
+        return [*WRONG, None, 3, True, "\ud800"]
     if isinstance(row, Word):
-        return [*WRONG, None, "", 3, True, *(["never a word"] if row.known is not None else [])]
+        return [*WRONG, None, "", "\ud800", 3, True, *(["never a word"] if row.known is not None else [])]
     if isinstance(row, Flag):
         return [*WRONG, None, 0, 1, "True", np.int64(1), torch.tensor(1)]
     if isinstance(row, Several):

@@ -334,7 +334,7 @@ def test_every_error_is_a_bioplaus_error_and_names_the_nearest():
     from bioplaus import errors
 
     kinds = [value for name, value in vars(errors).items() if name.endswith("Error")]
-    assert len(kinds) == 9 and all(issubclass(kind, BioplausError) for kind in kinds)
+    assert len(kinds) == 10 and all(issubclass(kind, BioplausError) for kind in kinds)
     assert "'Epropp'. Did you mean 'eprop'? Known: bptt" in errors.unknown("rule", "Epropp", ["bptt", "eprop"])
     assert "Did you mean" not in errors.unknown("rule", "zzz", ["bptt", "eprop"])
     assert errors.unknown("rule", "x", []) == "There is no rule 'x'. Known: none."

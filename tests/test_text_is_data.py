@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -375,6 +376,42 @@ def test_a_record_that_somebody_wrote_is_refused(finished, text):
     with harmless(), pytest.raises(RunError, match="run.json can't be read") as error:
         Run.load(finished)
     paragraph(error)
+
+
+@pytest.mark.parametrize(("data", "why"), [
+    (b"[" * 100_000, "its brackets lie too deep in one another"), (b"\xff\xfe{", "it is not UTF-8 text, from byte 1 on"),
+    (b"\xef\xbb\xbf{}", "it begins with a byte order mark, which some editors put before a text"),
+    (b'{"format": ' + b"1" * 5_000 + b"}", "it says a number of 5000 digits"), (b"", "it is not JSON: expecting value at line 1"),
+    (b'{\n"a": 1\n"b"', "it is not JSON: expecting ',' delimiter at line 3"), (b'{"a\n', "it is not JSON: invalid control character at line 1"),
+    (b'{"format": 2, "config": {}, "title": {"x": "\\ud800"}}', r"'title' is {'x': '\ud800'}; it must be text"),
+    (b'{"format": 2, "runs": {}, "other": "\\ud800"}', r"it says '\ud800', which is half of a character"), (None, "Is a directory"),
+])  # fmt: skip
+def test_what_is_wrong_with_a_record_is_said_in_words(here, data, why):
+    """Not by the names of Python's classes."""
+    file = here / "experiment.json"
+    file.mkdir() if data is None else file.write_bytes(data)
+    with pytest.raises(RunError, match=re.escape(f"{file} can't be read: {why}. Nothing was changed.")) as error:
+        records.read_experiment(file)
+    assert not re.search("Error|codec|sys[.]|utf-8-sig", paragraph(error))
+
+
+@pytest.mark.parametrize("given", ["\ud800", "a\udfff"])
+@pytest.mark.parametrize("call", [
+    lambda text, folder: Experiment("title", {text: arm()}), lambda text, folder: Experiment(text, {"a": arm()}),
+    lambda text, folder: Experiment("title", {"a": arm()}, expected=text),
+    lambda text, folder: bp.train(arm().circuit, "target_reaching", "eprop", updates=1, label=text, folder=folder),
+    lambda text, folder: bp.train(arm().circuit, "target_reaching", "eprop", updates=1, folder=f"{folder}/{text}"),
+])  # fmt: skip
+def test_half_a_character_is_refused_before_anything_is_computed(here, call, given):
+    with pytest.raises(RunError) as error:
+        call(given, here / "runs")
+    paragraph(error)
+    assert not list(here.iterdir())
+
+
+def test_so_is_a_label_that_is_no_text():
+    with pytest.raises(RunError, match="The label of an arm of 'title' is 3; it must be text"):
+        Experiment("title", {3: arm()})  # type: ignore[dict-item]
 
 
 def test_a_study_is_not_marked_by_what_its_mark_says(here):

@@ -127,6 +127,22 @@ class Among:
 
 
 @dataclass(frozen=True)
+class Text:
+    """Any text, also an empty one, that can be written into a file."""
+
+    wanted: str = "text"
+
+    def plain(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise Unfit
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise Unfit(f" No file can hold {error.object[error.start]!r}, which is half of a character.") from None
+        return str.__str__(value)
+
+
+@dataclass(frozen=True)
 class Word:
     """A name; one of the known ones, if they are given."""
 
@@ -137,11 +153,11 @@ class Word:
         return "a name" if self.known is None else f"one of {', '.join(map(repr, self.known))}"
 
     def plain(self, value: Any) -> str:
-        if not isinstance(value, str) or not value:
+        if not (word := Text().plain(value)):
             raise Unfit
-        if self.known is not None and value not in self.known:
-            raise Unfit(meant(value, self.known))
-        return str.__str__(value)
+        if self.known is not None and word not in self.known:
+            raise Unfit(meant(word, self.known))
+        return word
 
 
 @dataclass(frozen=True)

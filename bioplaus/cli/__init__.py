@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from bioplaus.errors import BioplausError, DataError, NumericalError, RunError, SealWarning, cut, unknown
+from bioplaus.errors import BioplausError, DataError, NumericalError, RunError, SealWarning, StudyWarning, cut, unknown
 from bioplaus.runs.asked import answered, interrupt
 from bioplaus.runs.outlet import steady
 
@@ -23,7 +23,7 @@ VERBS = {
     "new": "make a folder for models, circuits and experiments of your own",
 }
 
-ELSEWHERE = ("new", "figure")  # the one uses no study, the other that of the folder it draws
+ELSEWHERE = ("new", "verify", "figure")  # two use no study, the other that of the folder it draws
 LONGEST = 10_000  # chosen: letters of a word; two thousand seeds, one by one
 MAKING = ("run", "compare", "figure", "new")
 """Verbs that leave files; the others only tell."""
@@ -43,7 +43,8 @@ Examples:
   bioplaus figure runs/sequential_digits
 
 `bioplaus VERB --help` tells the options of a verb, `bioplaus run EXPERIMENT --help` those of an experiment.
-Inside a study, a folder with bioplaus.toml, its files come first; one that belongs to another user is used with --trust only.
+Inside a study, a folder with bioplaus.toml, its files come first. One that belongs to another user, or that everybody may write
+to, is used where --trust stands anywhere in the command, or BIOPLAUS_TRUST names it.
 """
 
 
@@ -105,22 +106,23 @@ def _carried_out(words: list[str]) -> int:
 
 
 def _speak_plainly() -> None:
-    """What is to be said of folders without a seal, once and as a sentence."""
+    """What is to be said of folders without a seal and of studies that are not used, once and as a sentence."""
     shown, said = warnings.showwarning, set[str]()
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-        if not issubclass(category, SealWarning):
+        if not issubclass(category, SealWarning | StudyWarning):
             shown(message, category, *where)
         elif str(message) not in said:
             said.add(str(message))
             print(f"bioplaus: {message}", file=sys.stderr)
 
-    warnings.simplefilter("always", SealWarning)
+    for category in (SealWarning, StudyWarning):
+        warnings.simplefilter("always", category)
     warnings.showwarning = show
 
 
 def _dispatch(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
+    if not set(words) - {"--trust"} or words[0] in ("-h", "--help", "help"):
         width = max(map(len, VERBS))
         print(HELP.format(verbs="\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items())), end="")
         return 0
@@ -133,8 +135,12 @@ def _dispatch(words: list[str]) -> int:
         raise UsageError(
             f"The word {cut(long)!r} has {len(long)} letters, and at most {LONGEST} are read. Give a shorter one."
         )
-    from bioplaus.cli.told import tell_study, trusting
+    from bioplaus.cli.told import OPTION, tell_study, trusting
 
+    if valued := next((word for word in words if word.startswith(f"{OPTION}=")), ""):
+        raise UsageError(
+            f"{cut(valued)}: `{OPTION}` takes no value. Write it alone to trust the study, or leave it out."
+        )
     with trusting(words) as (verb, *rest):
         if verb not in VERBS:
             raise UsageError(f"{unknown('verb', verb, VERBS)} `bioplaus --help` tells what each does.")

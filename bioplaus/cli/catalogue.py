@@ -10,6 +10,7 @@ KINDS = ("models", "circuits", "rules", "predictors", "tasks", "experiments")
 SINGULAR = {kind: kind.removesuffix("s") for kind in KINDS}
 
 _CONTENT = ("models", "circuits", "experiments")
+UNUSED = "study, not used"  # and not read either
 
 
 def names(kind: str) -> list[str]:
@@ -41,7 +42,8 @@ def columns(kind: str) -> tuple[str, ...]:
 def rows(kind: str) -> list[tuple[str, ...]]:
     """The table of one kind."""
     if kind in _CONTENT:
-        return [(name, summary(file, name), origin(file)) for name, file in _files(kind).items()]
+        placed = [(name, file, origin(file)) for name, file in _files(kind).items()]
+        return [(name, "" if of == UNUSED else summary(file, name), of) for name, file, of in placed]
     if kind == "tasks":
         from bioplaus.tasks import TASKS
 
@@ -109,12 +111,14 @@ def _files(kind: str) -> dict[str, Path]:
 
 
 def origin(file: Path) -> str:
-    """``shipped``, or ``study`` for a file of the user's own; with a remark if it shadows a shipped one."""
+    """``shipped``, or ``study`` for a file of the user's own; with a remark if it shadows a shipped one, or is not run."""
     from bioplaus import content
 
     shipped = content.shipped()
     if file.is_relative_to(shipped):
         return "shipped"
+    if content.withheld():
+        return UNUSED
     return "study, in place of a shipped one" if (shipped / file.parent.name / file.name).exists() else "study"
 
 

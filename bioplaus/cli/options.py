@@ -12,6 +12,7 @@ from difflib import SequenceMatcher
 from typing import Any, TypeVar
 
 from bioplaus.cli import UsageError
+from bioplaus.cli.told import EXPLAINED
 from bioplaus.errors import BioplausError, cut, ours, unknown
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ def parse(kind: type[T], words: Sequence[str], command: str) -> T:
             return tyro.cli(kind, args=list(words), prog=command)
     except SystemExit as exit_:
         if not exit_.code:
+            print(f"\n{EXPLAINED}")
             raise
         raise UsageError(
             _paragraph(said.getvalue(), command) or f"`{command}` was given a value it can't use."

@@ -9,16 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 OPTION = "--trust"
+EXPLAINED = f"{OPTION}, anywhere in the command: use the study although a file of it belongs to another user, or everybody may write to it."
 
 
 def tell_study() -> None:
-    """The study in which names are looked for first; nothing outside of one.
-
-    Raises
-    ------
-    ContentError
-        If it belongs to somebody else, and is not trusted.
-    """
+    """The study in which names are looked for first; nothing outside of one. Of one that is not trusted a `StudyWarning` tells."""
     from bioplaus.content import trusted_study
     from bioplaus.content.path import VARIABLE
     from bioplaus.content.trust import shown

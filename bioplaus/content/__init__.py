@@ -9,7 +9,7 @@ from __future__ import annotations
 from bioplaus.content.fresh import loaded, recorded
 from bioplaus.content.load import call, describe, factory, load, names
 from bioplaus.content.new import Study, new
-from bioplaus.content.path import KINDS, seen_from, shipped, study, study_of, trusted_study
+from bioplaus.content.path import KINDS, seen_from, shipped, study, study_of, trusted_study, withheld
 from bioplaus.content.places import impersonal, not_plain, place, plain_name
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "study",
     "study_of",
     "trusted_study",
+    "withheld",
 ]
 
 

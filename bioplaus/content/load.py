@@ -12,12 +12,13 @@ from types import ModuleType
 from typing import Any
 
 from bioplaus.content import fresh
-from bioplaus.content.path import KINDS, SearchPath
-from bioplaus.errors import BioplausError, ContentError, by_name, cut, raised, unknown
+from bioplaus.content.path import KINDS, shipped, study, withheld
+from bioplaus.errors import BioplausError, ContentError, UntrustedError, by_name, cut, raised, unknown
 
 
 def names(kind: str) -> dict[str, Path]:
-    """Every name of one kind and the file it stands for; a study's file shadows a shipped one.
+    """Every name of one kind and the file it stands for; a study's file shadows a shipped one, also where the study is not to
+    be trusted: none is run for that.
 
     Parameters
     ----------
@@ -34,8 +35,8 @@ def names(kind: str) -> dict[str, Path]:
         If there is no such kind.
     """
     found: dict[str, Path] = {}
-    for folder in reversed(SearchPath(_folder(kind))):
-        for file in Path(folder).glob("*.py"):
+    for folder in reversed(_folders(kind)):
+        for file in folder.glob("*.py"):
             if file.stem.isidentifier() and not file.stem.startswith("_") and file.is_file():
                 found[file.stem] = file
     return dict(sorted(found.items()))
@@ -57,7 +58,7 @@ def load(kind: str, name: str) -> ModuleType:
     Raises
     ------
     ContentError
-        If no file has that name, or it can't be imported.
+        If no file has that name, or it can't be imported; an `UntrustedError` if it is that of a study of somebody else.
     """
     file = _find(kind, name)
     fresh.forget_changed()
@@ -135,16 +136,23 @@ def _folder(kind: str) -> str:
     return KINDS[kind]
 
 
+def _folders(kind: str) -> list[Path]:
+    return [root / _folder(kind) for root in (study(), shipped()) if root is not None]
+
+
 def _find(kind: str, name: str) -> Path:
+    """The file that a name stands for, if it may be run."""
     found = names(kind)
     if name in found:
+        if found[name].parent != shipped() / _folder(kind) and (why := withheld()):
+            raise UntrustedError(f"The {kind} {name!r} stands for a file that is not run. {why}")
         return found[name]
     folder = _folder(kind)
     elsewhere = [other for other in KINDS if name in names(other)]
     hint = f" One of that name is among the {KINDS[elsewhere[0]]}." if elsewhere else ""
     raise ContentError(
         f"{unknown(kind, name, found)}{hint} Looked for {folder}/{cut(name)}.py in "
-        f"{' and '.join(SearchPath(folder))}. "
+        f"{' and '.join(map(str, dict.fromkeys(_folders(kind))))}. "
         f"To add one, put that file into a study (`bioplaus new my_study` makes one)."
     )
 

@@ -2,13 +2,14 @@
 
 A study is the nearest ancestor of the working directory that holds ``bioplaus.toml``, or the folder that
 ``$BIOPLAUS_STUDY`` names (which wins). Both are looked up anew each time, so a script that changes directory,
-and a worker process that starts in one, see the study they are in. One that was found, and belongs to somebody else, is not used
-(`bioplaus.content.trust`).
+and a worker process that starts in one, see the study they are in. The files of one that was found,
+and belongs to somebody else, are not run (`bioplaus.content.trust`).
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import overload
 
 from bioplaus.content import trust
-from bioplaus.errors import ContentError
+from bioplaus.errors import ContentError, StudyWarning
 
 KINDS = {"model": "models", "circuit": "circuits", "experiment": "experiments"}  # kind → name of its folder
 MARK = "bioplaus.toml"  # the file that makes a folder a study
@@ -55,18 +56,30 @@ def study() -> Path | None:
     return study_of(here)
 
 
+def withheld() -> str:
+    """Why the study's files are not run, and what to do: it was not named but found, and belongs to somebody else, or anybody may
+    write to it. Nothing where they are, and outside of one.
+    """
+    found = study()
+    return "" if found is None or os.environ.get(VARIABLE) else trust.doubt(found, MARK, KINDS.values())
+
+
 def trusted_study() -> Path | None:
-    """The study whose files may be run, or None outside of one.
+    """The study whose files may be run, or None outside of one. One that is `withheld` is passed over with a `StudyWarning`.
 
     Raises
     ------
     ContentError
-        As `study` does; and if it was not named but found, and belongs to somebody else, or anybody may write to it.
+        As `study` does.
     """
-    found = study()
-    if found is not None and not os.environ.get(VARIABLE):
-        trust.check(found, MARK, KINDS.values())
-    return found
+    if why := withheld():
+        warnings.warn(
+            f"{why} Names mean what shipped with bioplaus, and one that the study has is refused.",
+            StudyWarning,
+            stacklevel=1,  # from one place, so that it is said once
+        )
+        return None
+    return study()
 
 
 def study_of(place: Path) -> Path | None:
@@ -127,6 +140,9 @@ class SearchPath(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         return self._current()[index]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._current())
 
     def __len__(self) -> int:
         return len(self._current())

@@ -36,7 +36,8 @@ def place(error: type[BioplausError], what: str, given: Any) -> Path:
         text = os.fspath(given)
         if isinstance(text, bytes) or not text.strip() or _CONTROL.search(text):
             raise TypeError
-    except TypeError:
+        os.fsencode(text)  # half of a character
+    except (TypeError, UnicodeEncodeError):
         raise error(
             f"{what} is {cut(repr(given))}; it must be a path on one line, such as 'runs/mine' or '~/runs/mine'."
         ) from None

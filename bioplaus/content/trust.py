@@ -1,6 +1,7 @@
 """Whose study it is: the files of a study are run, so those of somebody else, or that anybody may change, are not taken unasked.
 
-As git does with its hooks: a folder above the working directory may have been put there by another user. A study is trusted that
+As git does with its hooks: a folder above the working directory may have been put there by another user. Looked at are the study,
+its mark, and the first `MOST` files and folders in its content folders, however deep, and where links lead. A study is trusted that
 ``$BIOPLAUS_STUDY`` names, which whoever runs this has written; and one that ``$BIOPLAUS_TRUST`` names, or all where that is ``1``,
 which ``--trust`` sets for one command and its worker processes.
 """
@@ -11,43 +12,48 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
-from bioplaus.errors import ContentError
-
 VARIABLE = "BIOPLAUS_TRUST"
+MOST = 10_000  # chosen: more than any study has, and a tenth of a second
 
 
-def check(study: Path, mark: str, folders: Iterable[str]) -> None:
-    """Refuse a study of which a part belongs to somebody else or may be changed by everybody.
+def doubt(study: Path, mark: str, folders: Iterable[str]) -> str:
+    """Why the files of a study are not run, and what to do; nothing where they may be.
 
     Parameters
     ----------
     study : its folder.
     mark : the file that makes it one.
     folders : those whose files are run.
-
-    Raises
-    ------
-    ContentError
-        If it has such a part, and nobody has said that it is to be trusted.
     """
     if not hasattr(os, "geteuid") or trusted(study):
-        return
+        return ""
     for part in _parts(study, mark, folders):
         if why := suspect(part):
-            raise ContentError(
+            return (
                 f"The study {shown(study)} is not used: {shown(part)} {why}, and the Python files of a study are run. If you trust them, "
-                f"give --trust with the command, or set {VARIABLE}=1, or to the path of this folder; else work outside of it, or correct who "
-                "owns it and who may write to it."
+                f"set {VARIABLE} to the path of this folder in full (or to 1, for all), or give --trust with the command; else work outside "
+                f"of it, or correct who owns it and who may write to it.{_overlooked()}"
             )
+    return ""
 
 
 def trusted(study: Path) -> bool:
     """Whether somebody has said that a study is to be trusted; by a path in full, which means the same wherever one stands."""
-    said = os.environ.get(VARIABLE, "")
-    folders = map(os.path.expanduser, said.split(os.pathsep))
-    return said == "1" or any(os.path.isabs(folder) and Path(folder).resolve() == study for folder in folders)
+    return os.environ.get(VARIABLE) == "1" or any(
+        os.path.isabs(folder) and Path(folder).resolve() == study for folder in _said()
+    )
+
+
+def _said() -> list[str]:
+    return [os.path.expanduser(folder) for folder in os.environ.get(VARIABLE, "").split(os.pathsep) if folder]
+
+
+def _overlooked() -> str:
+    partial = [folder for folder in _said() if not os.path.isabs(folder)]
+    return f" {VARIABLE} says {partial[0]!r}: a path counts there in full only, from its root on." if partial else ""
 
 
 def suspect(path: Path) -> str:
@@ -83,11 +89,23 @@ def _called(uid: int) -> str:
 
 
 def _parts(study: Path, mark: str, folders: Iterable[str]) -> Iterator[Path]:
-    """Whatever would let somebody else put a file among those that are run; what lies deeper is theirs who own the folder above."""
+    """Whatever would let somebody else put a file among those that are run."""
     yield study
     yield study / mark
-    for folder in (study / name for name in folders):
-        if folder.is_dir():
+    yield from islice(_below([study / name for name in folders]), MOST)
+
+
+def _below(folders: list[Path]) -> Iterator[Path]:
+    """Folders that are there, and all in them; one to which several links lead once."""
+    seen = set()
+    while folders:
+        folder = folders.pop()
+        if folder.is_dir() and (real := folder.resolve()) not in seen:
+            seen.add(real)
             yield folder
             with suppress(OSError):  # what can't be listed is not found either
-                yield from folder.iterdir()
+                for each in sorted(folder.iterdir()):
+                    if each.is_dir():
+                        folders.append(each)
+                    else:
+                        yield each

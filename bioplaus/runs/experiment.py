@@ -63,7 +63,7 @@ class Experiment(checks.Named):
     references: Sequence[str] = ()
     remarks: Callable[[Results], Remarks] | None = None
 
-    constraints = checks.Table(RunError, "of an experiment", seeds=SEEDS)
+    constraints = checks.Table(RunError, "of an experiment", title=checks.Text(), seeds=SEEDS, expected=checks.Text())
 
     def __post_init__(self) -> None:
         if not isinstance(self.arms, Mapping) or not self.arms:
@@ -72,6 +72,7 @@ class Experiment(checks.Named):
                 '{"eprop": Arm(circuit, task, rule, training)}.'
             )
         for label, arm in self.arms.items():
+            checks.accept(RunError, f"The label of an arm of {self.title!r}", label, checks.Text())
             if arm is not None and not all(hasattr(arm, part) for part in ("circuit", "task", "rule", "training")):
                 raise checks.refusal(
                     RunError, f"The arm {label!r} of {self.title!r}", arm, "an Arm(circuit, task, rule, training)"

@@ -32,7 +32,7 @@ class Finding:
     faults : sequence of str
         What is not as it was written, each a paragraph.
     notes : sequence of str
-        What can't be told, or is no fault, such as a figure that somebody has worked on.
+        What can't be told, or is no fault, such as a figure that somebody has worked on, or a checkpoint deleted to save room.
     sealed : bool
         Whether it carries a seal. Of one without, what was changed since can't be told.
     """
@@ -85,7 +85,11 @@ def _run(folder: Path) -> Finding:
     record = _tried(faults, files.record)
     if record is None:
         return Finding(folder, "run", "", faults, notes)
-    faults += _of_seal(folder, record)
+    faults += _changed(folder, record)
+    missing = _missing(folder, record)
+    spared = [name for name in missing if record["status"] == "done" and _may_go(files, name)]
+    faults += [f"{folder / name} is missing." for name in missing if name not in spared]
+    notes += [f"{folder / name} was deleted since, as may be done with a finished run" for name in spared]
     spoilt = seal.changed(folder, record)
     if files.metrics.name not in spoilt and (files.metrics.exists() or record["format"] >= SEALED):
         _tried(faults, files.read_metrics)
@@ -106,7 +110,8 @@ def _experiment(folder: Path) -> Finding:
     if record is None:
         return Finding(folder, "experiment", "", faults, notes)
     names = [name for some in record["runs"].values() for name in some]
-    faults += _of_seal(folder, record)
+    faults += _changed(folder, record)
+    faults += [f"{folder / name} is missing." for name in _missing(folder, record)]
     faults += [
         f"{folder / name} is missing, of which the table is made." for name in names if not (folder / name).is_dir()
     ]
@@ -117,9 +122,17 @@ def _experiment(folder: Path) -> Finding:
     return Finding(folder, "experiment", f"table of {len(names)} runs", faults, notes, record["format"] >= SEALED)
 
 
-def _of_seal(folder: Path, record: Mapping[str, Any]) -> list[str]:
-    changed = [f"{folder / name} {why}." for name, why in seal.changed(folder, record).items()]
-    return [*changed, *(f"{folder / name} is missing." for name in seal.of(record) if not (folder / name).is_file())]
+def _changed(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    return [f"{folder / name} {why}." for name, why in seal.changed(folder, record).items()]
+
+
+def _missing(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    return [name for name in seal.of(record) if not (folder / name).exists()]
+
+
+def _may_go(files: RunFolder, name: str) -> bool:
+    """Whether a finished run can do without a file, which people delete to save room."""
+    return name == files.checkpoint.name or name.endswith(".nc")
 
 
 def _tried(faults: list[str], read: Callable[[], Any]) -> Any:

@@ -16,23 +16,13 @@ from typing import Any
 
 from bioplaus import checks
 from bioplaus.content import not_plain
-from bioplaus.errors import RunError, SealWarning, raised
+from bioplaus.errors import RunError, SealWarning, cut
 from bioplaus.runs.atomic import write_text
 from bioplaus.runs.formats import FORMAT, SEALED
 
 CLOSED = ("done", "interrupted", "failed")
 """Status of a run at which nobody is, or was last, writing."""
-
-
-class _Text:
-    """Any text, also an empty one."""
-
-    wanted = "a text"
-
-    def plain(self, value: Any) -> str:
-        if not isinstance(value, str):
-            raise checks.Unfit
-        return value
+LONGEST = 1000  # chosen: digits of a number; Python itself refuses to read some thousands
 
 
 class _Name:
@@ -46,7 +36,7 @@ class _Name:
         return value
 
 
-_TEXT, _NAME, _COUNT, _ANY = _Text(), _Name(), checks.Whole(0), {}
+_TEXT, _NAME, _COUNT, _ANY = checks.Text(), _Name(), checks.Whole(0), {}
 _ORIGIN: dict[str, Any] = {
     "format": checks.Whole(1),
     "seal": {"sha256": _TEXT, "files": {"*": _TEXT}, "runs": {"*": _TEXT}},
@@ -119,7 +109,11 @@ def read_experiment(path: Path) -> dict[str, Any] | None:
 def _read(path: Path, kind: Mapping[str, Any], needed: Iterable[str], remedy: str) -> dict[str, Any] | None:
     try:
         text = path.read_bytes().decode("utf-8")
-        record = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite)
+        if text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte order mark, which some editors put before a text")
+        record = json.loads(
+            text, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite, parse_int=_whole
+        )
         _hold(record, kind, "")
         for name in needed:
             _there(record, name)
@@ -128,8 +122,7 @@ def _read(path: Path, kind: Mapping[str, Any], needed: Iterable[str], remedy: st
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, RecursionError, OSError) as error:
-        why = str(error) if type(error) is ValueError else raised(error)
-        raise RunError(f"{path} can't be read: {why.rstrip('.')}. Nothing was changed. {remedy}.") from error
+        raise RunError(f"{path} can't be read: {_said(error).rstrip('.')}. Nothing was changed. {remedy}.") from error
     if "seal" not in record:
         warnings.warn(_UNSEALED, SealWarning, stacklevel=4)
     return record
@@ -139,6 +132,19 @@ _UNSEALED = (
     "Folders of an earlier bioplaus are read here: they carry no seal, so that what was changed in them since can't be told, nor by "
     "which version of code of your own they were made. `bioplaus verify FOLDER` names them."
 )
+
+
+def _said(error: Exception) -> str:
+    """What is wrong with a file, without the names that Python has for it."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 text, from byte {error.start + 1} on"
+    if isinstance(error, UnicodeEncodeError):
+        return f"it says {error.object[error.start]!r}, which is half of a character"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON: {error.msg[:1].lower()}{error.msg[1:].removesuffix(' at')} at line {error.lineno}"
+    if isinstance(error, RecursionError):
+        return "its brackets lie too deep in one another"
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -153,9 +159,15 @@ def _no_number(text: str) -> float:
     raise ValueError(f"it says {text}, which is no number")
 
 
+def _whole(text: str) -> int:
+    if len(text) > LONGEST:
+        raise ValueError(f"it says a number of {len(text)} digits")
+    return int(text)
+
+
 def _finite(text: str) -> float:
     value = float(text)
-    return value if math.isfinite(value) else _no_number(text)
+    return value if math.isfinite(value) else _no_number(cut(text))
 
 
 def _hold(value: Any, kind: Any, name: str) -> None:

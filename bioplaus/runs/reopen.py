@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bioplaus.errors import RunError
+from bioplaus.errors import RunError, StudyWarning, UntrustedError
 from bioplaus.runs import seal
 from bioplaus.runs.experiment import Experiment
 from bioplaus.runs.origin import remake
@@ -16,7 +17,7 @@ from bioplaus.runs.run import Run
 
 
 def reopen(folder: Path) -> tuple[Experiment | None, Results]:
-    """The experiment, made anew if its file is still there, and its finished runs.
+    """The experiment, made anew if its file is still there and may be run, and its finished runs.
 
     Raises
     ------
@@ -25,7 +26,7 @@ def reopen(folder: Path) -> tuple[Experiment | None, Results]:
     """
     record = read_report(folder)
     check_runs(folder, record)
-    experiment = remake(record, folder)
+    experiment = _remade(record, folder)
     runs = {}
     for label, names in record["runs"].items():
         circuit = experiment.arms[label].circuit if experiment and label in experiment.arms else None
@@ -34,6 +35,20 @@ def reopen(folder: Path) -> tuple[Experiment | None, Results]:
     if not results:
         raise RunError(f"No run of the experiment in {folder} is done. It was made by: {record.get('command')}")
     return experiment, results
+
+
+def _remade(record: Mapping[str, Any], folder: Path) -> Experiment | None:
+    """The experiment; nothing, and a warning, where its file may not be run: what is saved can be drawn all the same."""
+    try:
+        return remake(record, folder)
+    except UntrustedError:
+        warnings.warn(
+            f"The own figures of the experiment {record['experiment']['name']!r} are left out, for the code that draws them lies in a "
+            "study that is not used. Set BIOPLAUS_TRUST, or give --trust with the command, to have them.",
+            StudyWarning,
+            stacklevel=3,
+        )
+        return None
 
 
 def check_runs(folder: Path, record: Mapping[str, Any]) -> None:

@@ -166,7 +166,10 @@ class Run:
         seal.check(self.folder, record, self._files.checkpoint.name)
         state = self._files.load_checkpoint()
         if state is None:
-            raise RunError(f"The run in {self.folder} has no checkpoint yet: it was stopped before its first.")
+            why = "it is going, and has not come to" if self._files.in_use() else "it was stopped before"
+            raise RunError(
+                f"The run in {self.folder} has no checkpoint yet: {why} its first. It is made by: {self.record.get('command')}"
+            )
         return state
 
     @cached_property
@@ -189,6 +192,8 @@ class Run:
         ------
         RunError
             If the circuit is not known: give it to `Run.load`.
+        UntrustedError
+            If it would be made by a file of a study that belongs to somebody else.
         """
         import torch
 

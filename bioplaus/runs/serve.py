@@ -17,7 +17,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from bioplaus.errors import RunError, SealWarning, raised
+from bioplaus.errors import RunError, SealWarning, StudyWarning, raised
 from bioplaus.runs.asked import FROM_OUTSIDE, obeyed
 from bioplaus.runs.ended import saved
 from bioplaus.runs.event import Event
@@ -46,7 +46,8 @@ def serve(pipe: Connection, script: dict[str, str]) -> None:
 
 def _serve(server: _Server, script: dict[str, str]) -> int:
     pipe = server.pipe
-    warnings.simplefilter("ignore", SealWarning)  # the parent has said it
+    for category in (SealWarning, StudyWarning):
+        warnings.simplefilter("ignore", category)  # the parent has said it
     signal.signal(signal.SIGINT, _left_to_parent)
     for number in filter(obeyed, FROM_OUTSIDE):
         signal.signal(number, server.told_to_go)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from bioplaus import checks
 from bioplaus.cli import UsageError
 from bioplaus.cli.options import choose, missing, names_first, parse, parse_seeds, split, typed, wants_help
+from bioplaus.cli.told import EXPLAINED
 from bioplaus.errors import ContentError
 from bioplaus.runs.experiment import Experiment
 
@@ -21,6 +22,8 @@ Run every arm of an experiment with every seed, then write a table and figures. 
 before is not done again; what was interrupted goes on from where it was.
 
 `bioplaus run EXPERIMENT --help` tells the options of an experiment. There are: {names}
+
+{trust}
 """
 
 _OWN = {
@@ -40,7 +43,7 @@ def main(words: Sequence[str]) -> int:
     listed = ", ".join(known) or "none"
     if not names:
         if wants_help(rest):
-            print(HELP.format(names=listed), end="")
+            print(HELP.format(names=listed, trust=EXPLAINED), end="")
             return 0
         raise UsageError(f"`bioplaus run` needs the name of an experiment, before any option: {listed}.")
     name = _name(names[0], known)
