@@ -119,7 +119,7 @@ CELLS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (RATE, dict(output="2**" * 3000 + "x"), "stand inside one another"),
     (RATE, dict(output="x" + "+x" * 3000), "stand inside one another"),
     (RATE, dict(output="not " * 2000 + "x"), "stand inside one another"),
-    (RATE, dict(output=nested(99, "tanh(", "x", ")") + "+x" * 99), "stand inside one another|parts"),
+    (RATE, dict(output=nested(99, "tanh(x + ", "x", ")")), "stand inside one another"),
     (RATE, dict(output="x + " * 10**6 + "x"), "output= has 4000001 letters.*at most 10000"),
     (LIF, dict(equations=LEAK + "#" * 10**6), "equations= has .* letters"),
     (LIF, dict(surrogate=Surrogate("x" * 10**6)), "it has 1000000 letters"),
@@ -127,13 +127,13 @@ CELLS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LIF, dict(name="n" * 10**6), "name= has 1000000 letters"),
     (LIF, dict(equations="\n".join(f"dv{i}/dt = (-v{i} + I)/tau : 1" for i in range(300))), "at most 50 are read"),
     (MAP, dict(update="; ".join(f"v{i} = v{i} + I" for i in range(600))), "at most 50 are read"),
-    (RATE, dict(equations=f"a0 = x : 1\n{doubling(40, '{} = {} : 1', chr(10))}\ndx/dt = (-x + I + a40)/tau : 1", method="euler"), "more than 400 parts"),
-    (MAP, dict(update=f"a0 = v; {doubling(40, '{} = {}', '; ')}; v = a40 + I"), "more than 400 parts"),
-    (LIF, dict(reset="; ".join(["v = sin(v)*cos(1 + v)"] * 40)), "more than 400 parts"),
-    (LIF, dict(reset="; ".join(["v *= sin(v)"] * 40)), "more than 400 parts"),
+    (RATE, dict(equations=f"a0 = x : 1\n{doubling(40, '{} = {} : 1', chr(10))}\ndx/dt = (-x + I + a40)/tau : 1", method="euler"), f"more than {grammar.PARTS} parts"),
+    (MAP, dict(update=f"a0 = v; {doubling(40, '{} = {}', '; ')}; v = a40 + I"), f"more than {grammar.PARTS} parts"),
+    (LIF, dict(reset="; ".join(["v = sin(v)*cos(1 + v)"] * 40)), f"more than {grammar.PARTS} parts"),
+    (LIF, dict(reset="; ".join(["v *= sin(v)"] * 40)), f"more than {grammar.PARTS} parts"),
     (RATE, dict(equations="a = b : 1\nb = a : 1\ndx/dt = (-x + I + a)/tau : 1"), "cycle"),
     (RATE, dict(equations="dx/dt = (-x*" + "*".join(f"(x + {i})" for i in range(40)) + " + I)/tau : 1", method="exponential_euler"), "multiplied out"),
-    (RATE, dict(equations="dx/dt = ((x + I + 1)**500)/tau : 1", method="rk4"), "multiplied out"),
+    (RATE, dict(equations="dx/dt = ((x + I + 1)**500)/tau : 1", method="exponential_euler"), "multiplied out"),
     (RATE, dict(equations="dx/dt = (" + nested(12, "exp(x + ", "x", ")") + " + I)/tau : 1", method="rk4"), "method='rk4' makes a step of more than"),
     # names
     (LIF, dict(inputs=(f"I = {RUN}",)), "no parameter or variable|can't be the name"),
@@ -190,7 +190,7 @@ def test_every_shipped_model_is_within_the_bounds_with_room():
         expressions = [*read.observed, *(s.right for s in (*read.update, *read.reset)), *(read.surrogate or ())]
         expressions += [text.expression(e.expr.code) for e in (read.equations or {}).values() if e.expr is not None]
         assert expressions and max(e.weight.parts for e in expressions) < grammar.PARTS / 10
-        assert max(e.weight.terms for e in expressions) < grammar.TERMS / 10
+        assert max(e.weight.terms for e in expressions) < grammar.TERMS / 10, "no model is multiplied out to more"
     assert Cell(**{**RATE, "output": nested(40, "tanh(x + ", "x", ")")}).states == ("x",)
 
 
