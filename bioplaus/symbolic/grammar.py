@@ -136,6 +136,22 @@ def lines(expressions: Mapping[str, str], shorthands: Collection[str], terms: fl
         _in_line(name, weigh, found, known, terms)
 
 
+def unit(name: str, text: str) -> None:
+    """Check and weigh the unit of a variable.
+
+    Raises
+    ------
+    Refused
+        For what is no unit, with its text and the name of the variable.
+    """
+    try:
+        _in_line(name, weigh, _in_line(name, tree, text, True), {})
+    except SyntaxError:
+        raise Refused(
+            f"in the line of {name}, '{cut(text)}' is no unit; one is written without brackets, such as volt or siemens/metre**2"
+        ) from None
+
+
 def _in_line(name: str, asked: Callable[..., Any], *given: Any) -> Any:
     try:
         return asked(*given)

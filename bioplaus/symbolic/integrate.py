@@ -30,7 +30,7 @@ from bioplaus.symbolic.runtime import runtime
 from bioplaus.symbolic.scope import unknown_name
 from bioplaus.symbolic.step import Step
 from bioplaus.symbolic.text import expression, reason, statements, substituted, symbol
-from bioplaus.symbolic.units import second, unit_name, unit_text
+from bioplaus.symbolic.units import declaration, second, unit_name, unit_text
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
@@ -76,7 +76,7 @@ def integrate(cell: Cell, written: Equations, words: frozenset[str]) -> Step:
         # a method of several stages moves marked variables between its stages; Brian2 holds them
         held = Equations([e for e in full.values() if e.varname not in still])
         with quiet():
-            held += Equations("\n".join(f"{s} : {unit_text(full[s].dim)}" for s in still))
+            held += Equations("\n".join(declaration(s, full[s].dim) for s in still))
         waiting, held_still = _regime(cell, held, "held", still)
         propagators.append(held_still)
         held_too = set(refractory.values())
@@ -87,8 +87,8 @@ def integrate(cell: Cell, written: Equations, words: frozenset[str]) -> Step:
 def declared(cell: Cell, written: Equations) -> Equations:
     """Brian2 equations with the inputs and every used parameter declared, one value per neuron."""
     used = _identifiers(written)
-    lines = [f"{n} : {unit_name(v)}" for n, v in cell.channels.items() if n not in written]
-    lines += [f"{n} : {unit_name(v)} (constant)" for n, v in cell.parameters.items() if n in used and n not in written]
+    lines = [declaration(n, v) for n, v in cell.channels.items() if n not in written]
+    lines += [declaration(n, v, " (constant)") for n, v in cell.parameters.items() if n in used and n not in written]
     with quiet():
         return written + Equations("\n".join(lines)) if lines else written
 

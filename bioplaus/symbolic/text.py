@@ -189,7 +189,7 @@ def _check_lines(text: str, terms: float) -> None:
     if len(written) > LINES:
         raise Refused(f"there are {len(written)} of them, and at most {LINES} are read")
     for _, line in written:
-        grammar.weigh(grammar.tree(line["unit"], unit=True), NOTHING)
+        grammar.unit(line["identifier"], line["unit"])
     expressions = {line["identifier"]: line["expression"] for _, line in written if "expression" in line}
     grammar.lines(expressions, {line["identifier"] for kind, line in written if kind == SUBEXPRESSION}, terms)
 
