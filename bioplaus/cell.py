@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
+from bioplaus.checks import short
 from bioplaus.errors import CellError, unknown
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Cell:
             inputs=channels,
             parameters=numbers,
             scales={k: plain(v) for k, v in channels.items()},
-            set_aside={k: repr(v)[:60] for k, v in self.parameters.items() if k not in numbers},
+            set_aside={k: short(v) for k, v in self.parameters.items() if k not in numbers},
         )
         self._set(**compile.compiled(self)._asdict())
         self._set(start=arguments.start(self, self.units))

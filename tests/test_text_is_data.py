@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from brian2 import metre
 from cell_helpers import LEAK, LIF, MAP, RATE, of
 from task_helpers import paragraph
 
 import bioplaus as bp
-from bioplaus import Cell, cli
+from bioplaus import Cell, cli, ms, mV, nA
 from bioplaus.cell import Surrogate
 from bioplaus.errors import BioplausError, CellError, CircuitError, RunError
 from bioplaus.runs import Experiment, Run, records, run_experiment
@@ -28,6 +29,7 @@ from bioplaus.runs.experiment import check_seeds
 from bioplaus.runs.reopen import reopen
 from bioplaus.runs.usable import below
 from bioplaus.symbolic import grammar, text
+from bioplaus.symbolic.units import amp, cm, farad, get_dimensions, get_unit, nF, siemens, uS
 
 MARK = "mark"
 #: as it is tried: a file in the working directory that must not appear
@@ -110,17 +112,33 @@ CELLS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LIF, dict(spike="v > 9**9**9**9"), "exponent"),
     (LIF, dict(equations="dv/dt = (-v + I + 9**9**9**9)/tau : 1"), "in the line of v, an exponent"),
     (LIF, dict(surrogate=Surrogate("relu(x)*9**9**9", "9**9**9")), "exponent"),
+    # numbers in functions, constants, and what names that cancel leave
+    *((RATE, dict(output=how), "exponent|beyond 1e300") for how in (
+        "x*floor(pi**(pi**(pi**pi)))", "x*9**abs(-10**9)", "x*9**sqrt(10**18)", "x*9**relu(10**9)", "x*9**softplus(9)**softplus(9)**softplus(9)",
+        "x*(9*step(1))**(9*step(1))**(9*step(1))", "x*e**e**e**e**e", "x*inf**inf", "x*9**(10**9 + 0*x)", "x*9**(10**9*x/x)", "x*2**(x + 10**9)", "x*9**(x/(x - x*(1 - 10**-9)))",
+        "x*floor(exp(floor(10**290)))", "x*(sqrt(-4)**1000)**1000", "x*((floor(9)**1000)**1000)**1000", "x*9**sqrt(-1)")),
+    (RATE, dict(output="x*zeta(9)"), "zeta is no function whose numbers are known"),
+    *((RATE, dict(equations=f"{lines}dx/dt = (-x + I + {how})/tau : 1"), "in the line of .*exponent") for lines, how in (
+        ("a = abs(9) : 1\nb = a**a : 1\nc = a**b : 1\n", "c"), ("", "abs(9)**abs(9)**abs(9)"), ("", "x*9**(10**9 + 0*x)"))),
+    (LIF, dict(reset="v = abs(9)**abs(9)**abs(9)"), "exponent"),
+    (MAP, dict(update="k = abs(9); k = k**k; k = k**k; k = k**k; v = decay*v + I + k"), "exponent"),
+    (LIF, dict(surrogate=Surrogate("relu(x)*abs(9)**abs(9)**abs(9)")), "exponent"),
+    # numbers that Python does not write
+    *((RATE, {field: how}, "a number of thousands of digits") for field, how in (
+        ("start", {"x": 10**5000}), ("start", 10**5000), ("inputs", {"I": 10**5000}), ("inputs", 10**5000), ("parameters", 10**5000), ("refractory", 10**5000))),
+    (RATE, dict(output="tanh(k*x)", parameters=dict(tau=10 * ms, k=10**10000)), "the parameter k is a number of thousands of digits"),
+    (MAP, dict(made_for=10**5000), "a number of thousands of digits"),
     # units
     *((LIF, dict(equations=f"dv/dt = (-v + I)/tau : {unit}"), said) for unit, said in (
         ("volt**9**9**9**9", "exponent"), ("volt**99999999", "exponent"), (RUN, "can't be read"), ("volt.dim", "is not understood"), ("1**9**9**9", "exponent"), ("9" * 5000, "digits"),
-        ("volt - volt", "is not understood"), ("1/0", "can't be read"))),
+        ("volt - volt", "is not understood"), ("1/0", "can't be read"), ("1/(second)", "in the line of v, '1/' is no unit.*without brackets"))),
     # size
     (RATE, dict(output=nested(3000, "(", "x", ")")), "brackets stand inside one another"),
     (RATE, dict(output="-" * 9000 + "x"), "stand inside one another"),
     (RATE, dict(output="2**" * 3000 + "x"), "stand inside one another"),
     (RATE, dict(output="x" + "+x" * 3000), "stand inside one another"),
     (RATE, dict(output="not " * 2000 + "x"), "stand inside one another"),
-    (RATE, dict(output=nested(99, "tanh(", "x", ")") + "+x" * 99), "stand inside one another|parts"),
+    (RATE, dict(output=nested(99, "tanh(x + ", "x", ")")), "stand inside one another"),
     (RATE, dict(output="x + " * 10**6 + "x"), "output= has 4000001 letters.*at most 10000"),
     (LIF, dict(equations=LEAK + "#" * 10**6), "equations= has .* letters"),
     (LIF, dict(surrogate=Surrogate("x" * 10**6)), "it has 1000000 letters"),
@@ -128,14 +146,16 @@ CELLS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LIF, dict(name="n" * 10**6), "name= has 1000000 letters"),
     (LIF, dict(equations="\n".join(f"dv{i}/dt = (-v{i} + I)/tau : 1" for i in range(300))), "at most 50 are read"),
     (MAP, dict(update="; ".join(f"v{i} = v{i} + I" for i in range(600))), "at most 50 are read"),
-    (RATE, dict(equations=f"a0 = x : 1\n{doubling(40, '{} = {} : 1', chr(10))}\ndx/dt = (-x + I + a40)/tau : 1", method="euler"), "more than 400 parts"),
-    (MAP, dict(update=f"a0 = v; {doubling(40, '{} = {}', '; ')}; v = a40 + I"), "more than 400 parts"),
-    (LIF, dict(reset="; ".join(["v = sin(v)*cos(1 + v)"] * 40)), "more than 400 parts"),
-    (LIF, dict(reset="; ".join(["v *= sin(v)"] * 40)), "more than 400 parts"),
+    (RATE, dict(equations=f"a0 = x : 1\n{doubling(40, '{} = {} : 1', chr(10))}\ndx/dt = (-x + I + a40)/tau : 1", method="euler"), f"more than {grammar.PARTS} parts"),
+    (MAP, dict(update=f"a0 = v; {doubling(40, '{} = {}', '; ')}; v = a40 + I"), f"more than {grammar.PARTS} parts"),
+    (LIF, dict(reset="; ".join(["v = sin(v)*cos(1 + v)"] * 40)), f"more than {grammar.PARTS} parts"),
+    (LIF, dict(reset="; ".join(["v *= sin(v)"] * 40)), f"more than {grammar.PARTS} parts"),
     (RATE, dict(equations="a = b : 1\nb = a : 1\ndx/dt = (-x + I + a)/tau : 1"), "cycle"),
     (RATE, dict(equations="dx/dt = (-x*" + "*".join(f"(x + {i})" for i in range(40)) + " + I)/tau : 1", method="exponential_euler"), "multiplied out"),
-    (RATE, dict(equations="dx/dt = ((x + I + 1)**500)/tau : 1", method="rk4"), "multiplied out"),
+    (RATE, dict(equations="dx/dt = ((x + I + 1)**500)/tau : 1", method="exponential_euler"), "multiplied out"),
     (RATE, dict(equations="dx/dt = (" + nested(12, "exp(x + ", "x", ")") + " + I)/tau : 1", method="rk4"), "method='rk4' makes a step of more than"),
+    (RATE, dict(equations="dx/dt = (-x + I + (sin(I) + cos(I) + exp(I) + 1)**15)/tau : 1", method="exponential_euler"), "multiplied out"),
+    (RATE, dict(output="1/(1+x*" * 45 + "x" + ")" * 45), "more operations stand inside one another than sympy can follow"),
     # names
     (LIF, dict(inputs=(f"I = {RUN}",)), "no parameter or variable|can't be the name"),
     (MAP, dict(inputs=("I", f"J\n{RUN}")), "can't be the name of an input channel"),
@@ -191,8 +211,70 @@ def test_every_shipped_model_is_within_the_bounds_with_room():
         expressions = [*read.observed, *(s.right for s in (*read.update, *read.reset)), *(read.surrogate or ())]
         expressions += [text.expression(e.expr.code) for e in (read.equations or {}).values() if e.expr is not None]
         assert expressions and max(e.weight.parts for e in expressions) < grammar.PARTS / 10
-        assert max(e.weight.terms for e in expressions) < grammar.TERMS / 10
+        assert max(e.weight.terms for e in expressions) < grammar.TERMS / 10, "no model is multiplied out to more"
     assert Cell(**{**RATE, "output": nested(40, "tanh(x + ", "x", ")")}).states == ("x",)
+
+
+HODGKIN_HUXLEY: dict[str, Any] = dict(
+    equations="""dv/dt = (I - gNa*m**3*h*(v - ENa) - gK*n**4*(v - EK) - gL*(v - EL))/C : volt
+am = 0.1/q*(v + 40*q)/(1 - exp(-(v + 40*q)/(10*q)))/r : Hz
+bm = 4*exp(-(v + 65*q)/(18*q))/r : Hz
+ah = 0.07*exp(-(v + 65*q)/(20*q))/r : Hz
+bh = 1/(1 + exp(-(v + 35*q)/(10*q)))/r : 1/second
+an = 0.01/q*(v + 55*q)/(1 - exp(-(v + 55*q)/(10*q)))/r : Hz
+bn = 0.125*exp(-(v + 65*q)/(80*q))/r : Hz
+dm/dt = am*(1 - m) - bm*m : 1
+dh/dt = ah*(1 - h) - bh*h : 1
+dn/dt = an*(1 - n) - bn*n : 1""",
+    inputs={"I": 1 * nA},
+    output="v/Dw",
+    parameters=dict(gNa=120 * uS, ENa=50 * mV, gK=36 * uS, EK=-77 * mV, gL=0.3 * uS, EL=-54.4 * mV, C=1 * nF, q=1 * mV, r=1 * ms, Dw=10 * mV),
+)  # fmt: skip
+
+#: what people write, which no bound may come near
+ORDINARY: list[dict[str, Any]] = [
+    *(HODGKIN_HUXLEY | {"method": method} for method in ("euler", "exponential_euler")),
+    *({**RATE, "output": how} for how in (
+        "+".join(["x"] * 110), "-".join(f"{i}.5*sin({i}.25*x)" for i in range(1, 61)), "(1+x)*" * 10 + "(1+x)", "x*2.3**((x - 309.15)/10)", "abs(x)**0.5*exp(3)**2", "x**3*sqrt(2*pi)**2",
+        "x*arctan(1)", "x*softplus(2)**relu(3)", "x*e**2", "log(2)*x + tanh(0.5)**2", "x**(1 + sigmoid(x))")),
+    {**RATE, "equations": "\n".join(f"dx{i}/dt = (-x{i} + I)/tau : 1" for i in range(24)), "output": "x0"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", ORDINARY, ids=range(len(ORDINARY)))
+def test_what_people_write_is_no_mistake(written):
+    with harmless():
+        assert Cell(**written).states
+
+
+def test_a_division_to_whole_numbers_is_no_comment():
+    with pytest.raises(CellError, match="no division to whole numbers"):
+        Cell(**{**RATE, "output": "x // 1"})
+    with pytest.raises(CellError, match="A comment starts with #"):
+        Cell(**{**RATE, "output": "x // the state"})
+
+
+@pytest.mark.parametrize("name", ["a//b", "./a", "a/", "a/../b"])
+def test_a_part_of_a_name_that_is_no_folder_is_told_of_as_that(name):
+    with pytest.raises(RunError, match="a part of it between slashes may be empty, or blanks and full stops alone"):
+        below("results", name)
+
+
+@pytest.mark.slow
+def test_hodgkin_and_huxley_by_runge_and_kutta():
+    assert Cell(**HODGKIN_HUXLEY, method="rk4").states == ("v", "m", "h", "n")
+
+
+def test_a_current_may_be_a_density():
+    """Brian2 calls the unit ``amp / (metre ** 2)`` once it has been made so, and reads no brackets in a unit."""
+    density = amp / (cm * cm) * 1e-6
+    assert "(" in repr(get_unit(get_dimensions(amp / metre**2)))
+    g = 0.3e-3 * siemens / cm**2
+    cell = Cell(equations="dv/dt = (g*(E - v) + I)/C : volt", inputs={"I": density}, output="v/E", parameters=dict(g=g, E=50 * mV, C=1e-6 * farad / cm**2))  # fmt: skip
+    circuit = bp.circuit("recurrent", cell=cell, inputs=2, units=3, outputs=1)
+    x = np.ones((20, 1, 2))
+    ours, theirs = (simulate(circuit, x, record=("v",)) for simulate in (bp.simulate, bp.brian.simulate))
+    np.testing.assert_allclose(ours["v"].values, theirs["v"].values, rtol=1e-12)
 
 
 def test_what_is_read_means_what_python_means_by_it():

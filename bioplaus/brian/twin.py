@@ -33,7 +33,7 @@ from bioplaus.circuit.wiring import Wired
 from bioplaus.codegen.propagated import propagated
 from bioplaus.symbolic.functions import for_brian
 from bioplaus.symbolic.integrate import declared
-from bioplaus.symbolic.units import plain, unit_name
+from bioplaus.symbolic.units import declaration, plain
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
@@ -51,7 +51,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     assert texts.equations is not None  # maps have been refused
     model = declared(cell, texts.equations)
     used = set().union(*(e.names for e in texts.after_step))
-    more = [f"{n} : {unit_name(v)} (constant)" for n, v in cell.parameters.items() if n in used and n not in model]
+    more = [declaration(n, v, " (constant)") for n, v in cell.parameters.items() if n in used and n not in model]
     ours = _named_entries(cell, network.circuit.dt)
     more += [f"{name} : 1 (constant)" for name in ours]
     more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels]

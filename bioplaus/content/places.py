@@ -63,12 +63,9 @@ def place(error: type[BioplausError], what: str, given: Any) -> Path:
 
 def not_plain(name: Any) -> str:
     """Why a name does not make one file or folder where it is put, on every system; nothing where it does."""
-    if (
-        not isinstance(name, str)
-        or not name.isprintable()
-        or not name.strip(" .")
-        or name != name.strip(" ").rstrip(".")
-    ):
+    if isinstance(name, str) and not name.strip(" ."):
+        return "neither it nor a part of it between slashes may be empty, or blanks and full stops alone"
+    if not isinstance(name, str) or not name.isprintable() or name != name.strip(" ").rstrip("."):
         return "it must be text on one line, with neither blanks around it nor a full stop at its end"
     if strange := next((letter for letter in name if letter in '/\\:*?"<>|'), ""):
         return f"it must be free of {strange!r}, so that it stands for one place in the folder that is meant"

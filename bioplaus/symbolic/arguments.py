@@ -33,7 +33,7 @@ def texts(cell: Cell) -> None:
     for field, example in TEXTS.items():
         given = getattr(cell, field)
         if not isinstance(given, str):
-            raise CellError(f"{field}={cut(repr(given))} is not text. Write it in quotes, such as {field}={example!r}.")
+            raise CellError(f"{field}={short(given)} is not text. Write it in quotes, such as {field}={example!r}.")
         if len(given) > LONGEST:
             raise CellError(
                 f"{field}= has {len(given)} letters, beginning with {short(given)}, and at most {LONGEST} are read. Write it shorter."
@@ -63,20 +63,20 @@ def words(which: str, given: Any, allowed: Iterable[str] | None = None) -> tuple
     example = next(iter(allowed), "I") if allowed is not None else "I"
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise CellError(
-            f"{which}={cut(repr(given))} is not a sequence of names. Write a tuple, such as {which}=({example!r},)."
+            f"{which}={short(given)} is not a sequence of names. Write a tuple, such as {which}=({example!r},)."
         )
     names = tuple(given)
     for name in names:
         if not isinstance(name, str):
             raise CellError(
-                f"{which}={cut(repr(given))} contains {cut(repr(name))}, which is not a name. Write a tuple of names, such as {which}=({example!r},)."
+                f"{which}={short(given)} contains {short(name)}, which is not a name. Write a tuple of names, such as {which}=({example!r},)."
             )
         if allowed is not None and name not in allowed:
             raise CellError(
-                f"In {which}={cut(repr(given))}: " + unknown("such choice", name, allowed) + " Choose from those."
+                f"In {which}={short(given)}: " + unknown("such choice", name, allowed) + " Choose from those."
             )
     if len(set(names)) < len(names):
-        raise CellError(f"{which}={cut(repr(given))} names something twice. Name each of them once, in a tuple.")
+        raise CellError(f"{which}={short(given)} names something twice. Name each of them once, in a tuple.")
     return names
 
 
@@ -111,7 +111,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
     """The numbers among the parameters, those of the surrogate included; arrays are float64."""
     if not isinstance(cell.parameters, Mapping):
         raise CellError(
-            f"parameters={cut(repr(cell.parameters))} is not a mapping of names to numbers. Write parameters=dict(tau=20*ms) or parameters=locals()."
+            f"parameters={short(cell.parameters)} is not a mapping of names to numbers. Write parameters=dict(tau=20*ms) or parameters=locals()."
         )
     nameless = [k for k in cell.parameters if not isinstance(k, str) or not k]
     if nameless:
@@ -139,11 +139,11 @@ def refractory(cell: Cell) -> None:
     value = cell.refractory
     hint = "Give a time, such as 5*ms, or a whole number of steps."
     if not _is_one_real(value) or not np.isfinite(plain(value)) or plain(value) < 0:
-        raise CellError(f"refractory={cut(repr(value))} is not one time that is zero or more. {hint}")
+        raise CellError(f"refractory={short(value)} is not one time that is zero or more. {hint}")
     if get_dimensions(value) not in (SECOND, DIMENSIONLESS) or (
         get_dimensions(value) is DIMENSIONLESS and plain(value) % 1
     ):
-        raise CellError(f"refractory={cut(repr(value))} is neither a time nor a whole number of steps. {hint}")
+        raise CellError(f"refractory={short(value)} is neither a time nor a whole number of steps. {hint}")
 
 
 def made_for(cell: Cell) -> None:
@@ -154,7 +154,7 @@ def made_for(cell: Cell) -> None:
     if not _is_one_real(value) or get_dimensions(value) is not SECOND or not 0 < plain(value) < np.inf:
         unitless = _is_one_real(value) and get_dimensions(value) is DIMENSIONLESS
         raise CellError(
-            f"made_for={value!r} (dt= of its model, where one makes the cell) is not one time above zero"
+            f"made_for={short(value)} (dt= of its model, where one makes the cell) is not one time above zero"
             f"{', but a number without a unit' if unitless else ''}. Give the step at which the constants of update= hold, such as 1*ms, "
             "or leave it out."
         )
@@ -180,7 +180,7 @@ def start(cell: Cell, units: Mapping[str, str]) -> dict[str, Any]:
     """Initial values: known states, their units, finite."""
     if not isinstance(cell.start, Mapping):
         raise CellError(
-            f"start={cut(repr(cell.start))} is not a mapping of states to values. Write start={{'{next(iter(units))}': value}}."
+            f"start={short(cell.start)} is not a mapping of states to values. Write start={{'{next(iter(units))}': value}}."
         )
     values = {}
     for name, value in cell.start.items():
@@ -211,7 +211,7 @@ def _is_one_real(value: Any) -> bool:
 def _number(value: Any, what: str) -> Any:
     """A finite real quantity, scalar or one value per neuron."""
     if not _is_number(value) or np.iscomplexobj(np.asarray(value)):
-        raise CellError(f"{what[0].upper()}{what[1:]} is {value!r}; give a number or a quantity, e.g. 20*ms.")
+        raise CellError(f"{what[0].upper()}{what[1:]} is {short(value)}; give a number or a quantity, e.g. 20*ms.")
     if np.ndim(value) > 1 or not np.size(value):
         raise CellError(f"{what[0].upper()}{what[1:]} has shape {np.shape(value)}; give one value, or one per neuron.")
     if isinstance(value, (list, tuple)) and any(isinstance(one, Quantity) for one in value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from bioplaus.errors import CellError
 from bioplaus.symbolic import validate
 from bioplaus.symbolic.derive import Derived, derive
 from bioplaus.symbolic.discrete import iterate
@@ -33,6 +34,16 @@ def compiled(cell: Cell) -> Compiled:
     CellError
         For the first thing that cannot be read or makes no sense.
     """
+    try:
+        return _compiled(cell)
+    except RecursionError:
+        raise CellError(
+            f"In the texts of the cell '{cell.name or 'unnamed'}' more operations stand inside one another than sympy can follow. Write them shorter, "
+            "such as a fraction in a fraction as one fraction, or give parts of them names in equations= or update=."
+        ) from None
+
+
+def _compiled(cell: Cell) -> Compiled:
     parsed = parse(cell)
     step = iterate(cell, parsed) if parsed.equations is None else integrate(cell, parsed.equations, parsed.words)
     validate.step(cell, step.new)

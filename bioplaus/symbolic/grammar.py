@@ -12,7 +12,7 @@ import ast
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -20,8 +20,8 @@ from bioplaus.errors import cut
 
 LONGEST = 10_000  # chosen: letters of a text; the longest cell that is known to us has 300
 DEEPEST = 100  # chosen: brackets, and operations inside one another; sympy walks them with some ten calls each, of Python's 1000
-PARTS = 400  # chosen: numbers, names and operations; sympy differentiates a product of so many in two seconds
-TERMS = 1_000  # chosen: of the sum that it is when multiplied out, which method="exponential_euler" does
+PARTS = 600  # chosen: numbers, names and operations; sympy differentiates a product of so many in two seconds
+TERMS = 100  # chosen: of the sum that an equation is when multiplied out, as some methods do
 LINES = 50  # chosen: equations or statements of a cell; more states of a neuron than anything known to us has
 DIGITS = 300  # of exact numbers; floats end at 1e308
 POWER = 1_000  # chosen: largest exponent
@@ -36,7 +36,14 @@ _OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b, ast.Div: lambda a, b: a / b,
     ast.Pow: lambda a, b: a**b,
 }  # fmt: skip
-_GROWING = {f.__name__: f for f in (math.exp, math.expm1, math.sinh, math.cosh)}
+_CONSTANTS = {"pi": math.pi, "e": math.e, "inf": math.inf}  # no parameter may be called so
+#: of numbers, by the names that Brian2 and we have for them
+_FUNCTIONS: dict[str, Callable[[float], float]] = {
+    **{f.__name__: f for f in (math.exp, math.log, math.sqrt, math.sin, math.cos, math.tan, math.sinh, math.cosh, math.tanh)},
+    "expm1": math.expm1, "log1p": math.log1p, "arcsin": math.asin, "arccos": math.acos, "arctan": math.atan, "abs": abs,
+    "floor": math.floor, "ceil": math.ceil, "sign": lambda x: (x > 0) - (x < 0), "step": lambda x: x > 0, "relu": lambda x: max(x, 0.0),
+    "sigmoid": lambda x: (1 + math.tanh(x / 2)) / 2, "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
+}  # fmt: skip
 
 
 class Refused(ValueError):
@@ -45,12 +52,29 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Weight:
-    """How large an expression becomes; ``number`` is its value where no name stands in it, NaN where that is not known here."""
+    """How large an expression becomes.
+
+    ``number`` is its value where no name stands in it, NaN where it has none; ``size`` is how large its value gets where its names
+    cancel, as in ``9**(10**9 + 0*x)``.
+    """
 
     parts: int = 1
     terms: int = 1
     digits: float = 0
     number: float | None = None
+    size: float = 1
+
+    @classmethod
+    def of(cls, number: float, parts: int = 1, whole: bool = False) -> Weight:
+        """That of a number."""
+        return cls(parts, 1, _digits(number, whole), number, abs(number))
+
+    @property
+    def inverse(self) -> float:
+        """The size of what it divides."""
+        if self.number is None:
+            return _value(ast.Pow(), 10, self.digits)
+        return _value(ast.Div(), 1, self.size)
 
     def beside(self, other: Weight) -> Weight:
         """The weight of both in one expression; asked about when that one is weighed."""
@@ -88,8 +112,12 @@ def tree(text: str, unit: bool = False) -> ast.expr:
     return found
 
 
-def lines(expressions: Mapping[str, str], shorthands: Collection[str]) -> None:
+def lines(expressions: Mapping[str, str], shorthands: Collection[str], terms: float) -> None:
     """Check and weigh several expressions by name, of which some are shorthands that others, or one another, name.
+
+    Parameters
+    ----------
+    terms : as `weigh` takes it.
 
     Raises
     ------
@@ -101,11 +129,27 @@ def lines(expressions: Mapping[str, str], shorthands: Collection[str]) -> None:
     known: dict[str, Weight] = {}
     try:
         for name in TopologicalSorter({name: found & named.keys() for name, found in named.items()}).static_order():
-            known[name] = _in_line(name, weigh, trees[name], known)
+            known[name] = _in_line(name, weigh, trees[name], known, terms)
     except CycleError:
         return  # Brian2 refuses it, before it writes one into the other
     for name, found in trees.items():
-        _in_line(name, weigh, found, known)
+        _in_line(name, weigh, found, known, terms)
+
+
+def unit(name: str, text: str) -> None:
+    """Check and weigh the unit of a variable.
+
+    Raises
+    ------
+    Refused
+        For what is no unit, with its text and the name of the variable.
+    """
+    try:
+        _in_line(name, weigh, _in_line(name, tree, text, True), {})
+    except SyntaxError:
+        raise Refused(
+            f"in the line of {name}, '{cut(text)}' is no unit; one is written without brackets, such as volt or siemens/metre**2"
+        ) from None
 
 
 def _in_line(name: str, asked: Callable[..., Any], *given: Any) -> Any:
@@ -115,8 +159,12 @@ def _in_line(name: str, asked: Callable[..., Any], *given: Any) -> Any:
         raise Refused(f"in the line of {name}, {error}") from error
 
 
-def weigh(node: ast.expr, known: Mapping[str, Weight], depth: int = 0) -> Weight:
+def weigh(node: ast.expr, known: Mapping[str, Weight], terms: float = math.inf, depth: int = 0) -> Weight:
     """The weight of an expression, with those of the names that stand for others.
+
+    Parameters
+    ----------
+    terms : how many it may have at most once it is multiplied out; it is not, where nothing is said.
 
     Raises
     ------
@@ -125,47 +173,75 @@ def weigh(node: ast.expr, known: Mapping[str, Weight], depth: int = 0) -> Weight
     """
     if depth > DEEPEST:
         raise Refused(f"more than {DEEPEST} operations stand inside one another")
+
+    def of(each: ast.expr) -> Weight:
+        return weigh(each, known, terms, depth + 1)
+
     match node:
+        case ast.Name(id=name) if name not in known and name in _CONSTANTS:
+            weight = Weight.of(_CONSTANTS[name])
         case ast.Name():
             return known.get(node.id, Weight())
         case ast.Constant():
             number = float(node.value) if abs(node.value) < 10**DIGITS else math.inf  # pyright: ignore
-            weight = Weight(digits=_digits(number, whole=isinstance(node.value, int)), number=number)
+            weight = Weight.of(number, whole=isinstance(node.value, int))
         case ast.BinOp():
-            weight = _of_two(node.op, *(weigh(side, known, depth + 1) for side in (node.left, node.right)))
+            first, others = _chain(node)
+            weight = of(first)
+            for op, other in others:
+                weight = _bearable(_of_two(op, weight, of(other)), terms)
         case ast.UnaryOp():
-            inner = weigh(node.operand, known, depth + 1)
-            weight = Weight(inner.parts + 1, inner.terms, inner.digits, _negative(node.op, inner.number))
+            inner = of(node.operand)
+            weight = replace(inner, parts=inner.parts + 1, number=_negative(node.op, inner.number))
         case ast.Call(func=ast.Name(id=name), args=args):
-            inner = [weigh(each, known, depth + 1) for each in args]
-            weight = Weight(1 + sum(each.parts for each in inner), number=_called(name, inner))
+            weight = _called(name, [of(each) for each in args])
         case ast.Compare(left=left, comparators=others) | ast.BoolOp(values=[left, *others]):
-            weight = Weight(1 + sum(weigh(each, known, depth + 1).parts for each in (left, *others)))
+            weight = Weight(1 + sum(of(each).parts for each in (left, *others)))
         case _:
             raise Refused("it is not understood")
-    return _bearable(weight)
+    return _bearable(weight, terms)
+
+
+def _chain(node: ast.BinOp) -> tuple[ast.expr, list[tuple[ast.operator, ast.expr]]]:
+    """A sum, or a product, as its first part and the others behind their signs: they stand beside one another, not inside."""
+    kind = next((k for k in ((ast.Add, ast.Sub), (ast.Mult, ast.Div)) if isinstance(node.op, k)), ())
+    left, others = node.left, [(node.op, node.right)]
+    while isinstance(left, ast.BinOp) and isinstance(left.op, kind):
+        others.append((left.op, left.right))
+        left = left.left
+    return left, others[::-1]
 
 
 def _of_two(op: ast.operator, left: Weight, right: Weight) -> Weight:
-    fixed = left.number is not None and right.number is not None
-    number = _value(op, left.number, right.number) if fixed else None  # pyright: ignore
-    terms, digits = left.terms + right.terms, left.digits + right.digits
-    if isinstance(op, ast.Add | ast.Sub) and not fixed:
-        digits = max(left.digits, right.digits)
-    if isinstance(op, ast.Mult):
-        terms = left.terms * right.terms
-    if isinstance(op, ast.Div):
-        terms = left.terms
+    parts, digits = left.parts + right.parts + 1, left.digits + right.digits
     if isinstance(op, ast.Pow):
-        terms, digits = left.terms, left.digits + right.digits
-        if right.number is not None:
-            power = abs(right.number)
-            if power > POWER:
-                raise Refused(f"an exponent is beyond {POWER}")
-            times = int(power) if power == power else 1
-            terms = math.comb(left.terms + times - 1, times) if left.terms > 1 else 1
-            digits = left.digits * max(1, times) + times * math.log10(left.terms)
-    return Weight(left.parts + right.parts + 1, terms, digits, number)
+        return _power(left, right)
+    if left.number is not None and right.number is not None:
+        number = _value(op, left.number, right.number)
+        return Weight(parts, 1, digits, number, abs(number))
+    match op:
+        case ast.Mult():
+            return Weight(parts, left.terms * right.terms, digits, size=left.size * right.size)
+        case ast.Div():
+            return Weight(parts, left.terms, digits, size=left.size * right.inverse)
+        case _:
+            return Weight(parts, left.terms + right.terms, max(left.digits, right.digits), size=left.size + right.size)
+
+
+def _power(base: Weight, exponent: Weight) -> Weight:
+    power = exponent.size
+    if not power <= POWER or base.size != base.size:
+        raise Refused(f"an exponent is beyond {POWER}, or one that can't be known, or of what is no number")
+    parts, size = base.parts + exponent.parts + 1, _value(ast.Pow(), max(base.size, base.inverse, 1), power)
+    if exponent.number is None:
+        return Weight(parts, base.terms, base.digits + exponent.digits, size=size)
+    times = int(power)
+    terms = min(math.comb(min(base.terms, TERMS + 1) + times - 1, times), TERMS + 1) if base.terms > 1 else 1
+    digits = base.digits * max(1, times) + times * math.log10(base.terms)
+    if base.number is None:
+        return Weight(parts, terms, digits, size=size)
+    number = _value(ast.Pow(), base.number, exponent.number)
+    return Weight(parts, 1, digits, number, abs(number))
 
 
 def _value(op: ast.operator, left: float, right: float) -> float:
@@ -182,32 +258,42 @@ def _negative(op: ast.unaryop, number: float | None) -> float | None:
     return -number if number is not None and isinstance(op, ast.USub) else number
 
 
-def _called(name: str, inner: list[Weight]) -> float | None:
-    """The value of a function of numbers, where it can be large; None of what holds a name."""
-    if not inner or any(each.number is None for each in inner):
-        return None
+def _called(name: str, inner: list[Weight]) -> Weight:
+    """The weight of a function; of numbers alone it is a number."""
+    parts, values = 1 + sum(each.parts for each in inner), [each.number for each in inner]
+    if not values or None in values:
+        size = max((max(each.size, abs(_of_number(name, [each.size]))) for each in inner), default=1)
+        return Weight(parts, size=size)
+    if name not in _FUNCTIONS:
+        raise Refused(f"{name} is no function whose numbers are known")
+    return Weight.of(_of_number(name, values), parts)  # pyright: ignore[reportArgumentType]
+
+
+def _of_number(name: str, values: list[float]) -> float:
     try:
-        return _GROWING[name](inner[0].number) if name in _GROWING else math.nan  # pyright: ignore
+        return float(_FUNCTIONS[name](*values)) if name in _FUNCTIONS else 0
     except OverflowError:
         return math.inf
+    except (ValueError, TypeError):
+        return math.nan  # what is none, such as the root of -1, or of two numbers
 
 
 def _digits(number: float, whole: bool) -> float:
     if not number or not math.isfinite(number):
-        return abs(number)
+        return 0 if number != number else abs(number)
     size = abs(math.log10(abs(number)))
     return math.ceil(size) if whole else size
 
 
-def _bearable(weight: Weight) -> Weight:
+def _bearable(weight: Weight, terms: float) -> Weight:
     if weight.digits > DIGITS or weight.number in (math.inf, -math.inf):
         raise Refused(
             f"a number in it is beyond 1e{DIGITS}, nearer to zero than 1e-{DIGITS}, or has more than {DIGITS} digits"
         )
     if weight.parts > PARTS:
         raise Refused(f"it has more than {PARTS} parts, what its shorthands stand for written in")
-    if weight.terms > TERMS:
-        raise Refused(f"multiplied out, it has more than {TERMS} terms")
+    if weight.terms > terms:
+        raise Refused(f"multiplied out, as its method does, it has more than {terms} terms")
     return weight
 
 

@@ -7,9 +7,11 @@ from keyword import iskeyword
 
 _WORDS = {"and", "or", "not", "if", "else", "True", "False"}
 _COMMENT = r"//|/\*"
+_HASH = "A comment starts with #, and ends with the line."
 #: what is written so in other languages, and how it is written here
 _ELSEWHERE = (
-    (_COMMENT, "A comment starts with #, and ends with the line."),
+    (r"[\w)] *// *[\d(]", "There is no division to whole numbers, which has no derivative; a comment starts with #."),
+    (_COMMENT, _HASH),
     (r"\^", "A power is written with two stars, as in v**2."),
     (r"\bif\b", "There is no if; step(x) is 1 where x > 0 and else 0."),
     (r"\b(np|numpy|math|torch)\.", "Functions are called by their names alone: tanh(x)."),
@@ -38,7 +40,7 @@ def letters(text: str) -> str:
 
 def of_name(name: str, text: str) -> str:
     """The same for a name that is not known, in a text."""
-    return letters(name) or (f" {_ELSEWHERE[0][1]}" if re.search(rf"({_COMMENT}).*\b{name}\b", text) else "")
+    return letters(name) or (f" {_HASH}" if re.search(rf"({_COMMENT}).*\b{name}\b", text) else "")
 
 
 def of_equations(text: str) -> str:
@@ -47,7 +49,7 @@ def of_equations(text: str) -> str:
         if not line:
             continue
         if re.search(_COMMENT, line):
-            return f" {_ELSEWHERE[0][1]}"
+            return f" {_HASH}"
         if ";" in line:
             return " Each equation has a line of its own; there is no ';' between or behind them."
         if re.search(r"\bunless refractory\b", line) and not re.search(r"\(.*\bunless refractory\b.*\)\s*$", line):

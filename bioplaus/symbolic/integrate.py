@@ -8,7 +8,7 @@ expression by construction. What ``method="exact"`` integrates is a matrix expon
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from bioplaus.symbolic.runtime import runtime
 from bioplaus.symbolic.scope import unknown_name
 from bioplaus.symbolic.step import Step
 from bioplaus.symbolic.text import expression, reason, statements, substituted, symbol
-from bioplaus.symbolic.units import second, unit_name, unit_text
+from bioplaus.symbolic.units import declaration, second, unit_name, unit_text
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 EXACT = ("exact", "linear")
 #: what else is proposed, the best first
 TRIED = ("exponential_euler", "rk4", "euler")
-#: operations in a step  # chosen: Hodgkin and Huxley's four equations with method="rk4" have 7500, for which sympy takes seconds
-LARGEST = 10_000
+#: operations in a step  # chosen: Hodgkin and Huxley's four equations with method="rk4" have 12,600, for which sympy takes half a minute
+LARGEST = 30_000
 
 
 class _Asked(NeuronGroup):
@@ -76,7 +76,7 @@ def integrate(cell: Cell, written: Equations, words: frozenset[str]) -> Step:
         # a method of several stages moves marked variables between its stages; Brian2 holds them
         held = Equations([e for e in full.values() if e.varname not in still])
         with quiet():
-            held += Equations("\n".join(f"{s} : {unit_text(full[s].dim)}" for s in still))
+            held += Equations("\n".join(declaration(s, full[s].dim) for s in still))
         waiting, held_still = _regime(cell, held, "held", still)
         propagators.append(held_still)
         held_too = set(refractory.values())
@@ -87,8 +87,8 @@ def integrate(cell: Cell, written: Equations, words: frozenset[str]) -> Step:
 def declared(cell: Cell, written: Equations) -> Equations:
     """Brian2 equations with the inputs and every used parameter declared, one value per neuron."""
     used = _identifiers(written)
-    lines = [f"{n} : {unit_name(v)}" for n, v in cell.channels.items() if n not in written]
-    lines += [f"{n} : {unit_name(v)} (constant)" for n, v in cell.parameters.items() if n in used and n not in written]
+    lines = [declaration(n, v) for n, v in cell.channels.items() if n not in written]
+    lines += [declaration(n, v, " (constant)") for n, v in cell.parameters.items() if n in used and n not in written]
     with quiet():
         return written + Equations("\n".join(lines)) if lines else written
 
@@ -181,7 +181,10 @@ def _regime(
             return step, None
         if linear.simple:
             with suppress(CellError):  # no closed form; the matrix exponential is there all the same
-                linear = linear.with_closed(_step(cell.method, full, group))
+                closed = {}
+                for some in linear.together:
+                    closed |= _step(cell.method, _only(full, some), group)
+                linear = linear.with_closed(closed)
         return linear.step(), linear
 
 
@@ -229,6 +232,11 @@ def _group(cell: Cell, full: Equations) -> NeuronGroup:
     return group
 
 
+def _only(full: Equations, states: Collection[str]) -> Equations:
+    """The equations without the differential ones of other states."""
+    return Equations([e for n, e in full.items() if e.type != DIFFERENTIAL_EQUATION or n in states])
+
+
 def _parameters(cell: Cell) -> str:
     return ", ".join(f"{n} ({unit_name(v)})" for n, v in cell.parameters.items()) or "none"
 
@@ -236,7 +244,7 @@ def _parameters(cell: Cell) -> str:
 def _step(method: str, full: Equations, group: NeuronGroup) -> dict[str, sp.Expr]:
     """New values of the variables with a differential equation, as Brian2's state updater writes them."""
     try:
-        code = StateUpdateMethod.apply_stateupdater(group.equations, group.variables, method)
+        code = StateUpdateMethod.apply_stateupdater(full, group.variables, method)
     except Exception as error:
         instead = next((m for m in TRIED if m != method and _integrates(m, group)), None)
         raise CellError(

@@ -67,6 +67,13 @@ class Propagator:
         loops = (reach & reach.T & ~np.eye(len(reach), dtype=bool)).any()
         return not loops and reach.sum(1).max() <= LONGEST and all(e.is_Symbol or e == 1 for e in self.drives)
 
+    @property
+    def together(self) -> list[tuple[str, ...]]:
+        """The states that are solved together: each with all that move it, unless those are part of others' so."""
+        sets = {frozenset(np.flatnonzero(row).tolist()) for row in _reach(self.A)}
+        largest = sorted(sorted(some) for some in sets if not any(some < other for other in sets))
+        return [tuple(self.states[i] for i in some) for some in largest]
+
     def with_closed(self, step: Mapping[str, sp.Expr]) -> Propagator:
         """The same, knowing the step in closed form."""
         columns = (*map(symbol, self.states), *self.drives)

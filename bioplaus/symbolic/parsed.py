@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING
 from brian2.equations.equations import Equations
 
 from bioplaus.errors import CellError
+from bioplaus.symbolic.grammar import TERMS
 from bioplaus.symbolic.text import Expression, Statement, condition, equations, expression, statements, uncommented
 
+#: Brian2's methods that do not multiply equations out
+UNEXPANDED = ("euler", "rk2", "rk4", "heun", "milstein")
 MARGIN = "x"  # in a surrogate's height: the spike margin over its width
 
 if TYPE_CHECKING:
@@ -57,7 +61,7 @@ def parse(cell: Cell) -> Parsed:
     compared = condition(spike) if cell.spike else None
     margin = {} if compared is None else {MARGIN: compared[0].weight.beside(compared[1].weight)}
     return Parsed(
-        equations=equations(flow) if cell.equations else None,
+        equations=equations(flow, math.inf if cell.method in UNEXPANDED else TERMS) if cell.equations else None,
         update=statements(update),
         output=expression(output) if cell.output else None,
         spike=compared,

@@ -5,6 +5,7 @@ Nothing else reads text: what is read here once is handed on as `Expression`, `S
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -154,8 +155,12 @@ def condition(spike: str) -> tuple[Expression, Expression]:
     return expression(left), expression(right)
 
 
-def equations(text: str) -> Equations:
+def equations(text: str, terms: float = math.inf) -> Equations:
     """Read Brian2 equations as written, with functions that Brian2 lacks spelled out.
+
+    Parameters
+    ----------
+    terms : how many a right side may have at most, multiplied out.
 
     Raises
     ------
@@ -164,7 +169,7 @@ def equations(text: str) -> Equations:
     """
     try:
         with quiet():
-            _check_lines(text)
+            _check_lines(text, terms)
             written = Equations(text)
     except Exception as error:
         raise CellError(
@@ -174,7 +179,7 @@ def equations(text: str) -> Equations:
     return Equations([_spelled(e) for e in written.values()])
 
 
-def _check_lines(text: str) -> None:
+def _check_lines(text: str, terms: float) -> None:
     """Ask the grammar about every expression and unit, as Brian2 will find them; it evaluates units, and expressions in sympy."""
     try:
         found = EQUATIONS.parse_string(text, parse_all=True)
@@ -184,9 +189,9 @@ def _check_lines(text: str) -> None:
     if len(written) > LINES:
         raise Refused(f"there are {len(written)} of them, and at most {LINES} are read")
     for _, line in written:
-        grammar.weigh(grammar.tree(line["unit"], unit=True), NOTHING)
+        grammar.unit(line["identifier"], line["unit"])
     expressions = {line["identifier"]: line["expression"] for _, line in written if "expression" in line}
-    grammar.lines(expressions, {line["identifier"] for kind, line in written if kind == SUBEXPRESSION})
+    grammar.lines(expressions, {line["identifier"] for kind, line in written if kind == SUBEXPRESSION}, terms)
 
 
 def _spelled(e: SingleEquation) -> SingleEquation:

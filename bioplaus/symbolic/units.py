@@ -60,3 +60,9 @@ def unit_name(value: Any) -> str:
 def unit_text(dimension: Dimension) -> str:
     """The SI unit of a dimension, as people write it; ``1`` for none."""
     return "1" if dimension is DIMENSIONLESS else repr(get_unit(dimension))
+
+
+def declaration(name: str, value: Any, flag: str = "") -> str:
+    """The line that declares a variable of a value's unit in Brian2's equations, which know no brackets in a unit."""
+    dimension = get_dimensions(value)
+    return f"{name} : {'1' if dimension is DIMENSIONLESS else repr(dimension)}{flag}"
