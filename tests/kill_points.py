@@ -370,6 +370,7 @@ def main(root: Path, names: list[str]) -> dict[str, Any]:
         "run": lambda place: every_point(run_job(3, 0.0), place),
         "some of a run": lambda place: every_point(run_job(3, 0.0), place, step=29),
         "figure": lambda place: every_point(figure_job(), place),
+        "some of a figure": lambda place: every_point(figure_job(), place, step=7),
         "report": lambda place: every_point(report_job(False, place / "finished"), place),
         "report and figures": lambda place: every_point(report_job(True, place / "finished"), place),
         "some moments": lambda place: random_moments(run_job(40, 0.02), place, 2),

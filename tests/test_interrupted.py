@@ -266,7 +266,8 @@ LETTERS = ({"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "
 
 @pytest.mark.parametrize("letters", LETTERS)
 @pytest.mark.parametrize(
-    "words", ["show bp_lambda", "list", "--help", pytest.param("run tiny", marks=pytest.mark.slow)]
+    "words",
+    ["show bp_lambda", *(pytest.param(words, marks=pytest.mark.slow) for words in ("list", "--help", "run tiny"))],
 )
 def test_a_terminal_without_greek(study, words, letters):
     """On a terminal, with its colours and bars, and in a pipe."""
@@ -351,7 +352,7 @@ def test_two_at_once_share_the_runs(study):
         assert all(torch.equal(weight, other.weights[name]) for name, weight in one.weights.items())
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("ends", ["done", "stops"])
 def test_what_another_computes_is_waited_for_or_taken_over(tmp_path, workers, ends):
     """Another process holds the first run, finishes it or stops at once; the second is made meanwhile."""

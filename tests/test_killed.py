@@ -26,17 +26,17 @@ def killed(folder: Path, *jobs: str, timeout: float) -> dict[str, int]:
 
 
 def test_killed_at_many_points_a_run_ends_as_if_it_had_not_been(tmp_path):
-    jobs = ("some of a walk", "figure", "some of a run", "some moments")
+    jobs = ("some of a walk", "some of a figure", "some of a run", "some moments")
     found = killed(tmp_path, *jobs, timeout=240)
     # Fewer points than there are files to be replaced would mean that writers have found another way.
-    assert found["some of a walk"] > 20 and found["figure"] > 20
+    assert found["some of a walk"] > 20 and found["some of a figure"] >= 4
     assert found["some of a run"] >= 3 and found["some moments"] == 2
 
 
 @pytest.mark.slow
 def test_killed_at_every_point_and_twenty_moments_a_circuit_learns_the_same(tmp_path):
-    found = killed(tmp_path, "walk", "run", "moments", timeout=1800)
-    assert found["walk"] > 60 and found["run"] > 60 and found["moments"] == 20
+    found = killed(tmp_path, "walk", "figure", "run", "moments", timeout=1800)
+    assert found["walk"] > 60 and found["figure"] > 20 and found["run"] > 60 and found["moments"] == 20
 
 
 @pytest.mark.slow
