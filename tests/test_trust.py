@@ -127,6 +127,7 @@ def test_a_shipped_name_that_the_study_has_too_is_refused(study, monkeypatch):
     monkeypatch.setattr(trust, "_ours", lambda: {STRANGER})
     with pytest.raises(UntrustedError, match="'lif' stands for a file that is not run"):
         bp.model("lif")
+    monkeypatch.delitem(sys.modules, "bioplaus.content.models.lif", raising=False)  # another test may have loaded it
     with pytest.warns(StudyWarning):
         module = importlib.import_module("bioplaus.content.models.lif")
     assert module.__file__ == str(content.shipped() / "models" / "lif.py") and not was_run(study)

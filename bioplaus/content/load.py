@@ -151,7 +151,7 @@ def _find(kind: str, name: str) -> Path:
     elsewhere = [other for other in KINDS if name in names(other)]
     hint = f" One of that name is among the {KINDS[elsewhere[0]]}." if elsewhere else ""
     raise ContentError(
-        f"{unknown(kind, name, found)}{hint} Looked for {folder}/{cut(name)}.py in "
+        f"{unknown(kind, name, found)}{hint} Looked for {folder}/{cut(str(name))}.py in "
         f"{' and '.join(map(str, dict.fromkeys(_folders(kind))))}. "
         f"To add one, put that file into a study (`bioplaus new my_study` makes one)."
     )
