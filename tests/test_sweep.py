@@ -275,7 +275,8 @@ def test_what_cannot_be_run_is_refused_before_the_first_run(study):
     assert heard == [] and not list((study / "runs" / "e").glob("bptt-s2-*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+# SIGINT to a group, without a table after it, is among the quick tests of test_interrupted.py
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_stopped_workers_have_saved_and_the_command_goes_on(study, capsys, number):
     """However the command is stopped, every run goes on from its checkpoint as if nothing had been."""
     words = ["run", "small", "--updates", "2000", "--only", "bptt,eprop", "--seeds", "0"]
