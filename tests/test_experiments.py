@@ -162,7 +162,7 @@ def test_target_reaching_is_sane(reduced):
     assert output.shape == (10, 6, 2) and float(output[-1].std()) > 0.01
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_predictions_align_with_the_truth_as_published(seed, tmp_path):
     """Pemberton & Costa 2024: the larger λ, the better the prediction; near perfect at λ = 1."""
     experiment, config = make("target_reaching", {"seeds": (seed,)})

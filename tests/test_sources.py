@@ -248,6 +248,7 @@ def test_what_was_typed_is_told_apart_too():
     assert two.keys() and two == again != three
 
 
+@pytest.mark.slow
 def test_a_worker_finds_the_same_code(tmp_path):
     """In a worker the script is __mp_main__, and its classes are others of the same text."""
     script = tmp_path / "mine.py"

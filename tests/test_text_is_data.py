@@ -237,6 +237,9 @@ ORDINARY: list[dict[str, Any]] = [
     *({**RATE, "output": how} for how in (
         "+".join(["x"] * 110), "-".join(f"{i}.5*sin({i}.25*x)" for i in range(1, 61)), "(1+x)*" * 10 + "(1+x)", "x*2.3**((x - 309.15)/10)", "abs(x)**0.5*exp(3)**2", "x**3*sqrt(2*pi)**2",
         "x*arctan(1)", "x*softplus(2)**relu(3)", "x*e**2", "log(2)*x + tanh(0.5)**2", "x**(1 + sigmoid(x))")),
+    # of hyperbolic functions sympy asks whether their argument is real by multiplying it out
+    *({**RATE, "method": "rk4", "equations": f"dx/dt = (-x + I + {how})/tau : 1"} for how in (
+        "tanh(x - x**3/3)", "tanh((x + 1)**12)", "cosh((x + 1)**40)", "sinh(1/(x + 1)**9)", "tanh(sin((x + 1)**10))", "tanh(1)*sinh(0)")),
     {**RATE, "equations": "\n".join(f"dx{i}/dt = (-x{i} + I)/tau : 1" for i in range(24)), "output": "x0"},
 ]  # fmt: skip
 

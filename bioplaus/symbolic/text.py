@@ -18,7 +18,7 @@ from pyparsing import ParseException
 
 from bioplaus.errors import CellError, cut
 from bioplaus.symbolic import grammar, hints
-from bioplaus.symbolic.functions import OURS, for_brian, magnitude
+from bioplaus.symbolic.functions import OURS, QUICK, for_brian, magnitude
 from bioplaus.symbolic.grammar import LINES, Refused, Weight
 from bioplaus.symbolic.quiet import quiet
 
@@ -103,6 +103,8 @@ def expression(text: str, known: Mapping[str, Weight] | None = NOTHING) -> Expre
         ) from error
     for name, function in OURS.items():
         value = value.replace(sp.Function(f"our_{name}"), function)
+    for theirs, function in QUICK.items():
+        value = value.replace(theirs, function)
     # a whole number that no float holds is no number to torch or numpy
     value = value.xreplace({n: sp.Float(n) for n in value.atoms(sp.Integer) if abs(n.p) > 2**53})
     # Brian2's parser leaves its sqrt a function of which sympy knows no derivative
