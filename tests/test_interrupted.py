@@ -188,8 +188,10 @@ def test_a_signal_at_any_time(study, number, delay):
     time.sleep(delay)
     os.killpg(process.pid, number)
     _, complained = process.communicate(timeout=90)
-    assert process.returncode == 130 and complained.endswith("give the same command to go on.\n")
-    assert complained.count("\n") == 1
+    # Python itself ends by SIGINT where the interruption came within an exec, caught or not: a shell says 130 of both
+    assert process.returncode in (130, -signal.SIGINT)
+    complained = after_study(complained)
+    assert complained.endswith("give the same command to go on.\n") and complained.count("\n") == 1
     saved(folder, going(folder))
 
 
@@ -204,7 +206,7 @@ def test_while_figures_are_drawn(study, number):
     assert process.returncode in (0, 130) and "Traceback" not in complained
     assert [record["status"] for record in told(folder)] == ["done"] * 2
     again = start(folder, *COMMAND, "1")
-    assert again.communicate(timeout=90)[1] == "" and again.returncode == 0
+    assert after_study(again.communicate(timeout=90)[1]) == "" and again.returncode == 0
     assert {file.suffix for file in folder.glob("runs/tiny/figures/*")} == {".pdf", ".svg", ".png", ".csv", ".json"}
 
 
@@ -341,9 +343,10 @@ def test_two_at_once_share_the_runs(study):
     folder, whole = study(60), study(60, "whole")
     both = [start(folder, *COMMAND, workers) for workers in ("1", "2")]
     said = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0] and [err for _, err in said] == ["", ""]
+    assert [process.returncode for process in both] == [0, 0]
+    assert [after_study(err) for _, err in said] == ["", ""]
     alone = start(whole, *COMMAND, "1")
-    assert alone.communicate(timeout=90)[1] == "" and alone.returncode == 0
+    assert after_study(alone.communicate(timeout=90)[1]) == "" and alone.returncode == 0
     assert rows(folder) == rows(whole) and len(rows(whole)) == 2
     first, second = (out.split("\n\n")[-2] for out, _ in said)
     assert first == second and "BP(λ)" in first
