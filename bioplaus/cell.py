@@ -102,7 +102,7 @@ class Cell:
 
     equations: str = ""
     update: str = ""
-    inputs: tuple[str, ...] | Mapping[str, Any] | None = None
+    inputs: tuple[str, ...] | Mapping[str, Any] = None  # pyright: ignore[reportAssignmentType]  (a mapping once it is made)
     jumps: tuple[str, ...] | Mapping[str, Any] = ()
     external: tuple[str, ...] | None = None
     recurrent: tuple[str, ...] | None = None

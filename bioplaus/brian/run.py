@@ -157,7 +157,7 @@ def _monitor(group: Any, derived: Derived, kind: str, i: int, clock: Any) -> Any
 
 def reset(cell: Cell, i: int, u: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
     """r_i(u, y), what the reset leaves of a state."""
-    values = {after(s): each for s, each in zip(cell.states, u, strict=True)} | {NOW: y}
+    values: dict[sp.Basic, Any] = {after(s): each for s, each in zip(cell.states, u, strict=True)} | {NOW: y}
     values |= {symbol(name): plain(value) for name, value in cell.parameters.items()}
     e = cell.derived.r[i]
     needed = sorted(e.free_symbols, key=str)
