@@ -52,6 +52,8 @@ def alpha_current(
         surrogate=triangular(dampening, width="surrogate_width"),
         refractory=refractory,
         start={"v": E_L},
-        parameters=dict(C=C, tau_m=tau_m, tau_s=tau_s, E_L=E_L, V_T=V_T, V_reset=V_reset, surrogate_width=surrogate_width),
+        parameters=dict(
+            C=C, tau_m=tau_m, tau_s=tau_s, E_L=E_L, V_T=V_T, V_reset=V_reset, surrogate_width=surrogate_width
+        ),
         source="doi:10.1007/s004220050570",
     )

@@ -59,7 +59,15 @@ def coba(
         refractory=refractory,
         start={"v": E_L},
         parameters=dict(
-            tau_m=tau_m, E_L=E_L, E_e=E_e, E_i=E_i, tau_e=tau_e, tau_i=tau_i, V_T=V_T, V_reset=V_reset, surrogate_width=surrogate_width
+            tau_m=tau_m,
+            E_L=E_L,
+            E_e=E_e,
+            E_i=E_i,
+            tau_e=tau_e,
+            tau_i=tau_i,
+            V_T=V_T,
+            V_reset=V_reset,
+            surrogate_width=surrogate_width,
         ),  # fmt: skip
         method=method,
         source="doi:10.1007/s10827-007-0038-6",

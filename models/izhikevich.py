@@ -47,7 +47,15 @@ def izhikevich(
         surrogate=triangular(dampening, width="surrogate_width"),
         start={"v": -65 * mV, "u": -13 * mV / ms},
         parameters=dict(
-            k_2=0.04 / ms / mV, k_1=5 / ms, k_0=140 * mV / ms, a=a, b=b, c=c, d=d, V_peak=V_peak, surrogate_width=surrogate_width
+            k_2=0.04 / ms / mV,
+            k_1=5 / ms,
+            k_0=140 * mV / ms,
+            a=a,
+            b=b,
+            c=c,
+            d=d,
+            V_peak=V_peak,
+            surrogate_width=surrogate_width,
         ),  # fmt: skip
         method=method,
         source="doi:10.1109/TNN.2003.820440",

@@ -215,7 +215,11 @@ def alpha_current(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
     h, s = n["h"] + J * n.cell.scales["h"], n["s"]
     keep, decay, d = torch.exp(-n.dt / n.tau_m), torch.exp(-n.dt / n.tau_s), 1 / n.tau_m - 1 / n.tau_s
     grown = torch.exp(n.dt * d)
-    charge = s * (grown - 1) / d + h / n.tau_s * (grown * (n.dt * d - 1) + 1) / d**2 + I * n.cell.scales["I"] * n.tau_m * (1 / keep - 1)
+    charge = (
+        s * (grown - 1) / d
+        + h / n.tau_s * (grown * (n.dt * d - 1) + 1) / d**2
+        + I * n.cell.scales["I"] * n.tau_m * (1 / keep - 1)
+    )
     v = n.free * (n.E_L + keep * (n["v"] - n.E_L + charge / n.C)) + (1 - n.free) * n["v"]
     n["s"], n["h"] = (s + h * n.dt / n.tau_s) * decay, h * decay
     return _integrate_and_fire(n, v)

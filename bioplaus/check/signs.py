@@ -154,7 +154,9 @@ def short(bench: Bench, rule: Rule) -> Bench | None:
         steps = min(LONGEST, MOST // each)
         if steps < delay + more:
             continue
-        for seed, way in product(seeds(bench.seed, ATTEMPTS), WAYS[:1] if population.cell.made_for is not None else WAYS):
+        for seed, way in product(
+            seeds(bench.seed, ATTEMPTS), WAYS[:1] if population.cell.made_for is not None else WAYS
+        ):
             found = make(steps, seed=seed, **way)
             found = replace(found, batch=replace(found.batch, weight=torch.ones_like(found.batch.weight))).short(steps)
             if not found.dead():
