@@ -18,7 +18,6 @@ from bioplaus.simulate import checked_inputs, dataset, resolve
 from bioplaus.symbolic.derive import NOW, after
 from bioplaus.symbolic.functions import NUMPY
 from bioplaus.symbolic.runtime import runtime
-from bioplaus.symbolic.text import symbol
 from bioplaus.symbolic.units import plain
 
 if TYPE_CHECKING:
@@ -157,11 +156,11 @@ def _monitor(group: Any, derived: Derived, kind: str, i: int, clock: Any) -> Any
 
 def reset(cell: Cell, i: int, u: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
     """r_i(u, y), what the reset leaves of a state."""
-    values: dict[sp.Basic, Any] = {after(s): each for s, each in zip(cell.states, u, strict=True)} | {NOW: y}
-    values |= {symbol(name): plain(value) for name, value in cell.parameters.items()}
+    values: dict[str, Any] = {after(s).name: each for s, each in zip(cell.states, u, strict=True)} | {NOW.name: y}
+    values |= {name: plain(value) for name, value in cell.parameters.items()}
     e = cell.derived.r[i]
     needed = sorted(e.free_symbols, key=str)
-    return sp.lambdify(needed, e, [NUMPY, "numpy"])(*(values[s] for s in needed)) + np.zeros_like(y)
+    return sp.lambdify(needed, e, [NUMPY, "numpy"])(*(values[str(s)] for s in needed)) + np.zeros_like(y)
 
 
 def _filtered(network: Network, outputs: Tensor) -> Tensor:

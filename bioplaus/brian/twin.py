@@ -145,7 +145,7 @@ def synapses(
         arrive = []
         for k in w.channels:
             if names[k] in cell.jumps:
-                units[f"unit{k}_"] = cell.jumps[names[k]]
+                units[f"unit{k}_"] = cell.channels[names[k]]
                 arrive.append(f"{names[k]}_post += unit{k}_*w_{k}")
             else:
                 arrive.append(f"{_arriving(network, w, k)}_post += w_{k}")

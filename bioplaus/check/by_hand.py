@@ -220,7 +220,7 @@ def alpha_current(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
         + h / n.tau_s * (grown * (n.dt * d - 1) + 1) / d**2
         + I * n.cell.scales["I"] * n.tau_m * (1 / keep - 1)
     )
-    v = n.free * (n.E_L + keep * (n["v"] - n.E_L + charge / n.C)) + (1 - n.free) * n["v"]
+    v = n.free * (n.E_L + keep * (n["v"] - n.E_L + charge / n.tau_m)) + (1 - n.free) * n["v"]
     n["s"], n["h"] = (s + h * n.dt / n.tau_s) * decay, h * decay
     return _integrate_and_fire(n, v)
 
