@@ -63,8 +63,11 @@ class Cell:
         ``"c = sigmoid(I_f)*c + …; o = sigmoid(I_o)"``. Variables that are read before they are assigned, or that the output
         reads, are state; the others are shorthand.
     inputs : tuple of str, or mapping of str to quantity
-        Input channels; a mapping gives the current that one unit of weight stands for, e.g. ``{"I": 100*pA}``. Afterwards
-        a mapping in either case.
+        Input channels held over a step, as a current is; a mapping gives the current that one unit of weight stands for, e.g.
+        ``{"I": 100*pA}``. Afterwards a mapping in either case. Default: ``("I",)``, or none where there are jumps.
+    jumps : mapping of state to quantity
+        Input channels that act at once, each called after the state that jumps when a spike arrives, by so much for one unit of
+        weight: ``{"ge": 1*mV}`` is Brian2's ``on_pre="ge += w*mV"``. A tuple of states jumps by 1.
     external, recurrent : tuple of str, optional
         The channels that external input and other neurons reach; all of them by default.
     output : str
@@ -99,7 +102,8 @@ class Cell:
 
     equations: str = ""
     update: str = ""
-    inputs: tuple[str, ...] | Mapping[str, Any] = ("I",)
+    inputs: tuple[str, ...] | Mapping[str, Any] = None  # pyright: ignore[reportAssignmentType]  (a mapping once it is made)
+    jumps: tuple[str, ...] | Mapping[str, Any] = ()
     external: tuple[str, ...] | None = None
     recurrent: tuple[str, ...] | None = None
     output: str = ""
@@ -150,11 +154,12 @@ class Cell:
         arguments.made_for(self)
         self._set(differentiate=arguments.words("differentiate", self.differentiate, ("reset", "jumps")))
         self._refuse_what_does_not_belong_together(plain(self.refractory))
-        channels, numbers = arguments.channels(self), arguments.parameters(self)
+        (inputs, jumps), numbers = arguments.channels(self), arguments.parameters(self)
         self._set(
-            inputs=channels,
+            inputs=inputs,
+            jumps=jumps,
             parameters=numbers,
-            scales={k: plain(v) for k, v in channels.items()},
+            scales={k: plain(v) for k, v in (inputs | jumps).items()},
             set_aside={k: short(v) for k, v in self.parameters.items() if k not in numbers},
         )
         self._set(**compile.compiled(self)._asdict())
@@ -205,8 +210,8 @@ class Cell:
 
     @property
     def channels(self) -> Mapping[str, Any]:
-        """Input channels, each with the current that one unit of weight gives."""
-        return self.inputs  # type: ignore[return-value]
+        """Input channels, each with the current, or the jump, that one unit of weight gives; currents come first."""
+        return {**self.inputs, **self.jumps}  # type: ignore[dict-item]
 
     @property
     def spiking(self) -> bool:
@@ -233,7 +238,10 @@ class Cell:
             for k in ("name", "equations", "update", "output", "spike", "reset", "method", "source")
             if getattr(self, k)
         }
-        shown |= {"inputs": {k: show(v) for k, v in self.channels.items()}, "differentiate": list(self.differentiate)}
+        for kind in ("inputs", "jumps"):
+            if kind == "inputs" or self.jumps:
+                shown[kind] = {k: show(v) for k, v in getattr(self, kind).items()}
+        shown["differentiate"] = list(self.differentiate)
         shown["parameters"] = {
             k: show(v) if isinstance(number := plain(v), float) else number.tolist() for k, v in self.parameters.items()
         }

@@ -52,7 +52,7 @@ def recurrent(
     synapses = {"gain": gain, "init": init, "fan_in": fan_in, "delay": delay}
     populations = {}
     for n, size in sizes.items():
-        wanted = (not types[n].spiking) if bias is None else bias
+        wanted = (not types[n].spiking and bool(types[n].inputs)) if bias is None else bias
         if not isinstance(wanted, Mapping):
             wanted = (
                 {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import brian2
 import numpy as np
+import sympy as sp
 import torch
 
 from bioplaus.brian import twin
@@ -14,11 +15,17 @@ from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import CircuitError
 from bioplaus.settings import ours
 from bioplaus.simulate import checked_inputs, dataset, resolve
+from bioplaus.symbolic.derive import NOW, after
+from bioplaus.symbolic.functions import NUMPY
 from bioplaus.symbolic.runtime import runtime
+from bioplaus.symbolic.units import plain
 
 if TYPE_CHECKING:
     import xarray
     from torch import Tensor
+
+    from bioplaus.cell import Cell
+    from bioplaus.symbolic.derive import Derived
 
 # chosen: so many synapses at once take Brian2 some 100 MB; larger batches run in parts
 SYNAPSES = 2_000_000
@@ -106,13 +113,17 @@ def _run(network: Network, x: Tensor, asked: Sequence[tuple[int, str, int]]) -> 
         for w in network.recurrent
     ]
     monitors: dict[tuple[int, str, int], Any] = {}
+    jumping = [bool(network.circuit.populations[p.name].cell.jumps) for p in network.populations]
     for p, kind, i in asked:
         derived = network.populations[p].kernel.derived
-        if kind == "y_now" and derived.spiking:
-            monitors[p, kind, i] = brian2.SpikeMonitor(groups[p])
+        if kind == "after" and jumping[p]:
+            # at the end of Brian2's step what arrived in it is there already: seen before, with the spikes its reset goes by
+            wanted = [(p, "u", j) for j, _ in enumerate(derived.states)] + [(p, "y_now", 0)]
         else:
-            name = derived.states[i] if kind == "after" else "rate1_"
-            monitors[p, kind, i] = brian2.StateMonitor(groups[p], name, record=True, when="end", clock=clock)
+            wanted = [(p, kind, i)]
+        for key in wanted:
+            if key not in monitors:
+                monitors[key] = _monitor(groups[p], derived, *key[1:], clock)
     objects = [*groups, *(s for s in projections if s is not None), *monitors.values()]
     brian2.Network(*objects).run(T * clock.dt, namespace={})
 
@@ -125,7 +136,31 @@ def _run(network: Network, x: Tensor, asked: Sequence[tuple[int, str, int]]) -> 
         else:
             values = np.asarray(getattr(monitor, f"{monitor.record_variables[0]}_")).T
         recorded[p, kind, i] = values.reshape(T, batch, n)
+    for p, kind, i in asked:
+        if kind == "after" and jumping[p]:
+            u = [recorded[p, "u", j] for j, _ in enumerate(network.populations[p].kernel.derived.states)]
+            recorded[p, kind, i] = reset(
+                network.circuit.populations[network.populations[p].name].cell, i, u, recorded[p, "y_now", 0]
+            )
     return recorded
+
+
+def _monitor(group: Any, derived: Derived, kind: str, i: int, clock: Any) -> Any:
+    if kind == "y_now":
+        if derived.spiking:
+            return brian2.SpikeMonitor(group)
+        return brian2.StateMonitor(group, "rate1_", record=True, when="end", clock=clock)
+    when = "end" if kind == "after" else "after_groups"
+    return brian2.StateMonitor(group, derived.states[i], record=True, when=when, clock=clock)
+
+
+def reset(cell: Cell, i: int, u: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
+    """r_i(u, y), what the reset leaves of a state."""
+    values: dict[str, Any] = {after(s).name: each for s, each in zip(cell.states, u, strict=True)} | {NOW.name: y}
+    values |= {name: plain(value) for name, value in cell.parameters.items()}
+    e = cell.derived.r[i]
+    needed = sorted(e.free_symbols, key=str)
+    return sp.lambdify(needed, e, [NUMPY, "numpy"])(*(values[str(s)] for s in needed)) + np.zeros_like(y)
 
 
 def _filtered(network: Network, outputs: Tensor) -> Tensor:

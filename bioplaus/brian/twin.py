@@ -9,11 +9,12 @@ Brian2's step k runs in slots, and every piece of a circuit's step (docs/concept
     after_groups   rate_d = rate_{d−1}; …; rate_1 = φ(u)                 rate cells: recent outputs by age
     thresholds     y = [left > right], 0 while refractory
     synapses       arriving += w, for spikes fired d − 1 steps ago       which so act d steps after they were fired
+                   s += unit (w, or external_{k+1}), where s jumps
     resets         s = r(u, y)
     end            recorded
 
-Input waits in ``arriving`` until the next step, so neither a hard reset nor a clamped membrane can lose it. The
-samples of a batch are one group: neuron i of sample b has number b·size + i, and no synapse leaves its sample.
+What is held over a step waits in ``arriving`` until the next, so neither a hard reset nor a clamped membrane can lose it. What
+jumps does so when Brian2 lets it, by default: before the reset, which may wipe it out. The samples of a batch are one group: neuron i of sample b has number b·size + i, and no synapse leaves its sample.
 
 Where the closed form of ``exact`` is not the matrix exponential (time constants that are equal, or nearly so; states that swing),
 Brian2 is given the step with the constants that torch has: `bioplaus.codegen.propagated`.
@@ -54,13 +55,18 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     more = [declaration(n, v, " (constant)") for n, v in cell.parameters.items() if n in used and n not in model]
     ours = _named_entries(cell, network.circuit.dt)
     more += [f"{name} : 1 (constant)" for name in ours]
-    more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels]
+    more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if k < len(cell.inputs)]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
 
-    namespace, collect, clear = {}, [], []
+    namespace, collect, clear, jumps, before = {}, [], [], [], {}
     for k, channel in enumerate(cell.channels):
         external = drive.reshape(T, batch, len(cell.channels), p.size)[:, :, k].reshape(T, batch * p.size)
         namespace |= {f"external{k}_": TimedArray(external, dt=clock.dt), f"unit{k}_": cell.channels[channel]}
+        if channel in cell.jumps:
+            # spikes of before the first step have arrived when it begins
+            before[channel] = cell.scales[channel] * external[0]
+            jumps.append(f"{channel} += unit{k}_*external{k}_(t + dt, i)")
+            continue
         here = [w for w in recurrent if k in w.channels]
         total = " + ".join([f"external{k}_(t, i)", *(_arriving(network, w, k) for w in here)])
         collect.append(f"{channel} = unit{k}_*({total})")
@@ -76,7 +82,9 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
         namespace=namespace,
         clock=clock,
     )
-    group.run_regularly("\n".join(collect + clear), when="before_groups", clock=clock)
+    for code, when in ((collect + clear, "before_groups"), (jumps, "synapses")):
+        if code:
+            group.run_regularly("\n".join(code), when=when, clock=clock)
     if texts.output is not None:
         aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
         group.run_regularly("\n".join([*aged, f"rate1_ = {texts.output.brian}"]), when="after_groups", clock=clock)
@@ -84,7 +92,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     values = {n: v for n, v in cell.parameters.items() if n in group.equations} | ours
     values |= dict(zip(cell.states, p.start, strict=True))
     for name, value in values.items():
-        each = np.tile(np.broadcast_to(plain(value), p.size), batch)
+        each = np.tile(np.broadcast_to(plain(value), p.size), batch) + before.get(name, 0.0)
         group.variables[name].set_value(each[0] if group.variables[name].scalar else each)
     return group
 
@@ -132,15 +140,23 @@ def synapses(
     model = [f"w_{k} : 1 (constant)" for k in w.channels]
     age = w.spec.delay or 1
     if _spiking(network, w):
-        arrive = "\n".join(f"{_arriving(network, w, k)}_post += w_{k}" for k in w.channels)
+        cell = network.circuit.populations[network.populations[w.target].name].cell
+        names, units = list(cell.channels), {}
+        arrive = []
+        for k in w.channels:
+            if names[k] in cell.jumps:
+                units[f"unit{k}_"] = cell.channels[names[k]]
+                arrive.append(f"{names[k]}_post += unit{k}_*w_{k}")
+            else:
+                arrive.append(f"{_arriving(network, w, k)}_post += w_{k}")
         made = Synapses(
             source,
             target,
             "\n".join(model),
-            on_pre=arrive,
+            on_pre="\n".join(arrive),
             delay=(age - 1) * clock.dt,
             clock=clock,
-            namespace={},
+            namespace=units,
         )
     else:
         model += [f"{_arriving(network, w, k)}_post = w_{k}*rate{age}__pre : 1 (summed)" for k in w.channels]

@@ -16,6 +16,7 @@ from typing import Any
 from bioplaus import checks, content
 from bioplaus.check.bench import Bench, bench, difference, living
 from bioplaus.check.by_hand import CELLS
+from bioplaus.check.order import Order, orders
 from bioplaus.check.regimes import FAIR, REGIMES
 from bioplaus.eligibility import Eligibility
 from bioplaus.errors import BioplausError, ContentError, RuleError, unknown
@@ -206,4 +207,4 @@ def _steps(benches: list[Bench]) -> int:
     return max(b.batch.steps for b in benches)
 
 
-__all__ = ["Row", "check"]
+__all__ = ["Order", "Row", "check", "orders"]

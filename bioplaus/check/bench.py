@@ -155,6 +155,7 @@ def bench(
     units: int = UNITS,
     lively: float = 2 * ALIVE[0],
     gain: float = 0.5,
+    dt: float = 1e-3,
 ) -> Bench:
     """A circuit of one model in which everything moves: recurrent weights, biases, random inputs and targets.
 
@@ -175,10 +176,11 @@ def bench(
         ),
     )
     circuit = Circuit(
-        populations={"cortex": Population(cell, units, {})},
+        populations={"cortex": Population(cell, units, {} if cell.inputs else None)},
         projections=projections,
         inputs=INPUTS,
         readout=Readout(size=OUTPUTS, tau=tau),
+        dt=dt,
         name="check",
     )
     network = circuit.build(seed=seed, dtype=torch.float64)
@@ -187,7 +189,8 @@ def bench(
         rand(steps, BATCH, OUTPUTS) * 4 - 2,
         (rand(steps, BATCH) < 0.5).double(),
     )
-    network.weights["b"] += (rand(*network.weights["b"].shape) - 0.5) * 0.2
+    if cell.inputs:
+        network.weights["b"] += (rand(*network.weights["b"].shape) - 0.5) * 0.2
     network.weights["b_out"] += 0.1
     if spiking:
         network.weights["W_in"].abs_().div_(16)  # excitation reaches every neuron

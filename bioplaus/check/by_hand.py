@@ -98,6 +98,12 @@ class Neurons:
         """The spike as the reset sees it."""
         return z if "reset" in self.cell.differentiate and self.stop != "all" else z.detach()
 
+    def landed(self, J: Tensor, marked: bool, hard: bool) -> Tensor:
+        """What arrived since the last spike condition: lost at marked states from a spike on, and to a hard reset."""
+        if marked:  # no neuron has fired that is free at 0
+            J = J * ((self.t > self["free_at"]) | (self["free_at"] == 0))
+        return J * (1 - self.reset(self.y)) if hard else J
+
     def jump(self, z: Tensor) -> Tensor:
         """The spike as spike-triggered jumps see it."""
         return z if "jumps" in self.cell.differentiate and self.stop != "all" else z.detach()
@@ -176,9 +182,80 @@ def adex(n: Neurons, I: Tensor) -> Tensor:
     return z
 
 
+def delta_lif(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
+    hard, alpha = n.cell.reset == "v = 0", torch.exp(-n.dt / n.tau_m)
+    before = n["v"] + n.landed(J, True, hard)
+    v = n.free * (alpha * before + (1 - alpha) * I) + (1 - n.free) * before
+    z = n.fire(v - n.threshold, n.threshold)
+    n["v"] = v * (1 - n.reset(z)) if hard else v - n.threshold * n.reset(z)
+    return z
+
+
+def cuba(n: Neurons, I: Tensor, J_e: Tensor, J_i: Tensor) -> Tensor:
+    scales, keep = n.cell.scales, torch.exp(-n.dt / n.tau_m)
+    ge, gi, rest = n["ge"] + J_e * scales["ge"], n["gi"] + J_i * scales["gi"], n.E_L + I * scales["I"]
+    # of a current that decays, what has charged the membrane and not yet leaked
+    charged = [g * (torch.exp(-n.dt / tau) - keep) * tau / (tau - n.tau_m) for g, tau in ((ge, n.tau_e), (gi, n.tau_i))]
+    v = n.free * (rest + (n["v"] - rest) * keep + charged[0] + charged[1]) + (1 - n.free) * n["v"]
+    n["ge"], n["gi"] = ge * torch.exp(-n.dt / n.tau_e), gi * torch.exp(-n.dt / n.tau_i)
+    return _integrate_and_fire(n, v)
+
+
+def coba(n: Neurons, I: Tensor, J_e: Tensor, J_i: Tensor) -> Tensor:
+    scales = n.cell.scales
+    ge, gi = n["ge"] + J_e * scales["ge"], n["gi"] + J_i * scales["gi"]
+    g = 1 + ge + gi
+    towards = (n.E_L + ge * n.E_e + gi * n.E_i + I * scales["I"]) / g
+    v = n.free * (towards + (n["v"] - towards) * torch.exp(-n.dt * g / n.tau_m)) + (1 - n.free) * n["v"]
+    n["ge"], n["gi"] = ge * torch.exp(-n.dt / n.tau_e), gi * torch.exp(-n.dt / n.tau_i)
+    return _integrate_and_fire(n, v)
+
+
+def alpha_current(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
+    h, s = n["h"] + J * n.cell.scales["h"], n["s"]
+    keep, decay, d = torch.exp(-n.dt / n.tau_m), torch.exp(-n.dt / n.tau_s), 1 / n.tau_m - 1 / n.tau_s
+    grown = torch.exp(n.dt * d)
+    charge = (
+        s * (grown - 1) / d
+        + h / n.tau_s * (grown * (n.dt * d - 1) + 1) / d**2
+        + I * n.cell.scales["I"] * n.tau_m * (1 / keep - 1)
+    )
+    v = n.free * (n.E_L + keep * (n["v"] - n.E_L + charge / n.tau_m)) + (1 - n.free) * n["v"]
+    n["s"], n["h"] = (s + h * n.dt / n.tau_s) * decay, h * decay
+    return _integrate_and_fire(n, v)
+
+
+def _integrate_and_fire(n: Neurons, v: Tensor) -> Tensor:
+    z = n.fire(v - n.V_T, n.surrogate_width)
+    n["v"] = v * (1 - n.reset(z)) + n.V_reset * n.reset(z)
+    return z
+
+
+def qif(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
+    before = n["v"] + n.landed(J, False, True)
+    v = before + n.dt / n.tau_m * (before**2 + n.eta + I)
+    z = n.fire(v - n.V_peak, n.surrogate_width)
+    n["v"] = v * (1 - n.reset(z)) - n.V_peak * n.reset(z)
+    return z
+
+
+def izhikevich(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
+    scales = n.cell.scales
+    before, u = n["v"] + n.landed(J, False, True) * scales["v"], n["u"]
+    v = before + n.dt * (n.k_2 * before**2 + n.k_1 * before + n.k_0 - u + I * scales["I"])
+    u = u + n.dt * n.a * (n.b * before - u)
+    z = n.fire(v - n.V_peak, n.surrogate_width)
+    n["v"], n["u"] = v * (1 - n.reset(z)) + n.c * n.reset(z), u + n.d * n.jump(z)
+    return z
+
+
 CELLS: dict[str, Callable[..., Tensor]] = {
-    f.__name__: f for f in (leaky_rate, elman, lstm, gru, lif, alif, lsnn_lif, lsnn_alif, adex)
-}
+    f.__name__: f
+    for f in (
+        leaky_rate, elman, lstm, gru, lif, alif, lsnn_lif, lsnn_alif, adex,
+        delta_lif, cuba, coba, alpha_current, qif, izhikevich,
+    )
+}  # fmt: skip
 
 
 # -- the circuit ---------------------------------------------------------------------------------------------------------
@@ -207,7 +284,7 @@ def run(
                 n.y, n.state = n.y.detach(), {k: v.detach() for k, v in n.state.items()}
         now = {}
         for name, n in neurons.items():
-            currents = {k: torch.zeros(n.shape, dtype=x.dtype) for k in n.cell.inputs}
+            currents = {k: torch.zeros(n.shape, dtype=x.dtype) for k in n.cell.channels}
             for p in circuit.projections:
                 if p.target != name:
                     continue
@@ -222,7 +299,8 @@ def run(
                     currents[k] = currents[k] + pre @ W.T
             bias = weights.get("b" if len(neurons) == 1 else f"b_{name}")
             if bias is not None:
-                currents = {k: I + b for (k, I), b in zip(currents.items(), bias.chunk(len(currents)), strict=True)}
+                constant = zip(n.cell.inputs, bias.chunk(len(n.cell.inputs)), strict=True)
+                currents |= {k: currents[k] + b for k, b in constant}
             now[name] = CELLS[n.cell.name](n, *currents.values())
         for name, n in neurons.items():
             n.y, n.t = now[name], n.t + 1

@@ -17,10 +17,13 @@ import math
 from copy import copy
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import torch
+from brian2.units.fundamentalunits import get_dimensions
 
+from bioplaus.cell import Cell
 from bioplaus.check.bench import ATTEMPTS, Bench, seeds
 from bioplaus.check.bench import bench as bench_of
 from bioplaus.eligibility import Eligibility
@@ -28,6 +31,7 @@ from bioplaus.eligibility.recursion import Recursion
 from bioplaus.learning.sequence import sequence
 from bioplaus.rules import Rule
 from bioplaus.signal import Instant, Signal
+from bioplaus.symbolic.units import SECOND, plain
 from bioplaus.tasks import squared
 
 if TYPE_CHECKING:
@@ -38,6 +42,9 @@ CHUNK, MOST = 2**14, 14
 #: of the circuits for that: the longest sequence and delay, steps; outputs a step and neuron, and the gain of recurrent weights
 #: between spiking neurons  # chosen: with these most seeds of all shipped models give one that lives
 LONGEST, LATEST, LIVELY, GAIN = 12, 2, 0.1, 2.0
+#: how else they are made, in steps of a refractory time or 5 ms: a cell of many states has so many signs a step that in as few steps as are
+#: left, of 1 ms, it has not answered, or is refractory throughout
+COARSE, COARSELY = 5e-3, {"lively": 0.45, "gain": 8.0}
 #: signs a step of which all outcomes are tried
 ALL = 8
 
@@ -150,12 +157,23 @@ def short(bench: Bench, rule: Rule) -> Bench | None:
         steps = min(LONGEST, MOST // each)
         if steps < delay + more:
             continue
-        for seed in seeds(bench.seed, ATTEMPTS):
-            found = make(steps, seed=seed)
+        for seed, way in product(seeds(bench.seed, ATTEMPTS), _ways(population.cell)):
+            found = make(steps, seed=seed, **way)
             found = replace(found, batch=replace(found.batch, weight=torch.ones_like(found.batch.weight))).short(steps)
             if not found.dead():
                 return found
     return None
+
+
+def _ways(cell: Cell) -> list[dict[str, Any]]:
+    """Ways to make circuits of a cell."""
+    if cell.made_for is not None:
+        return [{}]
+    held = float(plain(cell.refractory)) if get_dimensions(cell.refractory) is SECOND else 0.0
+    coarse = {"dt": held or COARSE, **COARSELY}
+    # a membrane that is held by its own spike misses what that brings in the next step
+    later = coarse | {"lively": 0.3, "gain": GAIN, "delay": LATEST}
+    return [{}, coarse, later]
 
 
 def count(bench: Bench, rule: Rule) -> int:

@@ -119,12 +119,21 @@ class Circuit:
         cell = self._population(p.target, f"projection {p.name} (target)").cell
         external = p.source == INPUT
         pre = self.inputs if external else self._population(p.source, f"projection {p.name} (source; or 'input')").size
-        opened = (cell.external if external else cell.recurrent) or tuple(cell.inputs)
+        opened = (cell.external if external else cell.recurrent) or tuple(cell.channels)
         channels = p.channels if p.channels is not None else opened
-        stray = set(channels) - set(cell.inputs)
+        stray = set(channels) - set(cell.channels)
         if stray:
             raise CircuitError(
-                f"Projection {p.name} targets channel {sorted(stray)}; '{p.target}' has {', '.join(cell.inputs)}."
+                f"Projection {p.name} targets channel {sorted(stray)}; '{p.target}' has {', '.join(cell.channels)}."
+            )
+        if (
+            not external
+            and (jumping := [c for c in channels if c in cell.jumps])
+            and not self.populations[p.source].cell.spiking
+        ):
+            raise CircuitError(
+                f"Projection {p.name} brings rates of '{p.source}' to {', '.join(jumping)} of '{p.target}', which jumps at every step by what arrives: the "
+                "smaller dt, the more. Rates act on channels held over a step, inputs=: name one in channels=, or give the target's cell one."
             )
         delay = (0 if external else 1) if p.delay is None else p.delay
         most = pre if p.autapses or p.source != p.target else pre - 1

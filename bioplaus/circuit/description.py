@@ -41,10 +41,16 @@ class Population:
         from bioplaus.symbolic.arguments import sizes  # a cell is there: what this needs is loaded
 
         sizes(self.cell, self.size)
+        if self.bias is not None and not self.cell.inputs:
+            raise CircuitError(
+                "The population has a bias and its cell no input channel that is held over a step, which a constant needs: at a jump it would act the more often the "
+                "smaller dt. Leave the bias out, or give the cell one, such as inputs=('I',)."
+            )
         stray = sorted(name for name in self.bias or () if name not in self.cell.inputs)
         if stray:
             raise CircuitError(
-                f"The bias of a population names {', '.join(stray)}; its input channels are {', '.join(self.cell.inputs)}."
+                f"The bias of a population names {', '.join(stray)}; "
+                f"its input channels{' held over a step' if self.cell.jumps else ''} are {', '.join(self.cell.inputs)}."
             )
 
 

@@ -90,8 +90,8 @@ class Network:
         for p in circuit.projections:
             cell = circuit.populations[p.target].cell
             assert p.channels is not None
-            channels = tuple(tuple(cell.inputs).index(c) for c in p.channels)
-            onto = (names.index(p.target), channels, channels == tuple(range(len(cell.inputs))))
+            channels = tuple(tuple(cell.channels).index(c) for c in p.channels)
+            onto = (names.index(p.target), channels, channels == tuple(range(len(cell.channels))))
             if p.source == INPUT:
                 outside.append(Wired(p, External(), *onto))
                 self.wired.append(outside[-1])
@@ -142,7 +142,7 @@ class Network:
         values = torch.tensor([(population.bias or {}).get(c, 0.0) for c in inputs], dtype=torch.float64)
         self.weights[label] = self._tensor(values).repeat_interleave(population.size)
         spec = Projection(name=label, source="1", target=name, channels=inputs)
-        return Wired(spec, Bias(), index, tuple(range(len(inputs))), True)
+        return Wired(spec, Bias(), index, tuple(range(len(inputs))), len(inputs) == len(population.cell.channels))
 
     def _wire(self, index: int, name: str, outside: list[Wired[External | Bias]]) -> Wiring:
         from bioplaus.symbolic.arguments import refractory_steps
@@ -162,7 +162,7 @@ class Network:
             live=tuple(s in kernel.derived.live for s in cell.states),
             driven=tuple(w for w in outside if w.target == index),
             recurrent=tuple(w for w in self.recurrent if w.target == index),
-            channels=len(cell.inputs),
+            channels=len(cell.channels),
         )
 
     def _draw(self, p: Projection, generator: torch.Generator) -> None:
@@ -259,12 +259,13 @@ class Network:
                 y, W = state.populations[w.source.population].y[w.source.age], self.weights[w.spec.name]
                 I = torch.addmm(I, y, W.T) if w.whole else self._add(I, y @ W.T, w, p)
             channels = (I,) if p.channels == 1 else I.chunk(p.channels, -1)
-            wait, active = before.wait, None
+            wait, active, receptive = before.wait, None, None
             if wait is not None:
+                receptive = (wait == 0).to(self.dtype)
                 wait = (wait - 1).clamp_min_(0)
                 active = (wait == 0).to(self.dtype)
             spike, cut = (_differentiable(p.kernel)) if differentiable else (hard_spike, uncut)
-            u, y, s = p.kernel.step(before.s, channels, before.y[0], active, spike, cut)
+            u, y, s = p.kernel.step(before.s, channels, before.y[0], active, spike, cut, receptive)
             if wait is not None:
                 wait = torch.add(wait, y.detach() if differentiable else y, alpha=p.refractory)
             currents.append(I)

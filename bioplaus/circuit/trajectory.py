@@ -65,6 +65,7 @@ class Stretch:
             "y_now": lambda step: step.after.populations[p].y[0],
             "u": lambda step: step.u[p][i],
             "active": lambda step: step.active[p],  # type: ignore[return-value]
+            "receptive": lambda step: (step.before.populations[p].wait == 0).to(self.x.dtype),  # type: ignore[union-attr]
             "after": lambda step: step.after.populations[p].s[i],
         }
         return self._stack((kind, p, i), picks[kind])
@@ -97,7 +98,7 @@ def roll(network: Network, state: State, x: Tensor, states: bool = True) -> tupl
     """
     drives = [d.unbind(0) for d in network.drive(x)]
     steps = []
-    lean = not states and not any(p.kernel.needs & {"s", "I"} for p in network.populations)
+    lean = not states and not any(p.kernel.needs & {"s", "I", "receptive"} for p in network.populations)
     for drive in zip(*drives, strict=True):
         step = network.advance(state, drive)
         state = step.after

@@ -12,10 +12,8 @@ import sympy as sp
 from bioplaus.codegen.constants import Constants
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.propagated import propagated
-from bioplaus.symbolic.derive import ACTIVE, HEIGHT, LAST, MARGIN, NOW, Derived, Entries, after
+from bioplaus.symbolic.derive import ACTIVE, HEIGHT, HELD, LAST_OUTPUT, MARGIN, NOW, RECEPTIVE, Derived, Entries, after
 from bioplaus.symbolic.text import names, substituted, symbol
-
-LAST_OUTPUT = symbol("y_last")  # what LAST is called in generated source, where y could be any output
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,8 @@ class Folded:
             *((s, "s", i) for i, s in states),
             *((k, "I", i) for i, k in currents),
             (LAST_OUTPUT, "y_last", 0),
+            (HELD, "y_last", 0),
+            (RECEPTIVE, "receptive", 0),
             *((u, "u", i) for i, u in new),
             (NOW, "y_now", 0),
             (ACTIVE, "active", 0),
@@ -79,13 +79,12 @@ def fold(d: Derived, parameters: Mapping[str, Any], dt: float, refractory: bool)
     CellError
         For a constant that is not a finite real number.
     """
-    active = {} if refractory else {ACTIVE: sp.Integer(1)}
-    in_f = {LAST: LAST_OUTPUT, **active}
+    active = {} if refractory else {ACTIVE: sp.Integer(1), RECEPTIVE: sp.Integer(1)}
     in_u: dict[sp.Symbol, sp.Expr] = dict(active)
     if d.surrogate is not None:
         in_u[HEIGHT] = substituted(d.surrogate, {MARGIN: substituted(d.output, active)})
     states = [moving for s in d.states for moving in (symbol(s), after(s))]
-    dynamic = frozenset([*states, *map(symbol, d.inputs), LAST_OUTPUT, NOW, ACTIVE, MARGIN])
+    dynamic = frozenset([*states, *map(symbol, d.inputs), LAST_OUTPUT, HELD, RECEPTIVE, NOW, ACTIVE, MARGIN])
     values = {**parameters, "dt": dt}
     for p in d.propagators:
         values |= propagated(p, values).numbers
@@ -97,8 +96,8 @@ def fold(d: Derived, parameters: Mapping[str, Any], dt: float, refractory: bool)
             return tuple(ready(inner, swap) for inner in e)
         return constants.fold(constants.tidy(substituted(e, swap)))
 
-    f, output, r = ready(d.f, in_f), ready(d.output, active), ready(d.r, active)
-    into_u = [ready(part, in_f) for part in (d.F, d.E, d.G)]
+    f, output, r = ready(d.f, active), ready(d.output, active), ready(d.r, active)
+    into_u = [ready(part, active) for part in (d.F, d.E, d.G)]
     partials = Partials(*into_u, *(ready(part, in_u) for part in (d.psi, d.Ru, d.ry)))
     surrogate = None if d.surrogate is None else ready(d.surrogate, {})
     numbers = {name: np.asarray(value, dtype=float) for name, value in constants.numbers().items()}

@@ -20,8 +20,9 @@ Entry: TypeAlias = "float | torch.Tensor | None"
 class Kernel:
     """A cell's generated functions, bound to a dtype and a device.
 
-    ``step(s, I, y, active, spike, cut) → (u, y, s)`` on tuples of tensors; ``partials(get) → (F, E, G, psi, Ru, ry)``, nested
-    tuples of entries, where ``get(kind, index)`` hands out ``s`` (old states), ``I``, ``y_last``, ``u``, ``y_now``, ``active``.
+    ``step(s, I, y, active, spike, cut, receptive) → (u, y, s)`` on tuples of tensors; ``partials(get) → (F, E, G, psi, Ru, ry)``, nested
+    tuples of entries, where ``get(kind, index)`` hands out ``s`` (old states), ``I``, ``y_last``, ``u``, ``y_now``, ``active``,
+    ``receptive``.
     """
 
     derived: Derived

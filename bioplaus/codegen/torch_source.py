@@ -18,7 +18,7 @@ from bioplaus.codegen.kernel import Entry, Kernel, hard_spike
 from bioplaus.codegen.source import functions
 from bioplaus.codegen.torch_printer import TorchPrinter
 from bioplaus.symbolic import arguments
-from bioplaus.symbolic.derive import NOW, Derived
+from bioplaus.symbolic.derive import HELD, NOW, Derived
 from bioplaus.symbolic.text import substituted, symbol
 from bioplaus.symbolic.units import plain
 
@@ -67,6 +67,7 @@ def generate(
 def _step(folded: Folded, show: Show) -> list[str]:
     """``def step``: new states, output, states after the reset."""
     d = folded.derived
+    wanted = set().union(*(e.free_symbols for e in folded.f))
     u, s = [str(symbol) for symbol in folded.new], [f"new_{state}" for state in d.states]
     if d.spiking:
         output = assignments(["margin"], [folded.output], "m", show)
@@ -81,9 +82,10 @@ def _step(folded: Folded, show: Show) -> list[str]:
         for state, e in zip(d.states, folded.r, strict=True)
     ]
     return [
-        "def step(states, currents, y_last, not_refractory, spike, cut):",
+        "def step(states, currents, y_last, not_refractory, spike, cut, receptive=None):",
         *_unpack("states", folded.old),
         *_unpack("currents", folded.inputs),
+        *(["    y_held = cut(y_last)"] if HELD in wanted else []),
         *assignments(u, folded.f, "f", show),
         *output,
         *assignments(s, r, "r", show),

@@ -80,31 +80,44 @@ def words(which: str, given: Any, allowed: Iterable[str] | None = None) -> tuple
     return names
 
 
-def channels(cell: Cell) -> dict[str, Any]:
-    """Input channels with the current that one unit of weight gives."""
-    given = cell.inputs
-    names = words("inputs", given)
+def channels(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Input channels with what one unit of weight gives: the current, and the jump of a state."""
+    jumps = _scaled(cell.jumps, "jumps", "jump", "1*mV")
+    inputs = _scaled((() if jumps else ("I",)) if cell.inputs is None else cell.inputs, "inputs", "current", "100*pA")
+    names = (*inputs, *jumps)
     if not names:
         raise CellError(
             "A cell without input channel can't be driven by anything. Name at least one, such as inputs=('I',)."
         )
-    scales = (
-        {name: _number(given[name], f"one unit of weight on input channel {name}") for name in names}
-        if isinstance(given, Mapping)
-        else {}
-    )
-    for name, value in scales.items():
-        if np.ndim(value) or plain(value) == 0:
-            raise CellError(
-                f"One unit of weight on input channel {name} is {value}; give one current that is not zero, e.g. {{'{name}': 100*pA}}."
-            )
+    if twice := sorted(inputs.keys() & jumps):
+        raise CellError(
+            f"{', '.join(twice)} is in inputs= and in jumps=. A channel is either held over a step, as a current is, or a jump of the state of its name."
+        )
+    if cell.update and jumps:
+        raise CellError(
+            "jumps= belong to equations=, whose states flow between spikes; an update= is a step as a whole. Add the channel where it acts, as in 'v = a*v + I'."
+        )
     for which in ("external", "recurrent"):
         opened = getattr(cell, which)
         if opened is not None and not words(which, opened, names):
             raise CellError(
                 f"{which}=() opens no channel at all. Name some of {', '.join(names)}, or leave it out to open all of them."
             )
-    return scales or dict.fromkeys(names, 1.0)
+    return inputs, jumps
+
+
+def _scaled(given: Any, which: str, what: str, example: str) -> dict[str, Any]:
+    """Names, each with what one unit of weight gives; 1 where only names are given."""
+    names = words(which, given)
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(names, 1.0)
+    scales = {name: _number(given[name], f"one unit of weight on input channel {name}") for name in names}
+    for name, value in scales.items():
+        if np.ndim(value) or plain(value) == 0:
+            raise CellError(
+                f"One unit of weight on input channel {name} is {value}; give one {what} that is not zero, e.g. {{'{name}': {example}}}."
+            )
+    return scales
 
 
 def parameters(cell: Cell) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import sympy as sp
+
 from bioplaus.errors import CellError
 from bioplaus.symbolic import validate
-from bioplaus.symbolic.derive import Derived, derive
+from bioplaus.symbolic.derive import RECEPTIVE, Derived, derive
 from bioplaus.symbolic.discrete import iterate
 from bioplaus.symbolic.integrate import integrate
 from bioplaus.symbolic.parsed import Parsed, parse
@@ -53,11 +55,23 @@ def _compiled(cell: Cell) -> Compiled:
 
 def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
     # one unit of weight gives one `scale` of current; the weights themselves stay plain numbers
-    scaled = {symbol(k): symbol(f"unit_{k}") * symbol(k) for k, v in cell.scales.items() if v != 1}
+    scaled = {symbol(k): symbol(f"unit_{k}") * symbol(k) for k in cell.inputs if cell.scales[k] != 1}
     f = {s: substituted(e, scaled) for s, e in step.new.items()}
     inputs = tuple(cell.inputs)
+    jumps = {}
+    for s in cell.jumps:
+        unit = symbol(f"unit_{s}") if cell.scales[s] != 1 else sp.Integer(1)
+        marked = parsed.equations is not None and "unless refractory" in parsed.equations[s].flags
+        jumps[s] = unit * RECEPTIVE if marked else unit
     if parsed.output is not None:
-        return derive(f=f, inputs=inputs, output=parsed.output.value, spiking=False, propagators=step.propagators)
+        return derive(
+            f=f,
+            inputs=inputs,
+            output=parsed.output.value,
+            spiking=False,
+            jumps=jumps,
+            propagators=step.propagators,
+        )
     assert parsed.spike is not None and parsed.surrogate is not None  # as Cell has seen to
     (left, right), (height, width) = parsed.spike, parsed.surrogate
     return derive(
@@ -71,5 +85,6 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
         reset_variables=frozenset(left.names),
         differentiate=frozenset(cell.differentiate),
         refractory={s: substituted(e, scaled) for s, e in step.refractory.items()},
+        jumps=jumps,
         propagators=step.propagators,
     )

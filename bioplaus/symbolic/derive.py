@@ -2,7 +2,7 @@
 
 One step of a neuron (state update → threshold → synapses → reset)::
 
-    u = f(s, I, y₋)      the integrator; y₋ is the neuron's own last output, which a discrete map may use
+    u = f(s + J, I, y₋)  the integrator; y₋ is the neuron's own last output, which a discrete map may use; J are jumps (`landed`)
     y = φ(u)             a spike, 1 where the margin is positive, or a rate
     s = r(u, y)          reset and spike-triggered jumps
 
@@ -22,10 +22,16 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from bioplaus.errors import CellError
 from bioplaus.symbolic.linear import Propagator
 from bioplaus.symbolic.text import Statement, substituted, symbol
 
 LAST = symbol("y")  # in equations and f: the neuron's own last output
+LAST_OUTPUT = symbol("y_last")  # the same in generated source, where y could be any output
+HELD = symbol("y_held")  # the same without its derivative
+RECEPTIVE = symbol(
+    "receptive"
+)  # 1, or 0 where what arrived at marked states was lost: from a spike on while refractory
 NOW = symbol("y_now")  # in r: its output at this step
 MARGIN = symbol("x")  # in the surrogate: the spike margin over its width
 ACTIVE = symbol("not_refractory")  # 1, or 0 while the neuron is refractory
@@ -38,6 +44,11 @@ Matrix = tuple[Entries, ...]
 def after(name: str) -> sp.Symbol:
     """u: a state variable after the integrator, before the reset."""
     return symbol(f"u_{name}")
+
+
+def arriving(state: str) -> sp.Symbol:
+    """J: what a channel that is a jump brings to its state, in units of weight."""
+    return symbol(f"jump_{state}")
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,7 @@ def derive(
     reset_variables: frozenset[str] = frozenset(),
     differentiate: frozenset[str] = frozenset({"jumps"}),
     refractory: Mapping[str, sp.Expr] | None = None,
+    jumps: Mapping[str, sp.Expr] | None = None,
     propagators: tuple[Propagator, ...] = (),
 ) -> Derived:
     """Assemble a cell's step and differentiate it.
@@ -87,36 +99,74 @@ def derive(
     reset_variables : states whose assignment counts as a reset, those at the greater side of the spike condition; the others' as a jump.
     differentiate : which of ``"reset"`` and ``"jumps"`` the spike is differentiated through.
     refractory : state → new value while the neuron is refractory, where that differs from ``f``.
+    jumps : state → by how much one unit of weight makes it jump, times `RECEPTIVE` where refractoriness discards that.
     propagators : of names in ``f`` and ``refractory`` that are no parameters.
     """
     states = tuple(f)
     to_u = {symbol(s): after(s) for s in states}
     waiting = refractory or {}
     stepped = tuple(ACTIVE * f[s] + (1 - ACTIVE) * waiting[s] if s in waiting else f[s] for s in states)
+    stepped = tuple(substituted(e, {LAST: LAST_OUTPUT}) for e in stepped)
     phi = substituted(output, to_u) / (width if width is not None else 1)
     psi = tuple((ACTIVE * HEIGHT if spiking else 1) * sp.diff(phi, after(s)) for s in states)
     r = _after_spike(states, reset)
     kept = frozenset(s.name for s in reset if ("reset" if s.name in reset_variables else "jumps") in differentiate)
+    Ru = tuple(tuple(sp.diff(e, after(s)) for s in states) for e in r)
+    if jumps:
+        shifted = landed(states, jumps, Ru, kept)
+        stepped = tuple(substituted(e, shifted) for e in stepped)
+    inputs_and_jumps = (*(symbol(k) for k in inputs), *(arriving(s) for s in jumps or ()))
     old = [symbol(s) for s in states]
     F = tuple(tuple(sp.diff(e, s) for s in old) for e in stepped)
     return Derived(
         states=states,
-        inputs=inputs,
+        inputs=tuple(k.name for k in inputs_and_jumps),
         f=stepped,
         output=phi,
         spiking=spiking,
         surrogate=surrogate,
         r=r,
         F=F,
-        E=tuple(sp.diff(e, LAST) for e in stepped),
-        G=tuple(tuple(sp.diff(e, symbol(k)) for k in inputs) for e in stepped),
+        E=tuple(sp.diff(e, LAST_OUTPUT) for e in stepped),
+        G=tuple(tuple(sp.diff(e, k) for k in inputs_and_jumps) for e in stepped),
         psi=psi,
-        Ru=tuple(tuple(sp.diff(e, after(s)) for s in states) for e in r),
+        Ru=Ru,
         ry=tuple(sp.diff(e, NOW) if s in kept else sp.Integer(0) for s, e in zip(states, r, strict=True)),
         kept=kept,
         live=tuple(s for j, s in enumerate(states) if any(row[j] != 0 for row in F)),
         propagators=propagators,
     )
+
+
+def landed(
+    states: Sequence[str], jumps: Mapping[str, sp.Expr], Ru: Matrix, kept: frozenset[str]
+) -> dict[sp.Symbol, sp.Expr]:
+    """Old state → s + Ru(y₋) J: what arrived since the last spike condition was asked, before its reset was run.
+
+    Brian2 delivers spikes between the two, so that a hard reset wipes out what arrives together with a spike (Ru = 0), and a
+    subtractive one does not (Ru = 1). No derivative runs through y₋ but where the reset itself is differentiated.
+
+    Raises
+    ------
+    CellError
+        If a reset makes of a jump something that depends on where the state is.
+    """
+    shifted = {}
+    for s, row in zip(states, Ru, strict=True):
+        last = LAST_OUTPUT if s in kept else HELD
+        brought = sp.Integer(0)
+        for jumping, entry in zip(states, row, strict=True):
+            if jumping not in jumps:
+                continue
+            if entry.free_symbols & {after(other) for other in states}:
+                raise CellError(
+                    f"The reset of {s} makes of a jump of {jumping} something that depends on the states, and what arrives together with a spike is added "
+                    f"afterwards. Write a reset that is linear in {jumping}, or make it an input channel, inputs=, that is held over the step."
+                )
+            brought += substituted(entry, {NOW: last}) * jumps[jumping] * arriving(jumping)
+        if brought != 0:
+            shifted[symbol(s)] = symbol(s) + brought
+    return shifted
 
 
 def _after_spike(states: Sequence[str], reset: Sequence[Statement]) -> Entries:

@@ -155,7 +155,11 @@ def _refuse_declarations(cell: Cell, full: Equations) -> None:
         if name in full and full[name].dim is not get_dimensions(value):
             raise CellError(
                 f"{name} is declared in the equations with unit {unit_text(full[name].dim)}, but its value has unit {unit_name(value)}. "
-                "A channel's unit is that of one unit of weight: write inputs={'I': 100*pA}."
+                + (
+                    f"One unit of weight makes a state jump by a quantity of its own unit: write jumps={{'{name}': 0.1*{unit_text(full[name].dim)}}}."
+                    if name in cell.jumps
+                    else "A channel's unit is that of one unit of weight: write inputs={'I': 100*pA}."
+                )
             )
     valueless = [n for n, e in full.items() if e.type == PARAMETER and n not in given]
     if valueless:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STATE, CHANNEL, PARAMETER = "a state variable", "an input channel", "a parameter"
 # what a name would be mistaken for: words of Brian2 and of our notation, and (states and channels) of the generated source
-TAKEN = {"t", "dt", "i", "N", "lastspike", "not_refractory", "t_in_timesteps", "y_now", "y_last", "y_cut", "surrogate_height"}  # fmt: skip
+TAKEN = {"t", "dt", "i", "N", "lastspike", "not_refractory", "t_in_timesteps", "y_now", "y_last", "y_cut", "y_held", "receptive", "surrogate_height"}  # fmt: skip
 _SOURCE = {"states", "currents", "spike", "cut", "margin", "get", "torch", "heaviside", "softplus", "constant"}
 _GENERATED = re.compile(r"[a-z]+(\d+_)+")
 
@@ -27,7 +27,8 @@ def check(cell: Cell, states: Iterable[str], words: Iterable[str]) -> None:
     """Refuse names that mean something else already, or two things at once; of the parameters, those among ``words``."""
     states = tuple(states)
     kinds = {STATE: states, CHANNEL: tuple(cell.inputs), PARAMETER: tuple(sorted({*cell.parameters} & {*words}))}
-    generated = {f"{head}_{s}" for s in states for head in ("u", "new")} | {f"unit_{k}" for k in cell.inputs}
+    generated = {f"{head}_{s}" for s in states for head in ("u", "new")} | {f"unit_{k}" for k in cell.channels}
+    generated |= {f"jump_{s}" for s in cell.jumps}
     seen: dict[str, str] = {}
     for name, kind in ((name, kind) for kind, some in kinds.items() for name in some):
         if name in seen:

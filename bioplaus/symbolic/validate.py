@@ -9,6 +9,7 @@ import numpy as np
 import sympy as sp
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 
+from bioplaus.checks import short
 from bioplaus.errors import CellError, unknown
 from bioplaus.symbolic.derive import LAST, MARGIN
 from bioplaus.symbolic.functions import NUMPY
@@ -29,6 +30,12 @@ def step(cell: Cell, new: Mapping[str, sp.Expr]) -> None:
         functions(e, f"the step of {state}")
         if not names(e) & {*new, *cell.inputs, LAST.name}:
             raise CellError(f"'{state}' takes the same value, {e}, at every step. Make it a parameter.")
+    if stray := [s for s in cell.jumps if s not in new]:
+        raise CellError(
+            f"jumps={short(cell.jumps)}: "
+            + unknown("state variable", stray[0], new)
+            + " A jump is of a state with a differential equation."
+        )
     idle = [k for k in cell.inputs if not any(symbol(k) in e.free_symbols for e in new.values())]
     if idle:
         raise CellError(

@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
     """Print a row for each rule and model as it is measured; 1 if a claim is wrong."""
     _, rest = names_first(words, "no names", "bioplaus check", number=0)
     given = parse(Options, rest, "bioplaus check")
-    from bioplaus.check import check
+    from bioplaus.check import check, orders
 
     rows = check(given.quick, _names(given.rules), _names(given.models), given.seed)
     heading("Each rule's gradient against BPTT's: largest difference of any weight over BPTT's largest entry")
@@ -48,6 +48,16 @@ def main(words: Sequence[str]) -> int:
             number += row.measured != "refused"
             wrong += not row.ok
             _show(row)
+        courses = [] if given.rules else list(orders(_names(given.models)))
+    if courses:
+        say()
+        heading(
+            "Each cell's course at a step of 0.1 ms, at half of it and at a quarter: with which power of the step its error shrinks"
+        )
+        for each in courses:
+            number, wrong = number + 1, wrong + (not each.ok)
+            found = "no error" if math.isinf(each.found) else f"{each.found:.2f}"
+            say(f"{each.model:<20}  {each.method:<18}  {found:<8}  {'ok' if each.ok else 'WRONG'}")
     say()
     say(f"{number - wrong} of {number} claims hold." if wrong else f"All {number} claims hold.")
     return 1 if wrong else 0
