@@ -130,7 +130,7 @@ def synapses(
     if not i.size:
         return None
     model = [f"w_{k} : 1 (constant)" for k in w.channels]
-    age = w.spec.delay or 1
+    age = w.source.age + 1
     if _spiking(network, w):
         arrive = "\n".join(f"{_arriving(network, w, k)}_post += w_{k}" for k in w.channels)
         made = Synapses(

@@ -25,6 +25,7 @@ import torch
 
 from bioplaus.cell import Cell
 from bioplaus.circuit import Circuit, Network
+from bioplaus.circuit.delays import steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -211,13 +212,14 @@ def run(
             for p in circuit.projections:
                 if p.target != name:
                     continue
-                assert p.delay is not None and p.channels is not None
+                assert p.channels is not None
+                late = steps(p.delay, circuit.dt, p.name)
                 if p.source == "input":
                     pre = x[t]
-                elif t - p.delay < 0:
+                elif t - late < 0:
                     continue
                 else:
-                    pre = sent[p.source][t - p.delay].detach() if stop else sent[p.source][t - p.delay]
+                    pre = sent[p.source][t - late].detach() if stop else sent[p.source][t - late]
                 for k, W in zip(p.channels, weights[p.name].chunk(len(p.channels)), strict=True):
                     currents[k] = currents[k] + pre @ W.T
             bias = weights.get("b" if len(neurons) == 1 else f"b_{name}")
