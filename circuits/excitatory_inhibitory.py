@@ -20,7 +20,7 @@ def excitatory_inhibitory(
     gain: float = 1.0,
     balance: float = 1.0,
     input_gain: float = 1.0,
-    delay: int = 1,
+    delay: Any = 1,
     tau_out: Any = None,
     dt: Any = 1 * ms,
 ) -> Circuit:
@@ -36,7 +36,7 @@ def excitatory_inhibitory(
     fraction : of excitatory neurons.
     fan_in : fraction of each population a neuron receives from (exact, without autapses).
     gain, balance, input_gain : strength of recurrent weights, of inhibition against excitation, of input weights.
-    delay, tau_out, dt : as in ``recurrent``.
+    delay, tau_out, dt : as in ``recurrent``; a delay is steps or a time.
 
     References
     ----------

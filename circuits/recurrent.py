@@ -22,7 +22,7 @@ def recurrent(
     gain: float = 1.0,
     input_gain: float = 1.0,
     fan_in: int | None = None,
-    delay: int = 1,
+    delay: Any = 1,
     autapses: bool | None = None,
     init: str = "normal",
     bias: Mapping[str, float] | bool | None = None,
@@ -41,7 +41,7 @@ def recurrent(
     dt : time step.
     gain, input_gain : standard deviation of weights times √fan-in; for spiking cells choose ``input_gain`` so that the circuit fires.
     fan_in : recurrent inputs per neuron from each cell type; None: all.
-    delay : steps from a neuron's output to its effect.
+    delay : from a neuron's output to its effect, in steps, or a time that stays itself when dt changes, such as ``1.5*ms``.
     autapses : self-connections; default: none in spiking circuits.
     init : distribution of the weights, ``"normal"``, ``"uniform"``, ``"gamma"``, ``"orthogonal"``, ``"zeros"``.
     bias : first values of a learned bias per channel, e.g. ``{"I_f": 1.0}``; True zeros, False none; default: zeros for cells with a rate.

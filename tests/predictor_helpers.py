@@ -29,7 +29,7 @@ def unpacked(network: Network, h: Tensor, like: State) -> State:
     f = list(like.filtered)
     for (kind, i, j, _), part in zip(layout.blocks, h.split([b[3] for b in layout.blocks], -1), strict=True):
         if kind == "f":
-            f[i] = part
+            f[j] = part
         else:
             (s if kind == "s" else y)[i][j] = part
     populations = tuple(

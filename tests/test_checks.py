@@ -25,10 +25,12 @@ import bioplaus as bp
 from bioplaus import rules
 from bioplaus.checks import Among, Amount, Flag, Instance, Mapped, Optional, Real, Several, Table, Text, Whole, Word
 from bioplaus.circuit import Projection
+from bioplaus.circuit.delays import Delay
 from bioplaus.eligibility import Immediate
 from bioplaus.runs import Arm, Experiment
 from bioplaus.runs.config import digest, plain
 from bioplaus.signal import BPLambda
+from bioplaus.signal.given import Feedback, Matrix
 from bioplaus.tasks import squared
 from bioplaus.tasks.sequential_digits import SequentialDigits
 
@@ -95,6 +97,10 @@ def good(row: Any) -> list[Any]:
         return [None, *good(row.given)]
     if isinstance(row, Amount):
         return [made(row.example), float(made(row.example)), 5e-324]
+    if isinstance(row, Delay):
+        return [*good(row.steps), *good(row.time)]
+    if isinstance(row, Feedback):
+        return [*good(row.word), Matrix(torch.ones(1, 2))]
     assert isinstance(row, (Instance, Several, Mapped)), f"say here what {type(row).__name__} takes"
     return [made(row.example)]
 
@@ -139,6 +145,10 @@ def bad(row: Any) -> list[Any]:
         ]
     if isinstance(row, Amount):
         return [*WRONG, None, "1", True, 0, -1, math.inf, bp.Hz if row.unit == "s" else bp.ms]
+    if isinstance(row, Delay):
+        return [*bad(row.steps), -1 * bp.ms, 0.0, 1.5, math.inf, bp.Hz]
+    if isinstance(row, Feedback):
+        return [*bad(row.word), [1.0, 2.0], [[1.0], [1.0, 2.0]], [[math.nan]], [[1j]], [[True]], np.ones((2, 0))]
     if isinstance(row, Among):
         return [*WRONG, None, "x", True, float(row.numbers[0]), max(row.numbers) + 1, 0]
     if isinstance(row, Text):

@@ -268,7 +268,7 @@ def test_a_checkpoint_of_before_parts_is_continued_bit_for_bit(name, tmp_path):
     for _ in range(3):
         straight.update()
     state, now = straight.state_dict(), tensors(straight.own)
-    assert state["format"] == 2 and set(now) == set(paths.values())
+    assert state["format"] == 3 and set(now) == set(paths.values())
     for kind in ("learned", "fixed"):
         found = {f"{part}.{n}" for part, kinds in state["own"].items() for n in kinds[kind]}
         assert found == {path for n, path in paths.items() if n.startswith("fixed_") == (kind == "fixed")}
@@ -292,8 +292,8 @@ def test_a_checkpoint_of_before_parts_is_continued_bit_for_bit(name, tmp_path):
 def test_a_checkpoint_of_a_later_format_or_of_other_parts_is_refused():
     trainer = Trainer(small("lstm"), Plain(), bp.rule("bp_lambda"), Training(batch=2))
     state = trainer.state_dict()
-    with pytest.raises(RunError, match="format 3.*up to 2") as error:
-        trainer.load_state_dict(state | {"format": 3})
+    with pytest.raises(RunError, match="format 4.*up to 3") as error:
+        trainer.load_state_dict(state | {"format": 4})
     paragraph(error)
     for own in ({"A": torch.zeros(3)}, {}, {"A": state["own"]["predictor"]["learned"]["A"]}):
         before = {n: v.clone() for n, v in tensors(trainer.own).items()}

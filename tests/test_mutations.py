@@ -406,21 +406,13 @@ def neighbours_heard_against_the_synapse(patch: Patch) -> None:
 @mistake(lambda: mdgl_is_one_crossing(dale(delay=1, steps=20)))
 def only_those_who_are_read_listen(patch: Patch) -> None:
     """Behind a leaky readout, populations that it does not see hear nothing."""
+    real = MDGL.heard
 
-    def seen(network: Any, tangent: Any, credit: Any, real: Any = mdgl._seen) -> Any:
-        tangent, credit = real(network, tangent, credit)
-        heard = MDGL.heard
+    def partly(self: MDGL, network: Any, *rest: Any) -> Any:
+        found = real(self, network, *rest)
+        return found._replace(filtered=tuple(f if i in network.sources else None for i, f in enumerate(found.filtered)))
 
-        def partly(self: MDGL, wide: Any, *rest: Any) -> Any:
-            found = heard(self, wide, *rest)
-            return found._replace(
-                filtered=tuple(f if i in network.sources else None for i, f in enumerate(found.filtered))
-            )
-
-        patch.setattr(MDGL, "heard", partly)
-        return tangent, credit
-
-    patch.setattr(mdgl, "_seen", seen)
+    patch.setattr(MDGL, "heard", partly)
 
 
 @mistake(lambda: history_is_cut(case("elman", steps=12), 3))

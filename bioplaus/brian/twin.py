@@ -138,7 +138,7 @@ def synapses(
     if not i.size:
         return None
     model = [f"w_{k} : 1 (constant)" for k in w.channels]
-    age = w.spec.delay or 1
+    age = w.source.age + 1
     if _spiking(network, w):
         cell = network.circuit.populations[network.populations[w.target].name].cell
         names, units = list(cell.channels), {}

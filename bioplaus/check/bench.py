@@ -62,9 +62,13 @@ class Bench:
         """The gradient a rule computes of the circuit's weights."""
         return sequence(self.network, rule, own or {}, self.batch, squared).gradients
 
-    def by_hand(self, stop: str = "", cut_every: int | None = None) -> dict[str, Tensor]:
-        """Autograd's gradient through the circuit as it is written by hand."""
-        return by_hand.gradient(self.network, self.batch, squared, stop=stop, cut_every=cut_every)[1]
+    def by_hand(
+        self, stop: str = "", cut_every: int | None = None, feedback: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Autograd's gradient through the circuit as it is written by hand; with feedback weights, without the readout's."""
+        options: dict[str, Any] = {"stop": stop, "cut_every": cut_every, "feedback": feedback}
+        found = by_hand.gradient(self.network, self.batch, squared, **options)[1]
+        return found if feedback is None else {w.spec.name: found[w.spec.name] for w in self.network.learned}
 
     @cached_property
     def window(self) -> Stretch:

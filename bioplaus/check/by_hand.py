@@ -25,6 +25,7 @@ import torch
 
 from bioplaus.cell import Cell
 from bioplaus.circuit import Circuit, Network
+from bioplaus.circuit.delays import steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -288,13 +289,14 @@ def run(
             for p in circuit.projections:
                 if p.target != name:
                     continue
-                assert p.delay is not None and p.channels is not None
+                assert p.channels is not None
+                late = steps(p.delay, circuit.dt, p.name)
                 if p.source == "input":
                     pre = x[t]
-                elif t - p.delay < 0:
+                elif t - late < 0:
                     continue
                 else:
-                    pre = sent[p.source][t - p.delay].detach() if stop else sent[p.source][t - p.delay]
+                    pre = sent[p.source][t - late].detach() if stop else sent[p.source][t - late]
                 for k, W in zip(p.channels, weights[p.name].chunk(len(p.channels)), strict=True):
                     currents[k] = currents[k] + pre @ W.T
             bias = weights.get("b" if len(neurons) == 1 else f"b_{name}")
@@ -319,15 +321,22 @@ def gradient(
     regulariser: RateRegulariser | None = None,
     stop: str = "",
     cut_every: int | None = None,
+    feedback: Tensor | None = None,
 ) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradient of every weight, by autograd through `run`.
 
-    The regulariser is ½ strength Σ_j (f_j − target)², f_j the mean output of a neuron over time and batch.
+    The regulariser is ½ strength Σ_j (f_j − target)², f_j the mean output of a neuron over time and batch. With feedback weights B
+    (output, unit read) it is that of Σ_t δ_t·B ȳ_t, errors δ held: what the error is told to neurons, the readout's own weights
+    left out.
     """
     weights = {name: w.detach().clone().requires_grad_() for name, w in network.weights.items()}
     outputs, sent = run(network.circuit, weights, batch.inputs, stop, cut_every)
     value = (loss.value(outputs, batch.targets) * batch.weight).sum(0).mean()
     total = value
+    if feedback is not None:
+        error = loss.error(outputs.detach(), batch.targets) * batch.weight[..., None]
+        told, sent = run(network.circuit, weights | {"W_out": feedback}, batch.inputs, stop, cut_every)
+        total = (error * told).sum() / batch.size
     if regulariser is not None:
         for y in sent.values():
             total = total + 0.5 * regulariser.strength * (y.mean((0, 1)) - regulariser.target).square().sum()

@@ -111,6 +111,10 @@ def of_eprop(bench: Bench) -> Found:
             "autograd with stopped outputs",
             difference(bench.gradients(eprop(schedule="online")), bench.by_hand(stop="between")),
         )
+        B = torch.randn(bench.network.weights["W_out"].shape, generator=stream(0, "matrix"), dtype=torch.float64)
+        told = eprop(feedback=B)
+        found = bench.gradients(told, told.begin(bench.network, bench.batch, 0))
+        yield "a feedback matrix, autograd", difference(found, bench.by_hand(stop="between", feedback=B))
     yield from schedules(bench, eprop())
 
 

@@ -26,13 +26,13 @@ class Layout:
 
     @cached_property
     def blocks(self) -> list[tuple[str, int, int, int]]:
-        """(kind, population, index, size) in order."""
+        """(kind, population, index, size) in order; of what the readout sees the index is that among its sources."""
         out = []
         for i, p in enumerate(self.network.populations):
             out += [("s", i, j, p.size) for j, live in enumerate(p.live) if live]
             out += [("y", i, a, p.size) for a in range(p.ages)]
         if self.network.kappa:
-            out += [("f", i, i, self.network.populations[s].size) for i, s in enumerate(self.network.sources)]
+            out += [("f", s, i, self.network.populations[s].size) for i, s in enumerate(self.network.sources)]
         return out
 
     @property
@@ -51,7 +51,7 @@ class Layout:
     @staticmethod
     def _part(state: State, kind: str, i: int, j: int, size: int) -> Tensor:
         if kind == "f":
-            return state.filtered[i]
+            return state.filtered[j]
         return (state.populations[i].s if kind == "s" else state.populations[i].y)[j]
 
     def credit(self, vector: Tensor) -> Credit:

@@ -12,6 +12,7 @@ import torch
 from bioplaus import checks
 from bioplaus.cerebellum import predictor
 from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.circuit.delays import shown, steps, timeless
 from bioplaus.circuit.description import INPUT, Population, Projection, Readout
 from bioplaus.circuit.network import Network
 from bioplaus.errors import CircuitError, cut
@@ -136,10 +137,21 @@ class Circuit:
                 "smaller dt, the more. Rates act on channels held over a step, inputs=: name one in channels=, or give the target's cell one."
             )
         delay = (0 if external else 1) if p.delay is None else p.delay
+        self._in_steps(p.name, delay, (p.source, p.target))
         most = pre if p.autapses or p.source != p.target else pre - 1
         if p.fan_in is not None and p.fan_in > most:
             raise CircuitError(f"Projection {p.name} wants fan_in={p.fan_in} of {most} possible sources.")
         return replace(p, channels=tuple(channels), delay=delay)
+
+    def _in_steps(self, name: str, delay: int | float, ends: tuple[str, str]) -> None:
+        """Refuse a delay in ms that is none in steps."""
+        maps = [each for each in ends if each in self.populations and timeless(self.populations[each].cell)]
+        if isinstance(delay, float) and maps:
+            raise CircuitError(
+                f"delay of projection {name} is {shown(delay)}, and '{maps[0]}' is of a discrete map (update=) that does not read dt: its steps are no time. "
+                "Give the delay in steps, such as delay=2; or write the map's constants with dt, or say made_for= which dt they hold."
+            )
+        steps(delay, self.dt, name)
 
     def build(
         self, seed: int = 0, dtype: torch.dtype | str | None = None, device: str | torch.device = "cpu"
@@ -177,7 +189,10 @@ class Circuit:
                 n: {"size": p.size, "bias": None if p.bias is None else dict(p.bias), "cell": p.cell.describe()}
                 for n, p in self.populations.items()
             },
-            "projections": [{k: v for k, v in vars(p).items() if v is not None} for p in self.projections],
+            "projections": [
+                {k: v for k, v in (vars(p) | {"delay": shown(p.delay)}).items() if v is not None}
+                for p in self.projections
+            ],
             "cerebellum": None if self.cerebellum is None else self.cerebellum.describe(),
             "readout": {**{k: v for k, v in vars(self.readout).items() if k != "tau"}, "kappa": self.kappa},
         }

@@ -25,7 +25,7 @@ class Credit(NamedTuple):
 
     s: tuple[tuple[Tensor | None, ...], ...]  # [population][state]
     y: tuple[tuple[Tensor | None, ...], ...]  # [population][age]
-    filtered: tuple[Tensor | None, ...]  # [source]
+    filtered: tuple[Tensor | None, ...]  # [population], read or not; none at all where the readout keeps nothing
 
 
 def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -38,7 +38,7 @@ def silent(network: Network) -> Credit:
     return Credit(
         tuple(tuple(None for _ in p.start) for p in network.populations),
         tuple((None,) * p.ages for p in network.populations),
-        tuple(None for _ in network.sources) if network.kappa else (),
+        (None,) * len(network.populations) if network.kappa else (),
     )
 
 

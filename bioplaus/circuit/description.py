@@ -8,13 +8,13 @@ from typing import Any
 
 from bioplaus import checks
 from bioplaus.cell import Cell
+from bioplaus.circuit.delays import Delay, shown
 from bioplaus.content import model
 from bioplaus.errors import CircuitError
 
 INPUT = "input"
 INITS = ("normal", "uniform", "gamma", "orthogonal", "zeros")
 CELL = checks.Instance(Cell, "bp.model('lif')", by_name=model)
-LONGEST = 10_000  # steps of delay; every one of them is kept for every neuron  # chosen: 10 s at 1 ms
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Projection:
     target : population name.
     channels : target channels, default those the cell opens to external or recurrent input. Several channels: rows are
         grouped by channel, so the matrix is (channels · post, pre).
-    delay : steps from an output to its effect, ≥ 1; external input acts in its own step (0).
+    delay : from an output to its effect, in steps, ≥ 1, or as a time that stays itself when the circuit's dt changes (``1.5*ms``);
+        kept as a whole number or in seconds. External input acts in its own step (0).
     sign : +1 or −1 holds every weight at or beyond zero (Dale's law), None leaves it free.
     fan_in : number of distinct sources per neuron, None for all (dense).
     autapses : whether a neuron may project to itself.
@@ -79,7 +80,7 @@ class Projection:
     source: str
     target: str
     channels: tuple[str, ...] | None = None
-    delay: int | None = None
+    delay: Any = None
     sign: int | None = None
     fan_in: int | None = None
     autapses: bool = True
@@ -96,7 +97,7 @@ class Projection:
         channels=checks.Optional(
             checks.Several(checks.Word(), "('I',)", different=True), "for those that the cell opens"
         ),
-        delay=checks.Optional(checks.Whole(0, LONGEST), "for the least there is"),
+        delay=checks.Optional(Delay(), "for the least there is"),
         sign=checks.Optional(checks.Among((1, -1)), "to leave it free"),
         fan_in=checks.Optional(checks.Whole(), "for all"),
         autapses=checks.Flag(),
@@ -114,7 +115,7 @@ class Projection:
             )
         if self.source == INPUT and self.delay:
             raise CircuitError(
-                f"delay of projection {self.name} is {self.delay}; external input has none: it acts in its own step. Leave it out."
+                f"delay of projection {self.name} is {shown(self.delay)}; external input has none: it acts in its own step. Leave it out."
             )
         if self.source != INPUT and self.delay == 0:
             raise CircuitError(

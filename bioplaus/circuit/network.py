@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from bioplaus.circuit.afford import afford
+from bioplaus.circuit.delays import steps
 from bioplaus.circuit.description import INPUT, Projection
 from bioplaus.circuit.initial import initial
 from bioplaus.circuit.loading import fitting
@@ -96,7 +97,7 @@ class Network:
                 outside.append(Wired(p, External(), *onto))
                 self.wired.append(outside[-1])
             else:
-                age = max((p.delay or 1) - 1, 0)
+                age = steps(p.delay, circuit.dt, p.name) - 1
                 recurrent.append(Wired(p, Outputs(names.index(p.source), age), *onto))
                 self.wired.append(recurrent[-1])
             self._draw(p, generator)

@@ -36,10 +36,10 @@ def to_u(network: Network, steps: Sequence[Transpose], P: Sequence[Any], credit:
     """
     y = [ages[0] for ages in credit.y]
     filtered: list[Tensor | None] = []
-    for source, f in zip(network.sources, credit.filtered, strict=False):
+    for i, f in enumerate(credit.filtered):
         if f is not None:
-            now = y[source]
-            y[source] = f * (1 - network.kappa) if now is None else torch.add(now, f, alpha=1 - network.kappa)
+            now = y[i]
+            y[i] = f * (1 - network.kappa) if now is None else torch.add(now, f, alpha=1 - network.kappa)
         filtered.append(None if f is None else f * network.kappa)
     u: Inner = []
     for p, step, held, s, now in zip(network.populations, steps, P, credit.s, y, strict=True):
@@ -145,8 +145,8 @@ def sweep(
             stood.append(credit)
         if outputs:
             for i in populations:
-                f = [f for s, f in zip(network.sources, credit.filtered, strict=False) if s == i]
-                total = plus(credit.y[i][0], f[0] * (1 - network.kappa) if f and f[0] is not None else None)
+                f = credit.filtered[i] if credit.filtered else None
+                total = plus(credit.y[i][0], None if f is None else f * (1 - network.kappa))
                 mine = own[i]
                 reached[i].append(total if mine is None or total is None else total - mine)
         u, passed = to_u(network, steps, P[t], credit)

@@ -22,6 +22,7 @@ import torch
 from bioplaus.circuit.credit import Credit, Currents, at
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.upstream import upstream
 from bioplaus.declaration import Declaration
 from bioplaus.own import Gradients, Owns
 
@@ -43,6 +44,10 @@ class Eligibility(ABC, Generic[C]):
     def refuse(self, network: Network) -> str | None:
         """A reason why it cannot serve a network, or None."""
         return None
+
+    def reached(self, network: Network, hearers: set[int]) -> set[int]:
+        """The populations whose weights meet credit that populations are given; here all from which a path leads to them."""
+        return upstream(network, hearers)
 
     def fits(self, network: Network, batch: int) -> None:
         """Refuse a batch whose traces this machine's memory cannot hold.

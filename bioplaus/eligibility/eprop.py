@@ -60,6 +60,9 @@ class EProp(Eligibility[Credit]):
     def _within(self, tangent: Tangent) -> Tangent:
         return tangent.of(self.partials(tangent))
 
+    def reached(self, network: Network, hearers: set[int]) -> set[int]:
+        return hearers
+
     def init(
         self,
         network: Network,
@@ -96,7 +99,7 @@ class EProp(Eligibility[Credit]):
                         [zeros(m) for _ in chosen.shared],
                         [zeros(n, m) for _ in chosen.stored],
                         zeros(n, m),
-                        zeros(n, m) if network.kappa and p in network.sources else None,
+                        zeros(n, m) if network.kappa else None,
                         None,
                         [zeros(n, m) for _ in range(spare)],
                     )
@@ -189,10 +192,11 @@ class EProp(Eligibility[Credit]):
         """Add what earlier windows left in the traces: credit for h before the window, met by its derivatives."""
         for trace in state.items:
             p = trace.population
-            pairs = [(start.s[p][m], d) for m, d in _before(trace, within.partials[p]).items()] + [
-                (start.y[p][0], trace.e)
-            ]
-            pairs += [(f, trace.e_bar) for s, f in zip(network.sources, start.filtered, strict=False) if s == p]
+            before = _before(trace, within.partials[p]).items()
+            pairs: list[tuple[Tensor | None, Tensor | None]] = [(start.s[p][m], d) for m, d in before]
+            pairs.append((start.y[p][0], trace.e))
+            if start.filtered:
+                pairs.append((start.filtered[p], trace.e_bar))
             for a, derivative in pairs:
                 if a is not None and derivative is not None:
                     _place(gradients, network, trace, torch.einsum("bn,bnm->nm", a, derivative))
@@ -203,9 +207,9 @@ def _meetings(network: Network, trace: Trace, credit: Credit | None) -> list[tup
     if credit is None:
         return []
     p = trace.population
-    pairs = [("e", credit.y[p][0])] + [
-        ("e_bar", f) for s, f in zip(network.sources, credit.filtered, strict=False) if s == p
-    ]
+    pairs = [("e", credit.y[p][0])]
+    if credit.filtered:
+        pairs.append(("e_bar", credit.filtered[p]))
     zero = torch.zeros_like(trace.e[0]).unsqueeze(1)
     return [(name, c.transpose(1, 2).unsqueeze(2), zero.clone()) for name, c in pairs if c is not None]
 

@@ -28,6 +28,7 @@ from bioplaus.circuit.network import Network, Step
 from bioplaus.circuit.sweep import sweep, to_h, to_u, weight_gradients
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch
+from bioplaus.circuit.upstream import upstream
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.base import Eligibility
 from bioplaus.errors import RuleError
@@ -66,6 +67,9 @@ class History(Eligibility[Credit]):
 
     def __post_init__(self) -> None:
         checks.settle(self)
+
+    def reached(self, network: Network, hearers: set[int]) -> set[int]:
+        return upstream(network, hearers, steps=self.steps - 1)
 
     def init(
         self,

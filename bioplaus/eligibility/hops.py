@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from bioplaus import checks
+from bioplaus.circuit.network import Network
+from bioplaus.circuit.upstream import upstream
 from bioplaus.codegen.kernel import Entry
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Block, Moment, Space
@@ -64,6 +66,9 @@ class Hops(RTRL):
         checks.settle(self)
         if self.hops == 0:  # e-prop
             object.__setattr__(self, "declaration", replace(type(self).declaration, local=True))
+
+    def reached(self, network: Network, hearers: set[int]) -> set[int]:
+        return upstream(network, hearers, synapses=self.hops)
 
     def numbers(self, space: Space) -> int:
         return super().numbers(space) + self.hops * space.size * space.width

@@ -23,6 +23,9 @@ class Immediate(Eligibility[Currents]):
         memory="–", time="K·n·m", keeps="one step", reference="doi:10.1109/5.58337",
     )  # fmt: skip
 
+    def reached(self, network: Network, hearers: set[int]) -> set[int]:
+        return hearers
+
     def step(self, state: None, tangent: Tangent) -> None:
         return None
 

@@ -134,9 +134,8 @@ class Space:
             y = credit.y[p][0]
             if y is not None:
                 c[..., where] = y * e
-            for source, behind in zip(self.network.sources, credit.filtered, strict=False):
-                if source == p and behind is not None and f is not None:
-                    f[..., where] = behind
+            if f is not None and (behind := credit.filtered[p]) is not None:
+                f[..., where] = behind
         return c, f
 
     # -- J ------------------------------------------------------------------------------------------------------------------

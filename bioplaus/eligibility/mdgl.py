@@ -18,7 +18,6 @@ L        ``credit``    (time, batch, unit)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,6 +28,7 @@ from bioplaus.circuit.credit import Credit, add, at, mapped, plus, silent
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import channels, to_u
 from bioplaus.circuit.tangent import Tangent
+from bioplaus.circuit.upstream import upstream
 from bioplaus.circuit.wiring import Wired
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.eprop import EProp
@@ -80,6 +80,9 @@ class MDGL(EProp):
     #: credit that is known at the end only would need to be heard through every step's Gψ: n times the traces
     sums: ClassVar[bool] = False
 
+    def reached(self, network: Network, hearers: set[int]) -> set[int]:
+        return upstream(network, hearers, synapses=1)
+
     def init(
         self,
         network: Network,
@@ -87,7 +90,7 @@ class MDGL(EProp):
         own: Owns | None = None,
         generator: torch.Generator | None = None,
     ) -> Hearing:
-        return Hearing(super().init(_all_read(network), batch, own, generator).items)
+        return Hearing(super().init(network, batch, own, generator).items)
 
     def step(self, state: Traces, tangent: Tangent) -> Traces:
         assert isinstance(state, Hearing)
@@ -98,7 +101,6 @@ class MDGL(EProp):
 
     def gradient(self, network: Network, state: Traces, tangent: Tangent, credit: Credit) -> dict[str, Tensor]:
         assert isinstance(state, Hearing)
-        (tangent, credit), network = _seen(network, tangent, credit), _all_read(network)
         told: dict[str, Tensor] = {}
         self._met(
             network, Traces(state.before), self._within(tangent), at(self.heard(network, tangent, credit), 0), told
@@ -108,7 +110,6 @@ class MDGL(EProp):
     def forward(
         self, network: Network, state: Traces, tangent: Tangent, credit: Credit
     ) -> tuple[dict[str, Tensor], Traces]:
-        (tangent, credit), network = _seen(network, tangent, credit), _all_read(network)
         gradients, (both,) = self._with_neighbours(network, state, [(tangent, credit)])
         more, state = super().forward(network, state, tangent, both)
         return _sum(gradients, more), state
@@ -116,7 +117,6 @@ class MDGL(EProp):
     def window(
         self, network: Network, state: Traces, stretches: Sequence[tuple[Tangent, Credit]], last: bool
     ) -> tuple[dict[str, Tensor], Traces]:
-        stretches, network = [_seen(network, *stretch) for stretch in stretches], _all_read(network)
         gradients, credits = self._with_neighbours(network, state, stretches)
         both = [(tangent, credit) for (tangent, _), credit in zip(stretches, credits, strict=True)]
         more, state = super().window(network, state, both, last)
@@ -142,11 +142,7 @@ class MDGL(EProp):
         y = tuple((a, *ages[1:]) for a, ages in zip(now, empty.y, strict=True))
         if not network.kappa:
             return empty._replace(y=y)
-        direct: list[Tensor | None] = [None] * len(network.populations)
-        for source, f in zip(network.sources, credit.filtered, strict=True):
-            direct[source] = f
-        behind = self._through(network, tangent, direct)
-        return empty._replace(y=y, filtered=tuple(behind[s] for s in network.sources))
+        return empty._replace(y=y, filtered=tuple(self._through(network, tangent, credit.filtered)))
 
     def _through(self, network: Network, tangent: Tangent, L: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Σ_l W_lj G^l ψ^l L^l for the neurons of every population."""
@@ -169,25 +165,6 @@ class MDGL(EProp):
             return W
         blocks = W.view(len(w.channels), -1, W.shape[1])
         return blocks.mean((1, 2), keepdim=True).expand_as(blocks).reshape(W.shape)
-
-
-def _all_read(network: Network) -> Network:
-    """The network as traces see it here: one that is not read itself may speak to one that is, and needs an ē for it."""
-    if not network.kappa:
-        return network
-    wide = copy(network)
-    wide.sources = tuple(range(len(network.populations)))
-    return wide
-
-
-def _seen(network: Network, tangent: Tangent, credit: Credit) -> tuple[Tangent, Credit]:
-    """The same step and credit in that network."""
-    if not network.kappa:
-        return tangent, credit
-    filtered: list[Tensor | None] = [None] * len(network.populations)
-    for source, f in zip(network.sources, credit.filtered, strict=True):
-        filtered[source] = f
-    return tangent.through(_all_read(network)), credit._replace(filtered=tuple(filtered))
 
 
 def _shifted(a: Tensor | None, after: Tensor | None) -> Tensor | None:

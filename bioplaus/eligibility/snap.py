@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from bioplaus import checks
+from bioplaus.circuit.network import Network
+from bioplaus.circuit.upstream import upstream
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space
 from bioplaus.eligibility.recursion import Moving, Recursion
@@ -68,6 +70,9 @@ class SnAp(Recursion):
         checks.settle(self)
         if self.order == 1:  # a neuron's own rows alone
             object.__setattr__(self, "declaration", replace(type(self).declaration, local=True))
+
+    def reached(self, network: Network, hearers: set[int]) -> set[int]:
+        return upstream(network, hearers, synapses=self.order - 1)
 
     def numbers(self, space: Space) -> int:
         each = torch.cat([torch.full((p.size,), len(p.start) + p.ages - 1) for p in space.network.populations])

@@ -40,7 +40,7 @@ def gradient(
 
     Returns
     -------
-    {weight name: gradient of the mean loss over the batch}
+    {weight name: gradient of the mean loss over the batch}; of all learned weights, zeros where the rule has no credit for them
     """
     rule = as_rule(rule)
     if not isinstance(circuit, (Circuit, Network)):

@@ -35,8 +35,9 @@ class Health:
     said : what was said so far, by what it is about.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, remark: str = "") -> None:
         self.network = network
+        self.remark = remark  # what is known before any update
         self.said: dict[str, str] = {}
         self.first: float | None = None
         self.lately: list[float] = []
@@ -64,6 +65,8 @@ class Health:
         self.first, self.lately = None, []
 
     def _found(self, update: int, loss: float, outcome: Outcome, asked: bool) -> Iterator[tuple[str, str]]:
+        if self.remark:
+            yield "no credit", self.remark
         yield from self._loss(update, loss, not asked)
         if self.prediction > TOO_LONG * self.truth:
             yield (

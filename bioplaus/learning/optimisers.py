@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,13 @@ class Optimisers:
             "predictor_optimiser": deepcopy(self.predictor.state_dict()) if self.predictor else None,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], renewed: Callable[[str, Tensor], Tensor]) -> None:
+        """Take up a state; ``renewed`` makes of what was kept for an own tensor, by its path, what is kept now."""
         self.circuit.load_state_dict(state["optimiser"])
+        for path, v in self.mine.items():
+            for name, kept in self.circuit.state.get(v, {}).items():
+                if isinstance(kept, torch.Tensor) and kept.dim():
+                    self.circuit.state[v][name] = renewed(path, kept)
         if self.predictor is not None:
             self.predictor.load_state_dict(state["predictor_optimiser"])
 

@@ -38,7 +38,7 @@ class Outcome:
 
     Attributes
     ----------
-    gradients : of the circuit's weights, mean over the batch.
+    gradients : of the readout's and all learned weights, mean over the batch; zeros where no credit came.
     own : of the rule's own tensors (predictor, feedback) by path, mean over the batch.
     loss : mean over the batch of Σ_t weight·loss.
     outputs : (time, batch, output).
@@ -98,7 +98,8 @@ def sequence(
     with torch.no_grad():
         walk = _Walk(network, rule, own, batch, loss, regulariser, pace, generator, uses)
         for start, stop in borders(T, pace.block):
-            found = walk.block(start, stop)
+            gradients, more = walk.block(start, stop)
+            found = complete(network, gradients), more
             if apply is not None:
                 apply(*(mean(each, batch.size) for each in found))
             else:
@@ -271,6 +272,13 @@ def readout_gradients(network: Network, stretches: Sequence[tuple[Tangent, Tenso
         if "b_out" in network.weights:
             add(gradients, {"b_out": errors.sum(0)})
     return gradients
+
+
+def complete(network: Network, found: Gradients) -> Gradients:
+    """The gradients of all learned weights, the same names in the same order under every rule: zeros where no credit came."""
+    names = [name for name in ("W_out", "b_out") if name in network.weights]
+    names += [w.spec.name for w in network.learned]
+    return {n: found[n] if n in found else torch.zeros_like(network.weights[n]) for n in names}
 
 
 def error_of(loss: Loss, o: Tensor, targets: Tensor, weight: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from bioplaus.learning.alignment import LENGTH, alignment
 from bioplaus.learning.fit import check_learner
 from bioplaus.learning.health import Health
 from bioplaus.learning.optimisers import Optimisers
+from bioplaus.learning.reach import out_of_reach
 from bioplaus.learning.regulariser import RateRegulariser
 from bioplaus.learning.sequence import Outcome, sequence
 from bioplaus.learning.training import Training
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     import xarray
     from torch import Tensor
 
-#: of a trainer's state: 2, a rule's own tensors by part, learned and fixed; without a number, side by side
-FORMAT = 2
+#: of a trainer's state: 3, feedback weights of all neurons; 2, a rule's own tensors by part, learned and fixed, and feedback weights of
+#: those that the readout reads; without a number, side by side
+FORMAT = 3
 
 
 #: test trials that are recorded  # chosen: enough to see how much they differ
@@ -87,7 +89,8 @@ class Trainer:
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
         self.regulariser = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength) if t.rate_strength else None
         self.optimisers = Optimisers(self.network.parameters(), self.own, t)
-        self.health = Health(self.network)
+        everywhere = not t.lr or self.regulariser is not None  # nothing is learned, or a regulariser has credit for all
+        self.health = Health(self.network, "" if everywhere else out_of_reach(self.network, rule))
         self._held: list[int] = []
 
     def __repr__(self) -> str:
@@ -229,6 +232,12 @@ class Trainer:
             "health": self.health.state_dict(),
         }
 
+    def _renewal(self, state: dict[str, Any]) -> Callable[[str, Tensor], Tensor]:
+        """What makes of a rule's own tensor in a state, or of what is shaped like it, one as it is kept now."""
+        if state.get("format", 1) > 2:
+            return _as_it_is
+        return lambda path, value: self.rule.signal.renewed(path, value, self.network)
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a `state_dict` of the same circuit, task and rule, of this format or one of before.
 
@@ -238,9 +247,10 @@ class Trainer:
             If it belongs to another configuration.
         """
         try:
+            held, renewed = tensors(own_of(state)), self._renewal(state)
             pairs = (
                 (self.network.weights, state["weights"]),
-                (tensors(self.own), tensors(own_of(state))),
+                (tensors(self.own), {path: renewed(path, value) for path, value in held.items()}),
                 (self.network.masks, state["masks"]),
             )
             for mine, saved in pairs:  # all of it fits, or nothing is taken
@@ -248,7 +258,7 @@ class Trainer:
                     raise RunError(
                         f"The checkpoint holds {_shapes(saved)}, this run needs {_shapes(mine)}: it belongs to another configuration."
                     )
-            self.optimisers.load_state_dict(state)
+            self.optimisers.load_state_dict(state, renewed)
             for mine, saved in pairs:
                 for name in mine:
                     mine[name].copy_(saved[name])
@@ -268,6 +278,10 @@ class Trainer:
             ) from error
 
 
+def _as_it_is(path: str, value: Tensor) -> Tensor:
+    return value
+
+
 def _shapes(held: dict[str, Tensor]) -> str:
     return ", ".join(f"{name} {tuple(held[name].shape)}" for name in sorted(held)) or "nothing"
 
@@ -285,4 +299,4 @@ def own_of(state: dict[str, Any]) -> Owns:
         raise RunError(
             f"The checkpoint is of format {number}, and this version of bioplaus reads formats up to {FORMAT}. Use the version that wrote it, or a newer one."
         )
-    return {part: Own(**kinds) for part, kinds in state["own"].items()} if number == FORMAT else by_part(state["own"])
+    return {part: Own(**kinds) for part, kinds in state["own"].items()} if number > 1 else by_part(state["own"])

@@ -109,14 +109,27 @@ class Rule:
         """Raise RuleError, with the reason and what would work, if a network cannot be learned by this rule."""
         reason = self._reason(network)
         if reason is not None:
-            others = ", ".join(name for name, make in TABLE.items() if make()._reason(network) is None)
+            others = ", ".join(name for name, make in TABLE.items() if make().serves(network))
             raise RuleError(
                 f"The rule '{self.name or type(self.eligibility).__name__}' cannot serve this circuit: {reason}. Rules that serve it as they are: {others}."
             )
 
+    def serves(self, network: Network) -> bool:
+        """Whether `refuse` would let it pass."""
+        return self._reason(network) is None
+
     def _reason(self, network: Network) -> str | None:
         past = self.eligibility.refuse(network)
         return past if past is not None else self.signal.refuse(network, self.schedule.steps)
+
+    def unreached(self, network: Network) -> dict[str, list[str]]:
+        """Population → its learned weights, where no credit can ever meet them; their gradient is zero."""
+        reached = self.eligibility.reached(network, self.signal.hearers(network, self.schedule.steps))
+        found: dict[str, list[str]] = {}
+        for w in network.learned:
+            if w.target not in reached:
+                found.setdefault(network.populations[w.target].name, []).append(w.spec.name)
+        return found
 
     def begin(self, network: Network, batch: Batch, seed: int) -> Owns:
         """What the rule learns or keeps beside the circuit's weights, drawn from its own streams; ``batch`` tells of its context.

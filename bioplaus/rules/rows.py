@@ -24,7 +24,7 @@ Word = Literal["", "online", "window"] | Schedule
 class Fed(TypedDict, total=False):
     """How this step's error comes back (`bioplaus.signal.Instant`), and how the rule is computed (`bioplaus.schedule`)."""
 
-    feedback: Literal["symmetric", "random", "adaptive", "broadcast", "reward"]
+    feedback: Literal["symmetric", "random", "adaptive", "broadcast", "reward"] | Any  # or a matrix
     gain: float
     decay: float
     schedule: Word

@@ -46,6 +46,10 @@ class Signal(ABC):
         """A reason why it cannot serve a network in windows of ``steps`` (None: whole sequences), or None."""
         return None
 
+    def hearers(self, network: Network, steps: int | None) -> set[int]:
+        """The populations whose outputs it may give credit for, in windows of ``steps``; here all."""
+        return set(range(len(network.populations)))
+
     def fits(self, network: Network, own: Owns, batch: int) -> None:
         """Refuse a batch for which what is carried from window to window would not fit into memory.
 
@@ -62,6 +66,10 @@ class Signal(ABC):
     def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> Any:
         """The state before a sequence; what draws at random while it learns draws from the generator."""
         return None
+
+    def renewed(self, path: str, value: torch.Tensor, network: Network) -> torch.Tensor:
+        """A tensor of its own from a checkpoint of before format 3 of trainers, or what an optimiser kept of it, as it would be now."""
+        return value
 
     @abstractmethod
     def credit(self, own: Owns, state: Any, observed: Observed) -> Answer:

@@ -10,9 +10,21 @@ adaptive       B receives the readout's own update while both decay, so that it 
 broadcast      B_kj = b_k, fixed and random: the same mixture of errors everywhere, as a diffuse neuromodulator carries it
                (Frémaux & Gerstner 2016, doi:10.3389/fncir.2015.00085)
 reward         Cᵀ ξ (ξ·δ_t): one reward for all, times what the neuron knows of the readout's exploration ξ (see reward.py)
+a matrix       B as it is given, fixed
 =============  =========================================================================================================
 
-B and C are (output, unit); δ_t (batch, output); no units.
+B and C are (output, unit); δ_t (batch, output); no units. C has weights for the neurons that the readout reads, and only those hear
+of symmetric feedback and reward. B has weights for all neurons, read or not. It stands in C's place, so its variance is that of C,
+gain²/n with n the units that are read: a neuron that is not read hears errors as loudly as one that is, and how loudly a neuron hears
+them does not change with neurons that are added elsewhere.
+
+Adaptive feedback moves by the product of what its two ends know, the error and the presynaptic output as the readout filters it::
+
+    ΔB ∝ Σ_t δ_t ⊗ ȳ_t,   B ← (1 − decay) B
+
+for every neuron. Of a neuron that is read that is the readout's own update, and B − C fades. One that is not read has no C to align
+with: its B becomes the weight by which a readout that also read it would, from what it says, lessen the errors that there are; that
+readout does not exist, so the errors stay, and it is decay that bounds B.
 """
 
 from __future__ import annotations
@@ -27,8 +39,9 @@ from bioplaus.circuit.network import Network
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
 from bioplaus.own import Own, Owns
-from bioplaus.signal import reward
+from bioplaus.signal import everyone, reward
 from bioplaus.signal.base import Answer, Signal
+from bioplaus.signal.given import Feedback, Matrix
 from bioplaus.signal.observed import Observed
 
 FEEDBACKS = ("symmetric", "random", "adaptive", "broadcast", "reward")
@@ -46,10 +59,10 @@ class Instant(Signal):
 
     Parameters
     ----------
-    feedback : ``"symmetric"``, ``"random"``, ``"adaptive"``, ``"broadcast"`` or ``"reward"``. The readout's own weights learn from
-        δ_t with each of them.
+    feedback : ``"symmetric"``, ``"random"``, ``"adaptive"``, ``"broadcast"`` or ``"reward"``; or a matrix (output, unit), its columns
+        the neurons of all populations in the circuit's order. The readout's own weights learn from δ_t with each of them.
     gain : standard deviation of random feedback weights, times √(units read): 1 gives N(0, 1/n). Ignored for symmetric and
-        reward, which have none.
+        reward, which have none, and for a matrix, which is taken as it is.
     decay : for adaptive feedback, the fraction by which feedback and readout weights shrink at every update.
 
     Raises
@@ -58,7 +71,7 @@ class Instant(Signal):
         If one of them makes no sense.
     """
 
-    feedback: Literal["symmetric", "random", "adaptive", "broadcast", "reward"] = "symmetric"
+    feedback: Literal["symmetric", "random", "adaptive", "broadcast", "reward"] | Any = "symmetric"
     gain: float = 1.0
     decay: float = 1e-3
 
@@ -72,7 +85,7 @@ class Instant(Signal):
 
     constraints = checks.Table(
         RuleError,
-        feedback=checks.Word(FEEDBACKS),
+        feedback=Feedback(FEEDBACKS),
         gain=checks.Real(),
         decay=checks.Real(least=0, below=1),  # 1 would forget everything at each update
     )
@@ -94,7 +107,7 @@ class Instant(Signal):
         return {
             "bias": "biased",
             "exact_when": "its feedback weights are the readout's",
-            "keeps": _KEEPS[self.feedback],
+            "keeps": _KEEPS.get(self.feedback, "this step's error through weights that are given"),
             "memory": "o" if self.feedback == "broadcast" else "o·n",
             "tensor": "b[o]" if self.feedback == "broadcast" else "B[oj]",
             "reference": references.get(self.feedback, "doi:10.1038/ncomms13276"),
@@ -106,26 +119,55 @@ class Instant(Signal):
         if self.feedback in ("symmetric", "reward"):
             return {}
         C = network.weights["W_out"]
-        shape = (C.shape[0], 1) if self.feedback == "broadcast" else C.shape
-        B = torch.randn(shape, generator=generator, dtype=torch.float64) * self.gain / C.shape[1] ** 0.5
-        tensors = {"B": B.to(C)}
+        tensors = {"B": self._drawn(network, generator).to(C)}
         return {"feedback": Own(learned=tensors) if self.feedback == "adaptive" else Own(fixed=tensors)}
 
-    def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> torch.Generator | None:
+    def _drawn(self, network: Network, generator: torch.Generator) -> torch.Tensor:
+        """B, float64; what is read is drawn first, so that it does not depend on what else there is."""
+        if isinstance(self.feedback, Matrix):
+            return self.feedback.values
+        o, n = network.weights["W_out"].shape
+
+        def draw(width: int) -> torch.Tensor:
+            return torch.randn((o, width), generator=generator, dtype=torch.float64) * self.gain / n**0.5
+
+        if self.feedback == "broadcast":
+            return draw(1)
+        return everyone.in_order(network, draw(n), draw(sum(everyone.sizes(network)) - n))
+
+    def refuse(self, network: Network, steps: int | None) -> str | None:
+        return self.feedback.misfit(network) if isinstance(self.feedback, Matrix) else None
+
+    def hearers(self, network: Network, steps: int | None) -> set[int]:
+        if isinstance(self.feedback, Matrix):
+            return set(self.feedback.reaches(network))
+        if self.feedback in ("symmetric", "reward"):
+            return set(network.sources)
+        return super().hearers(network, steps)
+
+    def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> Any:
         return reward.branch(generator) if self.feedback == "reward" else None
 
-    def credit(self, own: Owns, state: torch.Generator | None, observed: Observed) -> Answer:
+    def credit(self, own: Owns, state: Any, observed: Observed) -> Answer:
         if self.feedback == "reward":
             state = state or reward.branch(None)  # asked outside a sequence
             xi = self.explore(state, observed.error)
             return replace(observed, error=reward.estimate(observed.error, xi)).direct(), {}, state, {}
         if "feedback" not in own:
             return observed.direct(), {}, state, {}
-        found = {}
-        if self.feedback == "adaptive":  # Kolen–Pollack: the readout's own gradient
-            found["feedback.B"] = observed.error.flatten(0, -2).T @ observed.tangent.stretch.seen().flatten(0, -2)
-        B = own["feedback"]["B"].expand_as(observed.network.weights["W_out"])
+        network, found = observed.network, {}
+        if self.feedback == "adaptive":  # Kolen–Pollack: the readout's own gradient, and its like for who is not read
+            seen, state = everyone.outputs(network, observed.tangent.stretch, state or {})
+            found["feedback.B"] = observed.error.flatten(0, -2).T @ seen.flatten(0, -2)
+        B = own["feedback"]["B"].expand(-1, sum(everyone.sizes(network)))
         return observed.direct(B), found, state, {}
+
+    def renewed(self, path: str, value: torch.Tensor, network: Network) -> torch.Tensor:
+        """B had weights for what is read, and nobody else heard anything: so it goes on, with zeros."""
+        if path != "feedback.B" or self.feedback == "broadcast":
+            return value
+        rest = sum(everyone.sizes(network)) - value.shape[1]
+        return everyone.in_order(network, value, value.new_zeros(len(value), rest))
 
     def explore(self, state: torch.Generator, error: torch.Tensor) -> torch.Tensor:
         """The signs ξ by which the readout explores, shaped like the error."""

@@ -38,11 +38,16 @@ class Observed:
     def direct(self, feedback: Tensor | None = None) -> Credit:
         """Direct credit at h_t: the error through the readout's weights, or through feedback weights in their place.
 
-        Behind a leaky readout it stands at ȳ_t; what ȳ_t owes to earlier outputs is the past half's business.
+        The readout's weights reach the neurons that it reads; feedback (output, unit) reaches all, population by population. Behind a
+        leaky readout credit stands at ȳ_t, the output as the readout would see it; what ȳ_t owes to earlier outputs is the past
+        half's business.
         """
         network = self.network
-        C = feedback if feedback is not None else network.weights["W_out"]
-        parts = (self.error @ C).split([network.populations[s].size for s in network.sources], -1)
+        if feedback is None:
+            heard, told = network.sources, self.error @ network.weights["W_out"]
+        else:
+            heard, told = range(len(network.populations)), self.error @ feedback
+        parts = dict(zip(heard, told.split([network.populations[i].size for i in heard], -1), strict=True))
         credit = silent(network)
         y = [list(ages) for ages in credit.y]
         if self.output is not None:
@@ -50,9 +55,9 @@ class Observed:
                 if c is not None:
                     y[i][0] = c.expand(*self.error.shape[:-1], -1)
         if network.kappa:
-            return credit._replace(filtered=tuple(parts), y=tuple(map(tuple, y)))
-        for s, part in zip(network.sources, parts, strict=True):
-            y[s][0] = plus(y[s][0], part)
+            return credit._replace(filtered=tuple(map(parts.get, range(len(y)))), y=tuple(map(tuple, y)))
+        for i, part in parts.items():
+            y[i][0] = plus(y[i][0], part)
         return credit._replace(y=tuple(map(tuple, y)))
 
     def with_context(self, h: Tensor) -> Tensor:

@@ -90,9 +90,8 @@ def coordinates(layout: Layout) -> list[Tensor]:
     network = layout.network
     found: list[list[Tensor]] = [[] for _ in network.populations]
     at = 0
-    for kind, i, _, size in layout.blocks:
-        population = network.sources[i] if kind == "f" else i
-        found[population].append(torch.arange(at, at + size, device=network.device))
+    for _, i, _, size in layout.blocks:
+        found[i].append(torch.arange(at, at + size, device=network.device))
         at += size
     return [torch.stack(rows) for rows in found]
 
