@@ -19,8 +19,9 @@ from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
 from bioplaus.learning.fit import check_learner
 from bioplaus.learning.health import Health
+from bioplaus.learning.optimiser import Evaluate
 from bioplaus.learning.optimisers import Optimisers
-from bioplaus.learning.regulariser import RateRegulariser
+from bioplaus.learning.regulariser import RateRegulariser, penalised
 from bioplaus.learning.sequence import Outcome, sequence
 from bioplaus.learning.training import Training
 from bioplaus.own import Gradients, Own, Owns, by_part, mapped, tensors
@@ -88,6 +89,7 @@ class Trainer:
         self.regulariser = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength) if t.rate_strength else None
         self.optimisers = Optimisers(self.network.parameters(), self.own, t)
         self.health = Health(self.network)
+        self._batch: Batch | None = None
         self._held: list[int] = []
 
     def __repr__(self) -> str:
@@ -136,9 +138,11 @@ class Trainer:
         """The rule's gradient of a batch, and what the optimisers make of it, at its end or after every window."""
         apply = self.apply if self.training.apply == "window" else None
         given = (self.network, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
+        self._batch = batch
         outcome = sequence(*given, generator=self.noise)
         if apply is None:
             self.apply(outcome.gradients, outcome.own)
+        self.optimisers.advance()
         return outcome
 
     def _advance(self, score: float, steps: int) -> dict[str, float]:
@@ -152,17 +156,31 @@ class Trainer:
         return {"steps": steps, "solved": float(solved)}
 
     @ours()
-    def apply(self, gradients: Gradients, own: Gradients) -> None:
-        """Hand gradients to the optimisers, circuit and predictor apart, and hold the constraints."""
+    def apply(self, gradients: Gradients, own: Gradients, evaluate: Evaluate | None = None) -> None:
+        """Hand gradients to the optimisers, circuit and predictor apart, and hold the constraints.
+
+        ``evaluate`` is the loss for optimisers that ask again; None: `loss`.
+        """
         with torch.no_grad():
             try:
-                self.optimisers.step(gradients, own)
+                self.optimisers.step(gradients, own, evaluate or self.loss)
             except NumericalError as where:
                 raise NumericalError(
                     f"The gradient of update {self.update_index + 1} is not finite ({where}): lower the learning rate or set clip=1.0."
                 ) from None
             self.network.constrain()
             self.rule.after_update(self.own, self.network)
+
+    @ours()
+    def loss(self, batch: Batch | None = None) -> float:
+        """The loss of a batch (None: that of the update at work) with the circuit as it is, regularisers included; changes nothing."""
+        batch = self._batch if batch is None else batch
+        if batch is None:
+            raise RunError(
+                "No update has been taken yet, so there is no batch whose loss this could be. Give one: loss(batch)."
+            )
+        with torch.no_grad():
+            return penalised(self.network, batch, self.task.loss, self.regulariser)
 
     def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
         rates = list(outcome.rates.values())

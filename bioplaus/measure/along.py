@@ -6,6 +6,7 @@ What is measured of them, at every update or at some: `bioplaus.measure.gradient
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -138,7 +139,8 @@ class Along:
             rider = self._riders[name]
             rider.update_index = u
             try:
-                rider.apply({}, met[name].own)
+                rider.apply({}, met[name].own, partial(self.driver.loss, batch))
+                rider.optimisers.advance()
             except NumericalError as error:
                 raise NumericalError(f"The rule '{name}', which rides along: {error}") from error
         row = self.driver.update()
