@@ -24,6 +24,7 @@ from bioplaus.learning.optimisers import Optimisers
 from bioplaus.learning.regulariser import RateRegulariser, penalised
 from bioplaus.learning.sequence import Outcome, sequence
 from bioplaus.learning.training import Training
+from bioplaus.learning.voltage import VoltageRegulariser
 from bioplaus.own import Gradients, Own, Owns, by_part, mapped, tensors
 from bioplaus.rules import Rule
 from bioplaus.settings import ours
@@ -86,7 +87,11 @@ class Trainer:
         self.update_index, self.seconds = 0, 0.0
         spiking = [p.cell.spiking for p in circuit.populations.values()]
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
-        self.regulariser = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength) if t.rate_strength else None
+        rate = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength, t.rate_over)
+        self.regulariser = rate if t.rate_strength else None
+        self.voltage = VoltageRegulariser(t.voltage_strength) if t.voltage_strength else None
+        if self.voltage is not None:
+            self.voltage.refuse(self.network)
         self.optimisers = Optimisers(self.network.parameters(), self.own, t)
         self.health = Health(self.network)
         self._batch: Batch | None = None
@@ -139,7 +144,7 @@ class Trainer:
         apply = self.apply if self.training.apply == "window" else None
         given = (self.network, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
         self._batch = batch
-        outcome = sequence(*given, generator=self.noise)
+        outcome = sequence(*given, generator=self.noise, voltage=self.voltage)
         if apply is None:
             self.apply(outcome.gradients, outcome.own)
         self.optimisers.advance()
@@ -180,7 +185,7 @@ class Trainer:
                 "No update has been taken yet, so there is no batch whose loss this could be. Give one: loss(batch)."
             )
         with torch.no_grad():
-            return penalised(self.network, batch, self.task.loss, self.regulariser)
+            return penalised(self.network, batch, self.task.loss, self.regulariser, self.voltage)
 
     def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
         rates = list(outcome.rates.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from bioplaus import checks
 from bioplaus.checks.numbers import as_number
@@ -41,9 +41,10 @@ _HELD = {
     "float32": (2.0**-126, (2 - 2.0**-23) * 2.0**127),
     "float64": (sys.float_info.min, sys.float_info.max),
 }
-_NUMBERS = ("lr", "readout_lr", "predictor_lr", "eps", "clip", "rate_target", "rate_strength")
+_NUMBERS = ("lr", "readout_lr", "predictor_lr", "eps", "clip", "rate_target", "rate_strength", "voltage_strength")
 #: fields that came later, and are not told of where they are as by default: runs of before are recognised
-_LATER = ("optimiser_options", "lr_schedule", "lr_schedule_options")
+_MOVED_BY = ("optimiser_options", "lr_schedule", "lr_schedule_options")
+_LATER = (*_MOVED_BY, "rate_over", "voltage_strength")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -64,6 +65,9 @@ class Training(checks.Named):
         ``{"step_size": 100}``; it goes on by one step an update.
     clip : largest norm of the circuit's gradient (circuit and readout together); the predictor's has its own, the same.
     rate_target, rate_strength : ½·strength·Σ(f − target)², f in outputs per step, target in Hz (10 or 10*Hz); strength 0: none.
+    rate_over : whose rate f is: ``"batch"``, of all its trials together, or ``"trial"``, each trial's own (NEST).
+    voltage_strength : strength·Σ([v − A]₊² + [2 v₀ − A − v]₊²), how far membranes are beyond their threshold A, above and below rest v₀;
+        0: none (`bioplaus.learning.voltage`).
     apply : ``"sequence"``: one update a batch; ``"window"``: one after every window of the rule's schedule.
     curriculum : go on to the task's next stage (its ``harder()``) as soon as a batch scores better than its ``solved`` threshold.
     evaluate_every, align_every : updates between tests, and between comparisons with BPTT; 0: tests at the end only, no comparison.
@@ -84,6 +88,8 @@ class Training(checks.Named):
     clip: float | None = None
     rate_target: float = 10.0
     rate_strength: float = 0.0
+    rate_over: Literal["batch", "trial"] = "batch"
+    voltage_strength: float = 0.0
     apply: str = "sequence"
     curriculum: bool = False
     evaluate_every: int = 0
@@ -103,6 +109,8 @@ class Training(checks.Named):
         clip=checks.Optional(checks.Real(above=0), "for no limit"),
         rate_target=_Hertz(),
         rate_strength=checks.Real(least=0),
+        rate_over=checks.Word(("batch", "trial")),
+        voltage_strength=checks.Real(least=0),
         apply=checks.Word(("sequence", "window")),
         curriculum=checks.Flag(),
         evaluate_every=checks.Whole(0),
@@ -136,7 +144,7 @@ class Training(checks.Named):
                 raise RunError(
                     f"lr of Training names '{name}', and {name}_lr={rate:g} says the same again. Leave one of them out."
                 )
-        if all(getattr(self, name) == getattr(Training, name) for name in ("optimiser", *_LATER)):
+        if all(getattr(self, name) == getattr(Training, name) for name in ("optimiser", *_MOVED_BY)):
             return  # and nothing heavy is imported
         from bioplaus.learning import by_name
 

@@ -176,9 +176,11 @@ class Along:
     ) -> Outcome:
         driver = self.driver
         own = self._riders.get(name, driver).own if name in self.asked else {}
-        regulariser = driver.regulariser if regularised else None
+        regulariser, voltage = (driver.regulariser, driver.voltage) if regularised else (None, None)
         rule, loss = self.rules[name], driver.task.loss
-        return sequence(driver.network, rule, own, batch, loss, regulariser, generator=generator, uses=uses)
+        return sequence(
+            driver.network, rule, own, batch, loss, regulariser, generator=generator, uses=uses, voltage=voltage
+        )
 
     def _noise(self, name: str, u: int) -> torch.Generator:
         """What a rule draws from at an update: the driver what it will draw in a moment, each rider from its own stream."""
