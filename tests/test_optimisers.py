@@ -389,3 +389,24 @@ def test_it_is_told_only_where_it_differs():
     told = given.describe()
     assert told["optimiser_options"] == {"momentum": 0.5} and told["lr_schedule_options"] == {"step_size": 2}
     assert Training(optimiser=torch.optim.AdamW) == Training(optimiser="AdamW")
+
+
+def test_a_run_is_recorded_recognised_and_goes_on(tmp_path):
+    circuit = bp.circuit("recurrent", cell="elman", inputs=TASK.inputs, units=3, outputs=TASK.outputs)
+    options: dict[str, Any] = {
+        "updates": 4, "batch": 2, "lr": {"W_in": 0, "default": 0.1}, "optimiser": "RMSprop", "optimiser_options": {"alpha": 0.5},
+        "lr_schedule": "MultiStepLR", "lr_schedule_options": {"milestones": [1, 3]}, "checkpoint_every": 0,
+    }  # fmt: skip
+    whole = bp.train(circuit, TASK, "bptt", folder=tmp_path / "whole", **options)
+
+    def stop(event: Any) -> None:
+        if event.update == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bp.train(circuit, TASK, "bptt", folder=tmp_path / "broken", progress=stop, **options)
+    again = bp.train(circuit, TASK, "bptt", folder=tmp_path / "broken", **options)
+    assert all(torch.equal(whole.network.weights[n], w) for n, w in again.network.weights.items())
+    assert bp.train(circuit, TASK, "bptt", folder=tmp_path / "whole", **options).folder == whole.folder
+    with pytest.raises(RunError, match="optimiser_options"):
+        bp.train(circuit, TASK, "bptt", folder=tmp_path / "whole", **(options | {"optimiser_options": {"alpha": 0.6}}))

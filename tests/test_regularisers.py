@@ -284,14 +284,11 @@ def test_gradient_takes_them(monkeypatch):
     }
     whole = penalised(c.network, c.batch, RATE, 30.0, "", monkeypatch)[1]
     same(bp.gradient(c.network, "bptt", c.batch, squared, **options), whole, TIGHT)
-    for name, value in (
-        ("rate_target", "x"),
-        ("rate_strength", -1),
-        ("rate_over", "neuron"),
-        ("voltage_strength", "x"),
-    ):
+    nonsense: dict[str, Any] = {"rate_target": "x", "rate_strength": -1, "rate_over": "neuron", "voltage_strength": "x"}
+    for name, value in nonsense.items():
+        given: dict[str, Any] = {name: value}
         with pytest.raises(RunError, match=name):
-            bp.gradient(c.network, "bptt", c.batch, squared, **{name: value})
+            bp.gradient(c.network, "bptt", c.batch, squared, **given)
     rates = case("leaky_rate", steps=9)
     with pytest.raises(RuleError, match="no cell of this circuit spikes"):
         bp.gradient(rates.network, "bptt", rates.batch, squared, voltage_strength=1.0)
