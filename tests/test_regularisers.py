@@ -92,8 +92,15 @@ ONLY_VOLTAGE = {
 }
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("tau", (None, 10 * ms), ids=("plain", "leaky"))
+QUICK = {("lif", "plain"), ("lsnn_alif", "leaky"), ("adex", "plain")}
+CASES = [
+    pytest.param(cell, tau, id=f"{cell}-{how}", marks=() if (cell, how) in QUICK else pytest.mark.slow)
+    for cell in CELLS
+    for how, tau in (("plain", None), ("leaky", 10 * ms))
+]
+
+
+@pytest.mark.parametrize(("cell", "tau"), CASES)
 def test_both_penalties_are_in_the_gradient(cell, tau, monkeypatch):
     c = case(cell, tau=tau, steps=18, units=4, delay=2 if cell == "lif" else 1)
     for rate, strength in ((RATE, 0.0), (None, STRENGTH[cell]), (replace(RATE, over="batch"), STRENGTH[cell])):
@@ -216,7 +223,7 @@ def test_approximations_are_exact_where_they_say_so(rule, monkeypatch):
 
 def test_a_neighbour_tells_of_its_penalty():
     """Two neurons in a chain, the second without memory: the only way over the synapse is the one mdgl keeps."""
-    c = case(bp.model("lsnn_lif", tau_m=0.02 * ms), steps=18, units=4)
+    c = case(bp.model("lsnn_lif", tau_m=0.02 * ms, threshold=0.1), steps=18, units=4)
     c.network.weights["W_rec"].tril_(-1)
     c.network.weights["W_rec"][1:, 1:] = 0  # 0 → others, and no further
     c.network.weights["W_out"].zero_()  # the penalty is all there is

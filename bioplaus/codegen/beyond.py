@@ -46,31 +46,23 @@ def beyond(cell: Cell, dt: float, dtype: torch.dtype, device: torch.device) -> B
     """The two functions of a cell that has a `membrane`, as generated source."""
     name = membrane(cell)
     assert name is not None and cell.parsed.spike is not None
-    states = [after(s) for s in cell.states]
-    v, A = after(name), substituted(cell.parsed.spike[1].value, {symbol(s): after(s) for s in cell.states})
+    states, to_u = [after(s) for s in cell.states], {symbol(s): after(s) for s in cell.states}
+    v, A, rest = after(name), substituted(cell.parsed.spike[1].value, to_u), symbol("where_the_membrane_starts_")
     values: dict[str, Any] = {k: plain(x) for k, x in cell.parameters.items()} | {"dt": dt}
+    values[rest.name] = plain(cell.start.get(name, 0.0))
     constants = Constants(frozenset(states), values)
-    ready = lambda e: constants.fold(constants.tidy(sp.sympify(e)))  # noqa: E731
-    rest = plain(cell.start.get(name, 0.0))
-    upper, lower = ready(v - A), ready(2 * symbol("rest") - A - v) if np.any(rest) else ready(-A - v)
-    slopes = [ready(sp.diff(A, u)) for u in states]
-    values["rest"] = rest
+    wanted = (v - A, 2 * rest - A - v, *(sp.diff(A, u) for u in states))
+    above, below, *slopes = [constants.fold(constants.tidy(sp.sympify(e))) for e in wanted]
     numbers = {n: np.asarray(x, dtype=float) for n, x in constants.numbers().items()}
     show = TorchPrinter(numbers).doprint
-    up, low = ["upper", "lower"]
-    returned = []
-    for u, slope in zip(states, slopes, strict=True):
-        own = 1 if u == v else 0
-        e = sp.Symbol(up) * (own - slope) + sp.Symbol(low) * (-own - slope)
-        returned.append("None" if e == 0 else f"2*({show(e)})")
-    source = "\n".join(
-        [
-            "def beyond(u):",
-            f"    {''.join(f'{s}, ' for s in states)}= u",
-            *assignments([up, low], [upper, lower], "b", show),
-            f"    {up}, {low} = torch.relu({up}), torch.relu({low})",
-            f"    return {up}**2 + {low}**2, ({''.join(f'{e}, ' for e in returned)})",
-        ]
-    )
+    up, low, own = symbol("above"), symbol("below"), [int(u == v) for u in states]
+    each = [2 * (up * (mine - slope) + low * (-mine - slope)) for mine, slope in zip(own, slopes, strict=True)]
+    lines = [
+        "def beyond(u):",
+        f"    {''.join(f'{s}, ' for s in states)}= u",
+        *assignments(["above", "below"], [above, below], "b", show),
+        "    above, below = torch.relu(above), torch.relu(below)",
+        f"    return above**2 + below**2, ({''.join(f'{show(e) if e != 0 else None}, ' for e in each)})",
+    ]
     bound = {n: float(x) if x.ndim == 0 else torch.as_tensor(x, dtype=dtype, device=device) for n, x in numbers.items()}
-    return functions(source + "\n", "torch source", torch=torch, **bound)["beyond"]
+    return functions("\n".join(lines) + "\n", "torch source", torch=torch, **bound)["beyond"]

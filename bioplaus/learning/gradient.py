@@ -10,10 +10,9 @@ from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import CircuitError
 from bioplaus.learning.fit import given
-from bioplaus.learning.regulariser import RateRegulariser
+from bioplaus.learning.regulariser import regularisers
 from bioplaus.learning.sequence import sequence
 from bioplaus.learning.training import Training
-from bioplaus.learning.voltage import VoltageRegulariser
 from bioplaus.rules import Rule, as_rule
 from bioplaus.settings import ours
 from bioplaus.streams import stream
@@ -64,12 +63,7 @@ def gradient(
         voltage_strength=voltage_strength,
         dtype=dtype,
     )
-    rate = (
-        RateRegulariser(t.rate_target * network.circuit.dt, t.rate_strength, t.rate_over) if t.rate_strength else None
-    )
-    voltage = VoltageRegulariser(t.voltage_strength) if t.voltage_strength else None
-    if voltage is not None:
-        voltage.refuse(network)
+    rate, voltage = regularisers(network, t)
     own = rule.begin(network, batch, seed)
     noise = stream(seed, "noise")
     return sequence(network, rule, own, batch, chosen, rate, generator=noise, voltage=voltage).gradients

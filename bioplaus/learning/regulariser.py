@@ -11,6 +11,7 @@ from bioplaus import checks
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import RuleError
+from bioplaus.learning.training import Training
 from bioplaus.learning.voltage import VoltageRegulariser
 from bioplaus.tasks import Batch, Loss
 
@@ -58,6 +59,24 @@ class RateRegulariser:
     def value(self, mean: Tensor) -> float:
         """The penalty, of means (unit,) or (batch, unit)."""
         return float(self.strength * (mean - self.target).square().sum(-1).mean()) / 2
+
+
+def regularisers(network: Network, training: Training) -> tuple[RateRegulariser | None, VoltageRegulariser | None]:
+    """What a training asks for of a network; None where the strength is 0.
+
+    Raises
+    ------
+    RuleError
+        If the network has no membranes that a voltage could be held against.
+    """
+    t = training
+    rate = (
+        RateRegulariser(t.rate_target * network.circuit.dt, t.rate_strength, t.rate_over) if t.rate_strength else None
+    )
+    voltage = VoltageRegulariser(t.voltage_strength) if t.voltage_strength else None
+    if voltage is not None:
+        voltage.refuse(network)
+    return rate, voltage
 
 
 def penalised(

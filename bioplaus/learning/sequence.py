@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from bioplaus.circuit.credit import Credit, Currents, mapped, silent
-from bioplaus.circuit.network import Network, State
+from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent
-from bioplaus.circuit.trajectory import Stretch
 from bioplaus.errors import RuleError
 from bioplaus.learning.choose import choose
 from bioplaus.learning.finite import refuse_broken
 from bioplaus.learning.pace import Pace
 from bioplaus.learning.regulariser import RateRegulariser
+from bioplaus.learning.tally import Outcome, Tally, add, mean
 from bioplaus.learning.voltage import VoltageRegulariser
 from bioplaus.own import Gradients, Owns
 from bioplaus.rules import Rule
@@ -31,34 +30,6 @@ if TYPE_CHECKING:
 
 #: called with the gradients of the circuit's weights and of the rule's own tensors, means over the batch
 Apply = Callable[[Gradients, Gradients], None]
-
-
-@dataclass
-class Outcome:
-    """What a sequence gave.
-
-    Attributes
-    ----------
-    gradients : of the circuit's weights, mean over the batch.
-    own : of the rule's own tensors (predictor, feedback) by path, mean over the batch.
-    loss : mean over the batch of Σ_t weight·loss.
-    outputs : (time, batch, output).
-    rates : mean output of every population, per step.
-    info : means of what the signal reported, over the windows in which it did.
-    state : of the circuit behind the last step.
-    stretches : the trajectory, if it was to be kept.
-    last : its last step.
-    """
-
-    gradients: Gradients
-    own: Gradients
-    loss: float
-    outputs: Tensor
-    rates: dict[str, float]
-    info: dict[str, float]
-    state: State
-    stretches: list[Stretch]
-    last: Stretch
 
 
 @ours()
@@ -108,37 +79,6 @@ def sequence(
                 for total, each in zip(walk.tally.totals, found, strict=True):
                     add(total, each)
         return walk.tally.outcome(network, batch, loss, walk.state)
-
-
-@dataclass
-class Tally:
-    """What is added up on the way."""
-
-    sums: list[Tensor]  # of each neuron's outputs, per population, (unit,), or (batch, unit) where trials are apart
-    totals: tuple[Gradients, Gradients] = field(default_factory=lambda: ({}, {}))
-    outputs: list[Tensor] = field(default_factory=list)
-    infos: list[dict[str, float]] = field(default_factory=list)
-    stretches: list[Stretch] = field(default_factory=list)
-    last: Stretch | None = None
-
-    def outcome(self, network: Network, batch: Batch, loss: Loss, state: State) -> Outcome:
-        assert self.last is not None
-        o, (T, B) = torch.cat(self.outputs), batch.inputs.shape[:2]
-        names = dict.fromkeys(name for info in self.infos for name in info)
-        reported = {name: [info[name] for info in self.infos if name in info] for name in names}
-        asked = batch.weight.any(-1)
-        value = float((loss.value(o[asked], batch.targets[asked]) * batch.weight[asked]).sum()) / B
-        populations = zip(network.populations, self.sums, strict=True)
-        return Outcome(
-            *(mean(total, B) for total in self.totals),
-            loss=value,
-            outputs=o,
-            rates={p.name: float(total.mean()) / (T * B if total.dim() == 1 else T) for p, total in populations},
-            info={name: sum(values) / len(values) for name, values in reported.items()},
-            state=state,
-            stretches=self.stretches,
-            last=self.last,
-        )
 
 
 class Part(NamedTuple):
@@ -309,12 +249,3 @@ def joined(credits: list[Credit | Currents]) -> Credit | Currents:
 def _cat(*parts: Any) -> Tensor | None:
     """Side by side in time; which credit there is does not depend on the window."""
     return None if parts[0] is None else torch.cat([p for p in parts if p is not None])
-
-
-def add(total: Gradients, new: Gradients) -> None:
-    for name, g in new.items():
-        total[name] = total[name] + g if name in total else g
-
-
-def mean(total: Gradients, batch: int) -> Gradients:
-    return {name: g / batch for name, g in total.items()}

@@ -21,11 +21,12 @@ from bioplaus.learning.fit import check_learner
 from bioplaus.learning.health import Health
 from bioplaus.learning.optimiser import Evaluate
 from bioplaus.learning.optimisers import Optimisers
-from bioplaus.learning.regulariser import RateRegulariser, penalised
-from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.learning.regulariser import penalised, regularisers
+from bioplaus.learning.saved import FORMAT, own_of, shapes
+from bioplaus.learning.sequence import sequence
+from bioplaus.learning.tally import Outcome
 from bioplaus.learning.training import Training
-from bioplaus.learning.voltage import VoltageRegulariser
-from bioplaus.own import Gradients, Own, Owns, by_part, mapped, tensors
+from bioplaus.own import Gradients, mapped, tensors
 from bioplaus.rules import Rule
 from bioplaus.settings import ours
 from bioplaus.simulate import simulate
@@ -35,10 +36,6 @@ from bioplaus.tasks import Batch, Staged, Task, check_batch, drawn, joined, test
 if TYPE_CHECKING:
     import xarray
     from torch import Tensor
-
-#: of a trainer's state: 2, a rule's own tensors by part, learned and fixed; without a number, side by side
-FORMAT = 2
-
 
 #: test trials that are recorded  # chosen: enough to see how much they differ
 RECORDED = 16
@@ -87,11 +84,7 @@ class Trainer:
         self.update_index, self.seconds = 0, 0.0
         spiking = [p.cell.spiking for p in circuit.populations.values()]
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
-        rate = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength, t.rate_over)
-        self.regulariser = rate if t.rate_strength else None
-        self.voltage = VoltageRegulariser(t.voltage_strength) if t.voltage_strength else None
-        if self.voltage is not None:
-            self.voltage.refuse(self.network)
+        self.regulariser, self.voltage = regularisers(self.network, t)
         self.optimisers = Optimisers(self.network.parameters(), self.own, t)
         self.health = Health(self.network)
         self._batch: Batch | None = None
@@ -269,7 +262,7 @@ class Trainer:
             for mine, saved in pairs:  # all of it fits, or nothing is taken
                 if set(mine) != set(saved) or any(mine[n].shape != saved[n].shape for n in mine):
                     raise RunError(
-                        f"The checkpoint holds {_shapes(saved)}, this run needs {_shapes(mine)}: it belongs to another configuration."
+                        f"The checkpoint holds {shapes(saved)}, this run needs {shapes(mine)}: it belongs to another configuration."
                     )
             self.optimisers.load_state_dict(state)
             for mine, saved in pairs:
@@ -289,23 +282,3 @@ class Trainer:
                 f"The checkpoint or state that was given is none of a trainer ({error!r}), so nothing was taken from it. Give what state_dict() of a trainer of the same "
                 "circuit, task and rule gave."
             ) from error
-
-
-def _shapes(held: dict[str, Tensor]) -> str:
-    return ", ".join(f"{name} {tuple(held[name].shape)}" for name in sorted(held)) or "nothing"
-
-
-def own_of(state: dict[str, Any]) -> Owns:
-    """A rule's own tensors in a trainer's state of any format.
-
-    Raises
-    ------
-    RunError
-        If it is of a format that comes after this version.
-    """
-    number = state.get("format", 1)
-    if number > FORMAT:
-        raise RunError(
-            f"The checkpoint is of format {number}, and this version of bioplaus reads formats up to {FORMAT}. Use the version that wrote it, or a newer one."
-        )
-    return {part: Own(**kinds) for part, kinds in state["own"].items()} if number == FORMAT else by_part(state["own"])

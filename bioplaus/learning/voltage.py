@@ -11,6 +11,7 @@ what it keeps of du/dW, without ψ, at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ class VoltageRegulariser:
 
     def credit(self, network: Network, stretch: Stretch) -> tuple[tuple[Tensor | None, ...], ...]:
         """Direct credit for u of every population and state, (time, batch, unit)."""
-        found = list(map(list, nowhere(network)))
+        found: list[Sequence[Tensor | None]] = list(nowhere(network))
         for i, of in _each(network):
             found[i] = [None if a is None else self.strength * a for a in of(_states(network, stretch, i))[1]]
         return tuple(map(tuple, found))

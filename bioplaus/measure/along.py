@@ -15,7 +15,8 @@ from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
 from bioplaus.errors import NumericalError, RuleError, RunError
-from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.learning.sequence import sequence
+from bioplaus.learning.tally import Outcome
 from bioplaus.learning.trainer import Trainer
 from bioplaus.learning.training import Training
 from bioplaus.measure.gradients import ALL, MEASURES, Vectors, compared
