@@ -19,6 +19,7 @@ from bioplaus.learning.optimiser import Descent
 from bioplaus.learning.rates import rates
 from bioplaus.measure.along import Along
 from bioplaus.own import learned
+from bioplaus.runs.compare import Comparison, Setting, comparison
 
 TASK = bp.task("add", t1=2, t2=4, steps=9)
 UPDATES = 7
@@ -418,3 +419,12 @@ def test_a_run_is_recorded_recognised_and_goes_on(tmp_path):
     with pytest.raises(RunError, match="optimiser_options"):
         options["optimiser_options"] = {"alpha": 0.6}
         bp.train(circuit, TASK, "bptt", folder=tmp_path / "whole", **options)
+
+
+def test_compare_takes_one_by_name():
+
+    setting = Setting(cell="elman", units=3, optimiser="adam_tf")
+    arms = comparison(Comparison("add", ("bptt", "rflo"), setting)).arms.values()
+    assert {arm.training.optimiser for arm in arms} == {"adam_tf"}
+    with pytest.raises(RunError, match="Did you mean 'AdamW'"):
+        comparison(Comparison("add", ("bptt",), Setting(cell="elman", units=3, optimiser="adamw")))
