@@ -37,7 +37,14 @@ def threshold(n: by_hand.Neurons) -> Tensor:
 
 
 def penalised(
-    network: Any, batch: Any, rate: Any, strength: float, stop: str, monkeypatch: Any, loss: Any = squared
+    network: Any,
+    batch: Any,
+    rate: Any,
+    strength: float,
+    stop: str,
+    monkeypatch: Any,
+    loss: Any = squared,
+    below_too: bool = False,
 ) -> tuple[float, dict[str, Tensor]]:
     """Loss and gradient by autograd through the circuit by hand, with penalties written from their formulas."""
     beyond: list[Tensor] = []
@@ -46,7 +53,7 @@ def penalised(
     def watched(n: by_hand.Neurons, margin: Tensor, width: Tensor) -> Tensor:
         A, rest = threshold(n), float(np.asarray(n.cell.start.get("v", 0.0), dtype=float))
         below = 2 * rest - A - (margin + A)
-        beyond.append((margin.clamp_min(0) ** 2 + below.clamp_min(0) ** 2).sum())
+        beyond.append(torch.stack([(margin.clamp_min(0) ** 2).sum(), (below.clamp_min(0) ** 2).sum()]))
         return fire(n, margin, width)
 
     with monkeypatch.context() as patch:
@@ -58,8 +65,10 @@ def penalised(
         f = y.mean(0) if rate.apart else y.mean((0, 1)).unsqueeze(0)
         total = total + 0.5 * rate.strength * (f - rate.target).square().sum() / len(f)
     if strength:
-        penalty = strength * sum(beyond) / batch.size
-        assert float(penalty.detach()) > 0.03 * float(total.detach())  # type: ignore[union-attr]
+        each = torch.stack(beyond).sum(0)
+        assert not below_too or bool((each > 0).all()), "both sides are tried"
+        penalty = strength * each.sum() / batch.size
+        assert float(penalty.detach()) > 0.03 * float(total.detach())
         total = total + penalty
     found = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
     return float(total.detach()), {
@@ -103,8 +112,9 @@ CASES = [
 @pytest.mark.parametrize(("cell", "tau"), CASES)
 def test_both_penalties_are_in_the_gradient(cell, tau, monkeypatch):
     c = case(cell, tau=tau, steps=18, units=4, delay=2 if cell == "lif" else 1)
+    c.network.weights["W_in"][0] *= -2.0  # one that is inhibited
     for rate, strength in ((RATE, 0.0), (None, STRENGTH[cell]), (replace(RATE, over="batch"), STRENGTH[cell])):
-        whole = penalised(c.network, c.batch, rate, strength, "", monkeypatch)[1]
+        whole = penalised(c.network, c.batch, rate, strength, "", monkeypatch, below_too=True)[1]
         inside = penalised(c.network, c.batch, rate, strength, "between", monkeypatch)[1]
         bare = c.by_hand()
         assert off(c.of_circuit(bare), c.of_circuit(whole)) > 1e-2
@@ -241,6 +251,8 @@ def test_eprop_against_a_loop_in_numpy():
     """Bellec et al. 2020's equations for LIF with adaptation, forward in time, one sample after another."""
     c = case("lsnn_alif", steps=18, units=4)
     network, batch = c.network, c.batch
+    network.weights["W_in"][0] *= -2.0  # one that is inhibited
+    sides = np.zeros(2)
     W = {n: w.numpy() for n, w in network.weights.items()}
     x, target, weight = batch.inputs.numpy(), batch.targets.numpy(), batch.weight.numpy()
     T, B, m = x.shape
@@ -265,6 +277,7 @@ def test_eprop_against_a_loop_in_numpy():
             e_sum += e
             delta = (W["W_out"] @ z + W["b_out"] - target[t, b]) * weight[t, b]
             above, below = np.maximum(0, v - A), np.maximum(0, -v - A)
+            sides += above.sum(), below.sum()
             beyond = 2 * (above - below)[:, None] * eps_v - 2 * (above + below)[:, None] * beta * eps_a
             grad += (W["W_out"].T @ delta)[:, None] * e + strength * beyond
             total["W_out"] += np.outer(delta, z)
@@ -273,6 +286,7 @@ def test_eprop_against_a_loop_in_numpy():
         total["W_in"] += grad[:, :m]
         total["W_rec"] += grad[:, m : m + n] * (1 - np.eye(n))
         total["b"] += grad[:, -1]
+    assert (sides > 0).all()
     wanted = {k: torch.as_tensor(v / B) for k, v in total.items()}
     for rule in INSIDE.values():
         same(found(c, rule, RATE, strength), wanted, TIGHT)
