@@ -123,7 +123,10 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+SHORT = ("the batch's rate for each trial's", "torch's Adam", "refractory a step longer")
+
+
+@pytest.mark.parametrize("mistake", [pytest.param(m, marks=() if m in SHORT else pytest.mark.slow) for m in MISTAKES])
 def test_a_mistake_is_seen(mistake):
     name, setup, training = MISTAKES[mistake]
     s = SETUPS[name]

@@ -291,12 +291,12 @@ class Backtracking:
         self.tensors, self.rates, self.shrink, self.asked = tensors, rates, shrink, 0
 
     def step(self, gradients: Any, evaluate: Any) -> None:
-        before, old, size = evaluate(), {n: w.clone() for n, w in self.tensors.items()}, 64.0
+        before, old, size = evaluate(), {n: w.clone() for n, w in self.tensors.items()}, 4.0
         while True:
             for n, g in gradients.items():
                 self.tensors[n].copy_(old[n] - size * self.rates[n] * g)
             self.asked += 1
-            if size < 1e-9 or evaluate() < before:
+            if size < 1e-3 or evaluate() < before:
                 return
             size *= self.shrink
 

@@ -101,6 +101,17 @@ ONLY_VOLTAGE = {
 }
 
 
+#: input that takes a neuron near its threshold, and then far below
+SIDES = {"lif": (2.5, 6.0), "alif": (2.5, 6.0), "adex": (9.0, 60.0), "lsnn_lif": (0.15, 0.5), "lsnn_alif": (0.15, 0.5)}
+
+
+def to_both_sides(c: Any, up: float, down: float) -> None:
+    """The first neuron nears its threshold, where ψ and adaptation begin, and is then inhibited."""
+    c.network.weights["W_in"][0] = torch.tensor([up, -down, up, -down])
+    c.batch.inputs[:6, :, 1::2] = 0.0
+    c.batch.inputs[6:, :, 0::2] = 0.0
+
+
 QUICK = {("lif", "plain"), ("lsnn_alif", "leaky"), ("adex", "plain")}
 CASES = [
     pytest.param(cell, tau, id=f"{cell}-{how}", marks=() if (cell, how) in QUICK else pytest.mark.slow)
@@ -112,7 +123,7 @@ CASES = [
 @pytest.mark.parametrize(("cell", "tau"), CASES)
 def test_both_penalties_are_in_the_gradient(cell, tau, monkeypatch):
     c = case(cell, tau=tau, steps=18, units=4, delay=2 if cell == "lif" else 1)
-    c.network.weights["W_in"][0] *= -2.0  # one that is inhibited
+    to_both_sides(c, *SIDES[cell])
     for rate, strength in ((RATE, 0.0), (None, STRENGTH[cell]), (replace(RATE, over="batch"), STRENGTH[cell])):
         whole = penalised(c.network, c.batch, rate, strength, "", monkeypatch, below_too=True)[1]
         inside = penalised(c.network, c.batch, rate, strength, "between", monkeypatch)[1]
@@ -251,7 +262,7 @@ def test_eprop_against_a_loop_in_numpy():
     """Bellec et al. 2020's equations for LIF with adaptation, forward in time, one sample after another."""
     c = case("lsnn_alif", steps=18, units=4)
     network, batch = c.network, c.batch
-    network.weights["W_in"][0] *= -2.0  # one that is inhibited
+    to_both_sides(c, *SIDES["lsnn_alif"])
     sides = np.zeros(2)
     W = {n: w.numpy() for n, w in network.weights.items()}
     x, target, weight = batch.inputs.numpy(), batch.targets.numpy(), batch.weight.numpy()
