@@ -120,6 +120,8 @@ _ELSEWHERE = {
     "predictor_lr": "lr_predictor lr_pred pred_lr predictor_learning_rate cerebellum_lr lr_cerebellum",
     "batch": "batch_size batchsize minibatch n_batch bs",
     "optimiser": "optimizer optim opt",
+    "optimiser_options": "momentum nesterov dampening weight_decay amsgrad optimizer_options optimizer_kwargs optim_kwargs",
+    "lr_schedule": "scheduler lr_scheduler learning_rate_schedule",
     "clip": "grad_clip gradient_clip clip_grad clip_norm max_norm max_grad_norm",
     "workers": "num_workers n_workers n_jobs jobs processes n_processes parallel j",
     "seeds": "seed random_state random_seed",

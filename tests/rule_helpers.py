@@ -24,7 +24,8 @@ from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.eligibility import RFLO, RTRL, EProp, Immediate
 from bioplaus.learning.regulariser import RateRegulariser
-from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.learning.sequence import sequence
+from bioplaus.learning.tally import Outcome
 from bioplaus.own import Own, Owns, by_part
 from bioplaus.rules import Rule, bptt
 from bioplaus.schedule import Online

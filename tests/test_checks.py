@@ -36,7 +36,8 @@ from bioplaus.tasks.sequential_digits import SequentialDigits
 
 #: fields without a row, because they are checked as plain code or are nothing to check
 FREE = {
-    "Training": {"device"},  # torch is asked
+    # torch is asked
+    "Training": {"device", "optimiser", "optimiser_options", "lr_schedule", "lr_schedule_options"},
     "PatternGeneration": {"input", "target"},  # arrays, of a shape that follows from the numbers
     "Experiment": {"arms", "table", "figures", "references", "remarks"},
 }

@@ -154,7 +154,7 @@ def test_all_rules_are_searched_alike_and_other_rates_follow():
     assert [training.lr for training in trainings] == [1e-3, 1e-2] * 2
     arm = experiment.arms["dni(steps=3) lr=0.01"]
     trainer = Trainer(arm.circuit, arm.task, arm.rule, arm.training, 7)
-    optimisers = (trainer.optimisers.circuit, trainer.optimisers.predictor)
+    optimisers: list[Any] = [trainer.optimisers.circuit, trainer.optimisers.predictor]
     groups = [group for optimiser in optimisers if optimiser for group in optimiser.param_groups]
     assert len(groups) == 3 and {group["lr"] for group in groups} == {1e-2}
     whole = trials(dataclasses.replace(options, tuning=Tuning((1e-3, 1e-2))))

@@ -21,7 +21,8 @@ from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
 from bioplaus.eligibility import RTRL, History, Hops, KeRNL, SnAp
 from bioplaus.errors import RuleError
 from bioplaus.learning.regulariser import RateRegulariser
-from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.learning.sequence import sequence
+from bioplaus.learning.tally import Outcome
 from bioplaus.own import Own, Owns, learned, mapped
 from bioplaus.own import tensors as every
 from bioplaus.rules import ELIGIBILITIES, SIGNALS, TABLE, Rule, sliding_bptt

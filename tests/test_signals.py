@@ -40,7 +40,8 @@ from bioplaus import Trainer, Training, ms
 from bioplaus.check import by_hand
 from bioplaus.eligibility import RTRL, EProp, Immediate
 from bioplaus.errors import RuleError
-from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.learning.sequence import sequence
+from bioplaus.learning.tally import Outcome
 from bioplaus.own import tensors
 from bioplaus.rules import Rule, dni, eprop, rflo
 from bioplaus.schedule import Online, Window

@@ -6,22 +6,30 @@ from math import inf, nan
 from typing import Any
 
 import pytest
+import torch
 
 import bioplaus as bp
 from bioplaus.errors import RunError
 
 RATE = ["fast", "1e-3", -1, nan, inf, -inf, True, [1], {}, 1e308, 1e39, 1e-320, 1e-39, 10**400, 1j]
 NONSENSE: dict[str, list[Any]] = {
-    "lr": [*RATE, None, {"W_rec": 1e-3}],
+    "lr": [*[rate for rate in RATE if rate], None, {"W_nowhere": 1e-3}, {"W_rec": -1}, {"W_rec": "fast"}, {"W_rec": 1e-320}, {1: 1e-3}, {"": 1}, {}],
     "readout_lr": RATE,
     "predictor_lr": RATE,
     "eps": ["x", -1, 0, 0.0, nan, inf, True, None, 1e308, 1e-50],
     "clip": ["x", -1, 0, nan, inf, True, 1e308, 1e-50],
     "rate_strength": ["x", -1, nan, inf, True, None, 1e308],
+    "voltage_strength": ["x", -1, nan, inf, True, None, 1e308],
+    "rate_over": [None, "", "sample", "Trial", 1, ["trial"]],
     "rate_target": ["x", nan, inf, True, None, 1e308],
     "betas": ["ab", 0.9, None, (), (0.9,), (0.9, 0.9, 0.9), (0.9, 1.0), (1, 0.9), (1.5, 0.9), (-0.1, 0.9), (nan, 0.9), (True, 0.9),
               ("0.9", "0.9"), (0.9, 1 - 1e-17)],
-    "optimiser": [None, 1, "", "Adam", "SGD", "adamw", "LBFGS", "SparseAdam", "rmsprop", ["adam"]],
+    "optimiser": [None, 1, "", "adamw", "LBFGS", "SparseAdam", "rmsprop", "Optimizer", ["adam"], int, torch.nn.Linear, torch.optim.LBFGS,
+                  torch.optim.SparseAdam, torch.optim.Optimizer],
+    "optimiser_options": ["x", 1, ["momentum"], {"momentum": 0.9}, {"lr": 1}, {"betas": (0.9, 0.9)}, {"params": []}, {"weight_decay": -1},
+                          {"weight_decay": "much"}, {"weight_decay": inf}, {1: 2}, {"amsgrad": object()}],
+    "lr_schedule": ["cosine", "steplr", "StepLR", "LambdaLR", "ReduceLROnPlateau", "SequentialLR", "LRScheduler", 1, ["StepLR"], torch.optim.lr_scheduler.StepLR],
+    "lr_schedule_options": [{"step_size": 3}, "x", 1, {"gamma": inf}],
     "apply": [None, "never", 1],
     "curriculum": [None, "yes", 2],
     "updates": [None, "3", -1, 1.5, nan, inf, True, 10**12],
@@ -32,7 +40,7 @@ NONSENSE: dict[str, list[Any]] = {
     "device": [None, "tpu", 1, "cuda:99"],
     # what optimisers have elsewhere
     "momentum": [0.9], "nesterov": [True], "dampening": [0.1], "weight_decay": [0.1], "amsgrad": [True], "fused": [True], "foreach": [True],
-    "maximize": [True], "lr_schedule": ["cosine"], "scheduler": [None], "max_iter": [20], "params": [[]],
+    "maximize": [True], "scheduler": [None], "max_iter": [20], "params": [[]],
 }  # fmt: skip
 CASES = [(name, value) for name, values in NONSENSE.items() for value in values]
 

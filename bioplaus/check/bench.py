@@ -225,6 +225,7 @@ def one_step(credit: Any, t: int) -> Any:
             tuple(tuple(_timed(a) for a in p) for p in step.s),
             tuple(tuple(_timed(a) for a in p) for p in step.y),
             tuple(_timed(a) for a in step.filtered),
+            tuple(tuple(_timed(a) for a in p) for p in step.u),
         )
     return tuple(None if a is None else a[t : t + 1] for a in credit)
 

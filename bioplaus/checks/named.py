@@ -22,6 +22,8 @@ _OF_TRAINING = (
     "readout_lr",
     "predictor_lr",
     "optimiser",
+    "optimiser_options",
+    "lr_schedule",
     "clip",
     "evaluate_every",
     "device",

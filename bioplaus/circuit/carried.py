@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ class Layout:
                 f[i] = part
             else:
                 (s if kind == "s" else y)[i][j] = part
-        return Credit(tuple(map(tuple, s)), tuple(map(tuple, y)), tuple(f))
+        return Credit(tuple(map(tuple, s)), tuple(map(tuple, y)), tuple(f), empty.u)
 
     def flat(self, credit: Credit, like: Tensor) -> Tensor:
         """A credit as a row vector over h, shaped like ``like`` (…, size)."""
@@ -90,6 +91,13 @@ class Layout:
         """
         u, passed = to_u(self.network, tangent.transposes, tangent.varying, self.credit(v))
         return self.flat(to_h(self.network, tangent.transposes, tangent.varying, u, passed, recurrent)[1], v)
+
+    def before(
+        self, tangent: Tangent, u: Sequence[Sequence[Tensor | None]], like: Tensor, recurrent: bool = True
+    ) -> Tensor:
+        """Credit for u_t of every step of the stretch, at h_{t−1}: (time, batch, size)."""
+        inner, passed = to_u(self.network, tangent.transposes, tangent.varying, silent(self.network)._replace(u=u))
+        return self.flat(to_h(self.network, tangent.transposes, tangent.varying, inner, passed, recurrent)[1], like)
 
     def jacobian(self, tangent: Tangent) -> Tensor:
         """J of a stretch of one step, (batch, size at t, size at t − 1)."""

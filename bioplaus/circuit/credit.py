@@ -5,7 +5,7 @@ h = (s, y, older outputs in flight, ȳ) is what crosses from step to step, u the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from bioplaus.circuit.network import Network
@@ -14,18 +14,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 #: credit for u of every population: [population][state]
-Inner: TypeAlias = "list[tuple[Tensor | None, ...]]"
+Inner: TypeAlias = "Sequence[tuple[Tensor | None, ...]]"
 
 #: credit for the currents of every population, (…, batch, channels · unit)
 Currents: TypeAlias = "tuple[Tensor | None, ...]"
 
 
 class Credit(NamedTuple):
-    """Credit for h (or anything shaped like it); None where there is none. Tensors are (…, batch, unit)."""
+    """Credit for h (or anything shaped like it), and for what the integrator left at the same step; None where there is none.
+
+    Tensors are (…, batch, unit). What stands at u_t does not cross from step to step: only what is asked of the state before its
+    reset, by a voltage regulariser, gives such credit.
+    """
 
     s: tuple[tuple[Tensor | None, ...], ...]  # [population][state]
     y: tuple[tuple[Tensor | None, ...], ...]  # [population][age]
     filtered: tuple[Tensor | None, ...]  # [population], read or not; none at all where the readout keeps nothing
+    u: tuple[tuple[Tensor | None, ...], ...]  # [population][state]
 
 
 def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -36,10 +41,21 @@ def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 def silent(network: Network) -> Credit:
     """No credit at all."""
     return Credit(
-        tuple(tuple(None for _ in p.start) for p in network.populations),
+        nowhere(network),
         tuple((None,) * p.ages for p in network.populations),
         (None,) * len(network.populations) if network.kappa else (),
+        nowhere(network),
     )
+
+
+def nowhere(network: Network) -> tuple[tuple[None, ...], ...]:
+    """No credit for any state."""
+    return tuple(tuple(None for _ in p.start) for p in network.populations)
+
+
+def anywhere(part: Sequence[Sequence[Tensor | None]]) -> bool:
+    """Whether there is credit for any state of any population."""
+    return any(a is not None for each in part for a in each)
 
 
 def mapped(change: Callable[..., Any], *credits: Credit) -> Credit:
@@ -48,6 +64,7 @@ def mapped(change: Callable[..., Any], *credits: Credit) -> Credit:
         tuple(tuple(map(change, *parts)) for parts in zip(*(c.s for c in credits), strict=True)),
         tuple(tuple(map(change, *parts)) for parts in zip(*(c.y for c in credits), strict=True)),
         tuple(map(change, *(c.filtered for c in credits))),
+        tuple(tuple(map(change, *parts)) for parts in zip(*(c.u for c in credits), strict=True)),
     )
 
 

@@ -3,7 +3,7 @@
 A step runs  h_{t−1} → u_t → h_t,  where h = (s, y, older outputs in flight, ȳ) is what crosses between steps and u is the
 integrator's result. Its transpose carries credit back through the same two halves (row vectors)::
 
-    to_u    a_y += ry·a_s (+ (1−κ) a_ȳ);   a_u = Ruᵀ a_s + ψ a_y
+    to_u    a_y += ry·a_s (+ (1−κ) a_ȳ);   a_u = Ruᵀ a_s + ψ a_y (+ what stands at u)
     to_h    a_I = Gᵀ a_u;   a_s = Fᵀ a_u;   a_y = E a_u + Σ Wᵀ a_I
 
 Composed over time they are backpropagation; without the Σ Wᵀ a_I they never leave the neuron, which is e-prop; applied to
@@ -42,17 +42,18 @@ def to_u(network: Network, steps: Sequence[Transpose], P: Sequence[Any], credit:
             y[i] = f * (1 - network.kappa) if now is None else torch.add(now, f, alpha=1 - network.kappa)
         filtered.append(None if f is None else f * network.kappa)
     u: Inner = []
-    for p, step, held, s, now in zip(network.populations, steps, P, credit.s, y, strict=True):
+    for p, step, held, s, now, there in zip(network.populations, steps, P, credit.s, y, credit.u, strict=True):
         if now is None or lacking(s, p.live):
-            some = next((a for a in (now, *s) if a is not None), None)
+            some = next((a for a in (now, *s, *there) if a is not None), None)
             if some is None:
                 u.append((None,) * len(s))
                 continue
             zero = torch.zeros_like(some)
             s, now = tuple(zero if a is None else a for a in s), zero if now is None else now
-        u.append(step.to_u(held, s, now))
+        u.append(tuple(map(plus, step.to_u(held, s, now), there)))
     aged = tuple([(*ages[1:], None) for ages in credit.y])
-    return u, Credit(tuple([(None,) * len(s) for s in credit.s]), aged, tuple(filtered))
+    nothing = tuple([(None,) * len(s) for s in credit.s])
+    return u, Credit(nothing, aged, tuple(filtered), nothing)
 
 
 def lacking(s: Sequence[Tensor | None], live: Sequence[bool]) -> bool:
@@ -88,7 +89,7 @@ def to_h(
                 ages[age] = torch.addmm(old, a, W)
             else:
                 ages[age] = plus(old, a @ W)
-    return I, Credit(tuple(s), tuple(map(tuple, y)), passed.filtered)
+    return I, Credit(tuple(s), tuple(map(tuple, y)), passed.filtered, passed.u)
 
 
 def channels(network: Network, a_I: Tensor | None, w: Wired[Source]) -> Tensor | None:
@@ -183,7 +184,7 @@ def _arrivals(direct: Credit, T: int) -> Callable[[Credit, int], Credit]:
     def cut(part: Sequence[Sequence[Tensor | None]]) -> list[tuple[int, int, Sequence[Tensor]]]:
         return [(i, j, a.unbind(0)) for i, inner in enumerate(part) for j, a in enumerate(inner) if a is not None]
 
-    s, y, f = cut(direct.s), cut(direct.y), cut([direct.filtered])
+    s, y, f, u = cut(direct.s), cut(direct.y), cut([direct.filtered]), cut(direct.u)
 
     def put(part: Sequence[Sequence[Tensor | None]], found: list[tuple[int, int, Sequence[Tensor]]], t: int) -> Any:
         if not found:
@@ -195,7 +196,10 @@ def _arrivals(direct: Credit, T: int) -> Callable[[Credit, int], Credit]:
 
     def arrive(credit: Credit, t: int) -> Credit:
         return Credit(
-            put(credit.s, s, t), put(credit.y, y, t), put([credit.filtered], f, t)[0] if f else credit.filtered
+            put(credit.s, s, t),
+            put(credit.y, y, t),
+            put([credit.filtered], f, t)[0] if f else credit.filtered,
+            put(credit.u, u, t),
         )
 
     return arrive

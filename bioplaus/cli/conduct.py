@@ -101,7 +101,7 @@ def header(title: str, arms: Mapping[str, Arm], seeds: Sequence[int], workers: i
     circuits = {label: arm.circuit.counts() for label, arm in arms.items()}
     tasks = {label: in_words(arm.task) for label, arm in arms.items()}
     devices = {label: arm.training.device for label, arm in arms.items()}
-    rates = {label: number(arm.training.lr) for label, arm in arms.items()}
+    rates = {label: _rates(arm.training.lr) for label, arm in arms.items()}
     shared = {"circuit": circuits, "task": tasks, "device": devices, "learning rate": rates}
     same = {key: next(iter(each.values())) for key, each in shared.items() if len(set(each.values())) == 1}
     at_once = f", {workers} runs at a time" if workers > 1 else ""
@@ -119,6 +119,11 @@ def header(title: str, arms: Mapping[str, Arm], seeds: Sequence[int], workers: i
     ]
     table(("arm", "rule", "class", "schedule", "updates", *differing), rows, right=("updates",))
     say()
+
+
+def _rates(lr: float | Mapping[str, float]) -> str:
+    """``0.001``, or ``W_in 0, predictor 0.01``."""
+    return ", ".join(f"{name} {number(rate)}" for name, rate in lr.items()) if isinstance(lr, Mapping) else number(lr)
 
 
 def in_words(task: Task) -> str:

@@ -95,12 +95,12 @@ class Eligibility(ABC, Generic[C]):
         ((tangent, credit),) = stretches
         return self.forward(network, state, tangent, credit)
 
-    def keep_sum(self, state: Any) -> None:
-        """From here on keep Σ_t e_t, for `summed`; only where ``sums``."""
-        state.keep_sum = True
+    def keep_sum(self, state: Any, apart: bool = False) -> None:
+        """From here on keep Σ_t e_t over the batch, or each sample's ``apart``, for `summed`; only where ``sums``."""
+        state.keep_sum, state.apart = True, apart
 
     def summed(self, network: Network, state: Any, credit: Credit) -> Gradients:
-        """Σ_t e_t met by one credit for all steps; only where ``sums``."""
+        """Σ_t e_t met by one credit for all steps, (unit,) or, where samples are apart, (batch, unit); only where ``sums``."""
         raise NotImplementedError(f"{type(self).__name__} keeps no sum of its traces")
 
     def learned(self, state: Any) -> Gradients:

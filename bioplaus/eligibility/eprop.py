@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from bioplaus.circuit.credit import Credit, silent
+from bioplaus.circuit.credit import Credit, anywhere, silent
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import sweep, weight_gradients
 from bioplaus.circuit.tangent import Tangent, split
@@ -35,6 +35,7 @@ from bioplaus.codegen.plans import plan
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.base import Eligibility
 from bioplaus.eligibility.traces import Piece, Trace, Traces, advance, coefficients
+from bioplaus.errors import RuleError
 from bioplaus.own import Owns
 
 if TYPE_CHECKING:
@@ -126,19 +127,29 @@ class EProp(Eligibility[Credit]):
             pre = _arriving(within, trace).unbind(0)
             over_time = split(coefficients(within.partials[trace.population], trace.k, trace.plan), T)
             meetings = _meetings(network, trace, credit)
+            told = _told(within, trace, credit)
+            inner = torch.zeros_like(trace.e[0])
             for t in range(T):
-                advance(trace, over_time[t], pre[t], network.kappa)
+                met = advance(trace, over_time[t], pre[t], network.kappa, told[t] if told else None)
+                inner = inner if met is None else inner + met
                 if summing:
-                    trace.e_sum = trace.e.sum(0) if trace.e_sum is None else trace.e_sum + trace.e.sum(0)
+                    e = trace.e if state.apart else trace.e.sum(0, keepdim=True)
+                    trace.e_sum = e.clone() if trace.e_sum is None else trace.e_sum + e
                 for name, L, total in meetings:
                     torch.baddbmm(
                         total, L[t], getattr(trace, name).transpose(0, 1), out=total
                     )  # Σ over the batch of L ⊗ e
             for _, _, total in meetings:
                 _place(out, network, trace, total.squeeze(1))
+            if told:
+                _place(out, network, trace, inner)
         return out
 
     def gradient(self, network: Network, state: Traces, tangent: Tangent, credit: Credit) -> dict[str, Tensor]:
+        if anywhere(credit.u):
+            raise RuleError(
+                f"{type(self).__name__} meets credit for the state before its reset while a step is taken: ask forward() or window(), not step() and gradient()."
+            )
         out: dict[str, Tensor] = {}
         for trace in state.items:
             for name, L, total in _meetings(network, trace, credit):
@@ -150,7 +161,7 @@ class EProp(Eligibility[Credit]):
         for trace in state.items:
             c = credit.y[trace.population][0]
             if c is not None and trace.e_sum is not None:
-                _place(out, network, trace, c[:, None] * trace.e_sum)
+                _place(out, network, trace, (c.unsqueeze(-1) * trace.e_sum).sum(0))
         return out
 
     def window(
@@ -160,19 +171,19 @@ class EProp(Eligibility[Credit]):
         gradients, start = self._back(within, [credit for _, credit in stretches])
         untouched = state.fresh  # nothing came in
         state.fresh = False
-        if state.keep_sum:  # Σ e: the same sweep with a credit of one for every output
+        if state.keep_sum and not state.apart:  # Σ e: the same sweep with a credit of one for every output
             sums, first = self._back(within, [_ones(network, tangent) for tangent in within])
             if not untouched:
                 self._met(network, state, within[0], first, sums)
             for trace in state.items:
                 n = trace.e.shape[1]
                 mine = torch.cat([_rows(sums[x.wired.spec.name], n, x).view(n, -1) for x in trace.pieces], -1)
-                trace.e_sum = mine if trace.e_sum is None else trace.e_sum + mine
+                trace.e_sum = mine[None] if trace.e_sum is None else trace.e_sum + mine
         if not untouched:
             self._met(network, state, within[0], start, gradients)
-        if not last:
-            for tangent in within:  # traces at the window's end; Σ e is complete without it
-                self._walk(network, state, tangent, None, summing=False)
+        if not last or state.apart:
+            for tangent in within:  # traces at the window's end; Σ e over the batch is complete without it
+                self._walk(network, state, tangent, None, summing=state.apart)
         return gradients, state
 
     def _back(self, within: Sequence[Tangent], credits: Sequence[Credit]) -> tuple[dict[str, Tensor], Credit]:
@@ -212,6 +223,14 @@ def _meetings(network: Network, trace: Trace, credit: Credit | None) -> list[tup
         pairs.append(("e_bar", credit.filtered[p]))
     zero = torch.zeros_like(trace.e[0]).unsqueeze(1)
     return [(name, c.transpose(1, 2).unsqueeze(2), zero.clone()) for name, c in pairs if c is not None]
+
+
+def _told(within: Tangent, trace: Trace, credit: Credit | None) -> Sequence[Any]:
+    """What takes credit for u to a trace's du, step by step: e's own coefficients with the credit in ψ's place; nothing where there is none."""
+    if credit is None or not anywhere([mine := credit.u[trace.population]]):
+        return ()
+    part = within.partials[trace.population]._replace(psi=mine)
+    return split(coefficients(part, trace.k, trace.plan), len(within.stretch))
 
 
 def _ones(network: Network, tangent: Tangent) -> Credit:

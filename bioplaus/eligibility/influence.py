@@ -128,12 +128,14 @@ class Space:
         c = self.zeros(T, B, self.size)
         f = self.zeros(T, B, self.size) if self.network.kappa else None
         for kind, p, i, where in self.rows:
+            if kind == "u" and (there := credit.u[p][i]) is not None:
+                c[..., where] = there
             e = tangent.partials[p].psi[i] if kind == "u" else None
             if e is None:
                 continue
             y = credit.y[p][0]
             if y is not None:
-                c[..., where] = y * e
+                c[..., where] += y * e
             if f is not None and (behind := credit.filtered[p]) is not None:
                 f[..., where] = behind
         return c, f

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from bioplaus import checks
-from bioplaus.circuit.credit import Credit, add, at, mapped, plus, silent
+from bioplaus.circuit.credit import Credit, Inner, add, at, mapped, plus, silent
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import channels, to_u
 from bioplaus.circuit.tangent import Tangent
@@ -138,16 +138,20 @@ class MDGL(EProp):
     def heard(self, network: Network, tangent: Tangent, credit: Credit) -> Credit:
         """Γ_t of every step of a window, from credit for outputs, and from credit for what the readout sees."""
         empty = silent(network)
-        now = self._through(network, tangent, [ages[0] for ages in credit.y])
+        now = self._through(network, tangent, [ages[0] for ages in credit.y], credit.u)
         y = tuple((a, *ages[1:]) for a, ages in zip(now, empty.y, strict=True))
         if not network.kappa:
             return empty._replace(y=y)
-        return empty._replace(y=y, filtered=tuple(self._through(network, tangent, credit.filtered)))
+        return empty._replace(y=y, filtered=tuple(self._through(network, tangent, credit.filtered, empty.u)))
 
-    def _through(self, network: Network, tangent: Tangent, L: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Σ_l W_lj G^l ψ^l L^l for the neurons of every population."""
+    def _through(
+        self, network: Network, tangent: Tangent, L: Sequence[Tensor | None], inner: Inner
+    ) -> list[Tensor | None]:
+        """Σ_l W_lj G^l ψ^l L^l for the neurons of every population; with what stands at u^l beside ψ^l L^l."""
         empty = silent(network)
-        from_y = empty._replace(y=tuple((a, *ages[1:]) for a, ages in zip(L, empty.y, strict=True)), filtered=())
+        from_y = empty._replace(
+            y=tuple((a, *ages[1:]) for a, ages in zip(L, empty.y, strict=True)), filtered=(), u=tuple(inner)
+        )
         u, _ = to_u(network, tangent.transposes, tangent.varying, from_y)
         out: list[Tensor | None] = [None] * len(network.populations)
         for w in network.recurrent:

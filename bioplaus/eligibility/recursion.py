@@ -35,6 +35,7 @@ class Moving:
     generator: torch.Generator
     before: Moment | None = None
     keep_sum: bool = False
+    apart: bool = False  # each sample's sum by itself
     pools: dict[tuple[int, ...], list[Tensor]] = field(default_factory=dict)
 
     def signs(self, *shape: int) -> Tensor:

@@ -49,7 +49,7 @@ class Dense(Moving):
         if self.filtered is not None:
             self.filtered.mul_(self.space.network.kappa).addcmul_(P, psi, value=1 - self.space.network.kappa)
         if self.keep_sum:
-            summed = (P * psi).sum(0)
+            summed = P * psi if self.apart else (P * psi).sum(0, keepdim=True)
             self.total = summed if self.total is None else self.total + summed
 
 
@@ -90,12 +90,12 @@ class RTRL(Recursion):
         """Gradient of credit that is constant over the sequence and known at its end."""
         assert state.total is not None
         space = state.space
-        c = space.zeros(space.size)
+        c = space.zeros(len(state.total), space.size)
         for kind, p, _, where in space.rows:
             y = credit.y[p][0]
             if kind == "u" and y is not None:
-                c[where] = y
-        flat = c @ state.total
+                c[:, where] = y
+        flat = c.flatten() @ state.total.flatten(0, 1)
         return space.spread([flat[s] for s in space.spans])
 
 

@@ -113,6 +113,7 @@ class Traces:
 
     items: list[Trace]
     keep_sum: bool = False
+    apart: bool = False  # each sample's sum by itself
     fresh: bool = True  # no step has been taken: all traces are zero
 
 
@@ -152,8 +153,10 @@ def wide(c: Any) -> Any:
     return c.unsqueeze(-1) if isinstance(c, torch.Tensor) else c
 
 
-def advance(trace: Trace, c: Coefficients, pre: Tensor, kappa: float) -> None:
-    """One step of a trace, in place."""
+def advance(
+    trace: Trace, c: Coefficients, pre: Tensor, kappa: float, told: Coefficients | None = None
+) -> Tensor | None:
+    """One step of a trace, in place. ``told`` has credit for u in ψ's place; what comes back is that met by du, Σ over the batch."""
     shared = []
     for i, row in enumerate(c.shared):
         value = times(pre, c.shared_pre[i])
@@ -161,14 +164,23 @@ def advance(trace: Trace, c: Coefficients, pre: Tensor, kappa: float) -> None:
             value = plus(value, times(trace.shared[j], a))
         shared.append(value if isinstance(value, torch.Tensor) else torch.zeros_like(trace.shared[i]))
     trace.shared = shared
-    last = trace.e
+    last, met = trace.e, None
+    if told is not None:
+        met = torch.empty_like(last)
+        terms: list[Term] = [
+            *zip(told.e_shared, shared, strict=True),
+            (told.e_pre, pre),
+            *zip(told.e_s, trace.stored, strict=True),
+        ]
+        gather(met, [*terms, (told.e_e, last)])
+        met = met.sum(0)
     if trace.plan.output:  # e still stands in its own sum
         trace.e, trace.spare[-1] = trace.spare[-1], trace.e
     e_terms = [*zip(c.e_shared, shared, strict=True), (c.e_pre, pre), *zip(c.e_s, trace.stored, strict=True)]
     gather(trace.e, e_terms, last if trace.plan.output else None, c.e_e)
     fresh = trace.spare if len(trace.stored) > 1 else trace.stored
     for m, old in enumerate(trace.stored):
-        terms: list[Term] = [
+        terms = [
             *zip(c.s_shared[m], shared, strict=True),
             (c.s_pre[m], pre),
             (c.s_e_last[m], last),
@@ -181,3 +193,4 @@ def advance(trace: Trace, c: Coefficients, pre: Tensor, kappa: float) -> None:
         trace.stored, trace.spare[:kept] = trace.spare[:kept], trace.stored
     if trace.e_bar is not None:
         trace.e_bar.lerp_(trace.e, 1 - kappa)
+    return met

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -10,7 +10,9 @@ from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import CircuitError
 from bioplaus.learning.fit import given
+from bioplaus.learning.regulariser import regularisers
 from bioplaus.learning.sequence import sequence
+from bioplaus.learning.training import Training
 from bioplaus.rules import Rule, as_rule
 from bioplaus.settings import ours
 from bioplaus.streams import stream
@@ -29,6 +31,10 @@ def gradient(
     *,
     seed: int = 0,
     dtype: str = "float64",
+    rate_target: float = 10.0,
+    rate_strength: float = 0.0,
+    rate_over: Literal["batch", "trial"] = "batch",
+    voltage_strength: float = 0.0,
 ) -> dict[str, Tensor]:
     """The gradient a rule computes for one batch; nothing is updated.
 
@@ -37,6 +43,7 @@ def gradient(
     circuit : a circuit (built here with ``seed``) or a built network.
     batch : inputs (time, batch, input), targets, weight; see `bioplaus.tasks.Batch`.
     loss : default: squared error for real targets, cross-entropy for integer ones.
+    rate_target, rate_strength, rate_over, voltage_strength : regularisers, as of `bioplaus.Training`; strength 0: none.
 
     Returns
     -------
@@ -49,5 +56,14 @@ def gradient(
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
     rule.refuse(network)
     batch, chosen = given(network, batch, loss)
+    t = Training(
+        rate_target=rate_target,
+        rate_strength=rate_strength,
+        rate_over=rate_over,
+        voltage_strength=voltage_strength,
+        dtype=dtype,
+    )
+    rate, voltage = regularisers(network, t)
     own = rule.begin(network, batch, seed)
-    return sequence(network, rule, own, batch, chosen, generator=stream(seed, "noise")).gradients
+    noise = stream(seed, "noise")
+    return sequence(network, rule, own, batch, chosen, rate, generator=noise, voltage=voltage).gradients

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bioplaus.circuit import Network
-    from bioplaus.learning.sequence import Outcome
+    from bioplaus.learning.tally import Outcome
 
 LATELY = 10  # updates that are looked at together: a single batch is high, or silent, by chance
 RISE = 10  # loss lately over that of the first update  # chosen: no learning that works passes through that

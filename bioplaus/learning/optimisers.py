@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import deepcopy
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bioplaus.errors import NumericalError, RuleError
+from bioplaus.errors import NumericalError, RuleError, RunError, cut
+from bioplaus.learning.by_name import maker, refuse_rates, scheduler
+from bioplaus.learning.optimiser import Descent, Evaluate, Optimiser
+from bioplaus.learning.rates import FEEDBACK, READOUT, rates
 from bioplaus.learning.training import Training
 from bioplaus.own import Gradients, Owns, learned
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-READOUT = ("W_out", "b_out")
-#: feedback weights that learn do so as the readout does, at its rate
-WITH_THE_READOUT = "feedback."
+Tensors = Mapping[str, "Tensor"]
 
 
 class Optimisers:
     """One for the circuit's weights, readout and feedback in a group of their own, and one for what else the rule learns."""
 
     def __init__(self, weights: dict[str, Tensor], own: Owns, training: Training) -> None:
-        t, mine = training, learned(own)
-        self.clip, self.weights, self.mine = t.clip, weights, mine
-        fed_back = [v for path, v in mine.items() if path.startswith(WITH_THE_READOUT)]
-        readout = [w for n, w in weights.items() if n in READOUT] + fed_back
-        cortex = [w for n, w in weights.items() if n not in READOUT]
-        apart = [v for path, v in mine.items() if not path.startswith(WITH_THE_READOUT)]
-        rate = lambda value: t.lr if value is None else value  # noqa: E731
-        groups = [{"params": cortex, "lr": t.lr}, {"params": readout, "lr": rate(t.readout_lr)}]
-        self.circuit = made(groups, t)
-        self.predictor = made([{"params": apart, "lr": rate(t.predictor_lr)}], t) if apart else None
+        self.clip, self.mine = training.clip, learned(own)
+        fed_back = {path: v for path, v in self.mine.items() if path.partition(".")[0] == FEEDBACK}
+        apart = {path: v for path, v in self.mine.items() if path not in fed_back}
+        cortex = {n: w for n, w in weights.items() if n not in READOUT}
+        readout = {n: w for n, w in weights.items() if n in READOUT} | fed_back
+        by_path = rates(weights, self.mine, training)
+        refuse_rates(training.lr_schedule, len({rate for rate in by_path.values() if rate}) > 1)
+        make = partial(made, rates=by_path, training=training)
+        self._order = [*cortex, *readout]
+        self.circuit: Optimiser = make([cortex, readout])
+        self.predictor: Optimiser | None = make([apart]) if apart else None
+        self._apart = list(apart)
 
-    def step(self, gradients: Gradients, own: Gradients) -> None:
+    def step(self, gradients: Gradients, own: Gradients, evaluate: Evaluate) -> None:
         """Move what has a gradient, each optimiser's clipped together.
 
         Raises
@@ -50,50 +53,75 @@ class Optimisers:
                 f"The rule gave a gradient for '{min(stray)}', and what it learns for itself is {', '.join(self.mine) or 'nothing'}: gradients of own "
                 "tensors stand by path, part.name, such as 'feedback.B'."
             )
-        for name, w in self.weights.items():
-            w.grad = gradients.get(name)
-        for path, v in self.mine.items():
-            v.grad = own.get(path)
-        for optimiser in (self.circuit, self.predictor):
-            if optimiser is None:
+        both = gradients | own
+        for optimiser, paths in ((self.circuit, self._order), (self.predictor, self._apart)):
+            held = {path: both[path] for path in paths if path in both}
+            if optimiser is None or not held:  # a rider along another rule's trajectory, which moves the circuit
                 continue
-            held = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
-            if not held:  # a rider along another rule's trajectory, which moves the circuit
-                continue
-            norm = torch.linalg.vector_norm(torch.cat([g.flatten() for g in held]))
+            norm = torch.linalg.vector_norm(torch.cat([g.flatten() for g in held.values()]))
             if not bool(torch.isfinite(norm)):
-                raise NumericalError(worst(gradients | own))
+                raise NumericalError(worst(both))
             if self.clip is not None and float(norm) > self.clip:
-                for g in held:
-                    g.mul_(self.clip / float(norm))
-            optimiser.step()
-            for group in optimiser.param_groups:
-                for p in group["params"]:
-                    p.grad = None
+                held = {path: g * (self.clip / float(norm)) for path, g in held.items()}
+            optimiser.step(held, evaluate)
+
+    def advance(self) -> None:
+        """An update is over: schedules go on."""
+        for optimiser in (self.circuit, self.predictor):
+            if isinstance(optimiser, Descent):
+                optimiser.advance()
 
     def state_dict(self) -> dict[str, Any]:
+        scheduled = {name: of.state_dict() for name, of in self._schedules.items()}
         return {
-            "optimiser": deepcopy(self.circuit.state_dict()),
-            "predictor_optimiser": deepcopy(self.predictor.state_dict()) if self.predictor else None,
+            "optimiser": self.circuit.state_dict(),
+            "predictor_optimiser": self.predictor.state_dict() if self.predictor else None,
+            **({"schedules": scheduled} if scheduled else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any], renewed: Callable[[str, Tensor], Tensor]) -> None:
         """Take up a state; ``renewed`` makes of what was kept for an own tensor, by its path, what is kept now."""
         self.circuit.load_state_dict(state["optimiser"])
-        for path, v in self.mine.items():
-            for name, kept in self.circuit.state.get(v, {}).items():
-                if isinstance(kept, torch.Tensor) and kept.dim():
-                    self.circuit.state[v][name] = renewed(path, kept)
+        if isinstance(self.circuit, Descent):
+            self.circuit.renew(renewed)
         if self.predictor is not None:
             self.predictor.load_state_dict(state["predictor_optimiser"])
+        for name, schedule in self._schedules.items():
+            schedule.load_state_dict(state["schedules"][name])
+
+    @property
+    def _schedules(self) -> dict[str, Any]:
+        both = {"circuit": self.circuit, "predictor": self.predictor}
+        return {n: o.schedule for n, o in both.items() if isinstance(o, Descent) and o.schedule is not None}
 
 
-def made(groups: list[dict[str, Any]], training: Training) -> torch.optim.Optimizer:
-    """An optimiser of these groups, empty ones left out."""
-    t, groups = training, [g for g in groups if g["params"]]
-    if t.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=t.lr)
-    return torch.optim.Adam(groups, lr=t.lr, betas=t.betas, eps=t.eps, fused=True)
+def made(groups: list[Tensors], rates: Mapping[str, float], training: Training) -> Optimiser:
+    """An optimiser of these groups, each cut into what has one rate.
+
+    Raises
+    ------
+    RunError
+        If the optimiser does not take these tensors.
+    """
+    t = training
+    make: Callable[..., Any] = maker(t.optimiser, t.optimiser_options or {}, {"betas": t.betas, "eps": t.eps})
+    try:
+        if isinstance(t.optimiser, type) and not issubclass(t.optimiser, torch.optim.Optimizer):
+            return make({path: w for group in groups for path, w in group.items()}, dict(rates))
+        schedule = scheduler(t.lr_schedule, t.lr_schedule_options or {}) if t.lr_schedule else None
+        return Descent([part for group in groups for part in _alike(group, rates)], rates, make, schedule)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise RunError(
+            f"optimiser of Training is {t.optimiser!r}, which does not take the tensors that are to learn: {cut(str(error), 160)}. Choose another, such as 'adam'."
+        ) from error
+
+
+def _alike(group: Tensors, rates: Mapping[str, float]) -> list[Tensors]:
+    """Tensors of one rate together, in the order in which the rates come."""
+    parts: dict[float, dict[str, Tensor]] = {}
+    for path, w in group.items():
+        parts.setdefault(rates[path], {})[path] = w
+    return list(parts.values())
 
 
 def worst(gradients: Gradients) -> str:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.rules import Rule
 from bioplaus.schedule import Online, borders
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: steps an online rule simulates ahead while no weight moves, so that small things are computed together; traces are carried
 #: step by step all the same, and memory stays flat  # chosen: 32 costs little memory and halves the time of small circuits
@@ -57,9 +53,9 @@ class Pace:
         """Where what goes together is cut to be simulated."""
         return [(begin, min(begin + self.stretch, stop)) for begin in range(start, stop, self.stretch)]
 
-    def seen(self, tangent: Tangent, error: Tensor) -> list[tuple[Tangent, Tensor]]:
-        """Consecutive windows as the signal sees them, each with its error."""
+    def seen(self, tangent: Tangent) -> list[tuple[Tangent, slice]]:
+        """Consecutive windows as the signal sees them, each with where it stands."""
         T = len(tangent)
         if self.window is None or self.window >= T:
-            return [(tangent, error)]
-        return [(tangent.part(slice(a, b)), error[a:b]) for a, b in borders(T, self.window)]
+            return [(tangent, slice(0, T))]
+        return [(tangent.part(slice(a, b)), slice(a, b)) for a, b in borders(T, self.window)]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from bioplaus.circuit.credit import Credit, Currents, mapped, silent
-from bioplaus.circuit.network import Network, State
+from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent
-from bioplaus.circuit.trajectory import Stretch
 from bioplaus.errors import RuleError
 from bioplaus.learning.choose import choose
 from bioplaus.learning.finite import refuse_broken
 from bioplaus.learning.pace import Pace
 from bioplaus.learning.regulariser import RateRegulariser
+from bioplaus.learning.tally import Outcome, Tally, add, mean
+from bioplaus.learning.voltage import VoltageRegulariser
 from bioplaus.own import Gradients, Owns
 from bioplaus.rules import Rule
 from bioplaus.schedule import borders
@@ -32,34 +32,6 @@ if TYPE_CHECKING:
 Apply = Callable[[Gradients, Gradients], None]
 
 
-@dataclass
-class Outcome:
-    """What a sequence gave.
-
-    Attributes
-    ----------
-    gradients : of the readout's and all learned weights, mean over the batch; zeros where no credit came.
-    own : of the rule's own tensors (predictor, feedback) by path, mean over the batch.
-    loss : mean over the batch of Σ_t weight·loss.
-    outputs : (time, batch, output).
-    rates : mean output of every population, per step.
-    info : means of what the signal reported, over the windows in which it did.
-    state : of the circuit behind the last step.
-    stretches : the trajectory, if it was to be kept.
-    last : its last step.
-    """
-
-    gradients: Gradients
-    own: Gradients
-    loss: float
-    outputs: Tensor
-    rates: dict[str, float]
-    info: dict[str, float]
-    state: State
-    stretches: list[Stretch]
-    last: Stretch
-
-
 @ours()
 def sequence(
     network: Network,
@@ -72,6 +44,7 @@ def sequence(
     keep: bool = False,
     generator: torch.Generator | None = None,
     uses: Tensor | None = None,
+    voltage: VoltageRegulariser | None = None,
 ) -> Outcome:
     """Run a circuit through one batch of sequences and compute the rule's gradient, step by step or window by window.
 
@@ -84,6 +57,7 @@ def sequence(
     apply : called with the gradients of each window as it ends; they are then not summed up.
     keep : return the trajectory too.
     generator : for rules that draw at random; None: a stream of its own, always the same.
+    voltage : on membranes; exact for every rule as far as its past half is.
     uses : (time,), 0 or 1: count only what weights do in some steps; the trajectory is the same. None: all.
 
     Raises
@@ -96,7 +70,7 @@ def sequence(
     T = batch.steps
     pace = Pace.of(rule, T, moving=apply is not None, keep=keep)
     with torch.no_grad():
-        walk = _Walk(network, rule, own, batch, loss, regulariser, pace, generator, uses)
+        walk = _Walk(network, rule, own, batch, loss, regulariser, pace, generator, uses, voltage)
         for start, stop in borders(T, pace.block):
             gradients, more = walk.block(start, stop)
             found = complete(network, gradients), more
@@ -108,35 +82,12 @@ def sequence(
         return walk.tally.outcome(network, batch, loss, walk.state)
 
 
-@dataclass
-class Tally:
-    """What is added up on the way."""
+class Part(NamedTuple):
+    """Some steps: their linearisation, their error, and the direct credit for u."""
 
-    sums: list[Tensor]  # of each neuron's outputs, per population
-    totals: tuple[Gradients, Gradients] = field(default_factory=lambda: ({}, {}))
-    outputs: list[Tensor] = field(default_factory=list)
-    infos: list[dict[str, float]] = field(default_factory=list)
-    stretches: list[Stretch] = field(default_factory=list)
-    last: Stretch | None = None
-
-    def outcome(self, network: Network, batch: Batch, loss: Loss, state: State) -> Outcome:
-        assert self.last is not None
-        o, (T, B) = torch.cat(self.outputs), batch.inputs.shape[:2]
-        names = dict.fromkeys(name for info in self.infos for name in info)
-        reported = {name: [info[name] for info in self.infos if name in info] for name in names}
-        asked = batch.weight.any(-1)
-        value = float((loss.value(o[asked], batch.targets[asked]) * batch.weight[asked]).sum()) / B
-        populations = zip(network.populations, self.sums, strict=True)
-        return Outcome(
-            *(mean(total, B) for total in self.totals),
-            loss=value,
-            outputs=o,
-            rates={p.name: float(total.mean()) / (T * B) for p, total in populations},
-            info={name: sum(values) / len(values) for name, values in reported.items()},
-            state=state,
-            stretches=self.stretches,
-            last=self.last,
-        )
+    tangent: Tangent
+    error: Tensor
+    inner: tuple[tuple[Tensor | None, ...], ...] | None
 
 
 class _Walk:
@@ -153,9 +104,11 @@ class _Walk:
         pace: Pace,
         generator: torch.Generator | None,
         uses: Tensor | None,
+        voltage: VoltageRegulariser | None,
     ) -> None:
         self.network, self.rule, self.own, self.batch, self.loss = network, rule, own, batch, loss
         self.regulariser, self.pace, self.uses, self.path = regulariser, pace, uses, choose(network, rule)
+        self.voltage, self.apart = voltage, regulariser is not None and regulariser.apart
         #: whether the mean that is regularised is known at the sequence's end only
         self.late = regulariser is not None and pace.several
         if self.late and not rule.eligibility.sums:
@@ -167,11 +120,10 @@ class _Walk:
         self.state = network.start(B)
         self.trace = rule.eligibility.init(network, B, own, generator)
         if self.late:
-            rule.eligibility.keep_sum(self.trace)
+            rule.eligibility.keep_sum(self.trace, self.apart)
         self.memory = rule.signal.init(network, B, generator)
-        self.tally = Tally(
-            [torch.zeros(p.size, dtype=network.dtype, device=network.device) for p in network.populations]
-        )
+        each = [(B, p.size) if self.apart else (p.size,) for p in network.populations]
+        self.tally = Tally([torch.zeros(shape, dtype=network.dtype, device=network.device) for shape in each])
 
     def block(self, start: int, stop: int) -> tuple[Gradients, Gradients]:
         """Σ over batch and steps of the gradients of the circuit's weights, and of the rule's own tensors."""
@@ -180,7 +132,7 @@ class _Walk:
             self.simulate(*piece, frozen=stop - start > self.pace.stretch) for piece in self.pace.pieces(start, stop)
         ]
         met, own = self.credit(stretches, final)
-        gradients = readout_gradients(self.network, stretches)
+        gradients = readout_gradients(self.network, [(part.tangent, part.error) for part in stretches])
         new, self.trace = self.path.meet(past, self.network, self.trace, met, final)
         add(own, past.learned(self.trace))
         add(gradients, new)
@@ -192,37 +144,39 @@ class _Walk:
                 gradients[name] = gradients[name] * mask
         return gradients, own
 
-    def simulate(self, begin: int, end: int, frozen: bool) -> tuple[Tangent, Tensor]:
-        """Some steps of the circuit, and their error; ``frozen`` reduces them to what their derivatives need."""
+    def simulate(self, begin: int, end: int, frozen: bool) -> Part:
+        """Some steps of the circuit, and what is asked of them; ``frozen`` reduces them to what their derivatives need."""
         network, tally, when = self.network, self.tally, slice(begin, end)
         stretch, self.state = self.path.simulate(network, self.state, self.batch.inputs[when], not self.pace.lean)
         stretch.uses = None if self.uses is None else self.uses[when]
         o = network.output(stretch.seen())
         tally.outputs.append(o)
         for i, total in enumerate(tally.sums):
-            total += stretch.spikes(i).sum((0, 1))
+            total += stretch.spikes(i).sum(0 if self.apart else (0, 1))
         refuse_broken(network, stretch, o, begin)
         tally.last = stretch.part(slice(-1, None))
         tangent = Tangent(network, stretch)
+        inner = None if self.voltage is None else self.voltage.credit(network, stretch)
         if frozen:
             tangent.freeze()
         if self.pace.keep:
             tally.stretches.append(stretch)
-        return tangent, error_of(self.loss, o, self.batch.targets[when], self.batch.weight[when])
+        return Part(tangent, error_of(self.loss, o, self.batch.targets[when], self.batch.weight[when]), inner)
 
     def credit(
-        self, stretches: Sequence[tuple[Tangent, Tensor]], final: bool
+        self, stretches: Sequence[Part], final: bool
     ) -> tuple[list[tuple[Tangent, Credit | Currents]], Gradients]:
         """What the signal says of a block's stretches, and the gradients of its own tensors."""
         extra = None
         if self.regulariser is not None and not self.late:
             extra = tuple(self.constant(self.regulariser).y[i][0] for i in range(len(self.network.populations)))
         met, own = [], {}
-        for tangent, error in stretches:
-            parts, credits = self.pace.seen(tangent, error), []
-            for i, (part, delta) in enumerate(parts):
-                ends = final and tangent is stretches[-1][0] and i == len(parts) - 1
-                observed = Observed(self.network, part, delta, ends, self.batch.context, extra)
+        for tangent, error, inner in stretches:
+            parts, credits = self.pace.seen(tangent), []
+            for i, (part, when) in enumerate(parts):
+                ends = final and tangent is stretches[-1].tangent and i == len(parts) - 1
+                there = None if inner is None else tuple(tuple(a if a is None else a[when] for a in p) for p in inner)
+                observed = Observed(self.network, part, error[when], ends, self.batch.context, extra, there)
                 credit, more, self.memory, info = answered(self.rule.signal, self.own, self.memory, observed)
                 self.tally.infos.append(info)
                 credits.append(credit)
@@ -234,8 +188,8 @@ class _Walk:
         """The regulariser's credit for every output, the same at all steps."""
         T, B = self.batch.inputs.shape[:2]
         empty = silent(self.network)
-        each = zip(self.tally.sums, empty.y, strict=True)
-        return empty._replace(y=tuple((regulariser.credit(total / (T * B), T), *ages[1:]) for total, ages in each))
+        each, count = zip(self.tally.sums, empty.y, strict=True), T if self.apart else T * B
+        return empty._replace(y=tuple((regulariser.credit(total / count, T), *ages[1:]) for total, ages in each))
 
 
 def answered(signal: Signal, own: Owns, memory: Any, observed: Observed) -> Answer:
@@ -303,12 +257,3 @@ def joined(credits: list[Credit | Currents]) -> Credit | Currents:
 def _cat(*parts: Any) -> Tensor | None:
     """Side by side in time; which credit there is does not depend on the window."""
     return None if parts[0] is None else torch.cat([p for p in parts if p is not None])
-
-
-def add(total: Gradients, new: Gradients) -> None:
-    for name, g in new.items():
-        total[name] = total[name] + g if name in total else g
-
-
-def mean(total: Gradients, batch: int) -> Gradients:
-    return {name: g / batch for name, g in total.items()}

@@ -19,12 +19,15 @@ from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
 from bioplaus.learning.fit import check_learner
 from bioplaus.learning.health import Health
+from bioplaus.learning.optimiser import Evaluate
 from bioplaus.learning.optimisers import Optimisers
 from bioplaus.learning.reach import out_of_reach
-from bioplaus.learning.regulariser import RateRegulariser
-from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.learning.regulariser import penalised, regularisers
+from bioplaus.learning.saved import FORMAT, own_of, shapes
+from bioplaus.learning.sequence import sequence
+from bioplaus.learning.tally import Outcome
 from bioplaus.learning.training import Training
-from bioplaus.own import Gradients, Own, Owns, by_part, mapped, tensors
+from bioplaus.own import Gradients, mapped, tensors
 from bioplaus.rules import Rule
 from bioplaus.settings import ours
 from bioplaus.simulate import simulate
@@ -34,11 +37,6 @@ from bioplaus.tasks import Batch, Staged, Task, check_batch, drawn, joined, test
 if TYPE_CHECKING:
     import xarray
     from torch import Tensor
-
-#: of a trainer's state: 3, feedback weights of all neurons; 2, a rule's own tensors by part, learned and fixed, and feedback weights of
-#: those that the readout reads; without a number, side by side
-FORMAT = 3
-
 
 #: test trials that are recorded  # chosen: enough to see how much they differ
 RECORDED = 16
@@ -87,10 +85,12 @@ class Trainer:
         self.update_index, self.seconds = 0, 0.0
         spiking = [p.cell.spiking for p in circuit.populations.values()]
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
-        self.regulariser = RateRegulariser(t.rate_target * circuit.dt, t.rate_strength) if t.rate_strength else None
+        self.regulariser, self.voltage = regularisers(self.network, t)
         self.optimisers = Optimisers(self.network.parameters(), self.own, t)
-        everywhere = not t.lr or self.regulariser is not None  # nothing is learned, or a regulariser has credit for all
+        # nothing is learned, or a regulariser has credit for all
+        everywhere = t.lr == 0 or self.regulariser is not None or self.voltage is not None
         self.health = Health(self.network, "" if everywhere else out_of_reach(self.network, rule))
+        self._batch: Batch | None = None
         self._held: list[int] = []
 
     def __repr__(self) -> str:
@@ -139,9 +139,11 @@ class Trainer:
         """The rule's gradient of a batch, and what the optimisers make of it, at its end or after every window."""
         apply = self.apply if self.training.apply == "window" else None
         given = (self.network, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
-        outcome = sequence(*given, generator=self.noise)
+        self._batch = batch
+        outcome = sequence(*given, generator=self.noise, voltage=self.voltage)
         if apply is None:
             self.apply(outcome.gradients, outcome.own)
+        self.optimisers.advance()
         return outcome
 
     def _advance(self, score: float, steps: int) -> dict[str, float]:
@@ -155,17 +157,31 @@ class Trainer:
         return {"steps": steps, "solved": float(solved)}
 
     @ours()
-    def apply(self, gradients: Gradients, own: Gradients) -> None:
-        """Hand gradients to the optimisers, circuit and predictor apart, and hold the constraints."""
+    def apply(self, gradients: Gradients, own: Gradients, evaluate: Evaluate | None = None) -> None:
+        """Hand gradients to the optimisers, circuit and predictor apart, and hold the constraints.
+
+        ``evaluate`` is the loss for optimisers that ask again; None: `loss`.
+        """
         with torch.no_grad():
             try:
-                self.optimisers.step(gradients, own)
+                self.optimisers.step(gradients, own, evaluate or self.loss)
             except NumericalError as where:
                 raise NumericalError(
                     f"The gradient of update {self.update_index + 1} is not finite ({where}): lower the learning rate or set clip=1.0."
                 ) from None
             self.network.constrain()
             self.rule.after_update(self.own, self.network)
+
+    @ours()
+    def loss(self, batch: Batch | None = None) -> float:
+        """The loss of a batch (None: that of the update at work) with the circuit as it is, regularisers included; changes nothing."""
+        batch = self._batch if batch is None else batch
+        if batch is None:
+            raise RunError(
+                "No update has been taken yet, so there is no batch whose loss this could be. Give one: loss(batch)."
+            )
+        with torch.no_grad():
+            return penalised(self.network, batch, self.task.loss, self.regulariser, self.voltage)
 
     def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
         rates = list(outcome.rates.values())
@@ -256,7 +272,7 @@ class Trainer:
             for mine, saved in pairs:  # all of it fits, or nothing is taken
                 if set(mine) != set(saved) or any(mine[n].shape != saved[n].shape for n in mine):
                     raise RunError(
-                        f"The checkpoint holds {_shapes(saved)}, this run needs {_shapes(mine)}: it belongs to another configuration."
+                        f"The checkpoint holds {shapes(saved)}, this run needs {shapes(mine)}: it belongs to another configuration."
                     )
             self.optimisers.load_state_dict(state, renewed)
             for mine, saved in pairs:
@@ -280,23 +296,3 @@ class Trainer:
 
 def _as_it_is(path: str, value: Tensor) -> Tensor:
     return value
-
-
-def _shapes(held: dict[str, Tensor]) -> str:
-    return ", ".join(f"{name} {tuple(held[name].shape)}" for name in sorted(held)) or "nothing"
-
-
-def own_of(state: dict[str, Any]) -> Owns:
-    """A rule's own tensors in a trainer's state of any format.
-
-    Raises
-    ------
-    RunError
-        If it is of a format that comes after this version.
-    """
-    number = state.get("format", 1)
-    if number > FORMAT:
-        raise RunError(
-            f"The checkpoint is of format {number}, and this version of bioplaus reads formats up to {FORMAT}. Use the version that wrote it, or a newer one."
-        )
-    return {part: Own(**kinds) for part, kinds in state["own"].items()} if number > 1 else by_part(state["own"])

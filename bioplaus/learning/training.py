@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from bioplaus import checks
 from bioplaus.checks.numbers import as_number
@@ -23,12 +24,27 @@ class _Hertz(checks.Real):
         return super().plain(as_number(value) if checks.dimensions(value) == {"time": -1} else value)
 
 
+class _Rates(checks.Real):
+    """A learning rate, or several by name."""
+
+    @property
+    def wanted(self) -> str:
+        return f"{super().wanted}, or a mapping of names to such numbers, such as {{'W_in': 0, 'predictor': 1e-3}}"
+
+    def plain(self, value: Any) -> Any:
+        by_name = checks.Mapped(checks.Real(least=self.least), "", least=1)
+        return by_name.plain(value) if isinstance(value, Mapping) else super().plain(value)
+
+
 #: the smallest and the largest number of each dtype
 _HELD = {
     "float32": (2.0**-126, (2 - 2.0**-23) * 2.0**127),
     "float64": (sys.float_info.min, sys.float_info.max),
 }
-_NUMBERS = ("lr", "readout_lr", "predictor_lr", "eps", "clip", "rate_target", "rate_strength")
+_NUMBERS = ("lr", "readout_lr", "predictor_lr", "eps", "clip", "rate_target", "rate_strength", "voltage_strength")
+#: fields that came later, and are not told of where they are as by default: runs of before are recognised
+_MOVED_BY = ("optimiser_options", "lr_schedule", "lr_schedule_options")
+_LATER = (*_MOVED_BY, "rate_over", "voltage_strength")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -38,12 +54,20 @@ class Training(checks.Named):
     Parameters
     ----------
     updates, batch : number of updates; sequences per update.
-    lr : learning rate of the circuit's weights; 0 keeps them fixed.
+    lr : learning rate of the circuit's weights, 0 keeps them fixed; or rates by name, ``{"W_in": 0, "predictor": 1e-3}``: of weights, of
+        ``"readout"``, ``"predictor"``, ``"feedback"``, and ``"default"`` for the rest (`bioplaus.learning.rates`).
     readout_lr, predictor_lr : of the readout (and adaptive feedback) and of the predictor; None: as ``lr``.
-    optimiser : ``"adam"`` or ``"sgd"``.
-    betas, eps : of Adam.
+    optimiser : ``"adam"``, ``"sgd"``, ``"adam_tf"`` (TensorFlow's and NEST's Adam), the name of a class of torch.optim that steps from
+        gradients alone, such as ``"RMSprop"``, or a class of your own (`bioplaus.learning.optimiser`).
+    optimiser_options : what else it takes: ``{"momentum": 0.9}``.
+    betas, eps : of the two Adams.
+    lr_schedule, lr_schedule_options : a schedule of torch.optim.lr_scheduler by name, ``"StepLR"``, and its options,
+        ``{"step_size": 100}``; it goes on by one step an update.
     clip : largest norm of the circuit's gradient (circuit and readout together); the predictor's has its own, the same.
     rate_target, rate_strength : ½·strength·Σ(f − target)², f in outputs per step, target in Hz (10 or 10*Hz); strength 0: none.
+    rate_over : whose rate f is: ``"batch"``, of all its trials together, or ``"trial"``, each trial's own (NEST).
+    voltage_strength : strength·Σ([v − A]₊² + [2 v₀ − A − v]₊²), how far membranes are beyond their threshold A, above and below rest v₀;
+        0: none (`bioplaus.learning.voltage`).
     apply : ``"sequence"``: one update a batch; ``"window"``: one after every window of the rule's schedule.
     curriculum : go on to the task's next stage (its ``harder()``) as soon as a batch scores better than its ``solved`` threshold.
     evaluate_every, align_every : updates between tests, and between comparisons with BPTT; 0: tests at the end only, no comparison.
@@ -52,15 +76,20 @@ class Training(checks.Named):
 
     updates: int = 500
     batch: int = 64
-    lr: float = 1e-3
+    lr: float | Mapping[str, float] = 1e-3
     readout_lr: float | None = None
     predictor_lr: float | None = None
-    optimiser: str = "adam"
+    optimiser: str | type = "adam"
+    optimiser_options: Mapping[str, Any] | None = None
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    lr_schedule: str | None = None
+    lr_schedule_options: Mapping[str, Any] | None = None
     clip: float | None = None
     rate_target: float = 10.0
     rate_strength: float = 0.0
+    rate_over: Literal["batch", "trial"] = "batch"
+    voltage_strength: float = 0.0
     apply: str = "sequence"
     curriculum: bool = False
     evaluate_every: int = 0
@@ -72,15 +101,16 @@ class Training(checks.Named):
         RunError,
         updates=checks.Whole(0),
         batch=checks.Whole(),
-        lr=checks.Real(least=0),
+        lr=_Rates(least=0),
         readout_lr=checks.Optional(checks.Real(least=0), "for that of the circuit"),
         predictor_lr=checks.Optional(checks.Real(least=0), "for that of the circuit"),
-        optimiser=checks.Word(("adam", "sgd")),
         betas=checks.Several(checks.Float(least=0, below=1), "(0.9, 0.999)", 2, 2),
         eps=checks.Real(above=0),  # at 0 Adam divides 0 by 0 wherever a gradient is 0
         clip=checks.Optional(checks.Real(above=0), "for no limit"),
         rate_target=_Hertz(),
         rate_strength=checks.Real(least=0),
+        rate_over=checks.Word(("batch", "trial")),
+        voltage_strength=checks.Real(least=0),
         apply=checks.Word(("sequence", "window")),
         curriculum=checks.Flag(),
         evaluate_every=checks.Whole(0),
@@ -91,6 +121,7 @@ class Training(checks.Named):
     def __post_init__(self) -> None:
         checks.settle(self)
         self._held()
+        self._moved_by()
         checks.accept(RunError, "device of Training", self.device, checks.Word())
         if reason := unusable(self.device):
             raise RunError(reason)
@@ -99,10 +130,39 @@ class Training(checks.Named):
         """Refuse numbers that become infinite, or 0, in what the weights are kept in."""
         least, most = _HELD[self.dtype]
         for name in _NUMBERS:
-            value = getattr(self, name)
-            if value and not least <= abs(value) <= most:
+            given = getattr(self, name)
+            for value in given.values() if isinstance(given, Mapping) else (given,):
+                if not value or least <= abs(value) <= most:
+                    continue
                 wanted = f"a number that {self.dtype} holds: 0 or, but for the sign, from {least:.1e} to {most:.1e}"
                 raise checks.refusal(RunError, f"{name} of Training", value, wanted)
+
+    def _moved_by(self) -> None:
+        """Refuse an optimiser or a schedule that is none, or does not go with its options or with the rates."""
+        for name, rate in (("readout", self.readout_lr), ("predictor", self.predictor_lr)):
+            if isinstance(self.lr, Mapping) and name in self.lr and rate is not None:
+                raise RunError(
+                    f"lr of Training names '{name}', and {name}_lr={rate:g} says the same again. Leave one of them out."
+                )
+        if all(getattr(self, name) == getattr(Training, name) for name in ("optimiser", *_MOVED_BY)):
+            return  # and nothing heavy is imported
+        from bioplaus.learning import by_name
+
+        values = {
+            "optimiser": by_name.known(self.optimiser),
+            "optimiser_options": by_name.plain_options("optimiser_options", self.optimiser_options),
+            "lr_schedule_options": by_name.plain_options("lr_schedule_options", self.lr_schedule_options),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        schedule = checks.Optional(checks.Word(by_name.SCHEDULES), "for rates that stay")
+        checks.accept(RunError, "lr_schedule of Training", self.lr_schedule, schedule)
+        if self.lr_schedule is None and self.lr_schedule_options is not None:
+            raise RunError(
+                "lr_schedule_options of Training were given without an lr_schedule to take them. Give one, such as lr_schedule='StepLR'."
+            )
+        options, how = self.optimiser_options or {}, self.lr_schedule_options or {}
+        by_name.tried(self.optimiser, options, self.lr_schedule, how, {"betas": self.betas, "eps": self.eps})
 
     def __repr__(self) -> str:
         """What was asked for; the rest is as by default."""
@@ -110,4 +170,9 @@ class Training(checks.Named):
         return f"Training({', '.join(f'{name}={value!r}' for name, value in given)})"
 
     def describe(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        told = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in _LATER or getattr(self, f.name) != f.default
+        }
+        return told

@@ -6,6 +6,7 @@ What is measured of them, at every update or at some: `bioplaus.measure.gradient
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,8 @@ from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
 from bioplaus.errors import NumericalError, RuleError, RunError
-from bioplaus.learning.sequence import Outcome, sequence
+from bioplaus.learning.sequence import sequence
+from bioplaus.learning.tally import Outcome
 from bioplaus.learning.trainer import Trainer
 from bioplaus.learning.training import Training
 from bioplaus.measure.gradients import ALL, MEASURES, Vectors, compared
@@ -138,7 +140,8 @@ class Along:
             rider = self._riders[name]
             rider.update_index = u
             try:
-                rider.apply({}, met[name].own)
+                rider.apply({}, met[name].own, partial(self.driver.loss, batch))
+                rider.optimisers.advance()
             except NumericalError as error:
                 raise NumericalError(f"The rule '{name}', which rides along: {error}") from error
         row = self.driver.update()
@@ -174,9 +177,11 @@ class Along:
     ) -> Outcome:
         driver = self.driver
         own = self._riders.get(name, driver).own if name in self.asked else {}
-        regulariser = driver.regulariser if regularised else None
+        regulariser, voltage = (driver.regulariser, driver.voltage) if regularised else (None, None)
         rule, loss = self.rules[name], driver.task.loss
-        return sequence(driver.network, rule, own, batch, loss, regulariser, generator=generator, uses=uses)
+        return sequence(
+            driver.network, rule, own, batch, loss, regulariser, generator=generator, uses=uses, voltage=voltage
+        )
 
     def _noise(self, name: str, u: int) -> torch.Generator:
         """What a rule draws from at an update: the driver what it will draw in a moment, each rider from its own stream."""

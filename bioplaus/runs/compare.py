@@ -58,6 +58,8 @@ class Setting:
     """learning rate of the readout; that of the cortex by default"""
     predictor_lr: float | None = None
     """learning rate of a predictor; that of the cortex by default"""
+    optimiser: str = "adam"
+    """adam, sgd, adam_tf, or a class of torch.optim by name"""
     clip: float | None = None
     """largest norm of a gradient; no limit by default"""
     evaluate_every: int = 0
@@ -91,7 +93,17 @@ class Comparison:
         return f"{self.name}/{FOLDER}"
 
 
-_TRAINING = ("updates", "batch", "lr", "readout_lr", "predictor_lr", "clip", "evaluate_every", "align_every")
+_TRAINING = (
+    "updates",
+    "batch",
+    "lr",
+    "readout_lr",
+    "predictor_lr",
+    "optimiser",
+    "clip",
+    "evaluate_every",
+    "align_every",
+)
 
 
 def comparison(options: Comparison) -> Experiment:

@@ -1,8 +1,9 @@
 """What run.json and checkpoint.pt looked like before, and how they are read now; the one place that knows.
 
 A checkpoint holds ``update``, ``seconds``, ``config`` and, under ``trainer``, what the learner's ``state_dict`` gave. Format 2 has a
-rule's own tensors by part, which a trainer tells by a number of its own (`bioplaus.learning.trainer.own_of`, which also counts what
-feedback weights cover); format 1 had them side by side. Since format 3 run.json and experiment.json carry a seal (`bioplaus.runs.records`), and a checkpoint the SHA-256 of the
+rule's own tensors by part, which a trainer tells by a number of its own (`bioplaus.learning.saved.own_of`, which also counts what
+feedback weights cover); format 1 had them side by side. Since format 3 run.json and experiment.json carry a seal
+(`bioplaus.runs.records`), and a checkpoint the SHA-256 of the
 ``rows`` behind it (`bioplaus.runs.metrics`). An alignment's older folder has neither checkpoint nor metrics.csv, and no older
 ``run.json`` has ``updates``.
 """

@@ -180,7 +180,7 @@ class Run:
     @cached_property
     def own(self) -> Owns:
         """What the rule keeps beside them at the last checkpoint, by part, such as a predictor's weights."""
-        from bioplaus.learning.trainer import own_of
+        from bioplaus.learning.saved import own_of
 
         return own_of(trainer_of(self.checkpoint))
 

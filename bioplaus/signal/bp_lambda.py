@@ -38,7 +38,7 @@ from bioplaus import checks
 from bioplaus.cerebellum.nuclei import Nuclei
 from bioplaus.cerebellum.predictors import PREDICTOR, Predictor
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.credit import Currents
+from bioplaus.circuit.credit import Currents, Inner, anywhere
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import to_u
 from bioplaus.declaration import Declaration
@@ -228,6 +228,8 @@ class BPLambda(SyntheticGradient):
         J = published.Released(network) if self.published else jacobian(self.jacobian, network, own)
         arriving = published.doubled(layout, tangent, q) if self.published else q
         delta = J.back(tangent, arriving + self.discount * g[1:]) - g[:-1]  # (1)
+        if anywhere(direct.u):
+            delta = delta + J.before(tangent, direct.u, g[1:])
         if self.trace == "projected":
             delta = delta @ theta["V"]
 
@@ -244,12 +246,15 @@ class BPLambda(SyntheticGradient):
         future = self.injection * g[1:]
         if self.gives == "output":
             return outputs.credit(layout, direct, future), found, Carried(trace), info
-        return self._for_currents(observed, layout, q, future), found, Carried(trace), info
+        return self._for_currents(observed, layout, q + future, future, direct.u), found, Carried(trace), info
 
-    def _for_currents(self, observed: Observed, layout: Layout, q: Tensor, future: Tensor) -> Currents:
+    def _for_currents(
+        self, observed: Observed, layout: Layout, total: Tensor, future: Tensor, inner: Inner
+    ) -> Currents:
         """(4), half a step back."""
         tangent = observed.tangent
-        steps_u, _ = to_u(observed.network, tangent.transposes, tangent.varying, layout.credit(q + future))
+        credit = layout.credit(total)._replace(u=tuple(inner))
+        steps_u, _ = to_u(observed.network, tangent.transposes, tangent.varying, credit)
         if self.published:
             steps_u = published.without_partial(layout, tangent, steps_u, future)
         each = zip(tangent.transposes, tangent.varying, steps_u, strict=True)

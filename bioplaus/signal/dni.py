@@ -21,7 +21,7 @@ import torch
 from bioplaus import checks
 from bioplaus.cerebellum.predictors import PREDICTOR, Predictor
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.credit import Credit, silent
+from bioplaus.circuit.credit import Credit, anywhere, silent
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import Sweep, sweep, to_u
 from bioplaus.declaration import Declaration
@@ -164,7 +164,9 @@ class DNI(SyntheticGradient):
         layout, stretch = Layout(observed.network), observed.tangent.stretch
         if self.jacobian == "learned":
             h = layout.vectors(stretch)
-            target = step_model.back(own["model"], layout.flat(direct, h[1:]), bootstrapped)
+            q = layout.flat(direct, h[1:])
+            inner = layout.before(observed.tangent, direct.u, q, recurrent=False) if anywhere(direct.u) else None
+            target = step_model.back(own["model"], q, bootstrapped, inner)
             found, error = step_model.gradient(own["model"], h, stretch.x)
             return target, under("model", found), {"model_error": float(error.square().mean())}
         same = observed.final or (self.discount == self.injection and not copied)

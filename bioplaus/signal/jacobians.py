@@ -9,9 +9,10 @@ random     D + R with fixed random weights B in the place of W_rec (Lillicrap et
 learned    M, one matrix for all states, of a linear model of the step (Marschall et al. 2020, arXiv 1907.02649)
 =========  ======================================================================================================
 
-Each offers the same three things (row vectors)::
+Each offers the same four things (row vectors)::
 
     back      v J_t at every step
+    before    credit for u_t carried the first half of that way; through the neuron alone where J is no way of the circuit's
     sweep     u_s = δ_{s+1} + c u_{s+1} J_{s+1},  backwards over a window                                         (1)
     matrix    J of one step, (batch, size at t, size at t − 1)
 
@@ -36,6 +37,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bioplaus.circuit.carried import Layout
+from bioplaus.circuit.credit import Inner
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import sweep
 from bioplaus.circuit.tangent import Tangent
@@ -53,6 +55,10 @@ class Jacobian:
     def back(self, tangent: Tangent, v: Tensor) -> Tensor:
         """v J_t for every step of a window, or for one step without its time dimension."""
         raise NotImplementedError
+
+    def before(self, tangent: Tangent, u: Inner, like: Tensor) -> Tensor:
+        """Credit for u_t at h_{t−1}, at every step of a window."""
+        return Layout(tangent.network).before(tangent, u, like, recurrent=False)
 
     def sweep(self, tangent: Tangent, delta: Tensor, decay: float) -> Tensor:
         """(1)."""
@@ -82,6 +88,9 @@ class OfCircuit(Jacobian):
 
     def back(self, tangent: Tangent, v: Tensor) -> Tensor:
         return self.layout.back(tangent, v, self.recurrent)
+
+    def before(self, tangent: Tangent, u: Inner, like: Tensor) -> Tensor:
+        return self.layout.before(tangent, u, like, self.recurrent)
 
     def sweep(self, tangent: Tangent, delta: Tensor, decay: float) -> Tensor:
         if len(delta) == 1:

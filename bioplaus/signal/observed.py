@@ -23,7 +23,8 @@ class Observed:
     ----------
     network, tangent : the circuit and its linearisation along the window.
     error : δ_t = ∂L_t/∂o_t, (time, batch, output); per sample, not divided by the batch size.
-    output : extra direct credit for outputs by population (a rate regulariser's), (unit,) each, or None.
+    output : extra direct credit for outputs by population (a rate regulariser's), (unit,) or (batch, unit) each, or None.
+    inner : direct credit for u by population and state (a voltage regulariser's), (time, batch, unit) each or None; None: none.
     final : whether the sequence ends with this window, so that its last state has no future.
     context : (batch, c) or None: what the predictor is told besides the state, such as the label.
     """
@@ -34,6 +35,7 @@ class Observed:
     final: bool
     context: Tensor | None = None
     output: tuple[Tensor | None, ...] | None = None
+    inner: tuple[tuple[Tensor | None, ...], ...] | None = None
 
     def direct(self, feedback: Tensor | None = None) -> Credit:
         """Direct credit at h_t: the error through the readout's weights, or through feedback weights in their place.
@@ -49,6 +51,8 @@ class Observed:
             heard, told = range(len(network.populations)), self.error @ feedback
         parts = dict(zip(heard, told.split([network.populations[i].size for i in heard], -1), strict=True))
         credit = silent(network)
+        if self.inner is not None:
+            credit = credit._replace(u=self.inner)
         y = [list(ages) for ages in credit.y]
         if self.output is not None:
             for i, c in enumerate(self.output):

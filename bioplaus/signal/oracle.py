@@ -53,4 +53,4 @@ class Oracle(Signal):
             return swept.a_I, {}, None, {}
         empty = silent(observed.network)
         y = tuple((a, *ages[1:]) for a, ages in zip(swept.a_y, empty.y, strict=True))
-        return empty._replace(y=y), {}, None, {}
+        return empty._replace(y=y, u=direct.u), {}, None, {}

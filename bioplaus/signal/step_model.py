@@ -40,11 +40,12 @@ def at_birth(size: int, inputs: int, dtype: torch.dtype, device: torch.device) -
     return Own({name: torch.zeros(shape, dtype=dtype, device=device) for name, shape in shapes.items()})
 
 
-def back(model: Own, q: Tensor, end: Tensor) -> Tensor:
-    """(3): from credit beyond h_b to credit at h_a."""
+def back(model: Own, q: Tensor, end: Tensor, inner: Tensor | None = None) -> Tensor:
+    """(3): from credit beyond h_b to credit at h_a; ``inner`` is what a step's u has to say, of which the model knows nothing, at h_{t−1}."""
     v = end
-    for now in reversed(q.unbind(0)):
+    for t, now in reversed(list(enumerate(q.unbind(0)))):
         v = (now + v) @ model["J"]
+        v = v if inner is None else v + inner[t]
     return v
 
 

@@ -1,0 +1,84 @@
+"""What a sequence gave, and what is added up on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from bioplaus.circuit.network import Network, State
+from bioplaus.circuit.trajectory import Stretch
+from bioplaus.own import Gradients
+from bioplaus.tasks import Batch, Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Outcome:
+    """What a sequence gave.
+
+    Attributes
+    ----------
+    gradients : of the readout's and all learned weights, mean over the batch; zeros where no credit came.
+    own : of the rule's own tensors (predictor, feedback) by path, mean over the batch.
+    loss : mean over the batch of Σ_t weight·loss.
+    outputs : (time, batch, output).
+    rates : mean output of every population, per step.
+    info : means of what the signal reported, over the windows in which it did.
+    state : of the circuit behind the last step.
+    stretches : the trajectory, if it was to be kept.
+    last : its last step.
+    """
+
+    gradients: Gradients
+    own: Gradients
+    loss: float
+    outputs: Tensor
+    rates: dict[str, float]
+    info: dict[str, float]
+    state: State
+    stretches: list[Stretch]
+    last: Stretch
+
+
+@dataclass
+class Tally:
+    """What is added up on the way."""
+
+    sums: list[Tensor]  # of each neuron's outputs, per population, (unit,), or (batch, unit) where trials are apart
+    totals: tuple[Gradients, Gradients] = field(default_factory=lambda: ({}, {}))
+    outputs: list[Tensor] = field(default_factory=list)
+    infos: list[dict[str, float]] = field(default_factory=list)
+    stretches: list[Stretch] = field(default_factory=list)
+    last: Stretch | None = None
+
+    def outcome(self, network: Network, batch: Batch, loss: Loss, state: State) -> Outcome:
+        assert self.last is not None
+        o, (T, B) = torch.cat(self.outputs), batch.inputs.shape[:2]
+        names = dict.fromkeys(name for info in self.infos for name in info)
+        reported = {name: [info[name] for info in self.infos if name in info] for name in names}
+        asked = batch.weight.any(-1)
+        value = float((loss.value(o[asked], batch.targets[asked]) * batch.weight[asked]).sum()) / B
+        populations = zip(network.populations, self.sums, strict=True)
+        return Outcome(
+            *(mean(total, B) for total in self.totals),
+            loss=value,
+            outputs=o,
+            rates={p.name: float(total.mean()) / (T * B if total.dim() == 1 else T) for p, total in populations},
+            info={name: sum(values) / len(values) for name, values in reported.items()},
+            state=state,
+            stretches=self.stretches,
+            last=self.last,
+        )
+
+
+def add(total: Gradients, new: Gradients) -> None:
+    for name, g in new.items():
+        total[name] = total[name] + g if name in total else g
+
+
+def mean(total: Gradients, batch: int) -> Gradients:
+    return {name: g / batch for name, g in total.items()}
