@@ -15,8 +15,6 @@ from bioplaus.codegen.propagated import propagated
 from bioplaus.symbolic.derive import ACTIVE, HEIGHT, LAST, MARGIN, NOW, Derived, Entries, after
 from bioplaus.symbolic.text import names, substituted, symbol
 
-LAST_OUTPUT = symbol("y_last")  # what LAST is called in generated source, where y could be any output
-
 
 @dataclass(frozen=True)
 class Folded:
@@ -29,6 +27,9 @@ class Folded:
     r: Entries
     partials: Partials
     surrogate: sp.Expr | None
+    gate: sp.Expr
+    floor: sp.Expr
+    waits: sp.Expr | None
     numbers: Mapping[str, np.ndarray]  # a constant, or one value per neuron
 
     @property
@@ -53,7 +54,7 @@ class Folded:
         return [
             *((s, "s", i) for i, s in states),
             *((k, "I", i) for i, k in currents),
-            (LAST_OUTPUT, "y_last", 0),
+            (LAST, "y_last", 0),
             *((u, "u", i) for i, u in new),
             (NOW, "y_now", 0),
             (ACTIVE, "active", 0),
@@ -80,12 +81,11 @@ def fold(d: Derived, parameters: Mapping[str, Any], dt: float, refractory: bool)
         For a constant that is not a finite real number.
     """
     active = {} if refractory else {ACTIVE: sp.Integer(1)}
-    in_f = {LAST: LAST_OUTPUT, **active}
     in_u: dict[sp.Symbol, sp.Expr] = dict(active)
     if d.surrogate is not None:
         in_u[HEIGHT] = substituted(d.surrogate, {MARGIN: substituted(d.output, active)})
     states = [moving for s in d.states for moving in (symbol(s), after(s))]
-    dynamic = frozenset([*states, *map(symbol, d.inputs), LAST_OUTPUT, NOW, ACTIVE, MARGIN])
+    dynamic = frozenset([*states, *map(symbol, d.inputs), LAST, NOW, ACTIVE, MARGIN])
     values = {**parameters, "dt": dt}
     for p in d.propagators:
         values |= propagated(p, values).numbers
@@ -97,12 +97,14 @@ def fold(d: Derived, parameters: Mapping[str, Any], dt: float, refractory: bool)
             return tuple(ready(inner, swap) for inner in e)
         return constants.fold(constants.tidy(substituted(e, swap)))
 
-    f, output, r = ready(d.f, in_f), ready(d.output, active), ready(d.r, active)
-    into_u = [ready(part, in_f) for part in (d.F, d.E, d.G)]
+    f, output, r = ready(d.f, active), ready(d.output, active), ready(d.r, active)
+    into_u = [ready(part, active) for part in (d.F, d.E, d.G)]
     partials = Partials(*into_u, *(ready(part, in_u) for part in (d.psi, d.Ru, d.ry)))
     surrogate = None if d.surrogate is None else ready(d.surrogate, {})
+    gate, floor = ready(d.gate, active), ready(d.floor, active)
+    waits = None if d.waits is None else ready(d.waits, {})
     numbers = {name: np.asarray(value, dtype=float) for name, value in constants.numbers().items()}
-    return Folded(d, refractory, f, output, r, partials, surrogate, numbers)
+    return Folded(d, refractory, f, output, r, partials, surrogate, gate, floor, waits, numbers)
 
 
 def entries(part: Any) -> Iterator[Any]:
