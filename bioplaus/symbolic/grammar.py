@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -46,8 +47,8 @@ _FUNCTIONS: dict[str, Any] = {
     "sigmoid": lambda x: (1 + math.tanh(x / 2)) / 2, "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
 }  # fmt: skip
 
-#: how often what stands in their brackets is written where Brian2 lacks them
-_SPELLED = {"relu": 2, "softplus": 3, "step": 2, "our_reached": 2, "max": 5, "min": 5}
+#: how often what stands in their brackets is written out where Brian2 lacks them, or is asked for its unit by Brian2
+_TIMES = {"relu": 2, "softplus": 3, "step": 2, "our_reached": 2, "max": 5, "min": 5, "clip": 4, "abs": 2, "sqrt": 2, "floor": 2, "ceil": 2}
 
 
 class Refused(ValueError):
@@ -269,22 +270,16 @@ def _negative(op: ast.unaryop, number: float | None) -> float | None:
 def _called(name: str, inner: list[Weight]) -> Weight:
     """The weight of a function; of numbers alone it is a number."""
     parts, values = 1 + sum(each.parts for each in inner), [each.number for each in inner]
-    if name in _SPELLED:
-        parts = _spelled(_SPELLED[name], [each.parts for each in inner])
+    if name in ("max", "min") and inner:  # of three, it is that of the first two, and the third
+        parts = reduce(lambda before, more: _TIMES[name] * (before + more) + 1, (each.parts for each in inner))
+    elif name in _TIMES:
+        parts *= _TIMES[name]
     if not values or None in values:
         size = max((max(each.size, abs(_of_number(name, [each.size]))) for each in inner), default=1)
         return Weight(parts, size=size)
     if name not in _FUNCTIONS:
         raise Refused(f"{name} is no function whose numbers are known")
     return Weight.of(_of_number(name, values), parts)  # pyright: ignore[reportArgumentType]
-
-
-def _spelled(times: int, parts: list[int]) -> int:
-    """How many parts a function has once it is spelled out; of three, it is that of the first two, and the third."""
-    total = times * sum(parts[:2]) + 1
-    for more in parts[2:]:
-        total = times * (total + more) + 1
-    return total
 
 
 def _of_number(name: str, values: list[float]) -> float:
