@@ -388,3 +388,32 @@ def test_a_map_reads_units_too():
         (torch.ones(1, 1).double(),), (torch.zeros(1, 1).double(),), torch.zeros(1, 1), None, hard_spike, uncut
     )
     assert u[0].item() == pytest.approx(np.exp(-1 / 20), rel=1e-15)
+
+
+def test_gates_and_refractoriness_in_the_gradient_of_a_circuit():
+    """Reverse sweep and forward recursion against autograd through the steps; neurons are refractory, gated and free."""
+    cell = Cell(
+        equations="dv/dt = (I - v)/(10*ms) : 1 (unless refractory)\nda/dt = -a/(15*ms) : 1", inputs={"I": 1.0}, spike="v >= 0.6 and a < 1.4", reset="v = 0; a += 1",
+        refractory="a > 0.5 + drop", surrogate=triangular(width="0.6"), differentiate=("reset", "jumps"), parameters=dict(drop=np.linspace(-0.5, 0.4, 8)),
+    )  # fmt: skip
+    task = bp.task("pattern_generation")
+    made = bp.circuit("recurrent", cell=cell, inputs=task.inputs, units=8, outputs=task.outputs, input_gain=9.0)
+    network = made.build(dtype=torch.float64)
+    batch = task.batch(bp.stream(0, "task"), 3)
+    weights = {n: w.clone().requires_grad_() for n, w in network.weights.items()}
+    network.weights, x = weights, batch.inputs.double()
+    state, outputs, seen = network.start(3), [], []
+    for drive in zip(*network.drive(x), strict=True):
+        step = network.advance(state, drive, differentiable=True)
+        state = step.after
+        outputs.append(network.output(torch.cat(network.read(state), -1)))
+        seen.append(step.active[0])
+    loss = (task.loss.value(torch.stack(outputs), batch.targets.double()) * batch.weight).sum(0).mean()
+    wanted = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
+    network.weights = {n: w.detach() for n, w in weights.items()}
+    assert 0.05 < float(torch.stack(seen).mean()) < 0.98  # pyright: ignore
+    for rule in ("bptt", "rtrl"):
+        for name, found in bp.gradient(network, rule, batch, task.loss).items():
+            mask = network.masks.get(name, torch.ones(()))
+            scale = wanted[name].abs().max()
+            assert scale > 0 and float((found - wanted[name] * mask).abs().max()) < 1e-12 * scale, (rule, name)

@@ -48,7 +48,19 @@ _FUNCTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 #: how often what stands in their brackets is written out where Brian2 lacks them, or is asked for its unit by Brian2
-_TIMES = {"relu": 2, "softplus": 3, "step": 2, "our_reached": 2, "max": 5, "min": 5, "clip": 4, "abs": 2, "sqrt": 2, "floor": 2, "ceil": 2}
+_TIMES = {
+    "relu": 2,
+    "softplus": 3,
+    "step": 2,
+    "our_reached": 2,
+    "max": 5,
+    "min": 5,
+    "clip": 4,
+    "abs": 2,
+    "sqrt": 2,
+    "floor": 2,
+    "ceil": 2,
+}
 
 
 class Refused(ValueError):
