@@ -174,6 +174,7 @@ CELLS: dict[str, tuple[dict[str, Any], tuple[float, float], float]] = {
 
 LONG = (
     "Hodgkin and Huxley",
+    "or decides",
     "a density",
     "turned round",
     "a refractory time of parameters",
