@@ -73,13 +73,15 @@ class Cell:
     output : str
         Rate as a function of the new state, e.g. ``"tanh(x)"``.
     spike : str
-        ``"v > threshold + beta*a"``.
+        ``"v > threshold + beta*a"``, or with ``>=``, ``<``, ``<=``; several comparisons are joined by ``and``, ``or``, ``not``. The margin
+        that the surrogate sees is that of the first; the others only say where it decides, and ψ is zero where it does not.
     reset : str
         Run at a spike: ``"v -= threshold; a += 1"``. Assigning to a variable on the left of the spike condition is a reset, to
         any other a jump.
     surrogate : Surrogate
-    refractory : quantity or float
-        Time during which no spike is fired after a spike.
+    refractory : quantity, float, or str
+        Time during which no spike is fired after a spike, or number of steps; an array has one per neuron. A text is Brian2's: the name of
+        a parameter that is a time, or a condition on the states as long as which a neuron that has fired stays refractory, ``"v > -40*mV"``.
     differentiate : tuple of "reset", "jumps"
         What the spike is differentiated through. Default: jumps (spike-triggered adaptation), not the reset, as in e-prop.
     start : mapping of state to quantity
@@ -146,14 +148,14 @@ class Cell:
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        from bioplaus.symbolic import arguments, compile
+        from bioplaus.symbolic import arguments, compile, refractory
         from bioplaus.symbolic.units import plain
 
         arguments.texts(self)
-        arguments.refractory(self)
+        refractory.given(self)
         arguments.made_for(self)
         self._set(differentiate=arguments.words("differentiate", self.differentiate, ("reset", "jumps")))
-        self._refuse_what_does_not_belong_together(plain(self.refractory))
+        self._refuse_what_does_not_belong_together(refractory.ever(self))
         (inputs, jumps), numbers = arguments.channels(self), arguments.parameters(self)
         self._set(
             inputs=inputs,
@@ -169,7 +171,7 @@ class Cell:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
-    def _refuse_what_does_not_belong_together(self, refractory: float) -> None:
+    def _refuse_what_does_not_belong_together(self, refractory: bool) -> None:
         if bool(self.equations) == bool(self.update):
             raise CellError(
                 "A cell has either equations= (differential equations) or update= (a discrete map); give exactly one of them."
@@ -214,6 +216,11 @@ class Cell:
         return {**self.inputs, **self.jumps}  # type: ignore[dict-item]
 
     @property
+    def constants(self) -> Mapping[str, Any]:
+        """Every number that the texts read by its name: parameters, and units such as ``mV``."""
+        return {**self.parsed.units, **self.parameters}
+
+    @property
     def spiking(self) -> bool:
         """Whether the output is a spike."""
         return bool(self.spike)
@@ -228,6 +235,15 @@ class Cell:
         from bioplaus.codegen import torch_source
 
         return torch_source.kernel(self, n, dt, dtype, device)
+
+    def _waits(self) -> Any:
+        """The refractory time as plain data."""
+        from bioplaus.symbolic.units import plain, show
+
+        if isinstance(self.refractory, str):
+            return self.refractory
+        number = plain(self.refractory)
+        return show(self.refractory) if isinstance(number, float) else number.tolist()
 
     def describe(self) -> dict[str, Any]:
         """Everything that defines the cell, as plain data with units, for run records and reports."""
@@ -250,7 +266,7 @@ class Cell:
             shown |= {
                 "surrogate": self.surrogate.height,
                 "width": self.surrogate.width,
-                "refractory": show(self.refractory),
+                "refractory": self._waits(),
             }
         if self.made_for is not None:
             shown["made_for"] = show(self.made_for)

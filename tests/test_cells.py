@@ -50,10 +50,22 @@ CELLS: dict[str, Callable[[], bp.Cell]] = {
     "adex": lambda: bp.model("adex"),
     "adex per neuron": lambda: bp.model("adex", C=200 * SPREAD * pF, V_T=-50 * mV + SPREAD * mV, refractory=0, unit_current=80 * pA),
     "adex rk4": lambda: bp.model("adex", method="rk4", V_T=-40 * mV, V_cut=-45 * mV),
+    "delta_lif": lambda: bp.model("delta_lif", threshold=0.6),
+    "delta_lif soft": lambda: bp.model("delta_lif", threshold=0.6, hard_reset=False, differentiate=BOTH),
+    "delta_lif differentiated": lambda: bp.model("delta_lif", threshold=0.6 * SPREAD, differentiate=BOTH),
+    "cuba": lambda: bp.model("cuba", tau_e=5 * SPREAD * ms),
+    "coba": lambda: bp.model("coba", unit=0.1),
+    "alpha_current": lambda: bp.model("alpha_current", V_T=-50 * mV),
+    "qif": lambda: bp.model("qif"),
+    "izhikevich": lambda: bp.model("izhikevich"),
 }  # fmt: skip
 #: where a state is near its threshold: (middle, spread)
 RANGES = {"v": (0.6, 0.6), "a": (2.0, 1.0)}
-ADEX = {"v": (-0.048, 0.008), "w": (1e-10, 1e-10)}
+IN_VOLTS = {"v": (-0.05, 0.008), **{s: (0.002, 0.004) for s in ("ge", "gi", "s", "h")}}
+OF_CELLS: dict[str, dict[str, tuple[float, float]]] = {
+    "adex": {"v": (-0.048, 0.008), "w": (1e-10, 1e-10)}, "cuba": IN_VOLTS, "alpha_current": IN_VOLTS,
+    "coba": {"v": (-0.05, 0.008), "ge": (0.5, 0.2), "gi": (0.5, 0.2)}, "qif": {"v": (6.0, 6.0)}, "izhikevich": {"v": (-0.05, 0.05), "u": (-13.0, 2.0)},
+}  # fmt: skip
 
 
 def test_every_shipped_model_is_tried_here():
@@ -65,12 +77,17 @@ def test_every_shipped_model_is_tried_here():
 def draw(cell: bp.Cell, seed: int = 0) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor, Tensor | None]:
     """Random old states, currents, last outputs and refractoriness, (batch, unit)."""
     g = torch.Generator().manual_seed(seed)
-    ranges = ADEX if cell.name == "adex" else RANGES
+    ranges = OF_CELLS.get(cell.name, RANGES)
     normal = lambda: torch.randn(BATCH, N, generator=g, dtype=torch.float64)  # noqa: E731
     states = tuple(ranges.get(s, (0, 1))[0] + ranges.get(s, (0, 1))[1] * normal() for s in cell.states)
     last = (torch.rand(BATCH, N, generator=g) < 0.5).double() if cell.spiking else torch.tanh(normal())
     active = (torch.rand(BATCH, N, generator=g) < 0.7).double() if float(np.asarray(cell.refractory)) > 0 else None
-    return states, tuple(normal() for _ in cell.inputs), last, active
+    return states, tuple(normal() for _ in cell.channels), last, active
+
+
+def receptive(active: Tensor | None) -> Tensor | None:
+    """Whether jumps are taken, drawn apart from whether a neuron is refractory."""
+    return None if active is None else active.roll(1, 0)
 
 
 def tensor(e: Any) -> Tensor:
@@ -85,6 +102,7 @@ def tensor(e: Any) -> Tensor:
 def handed(kernel: Kernel, states, currents, last, active, u, y) -> list[Any]:
     """F, E, G, psi, Ru, ry as stacked tensors, rows first."""
     values = {"s": states, "I": currents, "u": u, "y_last": (last,), "y_now": (y,), "active": (active,)}
+    values["receptive"] = (receptive(active),)
     stack = lambda e: torch.stack([stack(x) for x in e]) if isinstance(e, tuple) else tensor(e)  # noqa: E731
     return [stack(e) for e in kernel.partials(lambda kind, i: values[kind][i])]
 
@@ -105,7 +123,7 @@ def test_partials_equal_torch_func(label):
     S, K = len(states), len(currents)
 
     def step(z: Tensor, spike: Callable[[Tensor], Tensor], cut: Callable[[Tensor], Tensor]) -> Tensor:
-        u, y, s = kernel.step(tuple(z[:S]), tuple(z[S : S + K]), z[-1], active, spike, cut)
+        u, y, s = kernel.step(tuple(z[:S]), tuple(z[S : S + K]), z[-1], active, spike, cut, receptive(active))
         return torch.stack([*u, y, *s])
 
     z = torch.stack([*states, *currents, last])

@@ -394,9 +394,9 @@ def test_windows_are_applied_as_they_end():
     calls: list[int] = []
 
     class Counting(Trainer):
-        def apply(self, gradients: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+        def apply(self, gradients: dict[str, Tensor], own: dict[str, Tensor], evaluate: Any = None) -> None:
             calls.append(len(gradients))
-            super().apply(gradients, own)
+            super().apply(gradients, own, evaluate)
 
     Counting(small("lstm"), Plain(), bp.rule("dni", steps=5), Training(batch=2, apply="window")).update()
     assert len(calls) == 3  # 12 steps in windows of 5

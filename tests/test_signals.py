@@ -421,8 +421,8 @@ def test_the_copy_is_taken_when_it_is_due(every, apply):
     seen: list[dict[str, Tensor]] = []
 
     class Watched(Trainer):
-        def apply(self, gradients: dict[str, Tensor], own: dict[str, Tensor]) -> None:
-            super().apply(gradients, own)
+        def apply(self, gradients: dict[str, Tensor], own: dict[str, Tensor], evaluate: Any = None) -> None:
+            super().apply(gradients, own, evaluate)
             seen.append({n: v.clone() for n, v in side_by_side(self.own).items()})
 
     plain = learner(dni(3, hidden=(5,), copy_every=every), apply=apply)

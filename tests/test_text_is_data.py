@@ -156,6 +156,23 @@ CELLS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (RATE, dict(equations="dx/dt = (" + nested(12, "exp(x + ", "x", ")") + " + I)/tau : 1", method="rk4"), "method='rk4' makes a step of more than"),
     (RATE, dict(equations="dx/dt = (-x + I + (sin(I) + cos(I) + exp(I) + 1)**15)/tau : 1", method="exponential_euler"), "multiplied out"),
     (RATE, dict(output="1/(1+x*" * 45 + "x" + ")" * 45), "more operations stand inside one another than sympy can follow"),
+    # conditions, and functions of several values
+    *((LIF, {field: f"v > threshold and {how}"}, said) for field in ("spike", "refractory") for how, said in (
+        (f'tanh("{RUN}") > 0', "can't be read|is not a number"), (RUN, "is no function with values in brackets"), ("v.__class__ > 3", "is not understood"), ("9**9**9**9 > v", "exponent"),
+        ("abs(9)**abs(9)**abs(9) > v", "exponent"), ("True", "is not a number"), ("v > 1 > (lambda: 3)()", "is no function"), ("not " * 2000 + "v > 1", "stand inside one another"),
+        (nested(60, "not (v > 1 and ", "v > 2", ")"), "stand inside one another"), (nested(30, "(v > 1 or ", "v > 2", " and v > 3)"), f"more than {grammar.PARTS} parts"),
+        (nested(30, "int(v > 1 and ", "v > 2", ") > 0"), f"more than {grammar.PARTS} parts"), (" or ".join(["v > 1"] * 99), f"more than {grammar.PARTS} parts"))),
+    *((LIF, dict(refractory=how), said) for how, said in (
+        (RUN, "is no function"), (f'tanh("{RUN}")*tau', "is not a number"), ("9**9**9**9*tau", "exponent"), ("tau*exp(exp(exp(exp(9))))", "beyond 1e300"), ("tau" + "*tau" * 3000, "letters|stand inside"),
+        ("t" * 10**6, "refractory= has 1000000 letters"), (nested(3000, "(", "tau", ")"), "brackets stand inside"))),
+    *((RATE, dict(output=how), said) for how, said in (
+        (f'int("{RUN}" > 0)', "is not a number"), (f"max({RUN}, x)", "is no function"), ("max(" + ",".join(["x"] * 2000) + ")", f"more than {grammar.PARTS} parts"), ("x*9**max(9, 10**9)", "exponent"),
+        ("x*9**clip(10**9, 0, 10**10)", "exponent"), ("x*2**(10**9*int(3 > 2))", "exponent"), ("x*int(9**9**9 > x)", "exponent"), ("x*exprel(10**9)", "beyond 1e300"), ("x*9**(10**9*mV/mV)", "exponent"),
+        ("x*(1000*volt/volt)**999", "beyond 1e300"), ("max()", "another number of values"), ("clip(x)", "another number of values"), ("int(x > 1, x > 2)", "is not int of one condition"),
+        ("our_reached(x)", "Unknown function"), ("softplus(" * 30 + "x" + ")" * 30, f"more than {grammar.PARTS} parts"))),
+    # what is in their brackets Brian2 asks for its unit several times, inside one another
+    *((RATE, dict(equations=f"dx/dt = (-x + I + {call * 40}x{more * 40})/tau : 1", method="euler"), f"more than {grammar.PARTS} parts") for call, more in (
+        ("clip(", ",0,1)"), ("max(", ",1)"), ("relu(", ")"), ("abs(", ")"), ("sqrt(", ")"), ("floor(", ")"), ("ceil(", ")"))),
     # names
     (LIF, dict(inputs=(f"I = {RUN}",)), "no parameter or variable|can't be the name"),
     (MAP, dict(inputs=("I", f"J\n{RUN}")), "can't be the name of an input channel"),
@@ -163,7 +180,7 @@ CELLS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LIF, dict(start={RUN: 3}), "no state"),
     (LIF, dict(method=RUN), "no integration method"),
     (LIF, dict(differentiate=(RUN,)), "no such choice"),
-    (LIF, dict(refractory=RUN), "is not one time"),
+    (LIF, dict(refractory=RUN), "is no function with values in brackets"),
 ]  # fmt: skip
 
 
@@ -240,6 +257,10 @@ ORDINARY: list[dict[str, Any]] = [
     # of hyperbolic functions sympy asks whether their argument is real by multiplying it out
     *({**RATE, "method": "rk4", "equations": f"dx/dt = (-x + I + {how})/tau : 1"} for how in (
         "tanh(x - x**3/3)", "tanh((x + 1)**12)", "cosh((x + 1)**40)", "sinh(1/(x + 1)**9)", "tanh(sin((x + 1)**10))", "tanh(1)*sinh(0)")),
+    # of comparisons sympy asks whether they always hold; and none of them multiplies what is multiplied out
+    *({**RATE, "method": method, "equations": f"dx/dt = (-x + I + int({how}))/tau : 1"} for method in ("euler", "exponential_euler") for how in (
+        " or ".join(f"not x > {i}" for i in range(40)), "(x + 1)**40 > 0", "x**2 >= 0 and 3 > 2", nested(20, "x > int(", "x > 1", ")"))),
+    *({**RATE, "output": how} for how in ("exprel(" * 40 + "x" + ")" * 40, "max(x, 1, 2, 3)", "arctan((x + 1)**40) + floor((x + 1)**40)")),
     {**RATE, "equations": "\n".join(f"dx{i}/dt = (-x{i} + I)/tau : 1" for i in range(24)), "output": "x0"},
 ]  # fmt: skip
 

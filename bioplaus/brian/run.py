@@ -157,7 +157,7 @@ def _monitor(group: Any, derived: Derived, kind: str, i: int, clock: Any) -> Any
 def reset(cell: Cell, i: int, u: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
     """r_i(u, y), what the reset leaves of a state."""
     values: dict[str, Any] = {after(s).name: each for s, each in zip(cell.states, u, strict=True)} | {NOW.name: y}
-    values |= {name: plain(value) for name, value in cell.parameters.items()}
+    values |= {name: plain(value) for name, value in cell.constants.items()}
     e = cell.derived.r[i]
     needed = sorted(e.free_symbols, key=str)
     return sp.lambdify(needed, e, [NUMPY, "numpy"])(*(values[str(s)] for s in needed)) + np.zeros_like(y)

@@ -30,7 +30,7 @@ from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
 from brian2.parsing.sympytools import sympy_to_str
 
 from bioplaus.circuit import Network
-from bioplaus.circuit.wiring import Wired
+from bioplaus.circuit.wiring import Wired, Wiring
 from bioplaus.codegen.propagated import propagated
 from bioplaus.symbolic.functions import for_brian
 from bioplaus.symbolic.integrate import declared
@@ -38,6 +38,9 @@ from bioplaus.symbolic.units import declaration, plain
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
+    from bioplaus.symbolic.text import Expression
+
+WAIT = "wait0_"  # the refractory times of neurons that have each its own
 
 
 def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) -> NeuronGroup:
@@ -51,10 +54,16 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     texts = cell.parsed
     assert texts.equations is not None  # maps have been refused
     model = declared(cell, texts.equations)
-    used = set().union(*(e.names for e in texts.after_step))
+    used = set().union(*(e.names for e in (*texts.after_step, texts.refractory) if e is not None))
     more = [declaration(n, v, " (constant)") for n, v in cell.parameters.items() if n in used and n not in model]
     ours = _named_entries(cell, network.circuit.dt)
     more += [f"{name} : 1 (constant)" for name in ours]
+    waits = (
+        {WAIT: p.refractory.cpu().numpy() * network.circuit.dt}
+        if p.refractory.ndim and texts.refractory is None
+        else {}
+    )
+    more += [f"{name} : second (constant)" for name in waits]
     more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if k < len(cell.inputs)]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
 
@@ -75,10 +84,10 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     group = NeuronGroup(
         batch * p.size,
         model + "\n".join(more),
-        method=_in_named_entries(cell, p.refractory > 0) if ours else cell.method,  # type: ignore[arg-type]
-        threshold=" > ".join(side.brian for side in texts.spike) if texts.spike else None,
+        method=_in_named_entries(cell, p.refracts) if ours else cell.method,  # type: ignore[arg-type]
+        threshold=texts.spike.whole.brian if texts.spike else None,
         reset="; ".join(f"{s.name} {s.operator} {s.right.brian}" for s in texts.reset) or None,
-        refractory=p.refractory * clock.dt if p.refractory else False,  # type: ignore[arg-type]
+        refractory=_refractory(p, texts.refractory, clock),  # type: ignore[arg-type]
         namespace=namespace,
         clock=clock,
     )
@@ -89,7 +98,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
         aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
         group.run_regularly("\n".join([*aged, f"rate1_ = {texts.output.brian}"]), when="after_groups", clock=clock)
     # what is declared, not all that is there: t, i or N may be among the parameters, unused
-    values = {n: v for n, v in cell.parameters.items() if n in group.equations} | ours
+    values = {n: v for n, v in cell.parameters.items() if n in group.equations} | ours | waits
     values |= dict(zip(cell.states, p.start, strict=True))
     for name, value in values.items():
         each = np.tile(np.broadcast_to(plain(value), p.size), batch) + before.get(name, 0.0)
@@ -97,9 +106,18 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     return group
 
 
+def _refractory(p: Wiring, written: Expression | None, clock: Clock) -> Any:
+    """How long, as Brian2 takes it: as written, a time, or the name of one per neuron."""
+    if not p.refracts:
+        return False
+    if written is not None:
+        return written.brian
+    return WAIT if p.refractory.ndim else int(p.refractory) * clock.dt
+
+
 def _named_entries(cell: Cell, dt: float) -> dict[str, Any]:
     """The entries of the cell's propagators by name; none where Brian2's own closed form gives all of them."""
-    values = {**{k: plain(v) for k, v in cell.parameters.items()}, "dt": dt}
+    values = {**{k: plain(v) for k, v in cell.constants.items()}, "dt": dt}
     found = [propagated(p, values) for p in cell.derived.propagators]
     if all(one.closed for one in found) or not _linear(cell):
         return {}

@@ -133,6 +133,9 @@ class Network:
             masks,
         )
 
+    def _steps(self, refractory: Any) -> Tensor:
+        return torch.as_tensor(refractory, device=self.device, dtype=self.dtype)
+
     def _tensor(self, value: Tensor) -> Tensor:
         return value.to(device=self.device, dtype=self.dtype)
 
@@ -146,7 +149,7 @@ class Network:
         return Wired(spec, Bias(), index, tuple(range(len(inputs))), len(inputs) == len(population.cell.channels))
 
     def _wire(self, index: int, name: str, outside: list[Wired[External | Bias]]) -> Wiring:
-        from bioplaus.symbolic.arguments import refractory_steps
+        from bioplaus.symbolic import refractory
         from bioplaus.symbolic.units import plain
 
         population = self.circuit.populations[name]
@@ -157,7 +160,7 @@ class Network:
             name=name,
             size=population.size,
             kernel=kernel,
-            refractory=refractory_steps(cell, self.circuit.dt),
+            refractory=self._steps(refractory.steps(cell, self.circuit.dt)),
             ages=ages,
             start=tuple(plain(cell.start.get(s, 0.0)) for s in cell.states),
             live=tuple(s in kernel.derived.live for s in cell.states),
@@ -227,7 +230,7 @@ class Network:
             PopulationState(
                 s=tuple(full(v, p.size) for v in p.start),
                 y=tuple(full(0.0, p.size) for _ in range(p.ages)),
-                wait=full(0.0, p.size) if p.refractory else None,
+                wait=full(0.0, p.size) if p.refracts else None,
             )
             for p in self.populations
         )
@@ -263,12 +266,12 @@ class Network:
             wait, active, receptive = before.wait, None, None
             if wait is not None:
                 receptive = (wait == 0).to(self.dtype)
-                wait = (wait - 1).clamp_min_(0)
+                wait = (wait - 1).clamp_min_(0) if p.kernel.waits is None else wait * p.kernel.waits(before.s)
                 active = (wait == 0).to(self.dtype)
             spike, cut = (_differentiable(p.kernel)) if differentiable else (hard_spike, uncut)
             u, y, s = p.kernel.step(before.s, channels, before.y[0], active, spike, cut, receptive)
             if wait is not None:
-                wait = torch.add(wait, y.detach() if differentiable else y, alpha=p.refractory)
+                wait = torch.addcmul(wait, y.detach() if differentiable else y, p.refractory)
             currents.append(I)
             us.append(u)
             actives.append(active)

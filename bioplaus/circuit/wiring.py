@@ -82,10 +82,15 @@ class Wiring:
     name: str
     size: int
     kernel: Kernel
-    refractory: int
+    refractory: Tensor  # steps, one number or one per neuron; 1 where a condition ends it
     ages: int  # outputs kept
     start: tuple[float, ...]
     live: tuple[bool, ...]
     driven: tuple[Wired[External | Bias], ...]  # by what is known before the step
     recurrent: tuple[Wired[Outputs], ...]  # by other neurons
     channels: int
+
+    @property
+    def refracts(self) -> bool:
+        """Whether its neurons are ever refractory."""
+        return bool(self.refractory.any())

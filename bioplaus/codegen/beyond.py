@@ -37,7 +37,7 @@ def membrane(cell: Cell) -> str | None:
     """The state that is held against a threshold, if the spike condition is of that form: ``v > threshold``."""
     if cell.parsed.spike is None:
         return None
-    left = cell.parsed.spike[0].value
+    left = cell.parsed.spike.left.value
     return next((s for s in cell.states if left == symbol(s)), None)
 
 
@@ -47,8 +47,8 @@ def beyond(cell: Cell, dt: float, dtype: torch.dtype, device: torch.device) -> B
     name = membrane(cell)
     assert name is not None and cell.parsed.spike is not None
     states, to_u = [after(s) for s in cell.states], {symbol(s): after(s) for s in cell.states}
-    v, A, rest = after(name), substituted(cell.parsed.spike[1].value, to_u), symbol("where_the_membrane_starts_")
-    values: dict[str, Any] = {k: plain(x) for k, x in cell.parameters.items()} | {"dt": dt}
+    v, A, rest = after(name), substituted(cell.parsed.spike.right.value, to_u), symbol("where_the_membrane_starts_")
+    values: dict[str, Any] = {k: plain(x) for k, x in cell.constants.items()} | {"dt": dt}
     values[rest.name] = plain(cell.start.get(name, 0.0))
     constants = Constants(frozenset(states), values)
     wanted = (v - A, 2 * rest - A - v, *(sp.diff(A, u) for u in states))

@@ -12,7 +12,7 @@ import sympy as sp
 from bioplaus.codegen.constants import Constants
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.propagated import propagated
-from bioplaus.symbolic.derive import ACTIVE, HEIGHT, HELD, LAST_OUTPUT, MARGIN, NOW, RECEPTIVE, Derived, Entries, after
+from bioplaus.symbolic.derive import ACTIVE, HEIGHT, HELD, LAST, MARGIN, NOW, RECEPTIVE, Derived, Entries, after
 from bioplaus.symbolic.text import names, substituted, symbol
 
 
@@ -27,6 +27,9 @@ class Folded:
     r: Entries
     partials: Partials
     surrogate: sp.Expr | None
+    gate: sp.Expr
+    floor: sp.Expr
+    waits: sp.Expr | None
     numbers: Mapping[str, np.ndarray]  # a constant, or one value per neuron
 
     @property
@@ -51,7 +54,7 @@ class Folded:
         return [
             *((s, "s", i) for i, s in states),
             *((k, "I", i) for i, k in currents),
-            (LAST_OUTPUT, "y_last", 0),
+            (LAST, "y_last", 0),
             (HELD, "y_last", 0),
             (RECEPTIVE, "receptive", 0),
             *((u, "u", i) for i, u in new),
@@ -84,7 +87,7 @@ def fold(d: Derived, parameters: Mapping[str, Any], dt: float, refractory: bool)
     if d.surrogate is not None:
         in_u[HEIGHT] = substituted(d.surrogate, {MARGIN: substituted(d.output, active)})
     states = [moving for s in d.states for moving in (symbol(s), after(s))]
-    dynamic = frozenset([*states, *map(symbol, d.inputs), LAST_OUTPUT, HELD, RECEPTIVE, NOW, ACTIVE, MARGIN])
+    dynamic = frozenset([*states, *map(symbol, d.inputs), LAST, HELD, RECEPTIVE, NOW, ACTIVE, MARGIN])
     values = {**parameters, "dt": dt}
     for p in d.propagators:
         values |= propagated(p, values).numbers
@@ -100,8 +103,10 @@ def fold(d: Derived, parameters: Mapping[str, Any], dt: float, refractory: bool)
     into_u = [ready(part, active) for part in (d.F, d.E, d.G)]
     partials = Partials(*into_u, *(ready(part, in_u) for part in (d.psi, d.Ru, d.ry)))
     surrogate = None if d.surrogate is None else ready(d.surrogate, {})
+    gate, floor = ready(d.gate, active), ready(d.floor, active)
+    waits = None if d.waits is None else ready(d.waits, {})
     numbers = {name: np.asarray(value, dtype=float) for name, value in constants.numbers().items()}
-    return Folded(d, refractory, f, output, r, partials, surrogate, numbers)
+    return Folded(d, refractory, f, output, r, partials, surrogate, gate, floor, waits, numbers)
 
 
 def entries(part: Any) -> Iterator[Any]:

@@ -33,16 +33,18 @@ class Kernel:
     surrogate: Callable[[torch.Tensor], torch.Tensor] | None
     #: which kinds of quantity ``partials`` asks for
     needs: frozenset[str]
+    #: of old states: whether a refractory neuron stays so; None where it waits for a time
+    waits: Callable[[tuple[torch.Tensor, ...]], torch.Tensor] | None = None
 
 
-def hard_spike(x: torch.Tensor) -> torch.Tensor:
-    """1 where the margin is positive."""
-    return torch.heaviside(x, _zero(x.dtype, x.device))
+def hard_spike(x: torch.Tensor, closed: bool = False) -> torch.Tensor:
+    """1 where the margin is positive, and where it is zero if the condition is ``>=``."""
+    return torch.heaviside(x, _at_zero(closed, x.dtype, x.device))
 
 
 @cache
-def _zero(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    return torch.zeros((), dtype=dtype, device=device)
+def _at_zero(closed: bool, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return torch.tensor(float(closed), dtype=dtype, device=device)
 
 
 def uncut(y: torch.Tensor) -> torch.Tensor:
@@ -50,10 +52,10 @@ def uncut(y: torch.Tensor) -> torch.Tensor:
     return y
 
 
-def surrogate_spike(surrogate: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+def surrogate_spike(surrogate: Callable[[torch.Tensor], torch.Tensor]) -> Callable[..., torch.Tensor]:
     """A spike whose derivative under autograd and torch.func is the surrogate's: x − x adds nothing but a slope."""
 
-    def spike(x: torch.Tensor) -> torch.Tensor:
-        return hard_spike(x.detach()) + surrogate(x.detach()) * (x - x.detach())
+    def spike(x: torch.Tensor, closed: bool = False) -> torch.Tensor:
+        return hard_spike(x.detach(), closed) + surrogate(x.detach()) * (x - x.detach())
 
     return spike

@@ -17,7 +17,9 @@ TORCH = {
     "tan": "torch.tan", "sinh": "torch.sinh", "cosh": "torch.cosh", "tanh": "torch.tanh", "expm1": "torch.expm1",
     "log1p": "torch.log1p", "relu": "torch.relu", "sigmoid": "torch.sigmoid",
     "softplus": "softplus", "magnitude": "torch.abs", "direction": "torch.sign",
-    "step": "heaviside", "Abs": "torch.abs", "sign": "torch.sign",  # sympy writes √(x²) as Abs(x)
+    "arctan": "torch.atan", "arcsin": "torch.asin", "arccos": "torch.acos", "log10": "torch.log10", "floor": "torch.floor", "ceil": "torch.ceil",
+    "exprel": "exprel", "exprel_slope": "exprel_slope", "larger": "larger", "smaller": "smaller",
+    "step": "heaviside", "reached": "reached", "Abs": "torch.abs", "sign": "torch.sign",  # sympy writes √(x²) as Abs(x)
 }  # fmt: skip
 
 

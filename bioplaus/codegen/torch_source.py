@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import sympy as sp
 import torch
 
 from bioplaus.codegen.folded import Folded, assignments, entries, fold
-from bioplaus.codegen.kernel import Entry, Kernel, hard_spike
+from bioplaus.codegen.kernel import Entry, Kernel
 from bioplaus.codegen.source import functions
+from bioplaus.codegen.torch_functions import KNOWN
 from bioplaus.codegen.torch_printer import TorchPrinter
-from bioplaus.symbolic import arguments
-from bioplaus.symbolic.derive import HELD, NOW, Derived
+from bioplaus.symbolic import arguments, refractory
+from bioplaus.symbolic.derive import ACTIVE, HELD, MARGIN, NOW, Derived
 from bioplaus.symbolic.text import substituted, symbol
 from bioplaus.symbolic.units import plain
 
@@ -26,42 +28,46 @@ if TYPE_CHECKING:
     from bioplaus.cell import Cell
 
 Show = Callable[[Any], str]
+FIRED = symbol("fired")  # whether the spike's first comparison holds
 
 
 def kernel(cell: Cell, n: int, dt: float, dtype: Any, device: Any) -> Kernel:
     """Generate and bind the torch source for ``n`` neurons, checking values per neuron against ``n``."""
     arguments.sizes(cell, n)
-    numbers = {k: plain(v) for k, v in cell.parameters.items()}
+    numbers = {k: plain(v) for k, v in cell.constants.items()}
     numbers |= {f"unit_{k}": v for k, v in cell.scales.items()}
-    return generate(cell.derived, numbers, dt, arguments.refractory_steps(cell, dt) > 0, dtype, device)
+    return generate(cell.derived, numbers, dt, bool(np.any(refractory.steps(cell, dt))), dtype, device)
 
 
 def generate(
     derived: Derived,
     parameters: Mapping[str, Any],
     dt: float,
-    refractory: bool,
+    refracts: bool,
     dtype: torch.dtype,
     device: torch.device | str,
 ) -> Kernel:
     """Write and bind the torch source of a cell; parameters as `bioplaus.codegen.folded.fold` takes them."""
-    folded = fold(derived, parameters, dt, refractory)
+    folded = fold(derived, parameters, dt, refracts)
     show = TorchPrinter(folded.numbers).doprint
     needs = _needs(folded)
     parts = [_step(folded, show), _partials(folded, needs, show)]
     if folded.surrogate is not None:
         parts.append(
-            ["def surrogate(x):", *assignments(["height"], [folded.surrogate], "h", show), "    return height"]
+            [f"def surrogate({MARGIN}):", *assignments(["height"], [folded.surrogate], "h", show), "    return height"]
         )
+    if folded.waits is not None:
+        lines = [*_unpack("states", folded.old), *assignments(["waits"], [folded.waits], "w", show)]
+        parts.append(["def waits(states):", *lines, "    return waits"])
     source = "\n\n\n".join("\n".join(lines) for lines in parts) + "\n"
     numbers = {
         name: float(values) if values.ndim == 0 else torch.as_tensor(values, dtype=dtype, device=device)
         for name, values in folded.numbers.items()
     }
-    known = dict(torch=torch, heaviside=hard_spike, softplus=_softplus, constant=_constant)
+    known = {**KNOWN, "torch": torch, "constant": _constant}
     made = functions(source, "torch source", **known, **numbers)
     kinds = frozenset(kind for _, kind, _ in needs)
-    return Kernel(derived, source, made["step"], made["partials"], made.get("surrogate"), kinds)
+    return Kernel(derived, source, made["step"], made["partials"], made.get("surrogate"), kinds, made.get("waits"))
 
 
 def _step(folded: Folded, show: Show) -> list[str]:
@@ -71,8 +77,9 @@ def _step(folded: Folded, show: Show) -> list[str]:
     u, s = [str(symbol) for symbol in folded.new], [f"new_{state}" for state in d.states]
     if d.spiking:
         output = assignments(["margin"], [folded.output], "m", show)
-        spike = "spike(margin) * not_refractory" if folded.refractory else "spike(margin)"
-        output += [f"    y_now = {spike}", "    y_cut = cut(y_now)"]
+        output.append(f"    {FIRED} = spike(margin{', True' if d.closed else ''})")
+        spike = (folded.floor + folded.gate * FIRED) * (ACTIVE if folded.refractory else 1)
+        output += [*assignments(["y_now"], [spike], "y", show), "    y_cut = cut(y_now)"]
     else:
         output = assignments(["y_now"], [folded.output], "m", show)
     # under autograd no gradient runs through the spike into a state that is not differentiated through it
@@ -120,10 +127,6 @@ def _partials(folded: Folded, needs: Sequence[tuple[sp.Symbol, str, int]], show:
         *assignments(list(moving), list(moving.values()), "p", show),
         f"    return {returned}",
     ]
-
-
-def _softplus(x: torch.Tensor) -> torch.Tensor:
-    return torch.logaddexp(x, torch.zeros_like(x))
 
 
 def _constant(value: Any) -> Entry:

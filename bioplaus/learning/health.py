@@ -78,7 +78,7 @@ class Health:
         T = len(outcome.outputs)
         for p in self.network.populations:
             if p.kernel.derived.spiking:
-                room = math.ceil(T / max(1, p.refractory)) / T  # spikes a step
+                room = math.ceil(T / max(1, int(p.refractory.min()))) / T  # spikes a step
                 yield from self._rate(update, p.name, outcome.rates[p.name], room)
         if update == 1 or update % EVERY == 0:
             yield from self._slopes(update, outcome)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bioplaus.measure.memory import Cost
 from bioplaus.measure.time import seconds_per_update
@@ -44,7 +44,7 @@ class Standing:
     """
 
     label: str
-    rate: float
+    rate: float | Mapping[str, float]
     updates: int
     batch: int
     steps: int
@@ -107,7 +107,7 @@ def table(rows: Sequence[Standing]) -> pandas.DataFrame:
     return pandas.DataFrame([_row(one) for one in rows])
 
 
-def _row(one: Standing) -> dict[str, str | int | float]:
+def _row(one: Standing) -> dict[str, Any]:
     score, pace = one.score, one.pace
     return {
         "arm": one.label,

@@ -30,23 +30,26 @@ _TIME = re.compile(r"\b(t|t_in_timesteps)\b")
 
 def texts(cell: Cell) -> None:
     """Refuse what is not text, and equations that draw random numbers or read the clock."""
-    for field, example in TEXTS.items():
-        given = getattr(cell, field)
-        if not isinstance(given, str):
-            raise CellError(f"{field}={short(given)} is not text. Write it in quotes, such as {field}={example!r}.")
-        if len(given) > LONGEST:
+    given = {field: getattr(cell, field) for field in TEXTS}
+    if isinstance(cell.refractory, str):
+        given["refractory"] = cell.refractory
+    for field, text in given.items():
+        if not isinstance(text, str):
+            raise CellError(f"{field}={short(text)} is not text. Write it in quotes, such as {field}={TEXTS[field]!r}.")
+        if len(text) > LONGEST:
             raise CellError(
-                f"{field}= has {len(given)} letters, beginning with {short(given)}, and at most {LONGEST} are read. Write it shorter."
+                f"{field}= has {len(text)} letters, beginning with {short(text)}, and at most {LONGEST} are read. Write it shorter."
             )
-    for field in ("equations", "update", "output", "spike", "reset"):
-        written = getattr(cell, field)
-        given = uncommented(written)
-        if written and not given.strip() and field != "reset":
+    for field, text in given.items():
+        if field in ("method", "source", "name"):
+            continue
+        read = uncommented(text)
+        if text and not read.strip() and field != "reset":
             raise CellError(
-                f"{field}={cut(repr(' '.join(written.split())))} says nothing{' but a comment' if '#' in written else ''}. "
-                f"Write it, such as {field}={TEXTS[field]!r}, or leave {field}= out."
+                f"{field}={cut(repr(' '.join(text.split())))} says nothing{' but a comment' if '#' in text else ''}. "
+                f"Write it, such as {field}={TEXTS.get(field, '5*ms')!r}, or leave {field}= out."
             )
-        random, time = _RANDOM.search(given), _TIME.search(given)
+        random, time = _RANDOM.search(read), _TIME.search(read)
         if random:
             raise CellError(
                 f"{field}= uses '{(random[1] or random[2])}', a random number, but a cell is deterministic, so that its derivatives exist. "
@@ -54,7 +57,8 @@ def texts(cell: Cell) -> None:
             )
         if time:
             raise CellError(
-                f"{field}= uses '{time[1]}', the time, but a cell sees time through its inputs only. Make it an input channel."
+                f"{field}= uses '{time[1]}', the time, but a cell sees time through its inputs only. Make what depends on it an input channel: for "
+                "'I_0*int(t > 100*ms)' write 'I_0*gate' with 'gate' in inputs=, and give the circuit an input line that is 1 while it holds."
             )
 
 
@@ -131,7 +135,7 @@ def parameters(cell: Cell) -> dict[str, Any]:
         raise CellError(
             f"parameters= has a value under {nameless[0]!r}, which is not a name. Write parameters=dict(tau=20*ms)."
         )
-    given = {k: v for k, v in cell.parameters.items() if _is_number(v)}
+    given = {k: v for k, v in cell.parameters.items() if is_number(v)}
     if cell.surrogate is not None:
         own = {k: _number(v, f"the surrogate's parameter {k}") for k, v in cell.surrogate.parameters.items()}
         clash = [k for k in own if k in given and not k.startswith("surrogate_") and np.any(given[k] != own[k])]
@@ -145,18 +149,6 @@ def parameters(cell: Cell) -> dict[str, Any]:
         if get_dimensions(value) is SECOND and np.any(plain(value) < 0):
             raise CellError(f"Parameter {name} is {show(value)}; a time can't be negative. Give a value above 0*ms.")
     return values
-
-
-def refractory(cell: Cell) -> None:
-    """Refuse a refractory time that is neither a time nor a number of steps."""
-    value = cell.refractory
-    hint = "Give a time, such as 5*ms, or a whole number of steps."
-    if not _is_one_real(value) or not np.isfinite(plain(value)) or plain(value) < 0:
-        raise CellError(f"refractory={short(value)} is not one time that is zero or more. {hint}")
-    if get_dimensions(value) not in (SECOND, DIMENSIONLESS) or (
-        get_dimensions(value) is DIMENSIONLESS and plain(value) % 1
-    ):
-        raise CellError(f"refractory={short(value)} is neither a time nor a whole number of steps. {hint}")
 
 
 def made_for(cell: Cell) -> None:
@@ -208,7 +200,8 @@ def start(cell: Cell, units: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether something is numbers, with or without a unit."""
     if value is None or isinstance(value, (str, bool)):
         return False
     try:
@@ -218,12 +211,12 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_one_real(value: Any) -> bool:
-    return _is_number(value) and not np.ndim(value) and not np.iscomplexobj(np.asarray(value))
+    return is_number(value) and not np.ndim(value) and not np.iscomplexobj(np.asarray(value))
 
 
 def _number(value: Any, what: str) -> Any:
     """A finite real quantity, scalar or one value per neuron."""
-    if not _is_number(value) or np.iscomplexobj(np.asarray(value)):
+    if not is_number(value) or np.iscomplexobj(np.asarray(value)):
         raise CellError(f"{what[0].upper()}{what[1:]} is {short(value)}; give a number or a quantity, e.g. 20*ms.")
     if np.ndim(value) > 1 or not np.size(value):
         raise CellError(f"{what[0].upper()}{what[1:]} has shape {np.shape(value)}; give one value, or one per neuron.")
@@ -241,19 +234,13 @@ def _number(value: Any, what: str) -> Any:
 
 def sizes(cell: Cell, n: int) -> None:
     """Refuse values per neuron that are not one for each of ``n`` neurons."""
-    for kind, values in (("Parameter", cell.parameters), ("The start of", cell.start)):
+    for kind, values in (
+        ("Parameter", cell.parameters),
+        ("The start of", cell.start),
+        ("The time", {"refractory=": cell.refractory}),
+    ):
         for name, value in values.items():
             if np.ndim(value) and np.shape(value) != (n,):
                 raise CellError(
                     f"{kind} {name} has shape {np.shape(value)}, but the population has {n} neurons: give a scalar or {n} values."
                 )
-
-
-def refractory_steps(cell: Cell, dt: float) -> int:
-    """Refractory time in steps; a spike at step k forbids spikes at k + 1 … k + steps − 1."""
-    steps = plain(cell.refractory) / (1 if get_dimensions(cell.refractory) is DIMENSIONLESS else dt)
-    if abs(steps - round(steps)) > 1e-6:
-        raise CellError(
-            f"refractory={cell.refractory} is {steps:g} steps of {dt * 1e3:g} ms; give a whole number of steps."
-        )
-    return int(round(steps))

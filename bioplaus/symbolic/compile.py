@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import sympy as sp
@@ -73,18 +74,23 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
             propagators=step.propagators,
         )
     assert parsed.spike is not None and parsed.surrogate is not None  # as Cell has seen to
-    (left, right), (height, width) = parsed.spike, parsed.surrogate
-    return derive(
+    spike, (height, width) = parsed.spike, parsed.surrogate
+    derived = derive(
         f=f,
         inputs=inputs,
-        output=left.value - right.value,
+        output=spike.left.value - spike.right.value,
         spiking=True,
         surrogate=height.value,
         width=width.value,
+        gate=spike.gate,
+        floor=spike.floor,
+        closed=spike.closed,
         reset=parsed.reset,
-        reset_variables=frozenset(left.names),
+        reset_variables=frozenset(spike.left.names),
         differentiate=frozenset(cell.differentiate),
         refractory={s: substituted(e, scaled) for s, e in step.refractory.items()},
         jumps=jumps,
         propagators=step.propagators,
     )
+    waits = parsed.refractory.value if parsed.refractory is not None and parsed.refractory.condition else None
+    return replace(derived, waits=waits)

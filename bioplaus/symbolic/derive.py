@@ -3,7 +3,7 @@
 One step of a neuron (state update → threshold → synapses → reset)::
 
     u = f(s + J, I, y₋)  the integrator; y₋ is the neuron's own last output, which a discrete map may use; J are jumps (`landed`)
-    y = φ(u)             a spike, 1 where the margin is positive, or a rate
+    y = φ(u)             a spike, floor + gate where the margin is positive and else floor, or a rate
     s = r(u, y)          reset and spike-triggered jumps
 
 and what every learning rule needs of it, all inside one neuron::
@@ -26,17 +26,16 @@ from bioplaus.errors import CellError
 from bioplaus.symbolic.linear import Propagator
 from bioplaus.symbolic.text import Statement, substituted, symbol
 
-LAST = symbol("y")  # in equations and f: the neuron's own last output
-LAST_OUTPUT = symbol("y_last")  # the same in generated source, where y could be any output
+LAST = symbol("y_last")  # in f: the neuron's own last output
 HELD = symbol("y_held")  # the same without its derivative
-RECEPTIVE = symbol(
-    "receptive"
-)  # 1, or 0 where what arrived at marked states was lost: from a spike on while refractory
+#: 1, or 0 where what arrived at marked states was lost: from a spike on while refractory
+RECEPTIVE = symbol("receptive")
 NOW = symbol("y_now")  # in r: its output at this step
-MARGIN = symbol("x")  # in the surrogate: the spike margin over its width
+MARGIN = symbol("surrogate_margin")  # in the surrogate: the spike margin over its width
 ACTIVE = symbol("not_refractory")  # 1, or 0 while the neuron is refractory
 HEIGHT = symbol("surrogate_height")  # the surrogate derivative at this step's margin
 
+ZERO, ONE = sp.Integer(0), sp.Integer(1)
 Entries = tuple[sp.Expr, ...]
 Matrix = tuple[Entries, ...]
 
@@ -70,6 +69,10 @@ class Derived:
     ry: Entries
     kept: frozenset[str]  # states whose spike-triggered change is differentiated
     live: tuple[str, ...]  # states that cross into the next step other than through the output
+    gate: sp.Expr = ONE  # of a spike: floor + gate [margin positive]; in u
+    floor: sp.Expr = ZERO
+    closed: bool = False  # or zero
+    waits: sp.Expr | None = None  # in old states: whether a refractory neuron stays so; None where it waits for a time
     propagators: tuple[Propagator, ...] = ()  # what names in f, other than of parameters, stand for
 
 
@@ -81,6 +84,9 @@ def derive(
     spiking: bool,
     surrogate: sp.Expr | None = None,
     width: sp.Expr | None = None,
+    gate: sp.Expr = ONE,
+    floor: sp.Expr = ZERO,
+    closed: bool = False,
     reset: Sequence[Statement] = (),
     reset_variables: frozenset[str] = frozenset(),
     differentiate: frozenset[str] = frozenset({"jumps"}),
@@ -95,6 +101,7 @@ def derive(
     f : state → new value, in old states, inputs, parameters (and ``y``).
     output : the rate in new states, or a spiking cell's margin (positive: spike).
     width : scale of the margin, the same unit; the surrogate sees margin/width.
+    gate, floor, closed : as `bioplaus.symbolic.threshold.Threshold` has them, in new states.
     reset : statements run at a spike, reading and writing the new states.
     reset_variables : states whose assignment counts as a reset, those at the greater side of the spike condition; the others' as a jump.
     differentiate : which of ``"reset"`` and ``"jumps"`` the spike is differentiated through.
@@ -106,9 +113,9 @@ def derive(
     to_u = {symbol(s): after(s) for s in states}
     waiting = refractory or {}
     stepped = tuple(ACTIVE * f[s] + (1 - ACTIVE) * waiting[s] if s in waiting else f[s] for s in states)
-    stepped = tuple(substituted(e, {LAST: LAST_OUTPUT}) for e in stepped)
     phi = substituted(output, to_u) / (width if width is not None else 1)
-    psi = tuple((ACTIVE * HEIGHT if spiking else 1) * sp.diff(phi, after(s)) for s in states)
+    gate, floor = substituted(gate, to_u), substituted(floor, to_u)
+    psi = tuple((ACTIVE * HEIGHT * gate if spiking else 1) * sp.diff(phi, after(s)) for s in states)
     r = _after_spike(states, reset)
     kept = frozenset(s.name for s in reset if ("reset" if s.name in reset_variables else "jumps") in differentiate)
     Ru = tuple(tuple(sp.diff(e, after(s)) for s in states) for e in r)
@@ -127,13 +134,16 @@ def derive(
         surrogate=surrogate,
         r=r,
         F=F,
-        E=tuple(sp.diff(e, LAST_OUTPUT) for e in stepped),
+        E=tuple(sp.diff(e, LAST) for e in stepped),
         G=tuple(tuple(sp.diff(e, k) for k in inputs_and_jumps) for e in stepped),
         psi=psi,
         Ru=Ru,
         ry=tuple(sp.diff(e, NOW) if s in kept else sp.Integer(0) for s, e in zip(states, r, strict=True)),
         kept=kept,
         live=tuple(s for j, s in enumerate(states) if any(row[j] != 0 for row in F)),
+        gate=gate,
+        floor=floor,
+        closed=closed,
         propagators=propagators,
     )
 
@@ -153,7 +163,7 @@ def landed(
     """
     shifted = {}
     for s, row in zip(states, Ru, strict=True):
-        last = LAST_OUTPUT if s in kept else HELD
+        last = LAST if s in kept else HELD
         brought = sp.Integer(0)
         for jumping, entry in zip(states, row, strict=True):
             if jumping not in jumps:

@@ -19,11 +19,13 @@ from bioplaus.symbolic.units import SECOND
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
 
+OWN = symbol("y")  # as authors write the neuron's own last output
+
 
 def iterate(cell: Cell, parsed: Parsed) -> Step:
     """Run the assignments of a cell's update symbolically.
 
-    What is read before it is assigned, or by the output or the spike condition, is state; the rest is shorthand.
+    What is read before it is assigned, or by the output, the spike condition or a refractory one, is state; the rest is shorthand.
 
     Raises
     ------
@@ -37,9 +39,9 @@ def iterate(cell: Cell, parsed: Parsed) -> Step:
             raise CellError(
                 f"Input channel {channel} of a discrete map is given {unit} per unit of weight, but a map's variables are plain numbers."
             )
-    plain = dict.fromkeys((*assigned, *cell.inputs, LAST.name), DIMENSIONLESS)
-    scope = Scope.parameters(cell) | {"dt": SECOND} | plain
-    values: dict[sp.Symbol, sp.Expr] = {}
+    plain = dict.fromkeys((*assigned, *cell.inputs, OWN.name), DIMENSIONLESS)
+    scope = Scope.constants(cell, parsed) | {"dt": SECOND} | plain
+    values: dict[sp.Symbol, sp.Expr] = {OWN: LAST}
     for s in parsed.update:
         scope.quantity(s.right, where=f"update='{s.name} = {s.right.text}'")
         scope.unit(s.right, DIMENSIONLESS, f"the update of {s.name} (a map's variables are plain numbers)")
@@ -50,7 +52,7 @@ def iterate(cell: Cell, parsed: Parsed) -> Step:
 
 def _read(parsed: Parsed) -> set[str]:
     """What is read before it is assigned, or after the step."""
-    read: set[str] = set().union(*(e.names for e in parsed.observed))
+    read: set[str] = set().union(*(e.names for e in (*parsed.observed, parsed.refractory) if e is not None))
     seen: set[str] = set()
     for s in parsed.update:
         if s.operator != "=":

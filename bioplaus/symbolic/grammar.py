@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -38,12 +39,28 @@ _OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
 }  # fmt: skip
 _CONSTANTS = {"pi": math.pi, "e": math.e, "inf": math.inf}  # no parameter may be called so
 #: of numbers, by the names that Brian2 and we have for them
-_FUNCTIONS: dict[str, Callable[[float], float]] = {
+_FUNCTIONS: dict[str, Any] = {
     **{f.__name__: f for f in (math.exp, math.log, math.sqrt, math.sin, math.cos, math.tan, math.sinh, math.cosh, math.tanh)},
     "expm1": math.expm1, "log1p": math.log1p, "arcsin": math.asin, "arccos": math.acos, "arctan": math.atan, "abs": abs,
-    "floor": math.floor, "ceil": math.ceil, "sign": lambda x: (x > 0) - (x < 0), "step": lambda x: x > 0, "relu": lambda x: max(x, 0.0),
+    "floor": math.floor, "ceil": math.ceil, "sign": lambda x: (x > 0) - (x < 0), "step": lambda x: x > 0, "our_reached": lambda x: x >= 0, "relu": lambda x: max(x, 0.0),
+    "log10": math.log10, "exprel": lambda x: math.expm1(x) / x if x else 1.0, "max": max, "min": min, "clip": lambda x, low, high: min(max(x, low), high),
     "sigmoid": lambda x: (1 + math.tanh(x / 2)) / 2, "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
 }  # fmt: skip
+
+#: how often what stands in their brackets is written out where Brian2 lacks them, or is asked for its unit by Brian2
+_TIMES = {
+    "relu": 2,
+    "softplus": 3,
+    "step": 2,
+    "our_reached": 2,
+    "max": 5,
+    "min": 5,
+    "clip": 4,
+    "abs": 2,
+    "sqrt": 2,
+    "floor": 2,
+    "ceil": 2,
+}
 
 
 class Refused(ValueError):
@@ -112,8 +129,10 @@ def tree(text: str, unit: bool = False) -> ast.expr:
     return found
 
 
-def lines(expressions: Mapping[str, str], shorthands: Collection[str], terms: float) -> None:
+def lines(expressions: Mapping[str, str], shorthands: Collection[str], terms: float) -> dict[str, Weight]:
     """Check and weigh several expressions by name, of which some are shorthands that others, or one another, name.
+
+    The weights of the shorthands come back.
 
     Parameters
     ----------
@@ -124,16 +143,17 @@ def lines(expressions: Mapping[str, str], shorthands: Collection[str], terms: fl
     Refused, SyntaxError
         As `tree` and `weigh` do, with the name of the line.
     """
-    trees = {name: _in_line(name, tree, text) for name, text in expressions.items()}
+    trees = {name: in_line(name, tree, text) for name, text in expressions.items()}
     named = {name: {n.id for n in ast.walk(trees[name]) if isinstance(n, ast.Name)} for name in shorthands}
     known: dict[str, Weight] = {}
     try:
         for name in TopologicalSorter({name: found & named.keys() for name, found in named.items()}).static_order():
-            known[name] = _in_line(name, weigh, trees[name], known, terms)
+            known[name] = in_line(name, weigh, trees[name], known, terms)
     except CycleError:
-        return  # Brian2 refuses it, before it writes one into the other
+        return {}  # Brian2 refuses it, before it writes one into the other
     for name, found in trees.items():
-        _in_line(name, weigh, found, known, terms)
+        in_line(name, weigh, found, known, terms)
+    return known
 
 
 def unit(name: str, text: str) -> None:
@@ -145,14 +165,15 @@ def unit(name: str, text: str) -> None:
         For what is no unit, with its text and the name of the variable.
     """
     try:
-        _in_line(name, weigh, _in_line(name, tree, text, True), {})
+        in_line(name, weigh, in_line(name, tree, text, True), {})
     except SyntaxError:
         raise Refused(
             f"in the line of {name}, '{cut(text)}' is no unit; one is written without brackets, such as volt or siemens/metre**2"
         ) from None
 
 
-def _in_line(name: str, asked: Callable[..., Any], *given: Any) -> Any:
+def in_line(name: str, asked: Callable[..., Any], *given: Any) -> Any:
+    """What is asked of a line of that name, which a refusal names."""
     try:
         return asked(*given)
     except Refused as error:
@@ -261,6 +282,10 @@ def _negative(op: ast.unaryop, number: float | None) -> float | None:
 def _called(name: str, inner: list[Weight]) -> Weight:
     """The weight of a function; of numbers alone it is a number."""
     parts, values = 1 + sum(each.parts for each in inner), [each.number for each in inner]
+    if name in ("max", "min") and inner:  # of three, it is that of the first two, and the third
+        parts = reduce(lambda before, more: _TIMES[name] * (before + more) + 1, (each.parts for each in inner))
+    elif name in _TIMES:
+        parts *= _TIMES[name]
     if not values or None in values:
         size = max((max(each.size, abs(_of_number(name, [each.size]))) for each in inner), default=1)
         return Weight(parts, size=size)

@@ -16,6 +16,7 @@ import numpy as np
 import sympy as sp
 from brian2 import NeuronGroup
 from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS
+from brian2.core.namespace import DEFAULT_UNITS
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, SUBEXPRESSION, Equations
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units.fundamentalunits import get_dimensions
@@ -88,7 +89,11 @@ def declared(cell: Cell, written: Equations) -> Equations:
     """Brian2 equations with the inputs and every used parameter declared, one value per neuron."""
     used = _identifiers(written)
     lines = [declaration(n, v) for n, v in cell.channels.items() if n not in written]
-    lines += [declaration(n, v, " (constant)") for n, v in cell.parameters.items() if n in used and n not in written]
+    lines += [
+        declaration(n, v, " (constant)")
+        for n, v in cell.parameters.items()
+        if n in used - {*DEFAULT_UNITS} and n not in written
+    ]
     with quiet():
         return written + Equations("\n".join(lines)) if lines else written
 
@@ -111,7 +116,7 @@ def _refuse(cell: Cell, written: Equations, words: frozenset[str]) -> None:
         )
     names.check(cell, _states(written), words)
     known = {*written, *cell.inputs, *cell.parameters, "dt"}
-    for name in sorted(_identifiers(written) - known - {*DEFAULT_FUNCTIONS, *DEFAULT_CONSTANTS}):
+    for name in sorted(_identifiers(written) - known - {*DEFAULT_FUNCTIONS, *DEFAULT_CONSTANTS, *DEFAULT_UNITS}):
         unknown_name(cell, name, "the equations", known)
     methods = [m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl")]  # those call a C library
     if cell.method not in methods:
@@ -257,7 +262,7 @@ def _step(method: str, full: Equations, group: NeuronGroup) -> dict[str, sp.Expr
         ) from error
     values: dict[sp.Symbol, sp.Expr] = {}
     parts: dict[sp.Basic, int] = {}
-    for s in statements(str(code), written=False):
+    for s in statements(str(code), None):
         if s.operator != "=":
             raise CellError(f"Method '{method}' uses '{s.operator}', which a deterministic step cannot contain.")
         new = _parts(s.right.value, {**parts})

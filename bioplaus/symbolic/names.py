@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 STATE, CHANNEL, PARAMETER = "a state variable", "an input channel", "a parameter"
 # what a name would be mistaken for: words of Brian2 and of our notation, and (states and channels) of the generated source
-TAKEN = {"t", "dt", "i", "N", "lastspike", "not_refractory", "t_in_timesteps", "y_now", "y_last", "y_cut", "y_held", "receptive", "surrogate_height"}  # fmt: skip
-_SOURCE = {"states", "currents", "spike", "cut", "margin", "get", "torch", "heaviside", "softplus", "constant"}
+TAKEN = {"t", "dt", "i", "N", "lastspike", "not_refractory", "t_in_timesteps", "y_now", "y_last", "y_cut", "y_held", "receptive", "surrogate_height", "surrogate_margin"}  # fmt: skip
+_SOURCE = {"states", "currents", "spike", "fired", "cut", "margin", "get", "torch", "constant", "heaviside", "softplus", "larger", "smaller", "exprel_slope"}  # fmt: skip
 _GENERATED = re.compile(r"[a-z]+(\d+_)+")
 
 
@@ -34,7 +34,7 @@ def check(cell: Cell, states: Iterable[str], words: Iterable[str]) -> None:
         if name in seen:
             raise CellError(f"'{cut(name)}' is both {seen[name]} and {kind} of the cell. Rename one of them.")
         seen[name] = kind
-        if meaning := _meaning(name, kind, cell.spiking, generated):
+        if meaning := _meaning(name, kind, not cell.continuous, generated):
             raise CellError(
                 f"'{cut(name)}' can't be the name of {kind}: it already means {meaning}. Choose another name, such as {name}_0"
                 + (", or leave it out of parameters= to mean that." if name == "dt" and kind == PARAMETER else ".")
@@ -49,13 +49,12 @@ def check(cell: Cell, states: Iterable[str], words: Iterable[str]) -> None:
             )
 
 
-def _meaning(name: str, kind: str, spiking: bool, generated: set[str]) -> str:
+def _meaning(name: str, kind: str, discrete: bool, generated: set[str]) -> str:
     """What a name means already; empty where it is free."""
     taken = name in TAKEN | generated or _GENERATED.fullmatch(name) or (name in _SOURCE and kind != PARAMETER)
     meanings = {
-        "the neuron's own last output": name == "y",
+        "the neuron's own last output": name == "y" and discrete,
         "the circuit's time step": name == "dt",
-        "the margin, in a surrogate": name == "x" and kind == PARAMETER and spiking,
         "a constant": name in DEFAULT_CONSTANTS,
         "a function": name in DEFAULT_FUNCTIONS or name in OURS,
         "a unit": name in DEFAULT_UNITS,

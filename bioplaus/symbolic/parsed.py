@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from brian2.core.namespace import DEFAULT_UNITS
 from brian2.equations.equations import Equations
+from brian2.units.fundamentalunits import get_dimensions
 
 from bioplaus.errors import CellError
+from bioplaus.symbolic import refractory
+from bioplaus.symbolic.derive import MARGIN
 from bioplaus.symbolic.grammar import TERMS
-from bioplaus.symbolic.text import Expression, Statement, condition, equations, expression, statements, uncommented
+from bioplaus.symbolic.shorthands import Shorthands
+from bioplaus.symbolic.text import (
+    Expression,
+    Statement,
+    equations,
+    expression,
+    statements,
+    substituted,
+    symbol,
+    uncommented,
+)
+from bioplaus.symbolic.threshold import Threshold, condition
+from bioplaus.symbolic.units import plain
 
 #: Brian2's methods that do not multiply equations out
 UNEXPANDED = ("euler", "rk2", "rk4", "heun", "milstein")
-MARGIN = "x"  # in a surrogate's height: the spike margin over its width
+X = "x"  # in a surrogate's height: the spike margin over its width
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
@@ -31,15 +49,18 @@ class Parsed:
     equations: Equations | None
     update: tuple[Statement, ...]
     output: Expression | None
-    spike: tuple[Expression, Expression] | None  # left > right
+    spike: Threshold | None
     reset: tuple[Statement, ...]
     surrogate: tuple[Expression, Expression] | None  # height, width
-    words: frozenset[str]  # every word in the texts, units and flags included; comments are none of them
+    refractory: Expression | None  # a time, or a condition; None where it is given as numbers
+    words: frozenset[str]  # every word in the texts that is no unit, flags included; comments are none of them
+    #: units in the texts: numbers to all that computes, by their names, as Brian2 knows them
+    units: Mapping[str, Any]
 
     @property
     def observed(self) -> tuple[Expression, ...]:
         """What the output or the spike condition is computed from."""
-        return self.spike or ((self.output,) if self.output is not None else ())
+        return tuple(e for e in (self.output, self.spike and self.spike.whole) if e is not None)
 
     @property
     def after_step(self) -> tuple[Expression, ...]:
@@ -55,22 +76,50 @@ def parse(cell: Cell) -> Parsed:
     CellError
         For a text that cannot be read, saying which and how it is written.
     """
-    written = [uncommented(t) for t in (cell.equations, cell.update, cell.output, cell.spike, cell.reset)]
-    flow, update, output, spike, reset = written
+    waiting = cell.refractory if isinstance(cell.refractory, str) else ""
+    written = [uncommented(t) for t in (cell.equations, cell.update, cell.output, cell.spike, cell.reset, waiting)]
+    flow, update, output, spike, reset, _ = written
     height, width = [uncommented(t) for t in _surrogate(cell)] or ("", "")
-    compared = condition(spike) if cell.spike else None
-    margin = {} if compared is None else {MARGIN: compared[0].weight.beside(compared[1].weight)}
+    terms = math.inf if cell.method in UNEXPANDED else TERMS
+    flowing, known = equations(flow, terms) if cell.equations else (None, {})
+    shorthands = Shorthands(flowing, known)
+    compared = _spike(condition(spike, known), shorthands, f"spike='{cell.spike}'") if cell.spike else None
+    margin = {} if compared is None else {X: compared.left.weight.beside(compared.right.weight)}
+    # neither the x of a surrogate's height nor the dt of a left side is a name of the author's
+    words = _words(*(re.sub(r"d(\w+)\s*/\s*dt\s*=", r"\1 =", t) for t in written), width) | (_words(height) - {X})
+    units = _units(cell, words)
     return Parsed(
-        equations=equations(flow, math.inf if cell.method in UNEXPANDED else TERMS) if cell.equations else None,
+        equations=flowing,
         update=statements(update),
-        output=expression(output) if cell.output else None,
+        output=shorthands.written_in(expression(output, known), f"output='{cell.output}'") if cell.output else None,
         spike=compared,
-        reset=statements(reset),
-        surrogate=(expression(height, margin), expression(width)) if cell.surrogate is not None else None,
-        # neither the x of a surrogate's height nor the dt of a left side is a name of the author's
-        words=frozenset(_words(*(re.sub(r"d(\w+)\s*/\s*dt\s*=", r"\1 =", t) for t in written), width))
-        | (_words(height) - {MARGIN}),
+        reset=shorthands.run(statements(reset, known), f"reset='{' '.join(cell.reset.split())}'"),
+        surrogate=(_in_margin(expression(height, margin)), expression(width)) if cell.surrogate is not None else None,
+        refractory=refractory.read(cell, shorthands),
+        words=frozenset(words - units.keys()),
+        units=units,
     )
+
+
+def _spike(read: Threshold, shorthands: Shorthands, where: str) -> Threshold:
+    left, right, whole = (shorthands.written_in(e, where) for e in (read.left, read.right, read.whole))
+    gate, floor = (shorthands.value(e, where) for e in (read.gate, read.floor))
+    return replace(read, left=left, right=right, whole=whole, gate=gate, floor=floor)
+
+
+def _in_margin(height: Expression) -> Expression:
+    """With the margin under a name that is nobody else's, while a state may be called x."""
+    return replace(height, value=substituted(height.value, {symbol(X): MARGIN}))
+
+
+def _units(cell: Cell, words: set[str]) -> dict[str, Any]:
+    """Brian2's units among the words; a parameter of such a name that is something else is refused later."""
+
+    def its_own(name: str) -> bool:
+        given, unit = cell.parameters.get(name, DEFAULT_UNITS[name]), DEFAULT_UNITS[name]
+        return not np.ndim(given) and get_dimensions(given) is get_dimensions(unit) and plain(given) == plain(unit)
+
+    return {name: DEFAULT_UNITS[name] for name in sorted(words & DEFAULT_UNITS.keys()) if its_own(name)}
 
 
 def _words(*texts: str) -> set[str]:

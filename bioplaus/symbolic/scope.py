@@ -18,7 +18,6 @@ from sympy.logic.boolalg import BooleanAtom, BooleanFunction
 
 from bioplaus.errors import CellError, unknown
 from bioplaus.symbolic import hints
-from bioplaus.symbolic.derive import LAST
 from bioplaus.symbolic.functions import DIFFERENTIABLE, WRITTEN
 from bioplaus.symbolic.names import TAKEN
 from bioplaus.symbolic.text import Expression, reason
@@ -26,6 +25,7 @@ from bioplaus.symbolic.units import unit_text
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
+    from bioplaus.symbolic.parsed import Parsed
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Scope:
     dimensions: Mapping[str, Dimension]
 
     @classmethod
-    def parameters(cls, cell: Cell) -> Scope:
-        """What every text may read."""
-        return cls(cell, {n: get_dimensions(v) for n, v in cell.parameters.items()})
+    def constants(cls, cell: Cell, parsed: Parsed) -> Scope:
+        """What every text may read: parameters, and units."""
+        return cls(cell, {n: get_dimensions(v) for n, v in {**parsed.units, **cell.parameters}.items()})
 
     def __or__(self, more: Mapping[str, Dimension]) -> Scope:
         return Scope(self.cell, {**self.dimensions, **more})
@@ -82,16 +82,11 @@ def unknown_name(cell: Cell, name: str, where: str, known: Iterable[str]) -> NoR
         raise CellError(
             f"In {where}: the parameter {name} is {cell.set_aside[name]}, which is not a number. Give a number or a quantity, e.g. 20*ms without quotes."
         )
-    if name in DEFAULT_UNITS:
-        raise CellError(
-            f"In {where}: '{name}' is a unit. Quantities have names here: give this one a name, such as parameters=dict(x_0=20*{name}), "
-            "and write x_0."
-        )
     if name in cell.inputs:
         raise CellError(
             f"In {where}: '{name}' is an input channel, which only equations= and update= can read. Read a state variable instead."
         )
-    if name == LAST.name:
+    if name == "y":
         raise CellError(
             f"In {where}: 'y', the neuron's own last output, can only be read by update=. Use a state variable that follows it."
         )
@@ -100,7 +95,7 @@ def unknown_name(cell: Cell, name: str, where: str, known: Iterable[str]) -> NoR
             f"In {where}: '{name}' is something else in Brian2 or in generated code, which a cell can't read. To mean a number of your "
             f"own, give it another name, such as {name}_0, in parameters=."
         )
-    said = unknown("parameter or variable", name, known)
+    said = unknown("parameter or variable", name, {*known} - DEFAULT_UNITS.keys())
     raise CellError(f"In {where}: {said} Add it to parameters=, or correct the name.{hints.of_name(name, where)}")
 
 

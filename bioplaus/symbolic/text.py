@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import sympy as sp
 from brian2.equations.codestrings import Expression as BrianExpression
@@ -17,14 +18,15 @@ from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 from pyparsing import ParseException
 
 from bioplaus.errors import CellError, cut
-from bioplaus.symbolic import grammar, hints
-from bioplaus.symbolic.functions import OURS, QUICK, for_brian, magnitude
+from bioplaus.symbolic import grammar, hints, logic
+from bioplaus.symbolic.functions import LACKING, OURS, QUICK, for_brian, magnitude, reached
 from bioplaus.symbolic.grammar import LINES, Refused, Weight
 from bioplaus.symbolic.quiet import quiet
 
 _STATEMENT = re.compile(r"^\s*([A-Za-z_]\w*)\s*(=|\+=|-=|\*=|/=)\s*([^=\s].*)$")
-_RENAMED = re.compile(r"\b(step|relu|sigmoid|softplus|abs|sign)\s*\(")
-_LACKING = re.compile(r"\b(step|relu|sigmoid|softplus)\s*\(")  # in Brian2
+_RENAMED = re.compile(rf"\b({'|'.join(OURS)})\s*\(")
+LACKING_IN_BRIAN = re.compile(rf"\b({'|'.join(LACKING)})\s*\(")
+_ANSWERED = re.compile(r"\b(True|False)\b")  # what sympy, behind Brian2, makes of a condition that always holds
 NOTHING: Mapping[str, Weight] = {}
 
 
@@ -36,6 +38,7 @@ class Expression:
     value: sp.Expr
     brian: str
     weight: Weight = field(default=Weight(), compare=False)
+    condition: bool = False  # 1 where it holds, and to Brian2 true
 
     @property
     def names(self) -> set[str]:
@@ -93,29 +96,46 @@ def expression(text: str, known: Mapping[str, Weight] | None = NOTHING) -> Expre
     """
     # our names travel through Brian2's parser as unknown functions, so that its own `abs` and `sign` stay out of the way
     try:
-        read = grammar.tree(text)
-        weight = Weight() if known is None else grammar.weigh(read, known)
-        value = str_to_sympy(_RENAMED.sub(r"our_\1(", text))
+        line = " ".join(text.split())
+        if known is None:
+            line = _ANSWERED.sub(lambda found: f"({found[0] == 'True':d} > 0)", line)
+        weight = Weight() if known is None else grammar.weigh(grammar.tree(line), known)
+        plain = logic.spelled(line)
+        if known is not None and plain != line:
+            weight = grammar.weigh(grammar.tree(plain), known)
+        value = _ours(str_to_sympy(_RENAMED.sub(r"our_\1(", plain)))
     except Exception as error:
         raise CellError(
             f"The expression '{cut(text)}' can't be read: {reason(error)}. Write it as Brian2 equations are written."
             + hints.of_expression(text)
         ) from error
-    for name, function in OURS.items():
-        value = value.replace(sp.Function(f"our_{name}"), function)
-    for theirs, function in QUICK.items():
-        value = value.replace(theirs, function)
     # a whole number that no float holds is no number to torch or numpy
     value = value.xreplace({n: sp.Float(n) for n in value.atoms(sp.Integer) if abs(n.p) > 2**53})
     # Brian2's parser leaves its sqrt a function of which sympy knows no derivative
     value = value.replace(sp.Function("sqrt"), sp.sqrt).replace(sp.Abs, magnitude)
     # in Brian2's language as written, unless it uses a function that Brian2 lacks
-    brian = sympy_to_str(for_brian(value)) if _LACKING.search(text) else text.strip()
+    brian = sympy_to_str(for_brian(value)) if LACKING_IN_BRIAN.search(text) else text.strip()
     return Expression(text, value, brian, weight)
 
 
-def statements(text: str, written: bool = True) -> tuple[Statement, ...]:
-    """Read ``"v -= threshold; a += 1"``; ``written`` by an author, not by Brian2.
+def _ours(value: Any) -> Any:
+    """With our functions in place of those of Brian2's parser."""
+    for name, function in OURS.items():
+        try:
+            value = value.replace(sp.Function(f"our_{name}"), function)
+        except TypeError:
+            raise Refused(f"{name} is given another number of values than it takes") from None
+    for theirs, function in ({sp.Function("our_reached"): reached} | QUICK).items():
+        value = value.replace(theirs, function)
+    return value
+
+
+def statements(text: str, shorthands: Mapping[str, Weight] | None = NOTHING) -> tuple[Statement, ...]:
+    """Read ``"v -= threshold; a += 1"``.
+
+    Parameters
+    ----------
+    shorthands : weights of the names that stand for expressions; None for a text that Brian2 wrote, which is not weighed.
 
     Raises
     ------
@@ -123,9 +143,9 @@ def statements(text: str, written: bool = True) -> tuple[Statement, ...]:
         If a statement is not an assignment, or its right-hand side cannot be parsed.
     """
     found: list[Statement] = []
-    known: dict[str, Weight] = {}  # a later statement names what an earlier one gave
+    known = dict(shorthands or {})  # a later statement names what an earlier one gave
     parts = [part for part in re.split(r"[;\n]", text) if part.strip()]
-    if written and len(parts) > LINES:
+    if shorthands is not None and len(parts) > LINES:
         raise CellError(f"'{cut(text)}' has {len(parts)} statements, and at most {LINES} are read. Write fewer.")
     for part in parts:
         match = _STATEMENT.match(part)
@@ -134,31 +154,18 @@ def statements(text: str, written: bool = True) -> tuple[Statement, ...]:
                 f"'{cut(part)}' is not a statement. Expected 'name = expression' (or +=, -=, *=, /=), separated by ';'."
                 + hints.of_statement(part)
             )
-        name, operator, right = match[1], match[2], expression(match[3].strip(), known if written else None)
+        name, operator, right = (
+            match[1],
+            match[2],
+            expression(match[3].strip(), known if shorthands is not None else None),
+        )
         known[name] = right.weight if operator == "=" else right.weight.beside(known.get(name, Weight()))
         found.append(Statement(name, operator, right))
     return tuple(found)
 
 
-def condition(spike: str) -> tuple[Expression, Expression]:
-    """Read the two sides of ``"v > threshold"``.
-
-    Raises
-    ------
-    CellError
-        For any other form of condition, or a side that cannot be parsed.
-    """
-    left, _, right = (part.strip() for part in spike.partition(">"))
-    if not (left and right) or re.search(r"[<>=]|\b(and|or|not)\b", left + right):
-        raise CellError(
-            f"spike='{cut(spike)}' is not a condition of the form 'left > right', with the states that a reset acts on at the left "
-            "and one '>', such as 'v > threshold + beta*a'."
-        )
-    return expression(left), expression(right)
-
-
-def equations(text: str, terms: float = math.inf) -> Equations:
-    """Read Brian2 equations as written, with functions that Brian2 lacks spelled out.
+def equations(text: str, terms: float = math.inf) -> tuple[Equations, dict[str, Weight]]:
+    """Read Brian2 equations as written, with functions that Brian2 lacks spelled out; and the weights of their shorthands.
 
     Parameters
     ----------
@@ -171,33 +178,36 @@ def equations(text: str, terms: float = math.inf) -> Equations:
     """
     try:
         with quiet():
-            _check_lines(text, terms)
+            weights = _check_lines(text, terms)
             written = Equations(text)
     except Exception as error:
         raise CellError(
             f"The equations can't be read: {reason(error)}. Each line is a differential equation with its unit, such as "
             "'dv/dt = (-v + I)/tau : 1', or a shorthand, such as 'drive = R*I : volt'." + hints.of_equations(text)
         ) from error
-    return Equations([_spelled(e) for e in written.values()])
+    return Equations([_spelled(e) for e in written.values()]), weights
 
 
-def _check_lines(text: str, terms: float) -> None:
+def _check_lines(text: str, terms: float) -> dict[str, Weight]:
     """Ask the grammar about every expression and unit, as Brian2 will find them; it evaluates units, and expressions in sympy."""
     try:
         found = EQUATIONS.parse_string(text, parse_all=True)
     except ParseException:
-        return  # Brian2 says so, before it evaluates anything
+        return {}  # Brian2 says so, before it evaluates anything
     written = [(line.getName(), dict(line.items())) for line in found]
     if len(written) > LINES:
         raise Refused(f"there are {len(written)} of them, and at most {LINES} are read")
     for _, line in written:
         grammar.unit(line["identifier"], line["unit"])
     expressions = {line["identifier"]: line["expression"] for _, line in written if "expression" in line}
-    grammar.lines(expressions, {line["identifier"] for kind, line in written if kind == SUBEXPRESSION}, terms)
+    weights = grammar.lines(expressions, {line["identifier"] for kind, line in written if kind == SUBEXPRESSION}, terms)
+    for name, right in expressions.items():
+        grammar.in_line(name, logic.spelled, " ".join(right.split()))
+    return weights
 
 
 def _spelled(e: SingleEquation) -> SingleEquation:
-    if e.expr is None or not _LACKING.search(e.expr.code):
+    if e.expr is None or not LACKING_IN_BRIAN.search(e.expr.code):
         return e
     return SingleEquation(e.type, e.varname, e.dim, expr=BrianExpression(expression(e.expr.code).brian), flags=e.flags)
 

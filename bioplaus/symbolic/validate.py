@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import sympy as sp
-from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
+from brian2.core.namespace import DEFAULT_UNITS
+from brian2.equations.equations import SUBEXPRESSION
+from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, get_dimensions
 
 from bioplaus.checks import short
 from bioplaus.errors import CellError, unknown
+from bioplaus.symbolic import refractory
 from bioplaus.symbolic.derive import LAST, MARGIN
 from bioplaus.symbolic.functions import NUMPY
-from bioplaus.symbolic.parsed import Parsed
+from bioplaus.symbolic.parsed import Parsed, X
 from bioplaus.symbolic.scope import Scope, functions
 from bioplaus.symbolic.text import Expression, names, symbol
+from bioplaus.symbolic.threshold import Threshold
 from bioplaus.symbolic.units import SECOND, plain, unit_text
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
 
 Dimensions = Mapping[str, Dimension]  # of every state
+#: what outputs are usually divided by
+USUAL = ("mV", "nA", "nS", "ms", "Hz", "pF", "Mohm")
 
 
 def step(cell: Cell, new: Mapping[str, sp.Expr]) -> None:
@@ -45,30 +51,38 @@ def step(cell: Cell, new: Mapping[str, sp.Expr]) -> None:
 
 def observed(cell: Cell, parsed: Parsed, states: Dimensions) -> None:
     """Refuse an output, or a spike condition with its reset and surrogate, that does not fit the states."""
-    scope = Scope.parameters(cell) | {"dt": SECOND} | states
+    scope = Scope.constants(cell, parsed) | {"dt": SECOND} | states | _shorthands(parsed)
     if parsed.output is not None:
         where = f"output='{cell.output}'"
         scope.quantity(parsed.output, where=where)
         unit = scope.unit(parsed.output, None, "the output")
         if unit is not DIMENSIONLESS:
+            usual = next((u for u in USUAL if get_dimensions(DEFAULT_UNITS[u]) is unit), f"({unit_text(unit)})")
             raise CellError(
                 f"{where} has unit {unit_text(unit)}, but an output is a plain number. Divide it by a quantity of that unit: "
-                f"output='({parsed.output.text})/y_0' with y_0=1*{unit_text(unit)} in parameters=."
+                f"output='({parsed.output.text})/{usual}', or by a parameter."
             )
         _blind(parsed.output, states, where)
     if parsed.spike is not None:
-        unit = _spike(cell, *parsed.spike, scope, states)
+        unit = _spike(cell, parsed.spike, scope, states)
         _reset(cell, parsed, scope, states)
         _surrogate(cell, parsed, unit)
+        refractory.checked(cell, parsed, scope)
 
 
-def _spike(cell: Cell, left: Expression, right: Expression, scope: Scope, states: Dimensions) -> Dimension:
-    """The unit of both sides."""
+def _shorthands(parsed: Parsed) -> Dimensions:
+    """Units of what stands for an expression in the equations."""
+    return {n: e.dim for n, e in (parsed.equations or {}).items() if e.type == SUBEXPRESSION}
+
+
+def _spike(cell: Cell, spike: Threshold, scope: Scope, states: Dimensions) -> Dimension:
+    """The unit of both sides of the first comparison."""
     where = f"spike='{cell.spike}'"
-    scope.quantity(left, right, where=where)
-    unit = scope.unit(left, None, "the spike condition")
-    scope.unit(right, unit, "the spike condition")
-    _blind(left, states, f"the left of {where}")
+    scope.quantity(spike.left, spike.right, spike.whole, where=where)
+    unit = scope.unit(spike.left, None, "the spike condition")
+    scope.unit(spike.right, unit, "the spike condition")
+    scope.unit(spike.whole, DIMENSIONLESS, "the spike condition")
+    _blind(spike.left, states, f"the greater side, '{spike.left.text}', of {where}")
     return unit
 
 
@@ -85,14 +99,16 @@ def _surrogate(cell: Cell, parsed: Parsed, unit: Dimension) -> None:
     """A height is a plain number, a width a positive one with the unit of the margin."""
     assert parsed.surrogate is not None  # as Cell has seen to
     height, width = parsed.surrogate
-    scope = Scope.parameters(cell)
-    tall = scope | {MARGIN.name: DIMENSIONLESS}
+    scope = Scope.constants(cell, parsed)
+    tall = scope | {MARGIN.name: DIMENSIONLESS, X: DIMENSIONLESS}
     tall.quantity(height, where=f"the surrogate's height '{height.text}'")
     tall.unit(height, DIMENSIONLESS, "the surrogate's height")
     scope.quantity(width, where=f"the surrogate's width '{width.text}'")
     scope.unit(width, unit, "the surrogate's width")
     symbols = sorted(width.value.free_symbols, key=str)
-    value = sp.lambdify(symbols, width.value, [NUMPY, "numpy"])(*(plain(cell.parameters[str(s)]) for s in symbols))
+    value = sp.lambdify(symbols, width.value, [NUMPY, "numpy"])(
+        *(plain({**parsed.units, **cell.parameters}[str(s)]) for s in symbols)
+    )
     if not np.all(np.asarray(value) > 0):
         raise CellError(
             f"The surrogate's width '{width.text}' is {value:g} with these parameters; it must be positive."
