@@ -174,7 +174,11 @@ def test_an_interrupted_command_goes_on_with_the_seeds_that_are_missing(undrawn,
         xr.testing.assert_identical(read(name).drop_attrs(), read(name, whole).drop_attrs())
 
 
-@pytest.mark.parametrize("part", (range(2, 12), range(13, 18)), ids=("along the way", "among the lags"))
+@pytest.mark.parametrize(
+    "part",
+    (pytest.param(range(2, 12), marks=pytest.mark.slow), range(13, 18)),
+    ids=("along the way", "among the lags"),
+)
 def test_a_killed_command_goes_on_to_the_same_files(undrawn, part):
     """SIGKILL at any moment after the first checkpoint, which follows the first row; and the same command again."""
     at = random.choice(part)
