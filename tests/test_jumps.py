@@ -359,7 +359,15 @@ def test_a_network_keeps_its_rate_at_a_tenth_of_the_step(model, weight):
     for dt in (1.0, 0.1):
         made = bp.model(model) if model == "delta_lif" else bp.model(model, E_L=-60 * mV)
         circuit = bp.circuit(
-            "recurrent", cell=made, inputs=lines, units=units, outputs=1, dt=dt * ms, delay=2 * ms, gain=0.0, autapses=False
+            "recurrent",
+            cell=made,
+            inputs=lines,
+            units=units,
+            outputs=1,
+            dt=dt * ms,
+            delay=2 * ms,
+            gain=0.0,
+            autapses=False,
         )
         built, rng = circuit.build(dtype=torch.float64), np.random.default_rng(0)
         built.load(

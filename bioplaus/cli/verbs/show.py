@@ -114,14 +114,29 @@ def in_words(value: Any) -> str:
     return getattr(value, "__name__", None) or repr(value)
 
 
-_PARTS = ("equations", "update", "spike", "reset", "output", "surrogate", "refractory", "method", "source")
+_PARTS = (
+    "equations",
+    "update",
+    "inputs",
+    "jumps",
+    "spike",
+    "reset",
+    "output",
+    "surrogate",
+    "refractory",
+    "method",
+    "source",
+)
 
 
 def _equations(cell: Any) -> None:
     described = cell.describe()
     lines = []
     for key in _PARTS:
-        texts = [line.strip() for line in str(described.get(key, "")).splitlines() if line.strip()]
+        text = described.get(key, "")
+        if isinstance(text, dict):  # what one unit of weight gives on each channel
+            text = ", ".join(name if unit == "1.0" else f"{name} ({unit})" for name, unit in text.items())
+        texts = [line.strip() for line in str(text).splitlines() if line.strip()]
         lines += [(key if i == 0 else "", text) for i, text in enumerate(texts)]
     say()
     pairs(lines)
