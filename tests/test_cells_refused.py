@@ -105,6 +105,11 @@ NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LIF, dict(surrogate=Surrogate("x > 1")), "condition"),
     (LIF, dict(surrogate=Surrogate(3)), "height and width are text"),  # pyright: ignore[reportArgumentType]
     (LIF, dict(surrogate=Surrogate("x**2", "threshold", {"threshold": 5.0})), "threshold has one value in the cell and another"),
+    # jumps
+    *((LIF, dict(jumps=bad), "jumps=.* is not a sequence of names") for bad in ("v", 3)),
+    (LIF, dict(jumps={"w": 1}, inputs=("I",)), "There is no state variable 'w'"),
+    (LIF, dict(jumps={"v": 0}), "give one jump that is not zero"),
+    (LIF, dict(jumps={"v": 1 * mV}, inputs=("I",)), "makes a state jump by a quantity of its own unit"),
     # refractory, differentiate, start, method, name
     *((LIF, dict(refractory=bad), "refractory=.* is not a time that is zero or more. Give a time, such as 5\\*ms")
       for bad in (-5 * ms, -2, None, True, float("nan") * ms, float("inf"), np.array([[1, 2]]) * ms, np.array([1, -2]) * ms, [])),

@@ -13,7 +13,10 @@ from bioplaus.check.order import order
 from bioplaus.cli import main
 
 
-@pytest.mark.parametrize("method, promised", [("euler", 1), ("exponential_euler", 1), ("rk2", 2), ("rk4", 4)])
+@pytest.mark.parametrize(
+    "method, promised",
+    [("euler", 1), ("exponential_euler", 1), ("rk2", 2), pytest.param("rk4", 4, marks=pytest.mark.slow)],
+)
 def test_the_order_that_is_found_is_the_method_s(method, promised):
     for model in ("adex", "coba"):
         assert abs(order(bp.model(model, method=method)) - promised) < 0.1

@@ -150,7 +150,15 @@ def margin(case: Case, states: dict[str, np.ndarray]) -> float:
     return float(np.abs(states["v"] - threshold).min())
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = {
+    "alpha currents",
+    "conductances, euler",
+    "delta, soft, never refractory",
+    "delta, hard, refractory for one step",
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in CASES])
 def test_torch_and_the_twin_fire_the_spikes_of_plain_brian2(name):
     """Without any factor in the weights; its default delay is our delay of one step."""
     case = CASES[name]

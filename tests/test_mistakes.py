@@ -136,7 +136,7 @@ MISTAKES: list[tuple[Any, str]] = [
     (lambda: trainer(of=TASK), "The circuit is DelayedMatch"),
     (lambda: trainer(of=circuit(inputs=3)), "Build it with inputs=task.inputs"),
     (lambda: bp.Training(lr="1e-3"), "lr of Training is '1e-3'"),  # type: ignore[arg-type]
-    (lambda: bp.Training(optimiser="adamw"), "Did you mean 'adam'"),
+    (lambda: bp.Training(optimiser="adamw"), r"a class of torch.optim that steps from gradients alone \(.*AdamW"),
     (lambda: bp.Training(updates=1e3), "is 1000.0; it must be a whole number"),  # type: ignore[arg-type]
     (lambda: bp.Training(device="gpu"), "device is 'gpu'"),
     (lambda: trainer().load_state_dict({}), r"is none of a trainer.*state_dict\(\)"),

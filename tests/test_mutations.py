@@ -170,9 +170,10 @@ def feedback_becomes_the_readout() -> None:
 def trace_one_step_late(patch: Patch) -> None:
     real, seen = eprop.advance, {}
 
-    def late(trace: Any, c: Any, pre: Any, kappa: float) -> None:
-        real(trace, c, seen.get(id(trace), torch.zeros_like(pre)), kappa)
+    def late(trace: Any, c: Any, pre: Any, kappa: float, *told: Any) -> Any:
+        met = real(trace, c, seen.get(id(trace), torch.zeros_like(pre)), kappa, *told)
         seen[id(trace)] = pre
+        return met
 
     patch.setattr(eprop, "advance", late)
 
@@ -181,8 +182,8 @@ def trace_one_step_late(patch: Patch) -> None:
 def readout_filter_missing_in_the_trace(patch: Patch) -> None:
     real = eprop.advance
 
-    def unfiltered(trace: Any, c: Any, pre: Any, kappa: float) -> None:
-        real(trace, c, pre, 0.0)
+    def unfiltered(trace: Any, c: Any, pre: Any, kappa: float, *told: Any) -> Any:
+        return real(trace, c, pre, 0.0, *told)
 
     patch.setattr(eprop, "advance", unfiltered)
 
@@ -191,10 +192,11 @@ def readout_filter_missing_in_the_trace(patch: Patch) -> None:
 def one_minus_kappa_missing(patch: Patch) -> None:
     real = eprop.advance
 
-    def unscaled(trace: Any, c: Any, pre: Any, kappa: float) -> None:
+    def unscaled(trace: Any, c: Any, pre: Any, kappa: float, *told: Any) -> Any:
         before = trace.e_bar.clone()
-        real(trace, c, pre, kappa)
+        met = real(trace, c, pre, kappa, *told)
         trace.e_bar = kappa * before + trace.e
+        return met
 
     patch.setattr(eprop, "advance", unscaled)
 
@@ -239,9 +241,10 @@ def regulariser_on_the_filtered_trace(patch: Patch) -> None:
     """Σ e of the filtered in place of the unfiltered trace."""
     real, sums = eprop.advance, {}
 
-    def watched(trace: Any, c: Any, pre: Any, kappa: float) -> None:
-        real(trace, c, pre, kappa)
-        sums[id(trace)] = sums.get(id(trace), 0.0) + trace.e_bar.sum(0)
+    def watched(trace: Any, c: Any, pre: Any, kappa: float, *told: Any) -> Any:
+        met = real(trace, c, pre, kappa, *told)
+        sums[id(trace)] = sums.get(id(trace), 0.0) + trace.e_bar.sum(0, keepdim=True)
+        return met
 
     def summed(self: EProp, network: Any, state: Any, credit: Any, real: Any = EProp.summed) -> Any:
         for trace in state.items:

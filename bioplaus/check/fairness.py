@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 #: chance of a false alarm, of all tests of a rule in a circuit
-ALPHA = 1e-9
+ALPHA = 8e-10
 #: samples and steps of the streams; up to how many channels (samples × places) each is held against each
 STREAMS = ((1, 2**11), (2, 2**11), (8, 2**10), (2**10, 2**8))
 PAIRED = 64

@@ -20,9 +20,10 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from brian2.units.fundamentalunits import get_dimensions
 
+from bioplaus import checks
 from bioplaus.cell import Cell
 from bioplaus.check.bench import ATTEMPTS, Bench, seeds
 from bioplaus.check.bench import bench as bench_of
@@ -31,7 +32,7 @@ from bioplaus.eligibility.recursion import Recursion
 from bioplaus.learning.sequence import sequence
 from bioplaus.rules import Rule
 from bioplaus.signal import Instant, Signal
-from bioplaus.symbolic.units import SECOND, plain
+from bioplaus.symbolic.units import plain
 from bioplaus.tasks import squared
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def short(bench: Bench, rule: Rule) -> Bench | None:
         steps = min(LONGEST, MOST // each)
         if steps < delay + more:
             continue
-        for seed, way in product(seeds(bench.seed, ATTEMPTS), _ways(population.cell)):
+        for way, seed in product(_ways(population.cell), seeds(bench.seed, ATTEMPTS)):
             found = make(steps, seed=seed, **way)
             found = replace(found, batch=replace(found.batch, weight=torch.ones_like(found.batch.weight))).short(steps)
             if not found.dead():
@@ -169,7 +170,8 @@ def _ways(cell: Cell) -> list[dict[str, Any]]:
     """Ways to make circuits of a cell."""
     if cell.made_for is not None:
         return [{}]
-    held = float(plain(cell.refractory)) if get_dimensions(cell.refractory) is SECOND else 0.0
+    timed = not isinstance(cell.refractory, str) and checks.dimensions(cell.refractory) == {"time": 1}
+    held = float(np.max(plain(cell.refractory))) if timed else 0.0
     coarse = {"dt": held or COARSE, **COARSELY}
     # a membrane that is held by its own spike misses what that brings in the next step
     later = coarse | {"lively": 0.3, "gain": GAIN, "delay": LATEST}
