@@ -204,6 +204,7 @@ def test_no_draws_leave_bias_and_deviation_of_random_rules_unknown():
     assert not bool(found["cosine"].isnull().any())
 
 
+@pytest.mark.slow
 def test_sampling_noise_is_taken_off_the_bias():
     """An unbiased rule has none on average, though n draws miss the truth by s²/n; a biased one keeps its own."""
     given = rules("bptt", "uoro", "kf_rtrl", "three_factor", "eprop")

@@ -228,6 +228,7 @@ def test_one_seed_takes_one_comparison_and_one_trainer_a_rule(undrawn, monkeypat
     assert made == ["comparison", *["trainer"] * 3]
 
 
+@pytest.mark.slow
 def test_workers_measure_what_one_process_does(undrawn):
     one = run_alignment(config(), root="one", seeds=(0, 1))
     heard = []
@@ -278,6 +279,7 @@ def test_a_trajectory_that_breaks_down_is_told(study):
     assert not (FOLDER / "alignment.nc").exists()
 
 
+@pytest.mark.slow
 def test_the_figures_are_drawn_again_from_the_folder(study, capsys):
     run_alignment(config(), seeds=(0, 1))
     for path in (FOLDER / "figures").iterdir():

@@ -33,7 +33,7 @@ RANDOM = ("uoro", "kf_rtrl", "r_kf_rtrl", "three_factor")
 MODELS = sorted(bp.content.names("model"))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(s, marks=pytest.mark.slow) for s in range(3, 20))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in range(1, 20))])
 def test_right_rules_pass_with_any_seed(seed):
     """Two rules that draw, on a model each; over the seeds each rule on every model, or nearly."""
     for i in (0, 1):

@@ -229,6 +229,7 @@ def test_a_search_goes_on_where_it_was_stopped():
     assert {event.kind for event in third} == {"found"}
 
 
+@pytest.mark.slow
 def test_workers_search_as_one_process_does():
     options = compared("bptt", "eprop", tuning=Tuning((1e-3, 1e38)), updates=4)
     alone = tune(options, root="alone")

@@ -115,7 +115,11 @@ def test_every_experiment_is_here():
     assert set(REDUCED) == set(content.names("experiment"))
 
 
-@pytest.mark.parametrize("name", REDUCED)
+#: of which nothing is tried that the others do not have
+LONG = {"released_code", "trace_cost", "horizon"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in REDUCED])
 def test_experiment_leaves_table_and_figures(name, reduced):
     experiment, results, folder = reduced(name)
     assert experiment.expected and experiment.references and experiment.table and experiment.figures
@@ -162,6 +166,7 @@ def test_target_reaching_is_sane(reduced):
     assert output.shape == (10, 6, 2) and float(output[-1].std()) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_predictions_align_with_the_truth_as_published(seed, tmp_path):
     """Pemberton & Costa 2024: the larger λ, the better the prediction; near perfect at λ = 1."""
@@ -212,6 +217,7 @@ def test_an_affine_predictor_can_be_perfect_through_orthogonal_weights():
     torch.testing.assert_close(g, v, rtol=0, atol=1e-8 * float(v.abs().max()))
 
 
+@pytest.mark.slow
 def test_released_code_is_sane(reduced):
     """The mistakes are in the released arms alone: twice the truth, and gates that see part of it."""
     experiment, results, folder = reduced("released_code")
@@ -230,6 +236,7 @@ def test_released_code_is_sane(reduced):
     assert float((asked_for[" released"][-1, :, units:] / true[-1, :, units:] - 2).abs().max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_horizon_is_sane(reduced):
     _, _, folder = reduced("horizon")
     short, long, longest = (column(folder, name) for name in ("loss, T=2", "loss, T=6", "longest T"))
@@ -247,6 +254,7 @@ def test_horizon_is_sane(reduced):
     assert reach(np.array([5, 10, 20]), ends, 0.05).tolist() == [10, 5, 0]
 
 
+@pytest.mark.slow
 def test_trace_cost_is_sane(reduced):
     _, results, folder = reduced("trace_cost")
     losses = {name: runs[0].metrics["loss"].to_numpy() for name, runs in results.items()}

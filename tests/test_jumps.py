@@ -151,6 +151,7 @@ def margin(case: Case, states: dict[str, np.ndarray]) -> float:
 
 
 LONG = {
+    "currents (Vogels & Abbott 2005)",
     "alpha currents",
     "conductances, euler",
     "delta, soft, never refractory",

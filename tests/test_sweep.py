@@ -215,6 +215,7 @@ def test_an_experiment_runs_all_arms_and_seeds_and_reports(study):
     assert first["bptt"] == first["bp_lambda"] != first["eprop"]
 
 
+@pytest.mark.slow
 def test_workers_compute_what_one_process_does(study):
     experiment = bp.experiment("small")
     alone = run_experiment(experiment, "alone")
@@ -313,6 +314,7 @@ def test_stopped_workers_have_saved_and_the_command_goes_on(study, capsys, numbe
         assert torch.equal(weight, sides["whole"][1]["trainer"]["weights"][name])
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_named_and_the_others_save(study):
     command = [sys.executable, "-m", "bioplaus.cli", "run", "small", "--updates", "5000", "--workers", "2"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
