@@ -32,12 +32,13 @@ MODELS = sorted(bp.content.names("model"))
 #: in whose cells synapses make a state jump; those in which nothing is tried that the others do not have are slow
 JUMPING = {"delta_lif", "cuba", "coba", "alpha_current", "qif", "izhikevich"}
 REFUSED = {"lstm", "gru", "adex"} | JUMPING  # some rule refuses them
+LATE = {"izhikevich"}  # fires so late that in few steps nothing crosses a window
 LONG = {"cuba", "coba", "alpha_current", "qif", "izhikevich", "lsnn_lif"}
 
 
 @pytest.mark.parametrize("model", [pytest.param(m, marks=pytest.mark.slow) if m in LONG else m for m in MODELS])
 def test_every_claim_holds_and_every_shipped_model_is_refereed_by_hand(model):
-    rows = list(check.check(quick=True, models=[model]))
+    rows = list(check.check(quick=model not in LATE, models=[model]))
     wrong = [row for row in rows if not row.ok]
     assert not wrong, wrong
     assert [(r.rule, r.model) for r in rows] == [
