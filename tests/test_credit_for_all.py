@@ -222,6 +222,10 @@ def test_what_credit_reaches_is_not_talked_about(rule):
 
 def test_who_learns_nothing_or_from_a_regulariser_is_not_talked_about():
     assert said(learner(lr=0.0)) == [] and said(learner(rate_strength=1.0)) == []
+    still = {name: 0.0 for name in ("W_in_I", "W_IE", "W_II")}
+    assert said(learner(lr=still)) == []
+    (text,) = said(learner(lr=still | {"W_II": 1e-3}), 1)
+    assert "(of 'I': W_II)" in text
 
 
 def test_a_matrix_without_columns_for_some_is_talked_about():

@@ -139,7 +139,7 @@ def _run(network: Network, x: Tensor, asked: Sequence[tuple[int, str, int]]) -> 
     for p, kind, i in asked:
         if kind == "after" and jumping[p]:
             u = [recorded[p, "u", j] for j, _ in enumerate(network.populations[p].kernel.derived.states)]
-            recorded[p, kind, i] = reset(
+            recorded[p, kind, i] = _reset(
                 network.circuit.populations[network.populations[p].name].cell, i, u, recorded[p, "y_now", 0]
             )
     return recorded
@@ -154,7 +154,7 @@ def _monitor(group: Any, derived: Derived, kind: str, i: int, clock: Any) -> Any
     return brian2.StateMonitor(group, derived.states[i], record=True, when=when, clock=clock)
 
 
-def reset(cell: Cell, i: int, u: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
+def _reset(cell: Cell, i: int, u: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
     """r_i(u, y), what the reset leaves of a state."""
     values: dict[str, Any] = {after(s).name: each for s, each in zip(cell.states, u, strict=True)} | {NOW.name: y}
     values |= {name: plain(value) for name, value in cell.constants.items()}

@@ -14,7 +14,8 @@ Brian2's step k runs in slots, and every piece of a circuit's step (docs/concept
     end            recorded
 
 What is held over a step waits in ``arriving`` until the next, so neither a hard reset nor a clamped membrane can lose it. What
-jumps does so when Brian2 lets it, by default: before the reset, which may wipe it out. The samples of a batch are one group: neuron i of sample b has number b·size + i, and no synapse leaves its sample.
+jumps does so when Brian2 lets it, by default: before the reset, which may wipe it out. The samples of a batch are one group:
+neuron i of sample b has number b·size + i, and no synapse leaves its sample.
 
 Where the closed form of ``exact`` is not the matrix exponential (time constants that are equal, or nearly so; states that swing),
 Brian2 is given the step with the constants that torch has: `bioplaus.codegen.propagated`.

@@ -30,7 +30,7 @@ class Optimisers:
         apart = {path: v for path, v in self.mine.items() if path not in fed_back}
         cortex = {n: w for n, w in weights.items() if n not in READOUT}
         readout = {n: w for n, w in weights.items() if n in READOUT} | fed_back
-        by_path = rates(weights, self.mine, training)
+        self.rates = by_path = rates(weights, self.mine, training)
         refuse_rates(training.lr_schedule, len({rate for rate in by_path.values() if rate}) > 1)
         make = partial(made, rates=by_path, training=training)
         self._order = [*cortex, *readout]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,15 @@ if TYPE_CHECKING:
     from bioplaus.circuit import Network
 
 
-def out_of_reach(network: Network, rule: Rule) -> str:
-    """That no credit can reach some learned weights: which, why, and what would help; empty where it reaches all."""
-    missed = rule.unreached(network)
+def out_of_reach(network: Network, rule: Rule, rates: Mapping[str, float]) -> str:
+    """That no credit can reach some weights that are to learn: which, why, and what would help; empty where it reaches all.
+
+    Parameters
+    ----------
+    rates : learning rates by weight; what has 0 stays as it is, whatever credit it has.
+    """
+    moving = {name: [w for w in weights if rates[w]] for name, weights in rule.unreached(network).items()}
+    missed = {name: weights for name, weights in moving.items() if weights}
     if not missed:
         return ""
     weights = "; ".join(f"of '{name}': {', '.join(names)}" for name, names in missed.items())

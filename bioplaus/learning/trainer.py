@@ -87,9 +87,10 @@ class Trainer:
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
         self.regulariser, self.voltage = regularisers(self.network, t)
         self.optimisers = Optimisers(self.network.parameters(), self.own, t)
-        # nothing is learned, or a regulariser has credit for all
-        everywhere = t.lr == 0 or self.regulariser is not None or self.voltage is not None
-        self.health = Health(self.network, "" if everywhere else out_of_reach(self.network, rule))
+        everywhere = self.regulariser is not None or self.voltage is not None  # it has credit for all
+        self.health = Health(
+            self.network, "" if everywhere else out_of_reach(self.network, rule, self.optimisers.rates)
+        )
         self._batch: Batch | None = None
         self._held: list[int] = []
 
