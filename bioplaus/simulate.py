@@ -39,6 +39,7 @@ def simulate(
     Parameters
     ----------
     circuit : a circuit, built here with ``seed`` and ``dtype``, or a built network (for example ``run.network``).
+    seed : of the weights, where they are drawn here, and of noise and background; `bioplaus.brian.simulate` draws the same.
     inputs : (time, batch, input) or (time, input), array or tensor.
     record : a name or several: any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``;
         by default that of the two which a cell has.
@@ -60,7 +61,8 @@ def simulate(
         raise checks.refusal(CircuitError, "The circuit", circuit, "one that bp.circuit('recurrent', cell=…) makes")
     dtype = checks.accept(CircuitError, "dtype", dtype, checks.Word(("float64", "float32")))
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
-    x = checked_inputs(network, inputs)
+    given = checked_inputs(network, inputs)
+    x = network.draw(given, seed)
     wanted = resolve(network, record, lenient or record is SPOKEN)
     with torch.no_grad():
         parts: dict[str, list[np.ndarray]] = {label: [] for label in wanted}
@@ -70,7 +72,7 @@ def simulate(
                 parts[label].append(piece.get(p, kind, i).cpu().numpy())
             outputs.append(network.output(piece.seen()).cpu().numpy())
     values, output = {label: np.concatenate(each) for label, each in parts.items()}, np.concatenate(outputs)
-    return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, x.cpu().numpy(), output, targets, weight)
+    return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, given.cpu().numpy(), output, targets, weight)
 
 
 def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:

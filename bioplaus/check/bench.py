@@ -16,6 +16,7 @@ from bioplaus.circuit.credit import Credit, at
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.eligibility import Eligibility
+from bioplaus.learning.fit import drawn_with
 from bioplaus.learning.sequence import sequence
 from bioplaus.own import Owns
 from bioplaus.rules import Rule, bptt, eprop
@@ -193,6 +194,7 @@ def bench(
         rand(steps, BATCH, OUTPUTS) * 4 - 2,
         (rand(steps, BATCH) < 0.5).double(),
     )
+    batch = drawn_with(network, batch, seed)
     if cell.inputs:
         network.weights["b"] += (rand(*network.weights["b"].shape) - 0.5) * 0.2
     network.weights["b_out"] += 0.1

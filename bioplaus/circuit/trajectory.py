@@ -31,6 +31,11 @@ class Stretch:
     def __len__(self) -> int:
         return self.x.shape[0]
 
+    @property
+    def given(self) -> Tensor:
+        """The circuit's input lines, (time, batch, input), without what it draws by itself."""
+        return self.x[..., : self.network.circuit.inputs]
+
     def part(self, when: slice) -> Stretch:
         """Some consecutive steps of it."""
         part = Stretch(self.network, self.steps[when], self.x[when])
