@@ -61,18 +61,17 @@ def simulate(
         raise checks.refusal(CircuitError, "The circuit", circuit, "one that bp.circuit('recurrent', cell=…) makes")
     dtype = checks.accept(CircuitError, "dtype", dtype, checks.Word(("float64", "float32")))
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
-    given = checked_inputs(network, inputs)
-    x = network.draw(given, seed)
+    x = checked_inputs(network, inputs)
     wanted = resolve(network, record, lenient or record is SPOKEN)
     with torch.no_grad():
         parts: dict[str, list[np.ndarray]] = {label: [] for label in wanted}
         outputs = []
-        for piece in pieces(network, x):
+        for piece in pieces(network, x, seed):
             for label, (p, kind, i) in wanted.items():
                 parts[label].append(piece.get(p, kind, i).cpu().numpy())
             outputs.append(network.output(piece.seen()).cpu().numpy())
     values, output = {label: np.concatenate(each) for label, each in parts.items()}, np.concatenate(outputs)
-    return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, given.cpu().numpy(), output, targets, weight)
+    return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, x.cpu().numpy(), output, targets, weight)
 
 
 def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:

@@ -71,7 +71,7 @@ def test_brian2s_own_noise_is_ours(name):
     with runtime():
         I = b2.TimedArray(drive, dt=DT)
         group = b2.NeuronGroup(
-            N, CELLS[name][0] + "\nI = drive(t, i) : 1", method=CELLS[name][1], threshold=kind.spike, reset=kind.reset, refractory=1 * ms,
+            N, CELLS[name][0] + "\nI = drive(t, i) : 1", method=CELLS[name][1], threshold=kind.spike, reset=kind.reset, refractory=1 * ms,  # pyright: ignore[reportArgumentType]
             namespace=NUMBERS | {"drive": I}, dt=DT,
         )  # fmt: skip
         spikes, seen = b2.SpikeMonitor(group), b2.StateMonitor(group, "v", record=True, when="end", dt=DT)
@@ -106,6 +106,18 @@ def test_a_built_network_takes_other_noise_with_another_seed():
     assert bool(a.equals(c)) and float(abs(a - b).min()) > 0
     half = bp.simulate(circuit().build(seed=0, dtype=torch.float32), inputs(50), ("v",), seed=0).v
     assert 0 < float(abs(a - half).max()) < 1e-5, "the same numbers, to the precision of the dtype"
+
+
+def test_a_longer_simulation_begins_as_a_shorter_one():
+    """Also where a piece begins in the middle of a block of numbers, and for batch after batch of steps."""
+    network = circuit(background={"I": Poisson(rate=20 * Hz, n=100, weight=0.5)}).build(dtype=torch.float64)
+    long, short = (bp.simulate(network, inputs(T)[:steps], ("v",)).v.values for steps in (T, 130))
+    np.testing.assert_array_equal(long[:130], short)
+    whole, parts = (
+        network.draw(inputs(), 3),
+        [network.draw(inputs()[a:b], 3, "", a) for a, b in ((0, 70), (70, 100), (100, T))],
+    )
+    assert torch.equal(whole, torch.cat(parts)) and not torch.equal(whole[:64, :, M:], whole[64:128, :, M:])
 
 
 def test_what_one_population_draws_changes_nothing_for_another():
@@ -182,9 +194,7 @@ def by_hand(network: bp.Network, batch: bp.Batch) -> dict[str, torch.Tensor]:
         o = filtered @ weights["W_out"].T + weights["b_out"]
         loss = loss + 0.5 * ((o - batch.targets[t]) ** 2).sum()
     found = torch.autograd.grad(loss / batch.size, list(weights.values()))
-    return {
-        name: g * network.masks.get(name, torch.ones_like(g)) for name, g in zip(weights, found, strict=True)
-    }
+    return {name: g * network.masks.get(name, torch.ones_like(g)) for name, g in zip(weights, found, strict=True)}
 
 
 def batch(steps: int = 40) -> bp.Batch:
@@ -253,7 +263,9 @@ def test_alignment_sees_the_noise_of_the_update():
 def test_an_ornstein_uhlenbeck_process_has_its_variance():
     """Euler's steps leave σ²/(1 − dt/2τ); the mean of 900 independent stretches lies within four standard errors of it."""
     free = bp.model("noisy_lif", sigma=0.3, threshold=1e9)
-    made = Circuit(populations={"E": Population(free, 900)}, projections=(), inputs=0, readout=Readout(size=1), dt=1 * ms)
+    made = Circuit(
+        populations={"E": Population(free, 900)}, projections=(), inputs=0, readout=Readout(size=1), dt=1 * ms
+    )
     v = bp.simulate(made, np.zeros((600, 1, 0)), ("v",)).v.values[200:, 0]
     each, expected = (v**2).mean(0), 0.09 / (1 - 1 / 40)
     assert abs(each.mean() - expected) < 4 * each.std(ddof=1) / 30
@@ -289,7 +301,7 @@ def test_a_background_onto_a_jump_is_plain_brian2s():
     assert bool(ours.spikes.equals(theirs.spikes))
     with runtime():
         group = b2.NeuronGroup(
-            N, "dv/dt = -v/(20*ms) : 1 (unless refractory)", threshold="v > 1", reset="v = 0", refractory=2 * ms, method="exact", dt=DT
+            N, "dv/dt = -v/(20*ms) : 1 (unless refractory)", threshold="v > 1", reset="v = 0", refractory=2 * ms, method="exact", dt=DT  # pyright: ignore[reportArgumentType]
         )  # fmt: skip
         group.v = 0.25 * counts[0]
         times, who = np.nonzero(counts[1:])
@@ -341,7 +353,13 @@ def test_a_map_has_no_noise():
 def test_a_background_that_makes_no_sense_is_refused(background, words):
     with pytest.raises(CircuitError, match=words):
         circuit(dt=1 * ms, background=background)
-    for wrong in (dict(rate=5 * mV), dict(rate=0), dict(rate=5 * Hz, n=0), dict(rate=5 * Hz, weight=float("nan"))):
+    wrongs: tuple[dict[str, Any], ...] = (
+        dict(rate=5 * mV),
+        dict(rate=0),
+        dict(rate=5 * Hz, n=0),
+        dict(rate=5 * Hz, weight=float("nan")),
+    )
+    for wrong in wrongs:
         with pytest.raises(CircuitError, match="of Poisson"):
             Poisson(**wrong)
 

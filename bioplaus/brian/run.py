@@ -90,7 +90,9 @@ def simulate(circuit: Circuit | Network, inputs: Any, record: Any = SEEN, *, see
         outputs = torch.as_tensor(np.concatenate([recorded[p, "y_now", 0] for p in network.sources], axis=-1)).to(x)
         output = network.output(_filtered(network, outputs))
     values = {label: recorded[key] for label, key in wanted.items()}
-    return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, given.cpu().numpy(), output.cpu().numpy())
+    return dataset(
+        network, values, {k: p for k, (p, _, _) in wanted.items()}, given.cpu().numpy(), output.cpu().numpy()
+    )
 
 
 def _refuse_maps(network: Network) -> None:

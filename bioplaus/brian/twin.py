@@ -159,7 +159,7 @@ def _drawn_before(cell: Cell) -> str | Callable[..., str]:
     if not cell.noises:
         return cell.method
     return lambda equations, variables, *given, **options: noise.given(
-        StateUpdateMethod.apply_stateupdater(equations, variables, cell.method)
+        str(StateUpdateMethod.apply_stateupdater(equations, variables, cell.method))
     )
 
 

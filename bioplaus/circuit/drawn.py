@@ -3,7 +3,8 @@
 What is drawn stands beside the given input, in columns of their own: whoever runs a batch once more, a window or a single step of it
 sees the same numbers, and derivatives are those at the given draw. Every noise of every population has its own named stream, so that
 what another population draws changes nothing; an occasion ("update 7") goes into the name, so that training goes on from its seed and
-the number of the update alone.
+the number of the update alone; and so does the number of a block of steps, so that a long simulation need not hold them all, and
+begins as a short one does.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from bioplaus.circuit.circuit import Circuit
 
 
+#: steps that are drawn from one stream
+BLOCK = 64
+
+
 @dataclass(frozen=True)
 class Drawn:
     """What one channel of a population is given, a number for every neuron and step, times ``weight``; its columns of the input."""
@@ -37,10 +42,19 @@ class Drawn:
     def weight(self) -> float:
         return 1.0 if self.background is None else self.background.weight
 
-    def draw(self, seed: int, occasion: str, steps: int, batch: int) -> Tensor:
-        """(time, batch, unit), in float64 on the CPU, whatever the network has: normal numbers, or how many sources spike."""
-        generator = stream(seed, f"{self.what} of {self.population}, {occasion}")
-        shape = (steps, batch, self.columns.stop - self.columns.start)
+    @property
+    def width(self) -> int:
+        return self.columns.stop - self.columns.start
+
+    def draw(self, seed: int, occasion: str, first: int, steps: int, batch: int) -> Tensor:
+        """From step ``first`` on, (time, batch, unit), in float64 on the CPU, whatever the network has: normal numbers, or how many sources spike."""
+        blocks = range(first // BLOCK, -(-(first + steps) // BLOCK))
+        begin = first - blocks.start * BLOCK
+        return torch.cat([self._block(seed, occasion, b, batch) for b in blocks])[begin : begin + steps]
+
+    def _block(self, seed: int, occasion: str, block: int, batch: int) -> Tensor:
+        generator = stream(seed, f"{self.what} of {self.population}, {occasion}, {block}")
+        shape = (BLOCK, batch, self.width)
         if self.background is None:
             return torch.randn(shape, generator=generator, dtype=torch.float64)
         if self.background.n == 1:

@@ -248,14 +248,15 @@ class Network:
         """Numbers that a step is given for every sample: external input, and what the circuit draws by itself."""
         return max([self.circuit.inputs, *(d.columns.stop for d in self.drawn)])
 
-    def draw(self, x: Tensor, seed: int, occasion: str = "") -> Tensor:
+    def draw(self, x: Tensor, seed: int, occasion: str = "", first: int = 0) -> Tensor:
         """External input (time, batch, input) and beside it, from a seed, what the circuit draws by itself: (time, batch, `lines`).
 
-        Equal seeds and occasions give equal numbers, on every device, in either dtype to its precision. Where nothing is drawn, x itself.
+        Equal seeds and occasions give equal numbers, on every device, in either dtype to its precision, also for a part of a sequence
+        from step ``first`` on. Where nothing is drawn, x itself.
         """
         if not self.drawn or x.shape[-1] == self.lines:
             return x
-        return torch.cat([x, *(d.draw(seed, occasion, *x.shape[:2]).to(x) for d in self.drawn)], -1)
+        return torch.cat([x, *(d.draw(seed, occasion, first, *x.shape[:2]).to(x) for d in self.drawn)], -1)
 
     def drive(self, x: Tensor) -> tuple[Tensor, ...]:
         """Input, bias and what is drawn, of every population, (…, batch, (channels and noises) · unit), for one step or many at once.

@@ -212,8 +212,9 @@ class Trainer:
         total, count = 0.0, 0
         with torch.no_grad():
             for i, batch in enumerate(test_set(self.task)):
-                batch = drawn_with(self.network, batch.to(t.device, self.dtype), self.seed, f"test {i}")
-                o = torch.cat([self.network.output(each.seen()) for each in pieces(self.network, batch.inputs)])
+                batch = batch.to(t.device, self.dtype)
+                ran = pieces(self.network, batch.inputs, self.seed, f"test {i}")
+                o = torch.cat([self.network.output(each.seen()) for each in ran])
                 total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
                 count += batch.size
                 parts.append(batch)

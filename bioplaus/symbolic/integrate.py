@@ -253,7 +253,7 @@ def _parameters(cell: Cell) -> str:
 def _step(method: str, full: Equations, group: NeuronGroup) -> dict[str, sp.Expr]:
     """New values of the variables with a differential equation, as Brian2's state updater writes them."""
     try:
-        code = noise.given(StateUpdateMethod.apply_stateupdater(full, group.variables, method))
+        code = noise.given(str(StateUpdateMethod.apply_stateupdater(full, group.variables, method)))
     except Exception as error:
         tried = noise.TRIED if full.is_stochastic else TRIED
         instead = next((m for m in tried if m != method and _integrates(m, group)), None)
