@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus.circuit.credit import Credit, Currents, Inner, mapped, plus, silent
+from bioplaus.circuit.fused_sweep import fused_sweep
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch
@@ -130,6 +131,10 @@ def sweep(
     outputs : also record a_y, the credit for each output that did not come through the neuron's own state.
     states : also record a_h.
     """
+    if tangent.stretch.fused and not (recurrent or outputs or states) and decay == 1.0:
+        found = fused_sweep(tangent, direct, end)
+        if found is not None:
+            return Sweep(*found, (), [])
     network, steps = tangent.network, tangent.transposes
     T, populations = len(tangent.stretch), range(len(network.populations))
     credit = end if end is not None else silent(network)

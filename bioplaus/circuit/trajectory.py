@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus.circuit.network import Network, State, Step
+from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.wiring import Source, Wired
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ class Stretch:
     def __init__(self, network: Network, steps: Sequence[Step], x: Tensor) -> None:
         self.network, self.x = network, x
         self.steps: Sequence[Step] = steps
-        self._stacked: dict[Any, Tensor] = {}
+        #: whether a fused loop has run it
+        self.fused = isinstance(steps, Rolled)
+        self._stacked: dict[Any, Tensor] = steps.stacked() if isinstance(steps, Rolled) else {}
         #: (time,) 0 or 1: in which steps the weights' own deeds count; None: in all
         self.uses: Tensor | None = None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 
 if TYPE_CHECKING:
+    from bioplaus.codegen.folded import Folded
     from bioplaus.symbolic.derive import Derived
 
 #: one partial derivative: structurally zero, constant, or a tensor that broadcasts to (…, batch, unit)
@@ -26,6 +27,8 @@ class Kernel:
     """
 
     derived: Derived
+    #: the same with constants folded, as other languages are printed from
+    folded: Folded
     source: str
     step: Callable[..., tuple[tuple[torch.Tensor, ...], torch.Tensor, tuple[torch.Tensor, ...]]]
     partials: Callable[[Callable[[str, int], torch.Tensor]], tuple[Any, ...]]

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from bioplaus.circuit.fused import Fused, reason
 from bioplaus.circuit.credit import Credit, Currents
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.tangent import Tangent
@@ -32,6 +33,11 @@ class Path(ABC):
 
     def simulate(self, network: Network, state: State, x: Tensor, states: bool) -> tuple[Stretch, State]:
         """Run a circuit over inputs (time, batch, input); ``states`` as for `bioplaus.circuit.trajectory.roll`."""
+        import os
+        if os.environ.get("FUSED") and not reason(network):
+            if not hasattr(network, "_fused"):
+                network._fused = Fused(network)
+            return network._fused.roll(state, x, states)
         return roll(network, state, x, states)
 
     @abstractmethod

@@ -1,0 +1,83 @@
+"""The reverse sweep inside each neuron as a fused loop (`bioplaus.codegen.reverse_source`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bioplaus.circuit.credit import Credit, silent
+from bioplaus.codegen import compiled
+from bioplaus.codegen.reverse_source import reverse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bioplaus.circuit.tangent import Tangent
+
+
+def patterned(part: Any, flat: int, batch: int) -> tuple[Any, list[np.ndarray]]:
+    """Nested entries as a pattern, and the arrays that vary, (time or 1, batch · unit)."""
+    arrays: list[np.ndarray] = []
+
+    def walk(e: Any) -> Any:
+        if isinstance(e, tuple):
+            return tuple([walk(inner) for inner in e])
+        if not isinstance(e, torch.Tensor):
+            return e
+        moves = e.dim() == 3
+        wide = e if e.shape[-2:] == (batch, flat // batch) else e.expand(*e.shape[:-2], batch, flat // batch)
+        arrays.append(wide.reshape(-1, flat).contiguous().numpy())
+        return len(arrays) - 1, moves
+
+    return walk(tuple(part)), arrays
+
+
+def fused_sweep(tangent: Tangent, direct: Credit, end: Credit | None) -> tuple[tuple[Tensor | None, ...], Credit] | None:
+    """Credit for the currents at every step, and for h before the first; None where there is credit of a kind that no loop is written for."""
+    network, after = tangent.network, end if end is not None else silent(tangent.network)
+    for credit in (direct, after):
+        if any(a is not None for ages in credit.y for a in ages[1:]):
+            return None
+    if any(a is not None for s in direct.s for a in s) or any(a is not None for u in after.u for a in u):
+        return None
+    I, s, y, filtered = [], [], [], []
+    T, B = tangent.stretch.x.shape[:2]
+    for p, wiring in enumerate(network.populations):
+        S, n, flat = len(wiring.start), wiring.size, B * wiring.size
+        seen = direct.filtered[p] if direct.filtered else None
+        told, inner = direct.y[p][0], direct.u[p]
+        left_s, left_y, left_f = after.s[p], after.y[p][0], after.filtered[p] if after.filtered else None
+        leaky = seen is not None or left_f is not None
+        if all(a is None for a in (told, seen, left_y, left_f, *inner, *left_s)):
+            I.append(None)
+            s.append((None,) * S)
+            y.append((None,) * wiring.ages)
+            filtered.append(None)
+            continue
+        zero = torch.zeros(B, n, dtype=network.dtype)
+        text, numbers, arrays = _text(tangent, p, flat, B, (told is not None, leaky, tuple(a is not None for a in inner)))
+        kind = zero.numpy().dtype
+        a = torch.stack([zero if each is None else each for each in left_s]) if S else zero.expand(0, B, n)
+        ay, af = (zero.clone() if each is None else each.clone() for each in (left_y, left_f))
+        out = torch.empty(wiring.channels, T, B, n, dtype=network.dtype)
+        nothing = np.zeros((1, 1), dtype=kind)
+        over = lambda e: nothing if e is None else e.expand(T, B, n).reshape(T, flat).numpy()  # noqa: E731
+        shown = np.zeros((T, flat), dtype=kind) if leaky and seen is None else over(seen)
+        compiled.module(text).reverse0_(
+            np.array(numbers, dtype=kind), kind.type(network.kappa), T, tuple(arrays) or (nothing,), over(told), shown, tuple(over(each) for each in inner) or (nothing,),
+            a.view(S, flat).numpy(), ay.view(flat).numpy(), af.view(flat).numpy(), out.view(wiring.channels, T, flat).numpy(),
+        )  # fmt: skip
+        I.append(out[0] if wiring.channels == 1 else out.movedim(0, 2).flatten(-2))
+        s.append(tuple(each if live else None for each, live in zip(a, wiring.live, strict=True)))
+        y.append((ay, *(None,) * (wiring.ages - 1)))
+        filtered.append(af if leaky else None)
+    nothing_u = silent(network).u
+    return tuple(I), Credit(tuple(s), tuple(y), tuple(filtered) if network.kappa else (), nothing_u)
+
+
+def _text(tangent: Tangent, p: int, flat: int, batch: int, direct: Any) -> tuple[str, tuple[float, ...], list[np.ndarray]]:
+    pattern, arrays = patterned(tangent.partials[p], flat, batch)
+    text, numbers = reverse(pattern, direct)
+    return text, numbers, arrays
