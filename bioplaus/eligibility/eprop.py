@@ -33,6 +33,7 @@ from bioplaus.circuit.trajectory import roll
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.plans import plan
 from bioplaus.declaration import Declaration
+from bioplaus.eligibility import fused_traces
 from bioplaus.eligibility.base import Eligibility
 from bioplaus.eligibility.traces import Piece, Trace, Traces, advance, coefficients
 from bioplaus.errors import RuleError
@@ -124,10 +125,15 @@ class EProp(Eligibility[Credit]):
         T = len(within.stretch)
         out: dict[str, Tensor] = {}
         for trace in state.items:
-            pre = _arriving(within, trace).unbind(0)
-            over_time = split(coefficients(within.partials[trace.population], trace.k, trace.plan), T)
-            meetings = _meetings(network, trace, credit)
+            arriving, c = _arriving(within, trace), coefficients(within.partials[trace.population], trace.k, trace.plan)
             told = _told(within, trace, credit)
+            if within.stretch.fused and credit is not None and not (told or summing):
+                p = trace.population
+                seen = credit.filtered[p] if credit.filtered else None
+                _place(out, network, trace, fused_traces.met(trace, c, arriving, network.kappa, credit.y[p][0], seen))
+                continue
+            pre, over_time = arriving.unbind(0), split(c, T)
+            meetings = _meetings(network, trace, credit)
             inner = torch.zeros_like(trace.e[0])
             for t in range(T):
                 met = advance(trace, over_time[t], pre[t], network.kappa, told[t] if told else None)
