@@ -10,6 +10,7 @@ import torch
 
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
+from bioplaus.circuit.backend import choice
 from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import CircuitError, unknown
 from bioplaus.settings import ours
@@ -33,6 +34,7 @@ def simulate(
     targets: Any = None,
     weight: Any = None,
     lenient: bool = False,
+    backend: str = "auto",
 ) -> xarray.Dataset:
     """Simulate a circuit under external input; nothing learns.
 
@@ -44,6 +46,7 @@ def simulate(
     record : a name or several: any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``;
         by default that of the two which a cell has.
     targets, weight : recorded beside the output, if given: what was asked for, and where.
+    backend : ``"torch"``, ``"numba"`` (fused loops, for spiking circuits), or ``"auto"``, which takes those where the work is large.
     lenient : pass over names that no population has, instead of refusing.
 
     Returns
@@ -63,10 +66,11 @@ def simulate(
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
     x = checked_inputs(network, inputs)
     wanted = resolve(network, record, lenient or record is SPOKEN)
+    chosen = choice(backend, network, *x.shape[:2]).name
     with torch.no_grad():
         parts: dict[str, list[np.ndarray]] = {label: [] for label in wanted}
         outputs = []
-        for piece in pieces(network, x, seed):
+        for piece in pieces(network, x, seed, backend=chosen):
             for label, (p, kind, i) in wanted.items():
                 parts[label].append(piece.get(p, kind, i).cpu().numpy())
             outputs.append(network.output(piece.seen()).cpu().numpy())

@@ -55,10 +55,13 @@ class Fused:
             lane, more = self._lane(p, before, state, drives[p], full)
             lanes.append(lane)
             given |= {f"{name}{p}_": value for name, value in more.items()}
-            given |= {f"numbers{p}_": written.numbers[p].astype(self.dtype), f"fields{p}_": np.tile(written.fields[p].astype(self.dtype), B)}
+            given |= {
+                f"numbers{p}_": written.numbers[p].astype(self.dtype),
+                f"fields{p}_": np.tile(written.fields[p].astype(self.dtype), B),
+            }
         for i, w in enumerate(network.recurrent):
             given[f"weights{i}_"] = np.ascontiguousarray(network.weights[w.spec.name].detach().numpy().T)
-        called = compiled.module(written.text).forward0_
+        called = compiled.function(written.text, "forward0_", str(np.dtype(self.dtype)))
         called(*(given[name] for name in written.arguments))
         rolled = Rolled(lanes, network.sources, bool(network.kappa))
         left = rolled.last if full else self._left(rolled, given)
@@ -104,7 +107,9 @@ class Fused:
         populations = []
         for p, each in enumerate(last.populations):
             shape = each.y[0].shape
-            s = tuple(torch.from_numpy(given[f"state{i}_{p}_"]).view(shape) for i, _ in enumerate(self.groups[p].folded.old))
+            s = tuple(
+                torch.from_numpy(given[f"state{i}_{p}_"]).view(shape) for i, _ in enumerate(self.groups[p].folded.old)
+            )
             wait = torch.from_numpy(given[f"waiting{p}_"]).view(shape) if self.groups[p].folded.refractory else None
             populations.append(each._replace(s=s, wait=wait))
         return last._replace(populations=tuple(populations))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,42 +42,49 @@ def fused_sweep(tangent: Tangent, direct: Credit, end: Credit | None) -> tuple[t
             return None
     if any(a is not None for s in direct.s for a in s) or any(a is not None for u in after.u for a in u):
         return None
-    I, s, y, filtered = [], [], [], []
+    found = [_population(tangent, p, direct, after) for p, _ in enumerate(network.populations)]
+    start = silent(network)._replace(
+        s=tuple(each.s for each in found),
+        y=tuple((each.y, *(None,) * (p.ages - 1)) for each, p in zip(found, network.populations, strict=True)),
+        filtered=tuple(each.filtered for each in found) if network.kappa else (),
+    )
+    return tuple(each.I for each in found), start
+
+
+class _Swept(NamedTuple):
+    """Of one population: credit for its currents at every step, and for its part of h before the first."""
+
+    I: Tensor | None
+    s: tuple[Tensor | None, ...]
+    y: Tensor | None
+    filtered: Tensor | None
+
+
+def _population(tangent: Tangent, p: int, direct: Credit, after: Credit) -> _Swept:
+    network, wiring = tangent.network, tangent.network.populations[p]
     T, B = tangent.stretch.x.shape[:2]
-    for p, wiring in enumerate(network.populations):
-        S, n, flat = len(wiring.start), wiring.size, B * wiring.size
-        seen = direct.filtered[p] if direct.filtered else None
-        told, inner = direct.y[p][0], direct.u[p]
-        left_s, left_y, left_f = after.s[p], after.y[p][0], after.filtered[p] if after.filtered else None
-        leaky = seen is not None or left_f is not None
-        if all(a is None for a in (told, seen, left_y, left_f, *inner, *left_s)):
-            I.append(None)
-            s.append((None,) * S)
-            y.append((None,) * wiring.ages)
-            filtered.append(None)
-            continue
-        zero = torch.zeros(B, n, dtype=network.dtype)
-        text, numbers, arrays = _text(tangent, p, flat, B, (told is not None, leaky, tuple(a is not None for a in inner)))
-        kind = zero.numpy().dtype
-        a = torch.stack([zero if each is None else each for each in left_s]) if S else zero.expand(0, B, n)
-        ay, af = (zero.clone() if each is None else each.clone() for each in (left_y, left_f))
-        out = torch.empty(wiring.channels, T, B, n, dtype=network.dtype)
-        nothing = np.zeros((1, 1), dtype=kind)
-        over = lambda e: nothing if e is None else e.expand(T, B, n).reshape(T, flat).numpy()  # noqa: E731
-        shown = np.zeros((T, flat), dtype=kind) if leaky and seen is None else over(seen)
-        compiled.module(text).reverse0_(
-            np.array(numbers, dtype=kind), kind.type(network.kappa), T, tuple(arrays) or (nothing,), over(told), shown, tuple(over(each) for each in inner) or (nothing,),
-            a.view(S, flat).numpy(), ay.view(flat).numpy(), af.view(flat).numpy(), out.view(wiring.channels, T, flat).numpy(),
-        )  # fmt: skip
-        I.append(out[0] if wiring.channels == 1 else out.movedim(0, 2).flatten(-2))
-        s.append(tuple(each if live else None for each, live in zip(a, wiring.live, strict=True)))
-        y.append((ay, *(None,) * (wiring.ages - 1)))
-        filtered.append(af if leaky else None)
-    nothing_u = silent(network).u
-    return tuple(I), Credit(tuple(s), tuple(y), tuple(filtered) if network.kappa else (), nothing_u)
+    S, n, flat = len(wiring.start), wiring.size, B * wiring.size
+    told, seen, inner = direct.y[p][0], direct.filtered[p] if direct.filtered else None, direct.u[p]
+    left_s, left_y, left_f = after.s[p], after.y[p][0], after.filtered[p] if after.filtered else None
+    leaky = seen is not None or left_f is not None
+    if all(a is None for a in (told, seen, left_y, left_f, *inner, *left_s)):
+        return _Swept(None, (None,) * S, None, None)
+    zero = torch.zeros(B, n, dtype=network.dtype)
+    kind = zero.numpy().dtype
+    pattern, arrays = patterned(tangent.partials[p], flat, B)
+    text, numbers = reverse(pattern, (told is not None, leaky, tuple(a is not None for a in inner)))
+    a = torch.stack([zero if each is None else each for each in left_s]) if S else zero.new_zeros(0, B, n)
+    ay, af = (zero.clone() if each is None else each.clone() for each in (left_y, left_f))
+    out = torch.empty(wiring.channels, T, B, n, dtype=network.dtype)
 
+    def rows(e: Tensor | None) -> np.ndarray:
+        return np.zeros((1, 1), dtype=kind) if e is None else e.expand(T, B, n).reshape(T, flat).numpy()
 
-def _text(tangent: Tangent, p: int, flat: int, batch: int, direct: Any) -> tuple[str, tuple[float, ...], list[np.ndarray]]:
-    pattern, arrays = patterned(tangent.partials[p], flat, batch)
-    text, numbers = reverse(pattern, direct)
-    return text, numbers, arrays
+    compiled.function(text, "reverse0_", kind.name)(
+        np.array(numbers, dtype=kind), kind.type(network.kappa), T, tuple(arrays) or (rows(None),), rows(told),
+        np.zeros((T, flat), dtype=kind) if leaky and seen is None else rows(seen), tuple(map(rows, inner)) or (rows(None),),
+        a.view(S, flat).numpy(), ay.view(flat).numpy(), af.view(flat).numpy(), out.view(wiring.channels, T, flat).numpy(),
+    )  # fmt: skip
+    I = out[0] if wiring.channels == 1 else out.movedim(0, 2).flatten(-2)
+    s = tuple(each if live else None for each, live in zip(a, wiring.live, strict=True))
+    return _Swept(I, s, ay, af if leaky else None)

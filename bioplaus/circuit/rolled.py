@@ -38,7 +38,16 @@ class Lane:
         s = tuple([each[begin : end + 1] for each in self.s])
         u = tuple([each[begin:end] for each in self.u])
         I = None if self.I is None else self.I[:, begin:end]
-        return Lane(self.ages, self.said[begin : end + self.ages], u, s, cut(self.wait, 1), cut(self.active), I, cut(self.seen, 1))
+        return Lane(
+            self.ages,
+            self.said[begin : end + self.ages],
+            u,
+            s,
+            cut(self.wait, 1),
+            cut(self.active),
+            I,
+            cut(self.seen, 1),
+        )
 
     def outputs(self, t: int) -> tuple[Tensor, ...]:
         """Outputs as they stand before step t, the newest first."""
@@ -46,7 +55,9 @@ class Lane:
 
     def before(self, t: int) -> PopulationState:
         """What stands before step t."""
-        return PopulationState(tuple([s[t] for s in self.s]), self.outputs(t), None if self.wait is None else self.wait[t])
+        return PopulationState(
+            tuple([s[t] for s in self.s]), self.outputs(t), None if self.wait is None else self.wait[t]
+        )
 
 
 class Rolled(Sequence[Step]):
@@ -69,7 +80,9 @@ class Rolled(Sequence[Step]):
                 raise ValueError("consecutive steps only")
             return Rolled([lane.part(begin, max(begin, end)) for lane in self.lanes], self.sources, self.leaky)
         t = range(len(self))[t]
-        I = tuple([lane.I[:, t].movedim(0, 1).flatten(1) if lane.I is not None else lane.said[t] for lane in self.lanes])
+        I = tuple(
+            [lane.I[:, t].movedim(0, 1).flatten(1) if lane.I is not None else lane.said[t] for lane in self.lanes]
+        )
         u = tuple([tuple([each[t] for each in lane.u]) for lane in self.lanes])
         active = tuple([None if lane.active is None else lane.active[t] for lane in self.lanes])
         full = all(lane.I is not None for lane in self.lanes)
@@ -93,7 +106,9 @@ class Rolled(Sequence[Step]):
             T = len(lane)
             found["y_now", p, 0] = lane.said[lane.ages :]
             found["y_last", p, 0] = lane.said[lane.ages - 1 : lane.ages - 1 + T]
-            found |= {("pre", p, age): lane.said[lane.ages - 1 - age : lane.ages - 1 - age + T] for age in range(lane.ages)}
+            found |= {
+                ("pre", p, age): lane.said[lane.ages - 1 - age : lane.ages - 1 - age + T] for age in range(lane.ages)
+            }
             found |= {("u", p, i): each for i, each in enumerate(lane.u)}
             for i, each in enumerate(lane.s):
                 found |= {("s", p, i): each[:T], ("after", p, i): each[1:]}

@@ -98,12 +98,16 @@ class Stretch:
         return self.get(p, "y_now", 0)
 
 
-def roll(network: Network, state: State, x: Tensor, states: bool = True) -> tuple[Stretch, State]:
+def roll(
+    network: Network, state: State, x: Tensor, states: bool = True, backend: str = "torch"
+) -> tuple[Stretch, State]:
     """Run the circuit over inputs (time, batch, input).
 
     ``states=False`` forgets the state variables (after the reset) and currents that no derivative needs: the less is kept,
-    the less memory is touched.
+    the less memory is touched. ``backend`` is ``"torch"`` or ``"numba"``.
     """
+    if backend == "numba":
+        return network.fused.roll(state, x, states)
     drives = [d.unbind(0) for d in network.drive(x)]
     steps = []
     lean = not states and not any(p.kernel.needs & {"s", "I", "receptive"} for p in network.populations)
@@ -114,7 +118,7 @@ def roll(network: Network, state: State, x: Tensor, states: bool = True) -> tupl
     return Stretch(network, steps, x), state
 
 
-def pieces(network: Network, x: Tensor, seed: int = 0, occasion: str = "") -> Iterator[Stretch]:
+def pieces(network: Network, x: Tensor, seed: int = 0, occasion: str = "", backend: str = "torch") -> Iterator[Stretch]:
     """Run the circuit over inputs (time, batch, input) from its start, a piece at a time, so that memory does not grow with time.
 
     What the circuit draws by itself is drawn for each, if it does not stand beside the input yet. No piece is shorter than `PIECE`, unless all is: products of very few rows round differently.
@@ -122,6 +126,6 @@ def pieces(network: Network, x: Tensor, seed: int = 0, occasion: str = "") -> It
     state, T = network.start(x.shape[1]), x.shape[0]
     inner = range(PIECE, T - PIECE + 1, PIECE)
     for begin, end in zip((0, *inner), (*inner, T), strict=True):
-        stretch, state = roll(network, state, network.draw(x[begin:end], seed, occasion, begin))
+        stretch, state = roll(network, state, network.draw(x[begin:end], seed, occasion, begin), backend=backend)
         yield stretch
         del stretch  # nor is the piece before held while the next is made

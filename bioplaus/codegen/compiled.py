@@ -1,12 +1,14 @@
-"""Generated text as a compiled module: kept in the user's cache folder, and only run if it is what would be written now.
+"""Generated text as a compiled function: kept in the user's cache folder, and only run if it is what would be written now.
 
 numba keeps machine code beside a module that can be imported by name. So every text has a folder of its own, called by the hash of text,
-versions and processor; a seal holds the hashes of what the compiler left there. Where text or seal do not fit, the folder is
-made anew. Two processes that compile the same do so in folders of their own, of which the first to be done stays.
+dtype, versions and processor, with a seal: the hashes of what the compiler left there. Where text or seal do not fit, it is compiled
+anew. A process compiles in a folder that only it knows, and puts it in its place when it is whole; so of several that compile the same,
+one folder stays, and none sees half a one.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib.util
 import json
@@ -15,17 +17,23 @@ import platform
 import shutil
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
-#: where generated modules are kept; else below the user's cache folder
+#: names the folder where compiled loops are kept; else it lies below the user's cache folder
 PLACE = "BIOPLAUS_KERNELS"
 SEAL = "seal.json"
+#: seconds after which what a process that was killed has left is thrown away  # chosen: no compilation takes so long
+STRAY = 86_400
+#: how long a compilation takes, in words  # measured: 1 to 5 s each, of which a circuit has two to four
+LENGTH = "some seconds"
 
 
 def place() -> Path:
-    """The folder of compiled kernels."""
+    """The folder of compiled loops."""
     if given := os.environ.get(PLACE):
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioplaus" / "kernels"
@@ -38,7 +46,7 @@ def name_of(text: str) -> str:
     import numpy as np
 
     versions = (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version(), _processor())
-    return "kernel_" + hashlib.sha256("\n".join((*versions, text)).encode()).hexdigest()[:24]
+    return "loops_" + hashlib.sha256("\n".join((*versions, text)).encode()).hexdigest()[:24]
 
 
 @lru_cache(maxsize=1)
@@ -48,71 +56,85 @@ def _processor() -> str:
     return f"{binding.get_host_cpu_name()} {sorted(binding.get_host_cpu_features().items())}"
 
 
-@lru_cache(maxsize=64)
-def module(text: str) -> ModuleType:
-    """The module of a text. What it defines is compiled when it is first called, or taken from the cache."""
-    name = name_of(text)
-    if name in sys.modules:
-        return sys.modules[name]
-    folder = _ready(name, text)
-    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[name] = made
-    spec.loader.exec_module(made)
-    return made
+@lru_cache(maxsize=256)
+def function(text: str, name: str, dtype: str) -> Callable[..., Any]:
+    """A function that a text defines, for arrays of one dtype; announced, where it has to be compiled."""
+    text = f"# {dtype}\n{text}"
+    called = name_of(text)
+    folder = place() / called
+    if sound(folder, called, text):
+        return getattr(_module(called, folder), name)
+    print(f"bioplaus compiles the loops of this circuit: {LENGTH}, once on this machine.", file=sys.stderr, flush=True)
+    fresh = _fresh(called, text)
+    made = getattr(_module(called, fresh), name)
+
+    def first(*given: Any) -> Any:
+        nonlocal kept
+        answer = made(*given)
+        if not kept:
+            kept = True
+            _keep(fresh, folder, called, text)
+        return answer
+
+    kept = False
+    return first
 
 
-def known(text: str) -> bool:
-    """Whether a text was compiled before, so that nobody waits for it."""
-    return _sound(place() / name_of(text), name_of(text), text)
-
-
-def seal(text: str) -> None:
-    """Note what the compiler has left of a text that was called."""
-    name = name_of(text)
-    folder = place() / name
-    if not folder.is_dir():
-        return
-    found = json.dumps(_hashes(folder), indent=1, sort_keys=True)
-    if not (folder / SEAL).is_file() or (folder / SEAL).read_text(encoding="utf-8") != found:
-        _write(folder / SEAL, found)
-
-
-def _ready(name: str, text: str) -> Path:
-    """The folder of a text, sound, or new where it was not."""
-    folder = place() / name
-    if _sound(folder, name, text):
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder.parent))
-    _write(fresh / f"{name}.py", text)
+def sound(folder: Path, called: str, text: str) -> bool:
+    """Whether a folder holds what this text compiles to, as the compiler left it."""
     try:
-        if folder.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
-    except OSError:  # another process was first
-        shutil.rmtree(fresh, ignore_errors=True)
-    return folder
-
-
-def _sound(folder: Path, name: str, text: str) -> bool:
-    try:
-        written = (folder / f"{name}.py").read_text(encoding="utf-8")
+        written = (folder / f"{called}.py").read_text(encoding="utf-8")
         sealed = json.loads((folder / SEAL).read_text(encoding="utf-8"))
-        return written == text and sealed == _hashes(folder) and folder.stat().st_uid == os.getuid()
+        mine = not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+        return mine and written == text and bool(sealed) and sealed == _hashes(folder)
     except (OSError, ValueError):
         return False
 
 
+def _module(called: str, folder: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(called, folder / f"{called}.py")
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[called] = made  # numba looks it up by name
+    spec.loader.exec_module(made)
+    return made
+
+
+def _fresh(called: str, text: str) -> Path:
+    """A folder of this process alone; in the temporary folder, where nothing can be written below the user's."""
+    try:
+        place().mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sweep()
+        made = Path(tempfile.mkdtemp(prefix=f".{called}.", dir=place()))
+    except OSError:
+        made = Path(tempfile.mkdtemp(prefix=f"{called}."))
+    (made / f"{called}.py").write_text(text, encoding="utf-8")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
+def _keep(fresh: Path, folder: Path, called: str, text: str) -> None:
+    """Put what was compiled in its place, unless another process has done so."""
+    try:
+        (fresh / SEAL).write_text(json.dumps(_hashes(fresh), indent=1, sort_keys=True), encoding="utf-8")
+        if not sound(folder, called, text):
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(fresh, whole := fresh.with_name(fresh.name + ".whole"))
+            whole.rename(folder)
+    except OSError:  # it is compiled again next time
+        shutil.rmtree(fresh.with_name(fresh.name + ".whole"), ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Throw away what killed processes have left."""
+    for left in place().glob(".loops_*"):
+        try:
+            if time.time() - left.stat().st_mtime > STRAY:
+                shutil.rmtree(left, ignore_errors=True)
+        except OSError:
+            continue
+
+
 def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in (".nbi", ".nbc"))
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".nbi", ".nbc"))
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def _write(path: Path, text: str) -> None:
-    """All or nothing."""
-    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=".")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(fresh, path)

@@ -102,9 +102,22 @@ def forward(groups: Sequence[Group], links: Sequence[Link], full: bool) -> Writt
 
 def arrays(group: Group) -> list[str]:
     """What the loop takes for a population, in order."""
-    states = [f"state{i}_" for i, _ in enumerate(group.folded.old)] + [f"after{i}_" for i, _ in enumerate(group.folded.old)]
+    states = [f"state{i}_" for i, _ in enumerate(group.folded.old)] + [
+        f"after{i}_" for i, _ in enumerate(group.folded.old)
+    ]
     waiting = ["active", "waiting", "waits"] if group.folded.refractory else []
-    return ["drive", "cur", "numbers", "fields", "said", "flat", *states, *waiting, "currents", *(["seen"] if group.read else [])]
+    return [
+        "drive",
+        "cur",
+        "numbers",
+        "fields",
+        "said",
+        "flat",
+        *states,
+        *waiting,
+        "currents",
+        *(["seen"] if group.read else []),
+    ]
 
 
 def _head() -> Iterator[str]:
@@ -205,4 +218,8 @@ def _step(p: int, group: Group, full: bool) -> tuple[list[str], np.ndarray, np.n
         body.append(f"{behind} = {NOW} + kappa0_*({before} - {NOW})")
     loads = numbers.loads(f"numbers{p}_")
     fields = np.array([folded.numbers[name] for name in each]) if each else np.empty((0, 0))
-    return [*loads, *row.lines, f"for unit0_ in range(end{p}_ - begin{p}_):", *(f"    {line}" for line in body)], np.array(numbers.values), fields
+    return (
+        [*loads, *row.lines, f"for unit0_ in range(end{p}_ - begin{p}_):", *(f"    {line}" for line in body)],
+        np.array(numbers.values),
+        fields,
+    )

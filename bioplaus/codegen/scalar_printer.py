@@ -54,7 +54,8 @@ class ScalarPrinter(StrPrinter):
         return self.number(float(expr))
 
     _print_Integer = _print_Rational = _print_Float = _print_Number
-    _print_One = _print_NegativeOne = _print_Zero = _print_Half = _print_Pi = _print_Exp1 = _print_Number
+    _print_One = _print_NegativeOne = _print_Zero = _print_Half = _print_Number
+    _print_Pi = _print_Exp1 = _print_Number  # pyright: ignore[reportAssignmentType]
 
     def _print_Symbol(self, expr: Any) -> str:
         value = self.numbers.get(expr.name)

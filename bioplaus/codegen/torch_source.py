@@ -67,7 +67,9 @@ def generate(
     known = {**KNOWN, "torch": torch, "constant": _constant}
     made = functions(source, "torch source", **known, **numbers)
     kinds = frozenset(kind for _, kind, _ in needs)
-    return Kernel(derived, folded, source, made["step"], made["partials"], made.get("surrogate"), kinds, made.get("waits"))
+    return Kernel(
+        derived, folded, source, made["step"], made["partials"], made.get("surrogate"), kinds, made.get("waits")
+    )
 
 
 def _step(folded: Folded, show: Show) -> list[str]:

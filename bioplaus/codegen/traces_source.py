@@ -20,14 +20,16 @@ from bioplaus.codegen.scalars import OPTIONS, Numbers, total
 def lazy(coefficients: Any, output: bool) -> bool:
     """Whether traces only decay, by constants, at steps at which nothing enters e."""
     c, S = coefficients, range(len(coefficients.s_s))
-    still = not output and not any(each is not None for each in (*c.s_pre, *c.s_e_last, *(a for row in c.s_shared for a in row)))
-    return still and all(
-        isinstance(c.s_s[m][q], float) if m == q else c.s_s[m][q] is None for m in S for q in S
+    still = not output and not any(
+        each is not None for each in (*c.s_pre, *c.s_e_last, *(a for row in c.s_shared for a in row))
     )
+    return still and all(isinstance(c.s_s[m][q], float) if m == q else c.s_s[m][q] is None for m in S for q in S)
 
 
 @cache
-def traces(c: Any, output: bool, leaky: bool, credit: tuple[bool, bool], puts_off: bool) -> tuple[str, tuple[float, ...]]:
+def traces(
+    c: Any, output: bool, leaky: bool, credit: tuple[bool, bool], puts_off: bool
+) -> tuple[str, tuple[float, ...]]:
     """The text of ``traces0_``, and the numbers it reads.
 
     Parameters
@@ -112,7 +114,11 @@ def traces(c: Any, output: bool, leaky: bool, credit: tuple[bool, bool], puts_of
         ]
         end = [f"stored{m}_[into0_] *= {kept[m]}" for m in S]
         if leaky:
-            end += ["b0_ = bar_row0_[into0_]", *(["sum0_[into0_] += owed0_*b0_"] if credit[1] else []), "bar_row0_[into0_] = b0_*leftbar0_"]
+            end += [
+                "b0_ = bar_row0_[into0_]",
+                *(["sum0_[into0_] += owed0_*b0_"] if credit[1] else []),
+                "bar_row0_[into0_] = b0_*leftbar0_",
+            ]
         behind = ["for into0_ in range(sum0_.shape[0]):", *(f"    {line}" for line in end)] if end else []
         behind += ["if quiet0_:", "    e_row0_[:] = 0"]
         begin = [*fresh, "quiet0_ = False"]

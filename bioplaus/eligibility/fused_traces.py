@@ -22,13 +22,15 @@ def met(trace: Trace, c: Coefficients, pre: Tensor, kappa: float, told: Tensor |
     pattern, arrays = patterned(c, B * n, B)
     pattern = Coefficients(*pattern)
     leaky = trace.e_bar is not None
-    text, numbers = traces(pattern, trace.plan.output, leaky, (told is not None, shown is not None), lazy(pattern, trace.plan.output))
+    text, numbers = traces(
+        pattern, trace.plan.output, leaky, (told is not None, shown is not None), lazy(pattern, trace.plan.output)
+    )
     kind = trace.e.numpy().dtype
     nothing = np.zeros((1, 1, 1), dtype=kind)
     array = lambda a: nothing if a is None else a.contiguous().numpy()  # noqa: E731
     shared = torch.stack(trace.shared) if trace.shared else torch.zeros(1, 1, 1, dtype=trace.e.dtype)
     out = torch.zeros(n, m, dtype=trace.e.dtype)
-    compiled.module(text).traces0_(
+    compiled.function(text, "traces0_", kind.name)(
         np.array(numbers, dtype=kind), kind.type(kappa), 0, B, array(pre), tuple(a.reshape(-1, B, n) for a in arrays) or (nothing,), array(told), array(shown),
         shared.numpy(), tuple(s.numpy() for s in trace.stored) or (nothing,), trace.e.numpy(), array(trace.e_bar), out.numpy(),
     )  # fmt: skip

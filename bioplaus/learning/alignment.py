@@ -23,11 +23,17 @@ LENGTH = "length"
 
 
 def alignment(
-    network: Network, rule: Rule, own: Owns, batch: Batch, loss: Loss, generator: torch.Generator
+    network: Network,
+    rule: Rule,
+    own: Owns,
+    batch: Batch,
+    loss: Loss,
+    generator: torch.Generator,
+    backend: str = "torch",
 ) -> dict[str, float]:
     """Cosine between the rule's gradient of the circuit's weights and BPTT's; with a predictor, also between its predictions and the truth, and how long that is."""
-    true = sequence(network, bptt(), {}, batch, loss, keep=True)
-    mine = sequence(network, rule, own, batch, loss, generator=generator)
+    true = sequence(network, bptt(), {}, batch, loss, keep=True, backend=backend)
+    mine = sequence(network, rule, own, batch, loss, generator=generator, backend=backend)
     names = [n for n in true.gradients if n not in ("W_out", "b_out") and n in mine.gradients]
     a, b = (torch.cat([g[n].flatten() for n in names]) for g in (mine.gradients, true.gradients))
     row = {"alignment": cosine(a, b)}

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bioplaus.circuit.fused import Fused, reason
 from bioplaus.circuit.credit import Credit, Currents
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.tangent import Tangent
@@ -29,16 +28,14 @@ Met: TypeAlias = "Sequence[tuple[Tangent, Credit | Currents]]"
 
 
 class Path(ABC):
-    """How the work that does not belong to the signal is done; simulation in torch, if nothing else is said."""
+    """How the work that does not belong to the signal is done. What ``backend`` has simulated, sweeps and traces know how to go on with."""
+
+    def __init__(self, backend: str = "torch") -> None:
+        self.backend = backend
 
     def simulate(self, network: Network, state: State, x: Tensor, states: bool) -> tuple[Stretch, State]:
         """Run a circuit over inputs (time, batch, input); ``states`` as for `bioplaus.circuit.trajectory.roll`."""
-        import os
-        if os.environ.get("FUSED") and not reason(network):
-            if not hasattr(network, "_fused"):
-                network._fused = Fused(network)
-            return network._fused.roll(state, x, states)
-        return roll(network, state, x, states)
+        return roll(network, state, x, states, self.backend)
 
     @abstractmethod
     def meet(self, past: Eligibility, network: Network, trace: Any, met: Met, last: bool) -> tuple[Gradients, Any]:
@@ -49,7 +46,7 @@ class Path(ABC):
 
 
 class Forward(Path):
-    """Traces carried forward, in torch."""
+    """Traces carried forward."""
 
     def meet(self, past: Eligibility, network: Network, trace: Any, met: Met, last: bool) -> tuple[Gradients, Any]:
         ((tangent, credit),) = met
@@ -57,12 +54,12 @@ class Forward(Path):
 
 
 class Backward(Path):
-    """A window at once, in torch."""
+    """A window at once."""
 
     def meet(self, past: Eligibility, network: Network, trace: Any, met: Met, last: bool) -> tuple[Gradients, Any]:
         return past.window(network, trace, met, last)
 
 
-def choose(network: Network, rule: Rule) -> Path:
-    """The path for a rule, whose schedule it has, on a network, which lies on a device."""
-    return Forward() if isinstance(rule.schedule, Online) else Backward()
+def choose(rule: Rule, backend: str) -> Path:
+    """The path for a rule, whose schedule it has, by a backend (`bioplaus.circuit.backend`)."""
+    return (Forward if isinstance(rule.schedule, Online) else Backward)(backend)

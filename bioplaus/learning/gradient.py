@@ -8,6 +8,7 @@ import torch
 
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
+from bioplaus.circuit.backend import choice
 from bioplaus.errors import CircuitError
 from bioplaus.learning.fit import drawn_with, given
 from bioplaus.learning.regulariser import regularisers
@@ -35,6 +36,7 @@ def gradient(
     rate_strength: float = 0.0,
     rate_over: Literal["batch", "trial"] = "batch",
     voltage_strength: float = 0.0,
+    backend: str = "auto",
 ) -> dict[str, Tensor]:
     """The gradient a rule computes for one batch; nothing is updated.
 
@@ -44,6 +46,8 @@ def gradient(
     batch : inputs (time, batch, input), targets, weight; see `bioplaus.tasks.Batch`.
     loss : default: squared error for real targets, cross-entropy for integer ones.
     rate_target, rate_strength, rate_over, voltage_strength : regularisers, as of `bioplaus.Training`; strength 0: none.
+
+    backend : ``"torch"``, ``"numba"`` (fused loops, for spiking circuits), or ``"auto"``, which takes those where the work is large.
 
     Returns
     -------
@@ -66,5 +70,7 @@ def gradient(
     rate, voltage = regularisers(network, t)
     own = rule.begin(network, batch, seed)
     batch = drawn_with(network, batch, seed)
-    noise = stream(seed, "noise")
-    return sequence(network, rule, own, batch, chosen, rate, generator=noise, voltage=voltage).gradients
+    noise, chosen_backend = stream(seed, "noise"), choice(backend, network, batch.steps, batch.size).name
+    return sequence(
+        network, rule, own, batch, chosen, rate, generator=noise, voltage=voltage, backend=chosen_backend
+    ).gradients

@@ -80,11 +80,16 @@ def regularisers(network: Network, training: Training) -> tuple[RateRegulariser 
 
 
 def penalised(
-    network: Network, batch: Batch, loss: Loss, rate: RateRegulariser | None, voltage: VoltageRegulariser | None
+    network: Network,
+    batch: Batch,
+    loss: Loss,
+    rate: RateRegulariser | None,
+    voltage: VoltageRegulariser | None,
+    backend: str = "torch",
 ) -> float:
     """The mean loss over a batch, and what regularisers add to it."""
     outputs, sums, more = [], [0.0 for _ in network.populations], 0.0
-    for each in pieces(network, batch.inputs):
+    for each in pieces(network, batch.inputs, backend=backend):
         outputs.append(network.output(each.seen()))
         if rate is not None:
             sums = [total + rate.total(each.spikes(i)) for i, total in enumerate(sums)]

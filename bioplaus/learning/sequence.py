@@ -45,6 +45,7 @@ def sequence(
     generator: torch.Generator | None = None,
     uses: Tensor | None = None,
     voltage: VoltageRegulariser | None = None,
+    backend: str = "torch",
 ) -> Outcome:
     """Run a circuit through one batch of sequences and compute the rule's gradient, step by step or window by window.
 
@@ -58,6 +59,7 @@ def sequence(
     keep : return the trajectory too.
     generator : for rules that draw at random; None: a stream of its own, always the same.
     voltage : on membranes; exact for every rule as far as its past half is.
+    backend : ``"torch"`` or ``"numba"`` (`bioplaus.circuit.backend`).
     uses : (time,), 0 or 1: count only what weights do in some steps; the trajectory is the same. None: all.
 
     Raises
@@ -70,7 +72,7 @@ def sequence(
     T = batch.steps
     pace = Pace.of(rule, T, moving=apply is not None, keep=keep)
     with torch.no_grad():
-        walk = _Walk(network, rule, own, batch, loss, regulariser, pace, generator, uses, voltage)
+        walk = _Walk(network, rule, own, batch, loss, regulariser, pace, generator, uses, voltage, backend)
         for start, stop in borders(T, pace.block):
             gradients, more = walk.block(start, stop)
             found = complete(network, gradients), more
@@ -105,9 +107,10 @@ class _Walk:
         generator: torch.Generator | None,
         uses: Tensor | None,
         voltage: VoltageRegulariser | None,
+        backend: str,
     ) -> None:
         self.network, self.rule, self.own, self.batch, self.loss = network, rule, own, batch, loss
-        self.regulariser, self.pace, self.uses, self.path = regulariser, pace, uses, choose(network, rule)
+        self.regulariser, self.pace, self.uses, self.path = regulariser, pace, uses, choose(rule, backend)
         self.voltage, self.apart = voltage, regulariser is not None and regulariser.apart
         #: whether the mean that is regularised is known at the sequence's end only
         self.late = regulariser is not None and pace.several

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus.circuit import Circuit, Network
+from bioplaus.circuit.backend import Choice, choice
 from bioplaus.circuit.loading import refuse_stray
 from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import BioplausError, LearningWarning, NumericalError, RuleError, RunError
@@ -73,6 +74,7 @@ class Trainer:
         self.network: Network = circuit.build(seed=seed, dtype=self.dtype, device=t.device)
         rule.refuse(self.network)
         rule.eligibility.fits(self.network, t.batch)
+        self._chosen = choice(t.backend, self.network, task.steps * max(t.updates, 1), t.batch)
         self.stage = 0  # stages of the curriculum left behind
         self.generator, self.noise = stream(seed, "task"), stream(seed, "noise")
         first = drawn(task, stream(seed, "check"), t.batch)
@@ -97,6 +99,16 @@ class Trainer:
     def __repr__(self) -> str:
         done = f"{self.update_index} of {self.training.updates} updates"
         return f"Trainer({self.task.name!r}, {self.rule.name!r}, {done}, {self.network!r})"
+
+    @property
+    def backend(self) -> str:
+        """What computes time steps, ``"torch"`` or ``"numba"``."""
+        return self._chosen.name
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """By what time steps are computed, and why not otherwise, for run records."""
+        return {"backend": self._chosen.name, "because": self._chosen.because}
 
     @property
     def size(self) -> int:
@@ -145,7 +157,7 @@ class Trainer:
         apply = self.apply if self.training.apply == "window" else None
         given = (self.network, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
         self._batch = batch
-        outcome = sequence(*given, generator=self.noise, voltage=self.voltage)
+        outcome = sequence(*given, generator=self.noise, voltage=self.voltage, backend=self.backend)
         if apply is None:
             self.apply(outcome.gradients, outcome.own)
         self.optimisers.advance()
@@ -186,7 +198,8 @@ class Trainer:
                 "No update has been taken yet, so there is no batch whose loss this could be. Give one: loss(batch)."
             )
         with torch.no_grad():
-            return penalised(self.network, self.draw(batch), self.task.loss, self.regulariser, self.voltage)
+            terms = self.task.loss, self.regulariser, self.voltage
+            return penalised(self.network, self.draw(batch), *terms, backend=self.backend)
 
     def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
         rates = list(outcome.rates.values())
@@ -213,7 +226,7 @@ class Trainer:
         with torch.no_grad():
             for i, batch in enumerate(test_set(self.task)):
                 batch = batch.to(t.device, self.dtype)
-                ran = pieces(self.network, batch.inputs, self.seed, f"test {i}")
+                ran = pieces(self.network, batch.inputs, self.seed, f"test {i}", self.backend)
                 o = torch.cat([self.network.output(each.seen()) for each in ran])
                 total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
                 count += batch.size
@@ -227,7 +240,7 @@ class Trainer:
     def alignment(self, batch: Batch) -> dict[str, float]:
         """Cosine between the rule's gradient and BPTT's, see `bioplaus.learning.alignment`; measuring changes nothing."""
         apart = stream(self.seed, f"noise of alignment {self.update_index}")
-        row = alignment(self.network, self.rule, self.own, self.draw(batch), self.task.loss, apart)
+        row = alignment(self.network, self.rule, self.own, self.draw(batch), self.task.loss, apart, self.backend)
         self.health.measured(row.get("prediction_ratio"), row.pop(LENGTH, None))
         return row
 
@@ -243,6 +256,7 @@ class Trainer:
         """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""
         return {
             "format": FORMAT,
+            "backend": self.backend,
             "weights": {n: w.clone() for n, w in self.network.weights.items()},
             "masks": {n: m.clone() for n, m in self.network.masks.items()},
             "own": {part: asdict(own) for part, own in mapped(torch.Tensor.clone, self.own).items()},
@@ -287,6 +301,8 @@ class Trainer:
             self.generator.set_state(state["streams"]["task"])
             self.noise.set_state(state["streams"]["noise"])
             self.update_index, self.seconds = state["update"], state["seconds"]
+            if (before := state.get("backend", "torch")) != self.backend:  # at first there was no other
+                self._chosen = Choice(before, "what had begun it")
             self.health.load_state_dict(state.get("health", {}))  # checkpoints of before have none
             while self.stage < state["stage"]:
                 assert isinstance(self.task, Staged)

@@ -44,7 +44,7 @@ _HELD = {
 _NUMBERS = ("lr", "readout_lr", "predictor_lr", "eps", "clip", "rate_target", "rate_strength", "voltage_strength")
 #: fields that came later, and are not told of where they are as by default: runs of before are recognised
 _MOVED_BY = ("optimiser_options", "lr_schedule", "lr_schedule_options")
-_LATER = (*_MOVED_BY, "rate_over", "voltage_strength")
+_LATER = (*_MOVED_BY, "rate_over", "voltage_strength", "backend")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -72,6 +72,8 @@ class Training(checks.Named):
     curriculum : go on to the task's next stage (its ``harder()``) as soon as a batch scores better than its ``solved`` threshold.
     evaluate_every, align_every : updates between tests, and between comparisons with BPTT; 0: tests at the end only, no comparison.
     device, dtype : ``"cpu"``, ``"cuda"``; ``"float32"``, ``"float64"``.
+    backend : what computes time steps: ``"torch"``; ``"numba"``, fused loops for spiking circuits on the CPU, equal to rounding; ``"auto"``
+        takes those where an update, or all of them, are so much work that compiling pays (`bioplaus.circuit.backend`).
     """
 
     updates: int = 500
@@ -96,6 +98,7 @@ class Training(checks.Named):
     align_every: int = 0
     device: str = "cpu"
     dtype: str = "float32"
+    backend: str = "auto"
 
     constraints = checks.Table(
         RunError,
@@ -116,6 +119,7 @@ class Training(checks.Named):
         evaluate_every=checks.Whole(0),
         align_every=checks.Whole(0),
         dtype=checks.Word(("float32", "float64")),
+        backend=checks.Word(("auto", "torch", "numba")),
     )
 
     def __post_init__(self) -> None:

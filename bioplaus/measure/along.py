@@ -180,7 +180,16 @@ class Along:
         regulariser, voltage = (driver.regulariser, driver.voltage) if regularised else (None, None)
         rule, loss = self.rules[name], driver.task.loss
         return sequence(
-            driver.network, rule, own, batch, loss, regulariser, generator=generator, uses=uses, voltage=voltage
+            driver.network,
+            rule,
+            own,
+            batch,
+            loss,
+            regulariser,
+            generator=generator,
+            uses=uses,
+            voltage=voltage,
+            backend=driver.backend,
         )
 
     def _noise(self, name: str, u: int) -> torch.Generator:

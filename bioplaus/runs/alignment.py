@@ -150,6 +150,11 @@ class Aligner:
         return self.along.driver.size
 
     @property
+    def computed(self) -> Mapping[str, str]:
+        """As of the driver."""
+        return self.along.driver.computed
+
+    @property
     def remarks(self) -> Mapping[str, str]:
         """Of the driver's learning."""
         return self.along.driver.remarks

@@ -20,7 +20,8 @@ Row = Mapping[str, Any]
 class Learner(Protocol):
     """What advances one update at a time, and can be put back where it was.
 
-    It may also have ``remarks``, what does not go as it should so far: what that is about → one paragraph.
+    It may also have ``remarks``, what does not go as it should so far: what that is about → one paragraph; and ``computed``, by what its
+    time steps are computed.
     """
 
     @property

@@ -63,6 +63,7 @@ RUN: dict[str, Any] = _ORIGIN | {
         "sittings": checks.Whole(1),
     },
     "remarks": {"*": _TEXT},
+    "computed": {"*": _TEXT},
 }
 """What run.json says. A constraint says what a value must be, a mapping what its parts must be (``*``: all others), a list its
 items, a tuple that it may be None."""

@@ -66,6 +66,7 @@ class Sitting:
         self.record = _record(job, self.config, origin, told.label, self.seconds, previous)
         self.mixed = self._mixed(previous if saved else {})
         self.record["remarks"] = dict(self.mixed)
+        self.record |= {"computed": by} if (by := getattr(learner, "computed", None)) else {}
         files.write_record(self.record)  # first: its seal would tell of a file that is going to be another
         self.metrics.begin()
         for text in self.mixed.values():

@@ -248,6 +248,7 @@ def show_run(folder: Path) -> None:
             ("status", f"{record.get('status')}, {done} of {updates} updates"),
             ("command", str(record.get("command"))),
             ("time", f"started {timing.get('started')}, computed for {duration(timing.get('seconds', 0))}"),
+            *(("computed", f"by {by['backend']}: {by['because']}") for by in [record.get("computed")] if by),
             ("machine", f"{machine.get('cpu')}, {machine.get('cores')} cores"),
             (
                 "versions",
