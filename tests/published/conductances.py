@@ -274,4 +274,88 @@ THALAMIC = Published(
     named="one compartment of the cable: the line of `dv/dt` and the spike are added, `(point current)` left out; Euler's method",
 )  # fmt: skip
 
-MODELS = (HODGKIN_HUXLEY, INTRO_SIMULATIONS, COBAHH, WORKING_MEMORY, CLOPATH, THALAMIC)
+AXON = Published(
+    name="Squid axon (one compartment)",
+    source="Hodgkin & Huxley 1952",
+    link="https://doi.org/10.1113/jphysiol.1952.sp004764",
+    equations="""
+    dv/dt = (Im + I/area)/Cm : volt
+    Im = gl * (El-v) + gNa * m**3 * h * (ENa-v) + gK * n**4 * (EK-v) : amp/meter**2
+    I : amp
+    dm/dt = alpham * (1-m) - betam * m : 1
+    dn/dt = alphan * (1-n) - betan * n : 1
+    dh/dt = alphah * (1-h) - betah * h : 1
+    alpham = (0.1/mV) * 10*mV/exprel((-v+25*mV)/(10*mV))/ms : Hz
+    betam = 4 * exp(-v/(18*mV))/ms : Hz
+    alphah = 0.07 * exp(-v/(20*mV))/ms : Hz
+    betah = 1/(exp((-v+30*mV) / (10*mV)) + 1)/ms : Hz
+    alphan = (0.01/mV) * 10*mV/exprel((-v+10*mV)/(10*mV))/ms : Hz
+    betan = 0.125*exp(-v/(80*mV))/ms : Hz
+    gNa : siemens/meter**2
+    """,
+    spike="m > 0.5",
+    refractory="m > 0.4",
+    method="exponential_euler",
+    parameters=dict(
+        El=10.613 * mV, ENa=115 * mV, EK=-12 * mV, gl=0.3 * msiemens / cm**2, gNa=np.linspace(110, 130, 10) * msiemens / cm**2,
+        gK=36 * msiemens / cm**2, Cm=1 * uF / cm**2, area=np.pi * 476 * umetre * 100 * umetre,
+    ),
+    start={"v": 0 * mV, "h": 1.0, "n": 0.5},
+    inputs={"I": nA},
+    width="0.5",
+    n=10,
+    dt=DT,
+    steps=500,
+    drive=held(500, 10, 10, 30, every=100),
+    named="one compartment of the cable: the line of `dv/dt` is added, `(point current)` left out",
+    bound=1e-8,
+    because=UPSTROKE,
+    slow=True,
+)  # fmt: skip
+
+COUPLED = Published(
+    name="continuous_interaction",
+    source="Börgers 2017",
+    link="https://doi.org/10.1007/978-3-319-51171-9",
+    equations="""
+    alphah = 0.128 * exp(-(vm + 50.0*mV) / (18.0*mV))/ms :Hz
+    alpham = 0.32/mV * (vm + 54*mV) / (1.0 - exp(-(vm + 54.0*mV) / (4.0*mV)))/ms:Hz
+    alphan = 0.032/mV * (vm + 52*mV) / (1.0 - exp(-(vm + 52.0*mV) / (5.0*mV)))/ms:Hz
+
+    betah  = 4.0 / (1.0 + exp(-(vm + 27.0*mV) / (5.0*mV)))/ms:Hz
+    betam  = 0.28/mV * (vm + 27.0*mV) / (exp((vm + 27.0*mV) / (5.0*mV)) - 1.0)/ms:Hz
+    betan  = 0.5 * exp(-(vm + 57.0*mV) / (40.0*mV))/ms:Hz
+
+    membrane_Im = I_ext + gNa*m**3*h*(ENa-vm) +
+                  gl*(El-vm) + gK*n**4*(EK-vm) + gSyn*s_in*(-vm): amp
+    I_ext : amp
+    s_in  : 1
+
+    dm/dt = alpham*(1-m)-betam*m : 1
+    dn/dt = alphan*(1-n)-betan*n : 1
+    dh/dt = alphah*(1-h)-betah*h : 1
+
+    ds/dt = 0.5 * (1 + tanh(0.1*vm/mV)) * (1-s)/tau_r - s/tau_d : 1
+
+    dvm/dt = membrane_Im/C : volt
+    """,
+    output="s",
+    method="exponential_euler",
+    parameters=dict(
+        El=-67 * mV, EK=-100 * mV, ENa=50 * mV, gl=0.1 * msiemens, gK=80 * msiemens, gNa=100 * msiemens, C=1 * ufarad, gSyn=1 * msiemens,
+        tau_d=2 * ms, tau_r=0.2 * ms,
+    ),
+    start={"vm": np.linspace(-70, -65, 10) * mV, "h": 0.9, "n": 0.1},
+    inputs={"I_ext": 1e3 * nA, "s_in": 1.0},
+    n=10,
+    dt=DT,
+    steps=600,
+    # the first five are driven, each gates a channel of one of the others
+    drive=lambda rng: np.tile(np.where(np.arange(10) < 5, 1.5 + 0.1 * np.arange(10), 0), (600, 1)),
+    into=lambda rng: np.eye(20, 10),
+    recurrent=lambda rng: 0.25 * np.eye(20, 10, -15),
+    bound=1e-8,
+    because=UPSTROKE,
+)  # fmt: skip
+
+MODELS = (HODGKIN_HUXLEY, INTRO_SIMULATIONS, COBAHH, WORKING_MEMORY, CLOPATH, THALAMIC, AXON, COUPLED)

@@ -23,7 +23,8 @@ class Published:
     parameters, start : one value, or one for each of the ``n`` neurons.
     drive : draws the input lines, (time, line). Those that lead to a jump are 0 or 1, and 0 in the first step.
     into : draws the weights of the lines, (channel · n, line), currents first; by default line k·n + i is channel k of neuron i.
-    recurrent : draws the weights among the neurons, (channel · n, n), onto jumps only. Draws are of dyadic numbers where several add up.
+    recurrent : draws the weights among the neurons, (channel · n, n); spikes onto jumps, outputs onto currents. Draws are of dyadic numbers
+        where several spikes add up.
     delay : of recurrent spikes in steps as Brian2 counts them; None is its default, 0.
     width : of the surrogate's triangle, an expression; the spikes do not depend on it.
     named : in words, what differs from the text as it was published; "" where nothing does.
@@ -78,7 +79,9 @@ class Published:
         U = np.eye(rows) if self.into is None else self.into(np.random.default_rng(1))
         W = None if self.recurrent is None else self.recurrent(np.random.default_rng(2))
         if W is not None:
-            assert not W[: len(self.inputs) * self.n].any(), f"{self.name}: a spike has no current of Brian2's"
+            first = len(self.inputs) * self.n
+            astray = W[first:] if self.output else W[:first]
+            assert W.shape == (rows, self.n) and not astray.any(), f"{self.name}: spikes jump, outputs flow"
         return U, W
 
 

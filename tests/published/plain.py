@@ -43,7 +43,9 @@ def plain(model: Published, **changed: Any) -> Ran:
             f"stimulus_{name}": b2.TimedArray(x @ U[k * n : (k + 1) * n].T, dt=dt),
             f"unit_{name}": b2.Quantity(unit),
         }
-        lines.append(f"{name} = unit_{name}*stimulus_{name}(t, i) : {dimension(unit)}")
+        flow, inflow = f"stimulus_{name}(t, i)", W is not None and W[k * n : (k + 1) * n].any()
+        lines += [f"from_others_{name} : 1"] if inflow else []
+        lines.append(f"{name} = unit_{name}*({flow}{f' + from_others_{name}' if inflow else ''}) : {dimension(unit)}")
     lines += [f"model_output = {model.output} : 1"] if model.output else []
     spiking: dict[str, Any] = dict(threshold=model.spike, reset=model.reset, refractory=refractory)
     group = b2.NeuronGroup(
@@ -64,9 +66,13 @@ def plain(model: Published, **changed: Any) -> Ran:
         if (made := jumping(source, group, state, unit, weights[first + row * n :][:n], delay, dt)) is not None
     ]
 
+    for k, name in enumerate(model.inputs):
+        if W is not None and W[k * n : (k + 1) * n].any():
+            synapses.append(flowing_into(group, f"from_others_{name}", W[k * n : (k + 1) * n], dt))
+
     states = list(group.equations.diff_eq_names)
-    sides = compared(model)
-    read = {name for pair in sides for text in pair for name in names(text) if name in group.variables}
+    asked = conditions(model)
+    read = {node.id for each in asked for node in ast.walk(each) if isinstance(node, ast.Name)} & {*group.variables}
     seen = b2.StateMonitor(
         group,
         sorted({*states, *read, *(["model_output"] if model.output else [])}),
@@ -75,7 +81,7 @@ def plain(model: Published, **changed: Any) -> Ran:
         dt=dt,
     )
     fired = b2.SpikeMonitor(group) if model.spike else None
-    objects = [group, seen, *synapses, *([arriving] if synapses else []), *([fired] if fired is not None else [])]
+    objects = [group, seen, *synapses, *([arriving] if model.jumps else []), *([fired] if fired is not None else [])]
     b2.Network(*objects).run(model.steps * dt, namespace={})
 
     spikes = np.zeros((model.steps, n))
@@ -85,7 +91,10 @@ def plain(model: Published, **changed: Any) -> Ran:
     known = {k: np.asarray(v) for k, v in {**parameters, **values}.items()}
     output = values["model_output"] if model.output else None
     return Ran(
-        spikes, {s: values[s] for s in states}, output, min((apart(*pair, known) for pair in sides), default=np.inf)
+        spikes,
+        {s: values[s] for s in states},
+        output,
+        min((float(np.abs(leeway(each, known)).min()) for each in asked), default=np.inf),
     )
 
 
@@ -110,29 +119,41 @@ def jumping(source: Any, group: Any, state: str, unit: Any, weights: np.ndarray,
     return made
 
 
-def compared(model: Published) -> list[tuple[str, str]]:
-    """Both sides of every comparison that decides on a spike or on the end of refractoriness."""
+def flowing_into(group: Any, variable: str, weights: np.ndarray, dt: Any) -> Any:
+    """Synapses that add up other neurons' outputs at the start of each step."""
+    post, pre = np.nonzero(weights)
+    made = b2.Synapses(group, group, f"w : 1\n{variable}_post = w*model_output_pre : 1 (summed)", dt=dt)
+    made.connect(i=pre, j=post)
+    made.w = weights[post, pre]
+    return made
+
+
+def conditions(model: Published) -> list[ast.expr]:
+    """What decides on a spike, and on the end of refractoriness where that is a condition."""
     texts = [model.spike, model.refractory if isinstance(model.refractory, str) else ""]
-    found = [
-        node
-        for text in texts
-        if text
-        for node in ast.walk(ast.parse(text.strip(), mode="eval"))
-        if isinstance(node, ast.Compare)
-    ]
-    return [(ast.unparse(node.left), ast.unparse(node.comparators[0])) for node in found]
+    found = [ast.parse(text.strip(), mode="eval").body for text in texts if text]
+    return [each for each in found if isinstance(each, (ast.Compare, ast.BoolOp, ast.UnaryOp))]
 
 
-def names(text: str) -> set[str]:
-    return {node.id for node in ast.walk(ast.parse(text, mode="eval")) if isinstance(node, ast.Name)}
+def leeway(node: ast.expr, known: dict[str, np.ndarray]) -> np.ndarray:
+    """By how much the sides of a condition may move before it turns, relative to their largest value; above zero where it holds."""
+    match node:
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            a, b = (value(each, known) for each in (left, right))
+            return (a - b) / max(np.abs(a).max(), np.abs(b).max()) * (1 if isinstance(op, (ast.Gt, ast.GtE)) else -1)
+        case ast.BoolOp(op=op, values=values):
+            inner = [leeway(each, known) for each in values]
+            return (np.minimum if isinstance(op, ast.And) else np.maximum).reduce(inner)
+        case ast.UnaryOp(op=ast.Not(), operand=inner):
+            return -leeway(inner, known)
+    raise ValueError(f"{ast.unparse(node)} is no condition")
 
 
-def apart(left: str, right: str, known: dict[str, np.ndarray]) -> float:
-    """How near both sides come to one another, relative to the larger one's largest value."""
-    units = {k: float(v) for k, v in DEFAULT_UNITS.items()}
-    space = {**vars(np), **units, **known}
-    a, b = (np.asarray(eval(text, {"__builtins__": {"int": lambda held: held * 1}}, space)) for text in (left, right))
-    return float(np.abs(a - b).min() / max(np.abs(a).max(), np.abs(b).max()))
+def value(node: ast.expr, known: dict[str, np.ndarray]) -> np.ndarray:
+    """A side of a comparison in every step and neuron, in SI units."""
+    units = {name: float(unit) for name, unit in DEFAULT_UNITS.items()}
+    code = compile(ast.Expression(node), "side", "eval")
+    return np.asarray(eval(code, {"__builtins__": {}}, {**vars(np), **units, **known}))
 
 
 def dimension(value: Any) -> str:
