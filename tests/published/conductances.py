@@ -58,6 +58,7 @@ HODGKIN_HUXLEY = Published(
     drive=lambda rng: np.tile(0.7 * np.arange(12) / 12, (600, 1)),
     bound=1e-8,
     because=UPSTROKE,
+    slow=True,
 )
 
 INTRO_SIMULATIONS = Published(
@@ -86,7 +87,6 @@ INTRO_SIMULATIONS = Published(
     drive=held(500, 10, 0, 50, every=100),
     bound=1e-8,
     because=UPSTROKE,
-    slow=True,
 )
 
 COBAHH = Published(
@@ -356,6 +356,7 @@ COUPLED = Published(
     recurrent=lambda rng: 0.25 * np.eye(20, 10, -15),
     bound=1e-8,
     because=UPSTROKE,
+    slow=True,
 )  # fmt: skip
 
 MODELS = (HODGKIN_HUXLEY, INTRO_SIMULATIONS, COBAHH, WORKING_MEMORY, CLOPATH, THALAMIC, AXON, COUPLED)

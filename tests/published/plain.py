@@ -14,6 +14,9 @@ from brian2.units.fundamentalunits import DIMENSIONLESS
 
 from .model import Published
 
+#: methods that ask for an input within a step, where one that follows `t` is the next step's already
+STAGES = ("rk2", "rk4", "heun", "milstein")
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -45,7 +48,10 @@ def plain(model: Published, **changed: Any) -> Ran:
         }
         flow, inflow = f"stimulus_{name}(t, i)", W is not None and W[k * n : (k + 1) * n].any()
         lines += [f"from_others_{name} : 1"] if inflow else []
-        lines.append(f"{name} = unit_{name}*({flow}{f' + from_others_{name}' if inflow else ''}) : {dimension(unit)}")
+        held = " (constant over dt)" if model.method in STAGES and not inflow else ""
+        lines.append(
+            f"{name} = unit_{name}*({flow}{f' + from_others_{name}' if inflow else ''}) : {dimension(unit)}{held}"
+        )
     lines += [f"model_output = {model.output} : 1"] if model.output else []
     spiking: dict[str, Any] = dict(threshold=model.spike, reset=model.reset, refractory=refractory)
     group = b2.NeuronGroup(
