@@ -5,14 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from published import MODELS, compare
+from published.__main__ import BEGIN, COLUMNS, END, PAGE, entered, row
 from published.compare import network, ran
 from published.plain import plain
+from test_docs_tables import cells, tables
 
 import bioplaus as bp
 from bioplaus.symbolic.runtime import runtime
 
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] if model.slow else []) for name, model in MODELS.items()]
+CONTROL = MODELS["Sparse network of excitatory and inhibitory neurons"]
 
-@pytest.mark.parametrize("name", MODELS)
+
+def listed() -> list[list[str]]:
+    """The rows of the page's table."""
+    (table,) = tables(PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0])
+    head, _, *rows = map(cells, table)
+    assert head == list(COLUMNS)
+    return rows
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_model_fires_the_spikes_of_plain_brian2(name):
     model = MODELS[name]
     found = compare(model)
@@ -26,21 +39,31 @@ def test_a_model_fires_the_spikes_of_plain_brian2(name):
     for state, values in found.plain.states.items():
         assert values.std() > 1e-3 * np.abs(values - values[0, 0]).max() > 0, f"{state} moves"
     assert found.difference <= model.bound
-    assert model.bound <= 1e-12 or model.because, "a wider bound has a reason"
+    (entry,) = [line for line in listed() if line[0] == name]
+    assert entry[:-1] == list(row(found))[:-1], "the page is out of date: python -m tests.published"
+
+
+def test_the_page_lists_the_models_that_are_tested():
+    rows = listed()
+    assert [tuple(line[:4]) for line in rows] == [entered(model) for model in MODELS.values()]
+    for line, model in zip(rows, MODELS.values(), strict=True):
+        assert float(line[-1]) <= model.bound
+        assert model.bound <= 1e-12 or model.because, "a wider bound has a reason"
+    verbatim = sum(not model.named for model in MODELS.values())
+    assert f"{len(MODELS)} models, of which {verbatim} verbatim" in PAGE.read_text(encoding="utf-8")
 
 
 def test_a_constant_that_is_wrong_is_seen():
-    model = MODELS["CUBA"]
+    tau = CONTROL.parameters["tau"]
+    ours = ran(bp.simulate, network(CONTROL), CONTROL)
     with runtime():
-        right, wrong = plain(model), plain(model, taum=20.02 * model.parameters["taum"] / 20)
-    ours = ran(bp.simulate, network(model), model)
-    assert (ours.spikes == right.spikes).all() and (ours.spikes != wrong.spikes).sum() > 10
+        right, wrong = plain(CONTROL), plain(CONTROL, tau=1.001 * tau)
+    assert (ours.spikes == right.spikes).all() and (ours.spikes != wrong.spikes).sum() > 5
     assert np.abs(wrong.states["v"] - right.states["v"]).max() > 1e-6
 
 
 def test_a_delay_that_is_off_by_one_is_seen():
-    model = MODELS["CUBA"]
     with runtime():
-        theirs = plain(model)
-    late = ran(bp.simulate, network(model, later=2), model)
+        theirs = plain(CONTROL)
+    late = ran(bp.simulate, network(CONTROL, later=2), CONTROL)
     assert (late.spikes != theirs.spikes).sum() > 5

@@ -17,7 +17,8 @@ class Published:
     Parameters
     ----------
     name, source, link : what it is called, who published it and where (DOI, or the page of Brian2's example).
-    equations : Brian2's text, without the line that declares the input.
+    equations : Brian2's text. A line of it that declares an input (``I : amp``) is left out on Brian2's side, where the input is defined.
+    original : the text that plain Brian2 runs, where that of ``equations`` had to be changed.
     inputs, jumps : channels held over a step, ``{"I": nA}``, and ``{"ge": mV}``, Brian2's ``on_pre="ge += w*mV"``; with what one unit of weight gives.
     parameters, start : one value, or one for each of the ``n`` neurons.
     drive : draws the input lines, (time, line). Those that lead to a jump are 0 or 1, and 0 in the first step.
@@ -28,6 +29,7 @@ class Published:
     named : in words, what differs from the text as it was published; "" where nothing does.
     bound : how far the states may be from plain Brian2's, relative to the largest value of each.
     because : why that is more than 1e-12.
+    slow : whether it takes many seconds, as where sympy solves three equations at once, or Brian2 checks `exprel` at every call.
     margin : how near the two sides of the spike condition may come to one another, relative to the larger, in any step and neuron.
     """
 
@@ -35,6 +37,7 @@ class Published:
     source: str
     link: str
     equations: str
+    original: str = ""
     spike: str = ""
     reset: str = ""
     output: str = ""
@@ -55,6 +58,7 @@ class Published:
     named: str = ""
     bound: float = 1e-12
     because: str = ""
+    slow: bool = False
     margin: float = 1e-9
 
     @property

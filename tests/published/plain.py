@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,8 @@ def plain(model: Published, **changed: Any) -> Ran:
         varied["own_refractory"], refractory = refractory, "own_refractory"
 
     space = {name: value for name, value in parameters.items() if not np.ndim(value)}
-    declared = b2.Equations(model.equations).names
+    written = flowing(model)
+    declared = b2.Equations(written).names
     lines = [f"{name} : {dimension(value)} (constant)" for name, value in varied.items() if name not in declared]
     for k, (name, unit) in enumerate(model.inputs.items()):
         space |= {
@@ -45,7 +47,7 @@ def plain(model: Published, **changed: Any) -> Ran:
     lines += [f"model_output = {model.output} : 1"] if model.output else []
     spiking: dict[str, Any] = dict(threshold=model.spike, reset=model.reset, refractory=refractory)
     group = b2.NeuronGroup(
-        n, "\n".join([model.equations, *lines]), method=model.method, namespace=space, dt=dt, **(spiking if model.spike else {}),
+        n, "\n".join([written, *lines]), method=model.method, namespace=space, dt=dt, **(spiking if model.spike else {}),
     )  # fmt: skip
     for name, value in {**{k: v for k, v in parameters.items() if k in declared}, **varied, **model.start}.items():
         setattr(group, name, value)
@@ -85,6 +87,12 @@ def plain(model: Published, **changed: Any) -> Ran:
     return Ran(
         spikes, {s: values[s] for s in states}, output, min((apart(*pair, known) for pair in sides), default=np.inf)
     )
+
+
+def flowing(model: Published) -> str:
+    """The equations without the lines that declare an input."""
+    inputs = "|".join(model.inputs) or "(?!)"
+    return re.sub(rf"^[ \t]*({inputs})[ \t]*:.*$", "", model.original or model.equations, flags=re.M)
 
 
 def jumping(source: Any, group: Any, state: str, unit: Any, weights: np.ndarray, delay: int | None, dt: Any) -> Any:
