@@ -136,6 +136,16 @@ CELLS: dict[str, tuple[dict[str, Any], tuple[float, float], float]] = {
         (-0.5, 2.0),
         1e-12,
     ),
+    "clip without a bound": (
+        dict(
+            equations="""dv/dt = (10*Mohm*I - 58*mV - v + clip(w + 55*mV, clip(-v - 56*mV, -inf*mV, -1*mV), inf*mV))/(10*ms) : volt
+            dw/dt = (clip(v, -56*mV, mV*inf) - 2*mV*clip(v/mV + 50, -inf, 2) + clip(w, -(inf*mV), inf*mV)/2 - 1.5*w)/(40*ms) : volt""",
+            inputs={"I": 1 * nA}, spike="clip(v, -inf*volt, -45*mV) > -48*mV", reset="v = clip(w, -inf*mV, -55*mV)", surrogate=triangular(width="8*mV"), method="euler",
+            start={"v": -58 * mV, "w": -56 * mV},
+        ),
+        (-0.5, 3.0),
+        1e-12,
+    ),
     "Hodgkin and Huxley": (HODGKIN_HUXLEY, (0.0, 3.0), 1e-9),
     "refractory while a condition holds": (
         dict(

@@ -169,6 +169,11 @@ CELLS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         (f'int("{RUN}" > 0)', "is not a number"), (f"max({RUN}, x)", "is no function"), ("max(" + ",".join(["x"] * 2000) + ")", f"more than {grammar.PARTS} parts"), ("x*9**max(9, 10**9)", "exponent"),
         ("x*9**clip(10**9, 0, 10**10)", "exponent"), ("x*2**(10**9*int(3 > 2))", "exponent"), ("x*int(9**9**9 > x)", "exponent"), ("x*exprel(10**9)", "beyond 1e300"), ("x*9**(10**9*mV/mV)", "exponent"),
         ("x*(1000*volt/volt)**999", "beyond 1e300"), ("max()", "another number of values"), ("clip(x)", "another number of values"), ("int(x > 1, x > 2)", "is not int of one condition"),
+        # without a bound, where a bound may be none; no other number is endless
+        *((how, "beyond 1e300") for how in (
+            "clip(x, inf, 1)", "clip(x, 0, -inf)", "clip(x, 0, inf*x)", "clip(x, 0, inf*tau/ms)", "clip(x, 0, inf*inf)", "clip(x, 0, inf + 1)", "clip(x, 0, inf**2)", "clip(x, 0, abs(inf))",
+            "clip(inf, 0, 1)", "x*inf", "max(x, inf)", "clip(x, 0, 2*inf)", "clip(x, inf/mV*mV, inf)")),
+        ("x*9**clip(10**9, 0, inf)", "exponent"), ("clip(x, 0, " + "-" * 8000 + "inf)", "stand inside one another"), ("clip(x, 0, inf" + "*mV/mV" * 700 + ")", "beyond 1e300"), ("clip(x, 0, " + "-(" * 90 + "inf" + ")" * 90 + ")", "beyond 1e300"),
         ("our_reached(x)", "Unknown function"), ("softplus(" * 30 + "x" + ")" * 30, f"more than {grammar.PARTS} parts"))),
     # what is in their brackets Brian2 asks for its unit several times, inside one another
     *((RATE, dict(equations=f"dx/dt = (-x + I + {call * 40}x{more * 40})/tau : 1", method="euler"), f"more than {grammar.PARTS} parts") for call, more in (

@@ -303,34 +303,6 @@ HOMEOSTASIS = Published(
     into=lambda rng: np.concatenate([2 * np.eye(20), np.diag(np.arange(20) * 0.05)], axis=1),
 )
 
-DIGITS = Published(
-    name="Digit recognition (its excitatory neuron)",
-    source="Diehl & Cook 2015",
-    link="https://doi.org/10.3389/fncom.2015.00099",
-    equations="""
-    dv/dt = (v_rest - v + i_exc + i_inh) / tau_mem  : volt (unless refractory)
-    i_exc = ge * -v                         : volt
-    i_inh = gi * (v_inh_base - v)           : volt
-    dge/dt = -ge/(1 * ms)                   : 1
-    dgi/dt = -gi/(2 * ms)                   : 1
-    dtimer/dt = 1                           : second
-    dtheta/dt = -theta / (1e7 * ms)         : volt
-    """,
-    spike="v > (theta - 72 * mV) and (timer > 50 * ms)",
-    reset="v = -65. * mV; timer = 0 * ms; theta += 0.05 * mV",
-    refractory=5 * ms,
-    method="euler",
-    parameters=dict(tau_mem=100 * ms, v_rest=-65 * mV, v_inh_base=-100 * mV),
-    start={"v": -65 * mV, "theta": 20 * mV, "timer": np.linspace(0, 49, 20) * ms},
-    jumps={"ge": 1.0, "gi": 17.0},
-    n=20,
-    dt=DT,
-    steps=2000,
-    drive=spikes(2000, 200, 0.01),
-    into=lambda rng: np.concatenate([dyadic(0.3 * rng.random((20, 200))), np.zeros((20, 200))]),
-    recurrent=lambda rng: np.concatenate([np.zeros((20, 20)), 1 - np.eye(20)]),
-)
-
 MODELS = (
-    LIF, INTRO_NEURONS, INTRO_SYNAPSES, ADAPTIVE, PHASE_LOCKING, BRETTE_2004, GAP_JUNCTIONS, BRUNEL, CUBA, STDP, HOMEOSTASIS, DIGITS, SYNFIRE,
+    LIF, INTRO_NEURONS, INTRO_SYNAPSES, ADAPTIVE, PHASE_LOCKING, BRETTE_2004, GAP_JUNCTIONS, BRUNEL, CUBA, STDP, HOMEOSTASIS, SYNFIRE,
 )  # fmt: skip

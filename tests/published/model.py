@@ -105,6 +105,15 @@ def spikes(steps: int, lines: int, chance: float) -> Callable[[Generator], np.nd
     return drive
 
 
+def beside(*drives: Callable[[Generator], np.ndarray]) -> Callable[[Generator], np.ndarray]:
+    """The lines of several, one after the other."""
+
+    def drive(rng: Generator) -> np.ndarray:
+        return np.concatenate([each(rng) for each in drives], 1)
+
+    return drive
+
+
 def dyadic(values: np.ndarray) -> np.ndarray:
     """Rounded to 1/1024, so that sums are the same in any order."""
     return np.round(values * 1024) / 1024
