@@ -136,6 +136,19 @@ CELLS: dict[str, tuple[dict[str, Any], tuple[float, float], float]] = {
         (-0.5, 2.0),
         1e-12,
     ),
+    "conditions with a name": (
+        dict(
+            equations="""dv/dt = (I*int(open) - v + 0.2*int(not high))/(10*ms) : 1
+            dw/dt = (v - w)/(40*ms) : 1
+            open = index < 8 and w < 0.7 : boolean
+            high = w > 0.2 or
+                   not open : boolean""",
+            inputs={"I": 1.0}, spike="v > 0.6 and open", reset="v = 0; w += 0.1*int(high)", refractory="w > 0.3 and (high or v > 0.1) and int(open) > 0", surrogate=triangular(width="0.6"),
+            method="euler", parameters=dict(index=np.arange(N)),
+        ),
+        (0.3, 3.0),
+        1e-12,
+    ),
     "clip without a bound": (
         dict(
             equations="""dv/dt = (10*Mohm*I - 58*mV - v + clip(w + 55*mV, clip(-v - 56*mV, -inf*mV, -1*mV), inf*mV))/(10*ms) : volt

@@ -73,12 +73,19 @@ def sides(node: ast.Compare, text: str) -> tuple[str, str, bool]:
     Raises
     ------
     Refused
-        For several comparisons in one, or one that asks whether two numbers are the same.
+        For several comparisons in one, one that asks whether two numbers are the same, or one of a condition.
     """
     if len(node.ops) > 1:
         raise Refused(f"{shown(text, node)} compares more than two; write 'a < b and b < c'")
     if type(node.ops[0]) not in _COMPARED:
         raise Refused(f"{shown(text, node)} asks whether numbers are the same to the last bit; write >, >=, < or <=")
+    for each in (node.left, node.comparators[0]):
+        if isinstance(each, ast.Compare | ast.BoolOp) or (
+            isinstance(each, ast.UnaryOp) and isinstance(each.op, ast.Not)
+        ):
+            raise Refused(
+                f"{shown(text, each)} is a condition, not a number; write int of it, or join conditions by and, or, not"
+            )
     closed, turned = _COMPARED[type(node.ops[0])]
     left, right = (segment(text, each) for each in (node.left, node.comparators[0]))
     return (right, left, closed) if turned else (left, right, closed)
