@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from brian2 import mS, ms, msiemens, mV, nS, pA, pF, uA, uF
+from brian2 import mS, ms, msiemens, mV, nS, pA, pF, second, uA, uF
+from numpy.random import Generator
 
 from .model import Published, held
 
 DT = 0.1 * ms
+W_MAX = (60 * 100**2 / (100 - 1)) ** 0.5  # where plasticity and scaling balance
 UPSTROKE = "the upstroke of a spike amplifies the last bit"
 
 HINDMARSH_ROSE = Published(
@@ -44,7 +46,7 @@ HINDMARSH_ROSE = Published(
 MORRIS_LECAR = Published(
     name="Voltage oscillations of the barnacle's muscle fibre",
     source="Morris & Lecar 1981",
-    link="https://doi.org/10.1016/S0006-3495(81)84782-0",
+    link="https://doi.org/10.1016/S0006-3495%2881%2984782-0",
     equations="""
     dV/dt = (-g_L*(V - V_L) - g_Ca*m_inf*(V - V_Ca) - g_K*n*(V - V_K) + I)/C : volt
     dn/dt = lambda_n*(n_inf - n) : 1
@@ -207,4 +209,49 @@ JANSEN_RIT = Published(
     into=lambda rng: np.ones((6, 1)),
 )  # fmt: skip
 
-MODELS = (HINDMARSH_ROSE, MORRIS_LECAR, WANG_BUZSAKI, ROTHMAN_MANIS, JANSEN_RIT)
+
+def assemblies(rng: Generator) -> np.ndarray:
+    """Noise of each, then what all see: the learning phase, whose turn it is of two stimuli, and the stimulus."""
+    k = np.arange(1000)
+    common = np.stack([k // 100 % 10 > 1, k // 250 % 2 == 0, k // 250 % 2 == 1, 100 * (np.sin(0.1 * (k + 1)) + 1)], 1)
+    return np.concatenate([rng.normal(size=(1000, 20)) / 5e-4**0.5, common], 1)
+
+
+TETZLAFF = Published(
+    name="Cell assemblies",
+    source="Tetzlaff et al. 2015",
+    link="https://doi.org/10.1038/srep12866",
+    equations="""
+    F = F_max/(1+exp(beta*(epsilon-u))) : 1
+    du/dt = (-u + R*(I_E - I_I + W_input*(I_stim_A + I_stim_B)))/tau_u + R*W_ext*20*sqrt((DT/ms)/ms)*noise: 1
+    I_E : 1
+    I_I : 1
+    index : 1 (constant)
+    stim_units_A = index < stim_A_units_until :  boolean
+    stim_units_B = index >= (stim_B_units_from) : boolean
+    I_stim_A = learning_phase*int(stim_units_A)*stim_A_gate*stim_func : 1
+    I_stim_B = learning_phase*int(stim_units_B)*stim_B_gate*stim_func : 1
+    """,
+    output="F",
+    method="euler",
+    parameters=dict(
+        F_max=100, beta=0.03, epsilon=120, R=0.012, W_input=W_MAX, W_ext=W_MAX, tau_u=1 * ms, DT=0.5 * ms, index=np.arange(20),
+        stim_A_units_until=4, stim_B_units_from=16,
+    ),
+    # all begin silent: what a unit would have said before the first step is 0 here, and F(u) in Brian2
+    start={"u": -1200},
+    inputs={"I_E": 1.0, "I_I": 1.0, "noise": second**-0.5, "learning_phase": 1.0, "stim_A_gate": 1.0, "stim_B_gate": 1.0, "stim_func": 1.0},
+    named="`xi` is the input channel `noise`, normal numbers over the root of the step; `learning_phase(t)` and the like are channels",
+    n=20,
+    dt=0.5 * ms,
+    steps=1000,
+    drive=assemblies,
+    into=lambda rng: np.block([
+        [np.zeros((40, 24))], [np.eye(20), np.zeros((20, 4))], [np.zeros((80, 20)), np.kron(np.eye(4), np.ones((20, 1)))]
+    ]),
+    recurrent=lambda rng: np.concatenate([
+        W_MAX * rng.random((20, 20)) * (rng.random((20, 20)) < 0.1), 0.3 * W_MAX * (rng.random((20, 20)) < 0.2), np.zeros((100, 20))
+    ]),
+)  # fmt: skip
+
+MODELS = (HINDMARSH_ROSE, MORRIS_LECAR, WANG_BUZSAKI, ROTHMAN_MANIS, JANSEN_RIT, TETZLAFF)

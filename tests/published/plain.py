@@ -128,7 +128,9 @@ def jumping(source: Any, group: Any, state: str, unit: Any, weights: np.ndarray,
 def flowing_into(group: Any, variable: str, weights: np.ndarray, dt: Any) -> Any:
     """Synapses that add up other neurons' outputs at the start of each step."""
     post, pre = np.nonzero(weights)
-    made = b2.Synapses(group, group, f"w : 1\n{variable}_post = w*model_output_pre : 1 (summed)", dt=dt)
+    summed = f"w : 1\n{variable}_post = w*model_output_pre : 1 (summed)"
+    # what a shorthand of the neurons reads is looked for among the synapses' names
+    made = b2.Synapses(group, group, summed, dt=dt, namespace=dict(group.namespace))
     made.connect(i=pre, j=post)
     made.w = weights[post, pre]
     return made

@@ -87,7 +87,7 @@ def reverberating(rng: Generator) -> np.ndarray:
 WANG = Published(
     name="Decisions (its pyramidal cell)",
     source="Wang 2002",
-    link="https://doi.org/10.1016/S0896-6273(02)01092-9",
+    link="https://doi.org/10.1016/S0896-6273%2802%2901092-9",
     equations="""
     label : integer (constant)
     dV/dt = (- gLeakE * (V - El) - I_AMPA - I_NMDA - I_GABA - I_AMPA_ext + I_input) / CmE : volt (unless refractory)
