@@ -7,6 +7,8 @@ from brian2 import ms
 
 from .model import Published, held
 
+WRITTEN = "written here, after the publication's equations"
+
 CHAOS = Published(
     name="Chaos in a random network",
     source="Sompolinsky, Crisanti & Sommers 1988",
@@ -15,6 +17,7 @@ CHAOS = Published(
     output="tanh(h)",
     parameters=dict(tau=10 * ms),
     inputs={"field": 1.0},
+    named=WRITTEN,
     n=40,
     dt=0.1 * ms,
     steps=1000,
@@ -26,7 +29,7 @@ CHAOS = Published(
 WILSON_COWAN = Published(
     name="Excitatory and inhibitory populations",
     source="Wilson & Cowan 1972",
-    link="https://doi.org/10.1016/S0006-3495(72)86068-5",
+    link="https://doi.org/10.1016/S0006-3495%2872%2986068-5",
     equations="""
     dE/dt = (-E + (1 - r*E)*(1/(1 + exp(-a_e*(c_1*E - c_2*I + P - theta_e))) - 1/(1 + exp(a_e*theta_e))))/tau : 1
     dI/dt = (-I + (1 - r*I)*(1/(1 + exp(-a_i*(c_3*E - c_4*I - theta_i))) - 1/(1 + exp(a_i*theta_i))))/tau : 1
@@ -39,6 +42,7 @@ WILSON_COWAN = Published(
     ),
     start={"E": 0.1, "I": 0.05},
     inputs={"P": 1.25},
+    named=WRITTEN,
     n=20,
     dt=0.1 * ms,
     steps=1000,
