@@ -236,6 +236,12 @@ OURS: dict[str, dict[str, Any]] = {
         equations="dv/dt = (I - v)/(10*ms) : 1\ndw/dt = (v - w)/(50*ms) : 1", inputs={"I": 1.0}, spike="v >= relu(w) + 0.3 and max(v, w) < 2", reset="v = 0", surrogate=triangular(width="0.5"),
         refractory="min(w, v + 1) > 0.2",
     ),
+    "conditions that are joined, where a variable is held while refractory": dict(
+        equations="""dv/dt = (I*int(w < 0.5 or not (v > -1 and both)) - v + 0.2*int(w > 0.2 and v <= 0.4))/(10*ms) : 1 (unless refractory)
+        dw/dt = (v - w)/(50*ms) : 1
+        both = v < 2 and int(w >= 0.1 or v > 0.3) > 0 : boolean""",
+        inputs={"I": 1.0}, spike="v > 0.6", reset="v = 0", surrogate=triangular(width="0.5"), refractory=2 * ms, method="euler",
+    ),
     "all other functions": dict(
         equations="dx/dt = (-x + I + ceil(x) + log10(2 + x**2) + arcsin(x/99) - arccos(x/99) + exprel(-x*x))/(10*ms) : 1", inputs={"I": 1.0}, output="arctan(x)", method="euler"
     ),

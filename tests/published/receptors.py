@@ -233,7 +233,8 @@ TSODYKS_SYNAPSE = Published(
     ),
     start={"x": 1},
     inputs={"I_syn": 250 * pA},
-    named="the synapse's states and its `on_pre` are the source's own: lines of its equations without `(clock-driven)`, and statements of its reset",
+    named="the synapse's states and its `on_pre` are the source's own: lines of its equations without `(clock-driven)`, and statements of its reset; "
+    "threshold and reset are those of Tsodyks, Uziel & Markram 2000",
     n=N,
     dt=DT,
     steps=1000,
