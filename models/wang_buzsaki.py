@@ -74,6 +74,7 @@ def wang_buzsaki(
         jumps={"g": unit},
         external=("I",),
         recurrent=("g",),
+        inhibitory=("g",),
         spike="v > V_T",
         refractory="v > V_T",
         surrogate=triangular(dampening, width="surrogate_width"),

@@ -126,6 +126,7 @@ DRIVE = {"hodgkin_huxley": (0.0, 14.0), "wang_buzsaki": (1.0, 6.0)}
 def test_torch_and_the_twin_fire_the_spikes_of_plain_brian2(name):
     """Neurons drive one another, without any factor in the weights; currents differ from neuron to neuron and change."""
     text, spike, on_pre, start = TEXTS[name]
+    held: Any = spike
     rng = np.random.default_rng(0)
     W = np.round(np.abs(rng.normal(size=(N, N))) * 0.1 * 1024) / 1024
     np.fill_diagonal(W, 0)
@@ -136,11 +137,11 @@ def test_torch_and_the_twin_fire_the_spikes_of_plain_brian2(name):
             N,
             text,
             threshold=spike,
-            refractory=spike,
+            refractory=held,
             reset="",
             method="exponential_euler",
             dt=DT,
-            namespace=given,  # pyright: ignore
+            namespace=given,
         )
         for state, value in start.items():
             setattr(group, state, value)

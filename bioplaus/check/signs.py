@@ -147,13 +147,13 @@ def _as(half: Any, kind: type) -> Any:
 
 
 def short(bench: Bench, rule: Rule) -> Bench | None:
-    """A living circuit of the same model in which all outcomes of a rule's signs can be tried; None: there is none.
+    """A living circuit of the same model, of one population, in which all outcomes of a rule's signs can be tried; None: there is none.
 
     Two neurons, or else one, over as many steps as there are signs for, more than the delay. The true gradient alone decides which is
     taken, whatever the rule finds.
     """
     circuit = bench.network.circuit
-    (population,) = circuit.populations.values()
+    population = next(iter(circuit.populations.values()))
     delay = min(LATEST, max((w.source.age + 1 for w in bench.network.recurrent), default=1))
     fixed: Any = {"delay": delay, "tau": circuit.readout.tau, "written_by_hand": False, "lively": LIVELY, "gain": GAIN}
     for units, more in ((2, 2), (1, 2), (1, 1)):
