@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "bioplaus.content": ("model", "circuit", "experiment"),
     "bioplaus.cell": ("Cell", "fast_sigmoid", "triangular"),
-    "bioplaus.circuit": ("Circuit", "Network", "Population", "Projection", "Readout"),
+    "bioplaus.circuit": ("Circuit", "Network", "Poisson", "Population", "Projection", "Readout"),
     "bioplaus.simulate": ("simulate",),
     "bioplaus.streams": ("stream",),
     "bioplaus.rules": ("Rule", "rule"),
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from bioplaus.cerebellum import predictor as predictor
     from bioplaus.circuit import Circuit as Circuit
     from bioplaus.circuit import Network as Network
+    from bioplaus.circuit import Poisson as Poisson
     from bioplaus.circuit import Population as Population
     from bioplaus.circuit import Projection as Projection
     from bioplaus.circuit import Readout as Readout

@@ -58,7 +58,8 @@ class Cell:
     Parameters
     ----------
     equations : str
-        ``"dv/dt = (-v + I)/tau_m : 1"``. The flag ``(unless refractory)`` freezes a variable while refractory.
+        ``"dv/dt = (-v + I)/tau_m : 1"``. The flag ``(unless refractory)`` freezes a variable while refractory. ``xi`` is white noise of
+        unit s^-½, every neuron's own; ``xi_1``, ``xi_2`` are others. A circuit draws it from its seed, and derivatives are those at the draw.
     update : str
         ``"c = sigmoid(I_f)*c + …; o = sigmoid(I_o)"``. Variables that are read before they are assigned, or that the output
         reads, are state; the others are shorthand.
@@ -220,6 +221,11 @@ class Cell:
     def channels(self) -> Mapping[str, Any]:
         """Input channels, each with the current, or the jump, that one unit of weight gives; currents come first."""
         return {**self.inputs, **self.jumps}  # type: ignore[dict-item]
+
+    @property
+    def noises(self) -> tuple[str, ...]:
+        """White noises in the equations, such as ``xi``."""
+        return self.parsed.noises
 
     @property
     def constants(self) -> Mapping[str, Any]:

@@ -39,6 +39,7 @@ def simulate(
     Parameters
     ----------
     circuit : a circuit, built here with ``seed`` and ``dtype``, or a built network (for example ``run.network``).
+    seed : of the weights, where they are drawn here, and of noise and background; `bioplaus.brian.simulate` draws the same.
     inputs : (time, batch, input) or (time, input), array or tensor.
     record : a name or several: any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``;
         by default that of the two which a cell has.
@@ -65,7 +66,7 @@ def simulate(
     with torch.no_grad():
         parts: dict[str, list[np.ndarray]] = {label: [] for label in wanted}
         outputs = []
-        for piece in pieces(network, x):
+        for piece in pieces(network, x, seed):
             for label, (p, kind, i) in wanted.items():
                 parts[label].append(piece.get(p, kind, i).cpu().numpy())
             outputs.append(network.output(piece.seen()).cpu().numpy())

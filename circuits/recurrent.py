@@ -7,7 +7,7 @@ from bioplaus import checks, ms
 from bioplaus.cell import Cell
 from bioplaus.cerebellum import predictor
 from bioplaus.cerebellum.predictors import Predictor
-from bioplaus.circuit import CELL, Circuit, Population, Projection, Readout
+from bioplaus.circuit import CELL, Circuit, Poisson, Population, Projection, Readout
 from bioplaus.errors import CircuitError
 
 
@@ -26,6 +26,7 @@ def recurrent(
     autapses: bool | None = None,
     init: str = "normal",
     bias: Mapping[str, float] | bool | None = None,
+    background: Mapping[str, Poisson] | None = None,
     output_bias: bool = True,
     cerebellum: Predictor | str | None = None,
     name: str = "recurrent",
@@ -45,6 +46,7 @@ def recurrent(
     autapses : self-connections; default: none in spiking circuits.
     init : distribution of the weights, ``"normal"``, ``"uniform"``, ``"gamma"``, ``"orthogonal"``, ``"zeros"``.
     bias : first values of a learned bias per channel, e.g. ``{"I_f": 1.0}``; True zeros, False none; default: zeros for cells with a rate.
+    background : Poisson spikes that every neuron gets by channel, ``{"I": bp.Poisson(rate=5*Hz, n=100, weight=0.1)}``.
     output_bias : whether the readout has a bias.
     cerebellum : a predictor that belongs to the circuit; see ``cortico_cerebellar``.
     """
@@ -65,7 +67,7 @@ def recurrent(
                 else None
             )
         first = None if wanted is None else dict(wanted)
-        populations[n] = Population(types[n], size, first)
+        populations[n] = Population(types[n], size, first, background)
     return Circuit(
         populations=populations,
         projections=_projections(types, autapses, {"gain": input_gain, "init": init}, synapses),

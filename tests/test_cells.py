@@ -56,6 +56,8 @@ CELLS: dict[str, Callable[[], bp.Cell]] = {
     "cuba": lambda: bp.model("cuba", tau_e=5 * SPREAD * ms),
     "coba": lambda: bp.model("coba", unit=0.1),
     "alpha_current": lambda: bp.model("alpha_current", V_T=-50 * mV),
+    "noisy_lif": lambda: bp.model("noisy_lif", threshold=0.6),
+    "noisy_lif per neuron": lambda: bp.model("noisy_lif", sigma=SPREAD, threshold=0.6, hard_reset=True, differentiate=BOTH),
     "qif": lambda: bp.model("qif"),
     "izhikevich": lambda: bp.model("izhikevich"),
     "hodgkin_huxley": lambda: bp.model("hodgkin_huxley"),
@@ -79,7 +81,7 @@ def test_every_shipped_model_is_tried_here():
 
 
 def draw(cell: bp.Cell, seed: int = 0) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor, Tensor | None]:
-    """Random old states, currents, last outputs and refractoriness, (batch, unit)."""
+    """Random old states, currents and noises, last outputs and refractoriness, (batch, unit)."""
     g = torch.Generator().manual_seed(seed)
     ranges = OF_CELLS.get(cell.name, RANGES)
     normal = lambda: torch.randn(BATCH, N, generator=g, dtype=torch.float64)  # noqa: E731
@@ -87,7 +89,7 @@ def draw(cell: bp.Cell, seed: int = 0) -> tuple[tuple[Tensor, ...], tuple[Tensor
     last = (torch.rand(BATCH, N, generator=g) < 0.5).double() if cell.spiking else torch.tanh(normal())
     waits = isinstance(cell.refractory, str) or float(np.asarray(cell.refractory)) > 0
     active = (torch.rand(BATCH, N, generator=g) < 0.7).double() if waits else None
-    return states, tuple(normal() for _ in cell.channels), last, active
+    return states, tuple(normal() for _ in (*cell.channels, *cell.noises)), last, active
 
 
 def receptive(active: Tensor | None) -> Tensor | None:
@@ -125,13 +127,13 @@ def test_partials_equal_torch_func(label):
     cell = CELLS[label]()
     kernel = cell.kernel(N, DT, torch.float64, "cpu")
     states, currents, last, active = draw(cell)
-    S, K = len(states), len(currents)
+    S, K = len(states), len(cell.channels)
+    z, normals = torch.stack([*states, *currents[:K], last]), tuple(currents[K:])
 
     def step(z: Tensor, spike: Callable[[Tensor], Tensor], cut: Callable[[Tensor], Tensor]) -> Tensor:
-        u, y, s = kernel.step(tuple(z[:S]), tuple(z[S : S + K]), z[-1], active, spike, cut, receptive(active))
+        u, y, s = kernel.step(tuple(z[:S]), (*z[S : S + K], *normals), z[-1], active, spike, cut, receptive(active))
         return torch.stack([*u, y, *s])
 
-    z = torch.stack([*states, *currents, last])
     learned = surrogate_spike(kernel.surrogate) if kernel.surrogate else hard_spike
     out = step(z, learned, Tensor.detach)
     u, y, after = tuple(out[:S]), out[S], out[S + 1 :]

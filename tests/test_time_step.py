@@ -27,6 +27,7 @@ TIMED: dict[str, tuple[dict[str, Any], float, int | None]] = {
     "cuba": (dict(V_T=1e3 * mV), 3.0, None),
     "coba": (dict(V_T=1e3 * mV), 1.0, 1),
     "alpha_current": (dict(V_T=1e3 * mV), 3.0, None),
+    "noisy_lif": (dict(threshold=1e9, sigma=0.0), 0.7, 1),
     "qif": (dict(), 0.2, 1),
     "izhikevich": (dict(), 2.0, 1),
     "hodgkin_huxley": (dict(V_T=1e3 * mV), 0.5, 1),

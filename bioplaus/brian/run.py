@@ -46,6 +46,7 @@ def simulate(circuit: Circuit | Network, inputs: Any, record: Any = SEEN, *, see
     circuit : a circuit, built here with ``seed`` in float64, or a built network (for example ``run.network``),
         whose weights are taken as they are. Brian2 integrates its cells with their own ``method``.
     inputs : (time, batch, input) or (time, input), array or tensor; constant during a step, acting in that step.
+    seed : of the weights, where they are drawn here, and of noise and background, the same that `bioplaus.simulate` draws.
     record : a name or several: any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"``
         (spiking cells) or ``"rate"``.
 
@@ -76,7 +77,8 @@ def simulate(circuit: Circuit | Network, inputs: Any, record: Any = SEEN, *, see
         )
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=torch.float64)
     _refuse_maps(network)
-    x = checked_inputs(network, inputs)
+    given = checked_inputs(network, inputs)
+    x = network.draw(given, seed)
     wanted = resolve(network, record, lenient=record is SEEN)
     asked = [(p, "y_now", 0) for p in network.sources]  # the readout sees outputs, recorded or not
     asked += [key for key in wanted.values() if key not in asked]
@@ -88,7 +90,9 @@ def simulate(circuit: Circuit | Network, inputs: Any, record: Any = SEEN, *, see
         outputs = torch.as_tensor(np.concatenate([recorded[p, "y_now", 0] for p in network.sources], axis=-1)).to(x)
         output = network.output(_filtered(network, outputs))
     values = {label: recorded[key] for label, key in wanted.items()}
-    return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, x.cpu().numpy(), output.cpu().numpy())
+    return dataset(
+        network, values, {k: p for k, (p, _, _) in wanted.items()}, given.cpu().numpy(), output.cpu().numpy()
+    )
 
 
 def _refuse_maps(network: Network) -> None:

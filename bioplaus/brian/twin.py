@@ -4,6 +4,7 @@ Brian2's step k runs in slots, and every piece of a circuit's step (docs/concept
 
     start          arriving = Σ W y of rate cells, d steps old           summed variables
     before_groups  I = unit (external + Σ arriving);  arriving = 0       constant during the step
+                   normal = what the circuit has drawn                   xi = √dt normal
     groups         u = f(s, I)                                           Brian2's state updater, ``cell.method``,
                                                                          or named entries of Φ and Γ (below)
     after_groups   rate_d = rate_{d−1}; …; rate_1 = φ(u)                 rate cells: recent outputs by age
@@ -29,10 +30,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
 from brian2.parsing.sympytools import sympy_to_str
+from brian2.stateupdaters.base import StateUpdateMethod
 
 from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Wired, Wiring
 from bioplaus.codegen.propagated import propagated
+from bioplaus.symbolic import noise
 from bioplaus.symbolic.functions import for_brian
 from bioplaus.symbolic.integrate import declared
 from bioplaus.symbolic.units import declaration, plain
@@ -50,6 +53,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     cell = network.circuit.populations[p.name].cell
     T, batch = drive.shape[:2]
     recurrent = p.recurrent
+    taken = drive.reshape(T, batch, p.taken, p.size).transpose(2, 0, 1, 3).reshape(p.taken, T, batch * p.size)
 
     # the declarations from which the torch step was derived, and what only spike, reset or output use
     texts = cell.parsed
@@ -69,8 +73,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
 
     namespace, collect, clear, jumps, before = {}, [], [], [], {}
-    for k, channel in enumerate(cell.channels):
-        external = drive.reshape(T, batch, len(cell.channels), p.size)[:, :, k].reshape(T, batch * p.size)
+    for k, (channel, external) in enumerate(zip(cell.channels, taken, strict=False)):
         namespace |= {f"external{k}_": TimedArray(external, dt=clock.dt), f"unit{k}_": cell.channels[channel]}
         if channel in cell.jumps:
             # spikes of before the first step have arrived when it begins
@@ -82,10 +85,15 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
         collect.append(f"{channel} = unit{k}_*({total})")
         clear += [f"{_arriving(network, w, k)} = 0" for w in here if _spiking(network, w)]
 
+    for k, xi in enumerate(cell.noises, p.channels):
+        more.append(f"{noise.normal(xi)} : 1")
+        namespace[f"external{k}_"] = TimedArray(taken[k], dt=clock.dt)
+        collect.append(f"{noise.normal(xi)} = external{k}_(t, i)")
+
     group = NeuronGroup(
         batch * p.size,
         model + "\n".join(more),
-        method=_in_named_entries(cell, p.refracts) if ours else cell.method,  # type: ignore[arg-type]
+        method=_in_named_entries(cell, p.refracts) if ours else _drawn_before(cell),  # type: ignore[arg-type]
         threshold=texts.spike.whole.brian if texts.spike else None,
         reset="; ".join(f"{s.name} {s.operator} {s.right.brian}" for s in texts.reset) or None,
         refractory=_refractory(p, texts.refractory, clock),  # type: ignore[arg-type]
@@ -144,6 +152,15 @@ def _in_named_entries(cell: Cell, refractory: bool) -> Callable[..., str]:
 
     code = "\n".join([*(step(s, free) for s, free in new[""].items()), *(f"{s} = _{s}" for s in cell.states)])
     return lambda *given, **options: code
+
+
+def _drawn_before(cell: Cell) -> str | Callable[..., str]:
+    """The cell's method; where it would draw normal numbers in Brian2, its code with those that the circuit has drawn."""
+    if not cell.noises:
+        return cell.method
+    return lambda equations, variables, *given, **options: noise.given(
+        str(StateUpdateMethod.apply_stateupdater(equations, variables, cell.method))
+    )
 
 
 def synapses(

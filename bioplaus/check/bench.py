@@ -17,6 +17,7 @@ from bioplaus.circuit.dale import reached
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.eligibility import Eligibility
+from bioplaus.learning.fit import drawn_with
 from bioplaus.learning.sequence import sequence
 from bioplaus.own import Owns
 from bioplaus.rules import Rule, bptt, eprop
@@ -192,6 +193,7 @@ def bench(
         rand(steps, BATCH, OUTPUTS) * 4 - 2,
         (rand(steps, BATCH) < 0.5).double(),
     )
+    batch = drawn_with(network, batch, seed)
     weights = network.weights
     if cell.inputs:
         for name in ("b_E", "b_I") if inhibition else ("b",):

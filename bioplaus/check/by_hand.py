@@ -239,6 +239,14 @@ def _integrate_and_fire(n: Neurons, v: Tensor) -> Tensor:
     return z
 
 
+def noisy_lif(n: Neurons, I: Tensor, xi: Tensor) -> Tensor:
+    hard = n.cell.reset == "v = 0"
+    v = n["v"] + n.dt * ((I - n["v"]) / n.tau_m + n.sigma * torch.sqrt(2 / n.tau_m) * xi)
+    z = n.fire(v - n.threshold, n.threshold)
+    n["v"] = v * (1 - n.reset(z)) if hard else v - n.threshold * n.reset(z)
+    return z
+
+
 def qif(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
     before = n["v"] + n.landed(J, False, True)
     v = before + n.dt / n.tau_m * (before**2 + n.eta + I)
@@ -315,7 +323,7 @@ CELLS: dict[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
         leaky_rate, elman, lstm, gru, lif, alif, lsnn_lif, lsnn_alif, adex,
-        delta_lif, cuba, coba, alpha_current, qif, izhikevich, hodgkin_huxley, wang_buzsaki,
+        delta_lif, cuba, coba, alpha_current, noisy_lif, qif, izhikevich, hodgkin_huxley, wang_buzsaki,
     )
 }  # fmt: skip
 
@@ -338,6 +346,7 @@ def run(
     sent: dict[str, list[Tensor]] = {name: [] for name in neurons}
     assert circuit.readout.sources is not None
     filtered, outputs = torch.zeros(()), []
+    noise = drawn(circuit, x)
     for t in range(T):
         if cut_every and (T - t) % cut_every == 0:
             filtered = filtered.detach()
@@ -353,7 +362,7 @@ def run(
                 assert p.channels is not None
                 late = steps(p.delay, circuit.dt, p.name)
                 if p.source == "input":
-                    pre = x[t]
+                    pre = x[t, :, : circuit.inputs]
                 elif t - late < 0:
                     continue
                 else:
@@ -364,6 +373,7 @@ def run(
             if bias is not None:
                 constant = zip(n.cell.inputs, bias.chunk(len(n.cell.inputs)), strict=True)
                 currents |= {k: currents[k] + b for k, b in constant}
+            currents |= noise.get((name, t), {})
             now[name] = CELLS[n.cell.name](n, *currents.values())
         for name, n in neurons.items():
             n.y, n.t = now[name], n.t + 1
@@ -373,6 +383,17 @@ def run(
         o = filtered @ weights["W_out"].T
         outputs.append(o + weights["b_out"] if "b_out" in weights else o)
     return torch.stack(outputs), {name: torch.stack(ys) for name, ys in sent.items()}
+
+
+def drawn(circuit: Circuit, x: Tensor) -> dict[tuple[str, int], dict[str, Tensor]]:
+    """White noise of each population and step, in units of 1/√s: what stands in x behind the input, over √dt."""
+    found, begin = {}, circuit.inputs
+    for name, p in circuit.populations.items():
+        for xi in p.cell.noises:
+            for t, column in enumerate(x[:, :, begin : begin + p.size]):
+                found.setdefault((name, t), {})[xi] = column / circuit.dt**0.5
+            begin += p.size
+    return found
 
 
 def gradient(

@@ -81,10 +81,11 @@ def _course(cell: Cell, step: float, parts: int) -> torch.Tensor:
     kernel, one = cell.kernel(1, step / parts, torch.float64, "cpu"), torch.ones(1, 1, dtype=torch.float64)
     state = tuple(one * float(plain(cell.start.get(s, 0.0))) for s in cell.states)
     held = [CURRENT * one for _ in cell.inputs]
+    noiseless = [0 * one for _ in cell.noises]
     found = []
     for k in range(MARKS * parts):
         jumps = [(JUMP if k == 0 else 0.0) * one for _ in cell.jumps]
-        state = kernel.step(state, (*held, *jumps), 0 * one, one, hard_spike, uncut, one)[0]
+        state = kernel.step(state, (*held, *jumps, *noiseless), 0 * one, one, hard_spike, uncut, one)[0]
         if (k + 1) % parts == 0:
             found.append(torch.cat(state, -1)[0])
     return torch.stack(found)

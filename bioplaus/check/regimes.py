@@ -124,7 +124,7 @@ def of_rflo(bench: Bench) -> Found:
         alone = bench.unconnected()
         yield "W_rec = 0, symmetric, the leak alone", difference(alone.gradients(symmetric), alone.true)
         yield "= eprop", difference(bench.gradients(symmetric), bench.gradients(Rule(EProp(), Instant(), Window())))
-    if bench.written_by_hand:
+    if bench.written_by_hand and not _wiped(bench):  # by hand a hard reset ends what the leak goes on with
         yield "autograd of the leak", difference(bench.gradients(symmetric), bench.by_hand(stop="all"))
     yield from schedules(bench, rflo(), rflo().begin(bench.network, bench.batch, 0))
 
@@ -133,7 +133,13 @@ def leak_alone(bench: Bench) -> bool:
     """Whether the leak is the only path inside a neuron."""
     derived = bench.network.populations[0].kernel.derived
     off = [e for i, row in enumerate(derived.F) for j, e in enumerate(row) if i != j]
-    return not any(e != 0 for e in (*off, *derived.E, *derived.ry))
+    return not any(e != 0 for e in (*off, *derived.E, *derived.ry)) and not _wiped(bench)
+
+
+def _wiped(bench: Bench) -> bool:
+    """Whether a reset leaves less of a state than all that it was, or makes something else of it."""
+    Ru = bench.network.populations[0].kernel.derived.Ru
+    return any(e != (i == j) for i, row in enumerate(Ru) for j, e in enumerate(row))
 
 
 def of_sliding_bptt(bench: Bench) -> Found:

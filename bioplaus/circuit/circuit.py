@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import exp
+from math import ceil, exp
 from typing import Any
 
 import torch
@@ -82,6 +82,7 @@ class Circuit:
                     f"groups and a name is one line. Write {cut(repr(plain))}."
                 )
         self._at_its_step()
+        self._not_too_fast()
         names = [p.name for p in self.projections] + ["W_out", "b_out"] + self._biases()
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
@@ -104,6 +105,17 @@ class Circuit:
 
         for name, p in self.populations.items():
             step_of(p.cell, self.dt, f"population '{name}'")
+
+    def _not_too_fast(self) -> None:
+        """Refuse a background whose sources would spike more than once a step."""
+        for name, p in self.populations.items():
+            for channel, poisson in (p.background or {}).items():
+                if poisson.rate * self.dt > 1:
+                    more = 10 * ceil(poisson.rate * self.dt)
+                    raise CircuitError(
+                        f"The background of population '{name}' onto {channel} has rate={poisson.rate:g}*Hz, more than one spike in a step of {self.dt * 1e3:g} ms, and a "
+                        f"source spikes once a step at most. Write it as more sources of a lower rate: n={poisson.n * more}, rate={poisson.rate / more:g}*Hz."
+                    )
 
     def _biases(self) -> list[str]:
         """What the learned biases are called."""
@@ -187,6 +199,7 @@ class Circuit:
             "inputs": self.inputs,
             "populations": {
                 n: {"size": p.size, "bias": None if p.bias is None else dict(p.bias), "cell": p.cell.describe()}
+                | ({"background": {k: vars(b) for k, b in p.background.items()}} if p.background else {})
                 for n, p in self.populations.items()
             },
             "projections": [

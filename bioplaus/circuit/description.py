@@ -17,16 +17,41 @@ INITS = ("normal", "uniform", "gamma", "orthogonal", "zeros")
 CELL = checks.Instance(Cell, "bp.model('lif')", by_name=model)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Poisson:
+    """``n`` sources that spike at random with ``rate`` each, for every neuron its own: Brian2's `PoissonInput`.
+
+    In a step as many of them spike as a Binomial(n, rate·dt) has it, and each gives ``weight``, which is not learned.
+    """
+
+    rate: Any
+    n: int = 1
+    weight: float = 1.0
+
+    constraints = checks.Table(
+        CircuitError,
+        "of Poisson",
+        rate=checks.Amount("Hz", "5*Hz"),
+        n=checks.Whole(),
+        weight=checks.Real(),
+    )
+
+    def __post_init__(self) -> None:
+        checks.settle(self)
+
+
 @dataclass(frozen=True)
 class Population:
     """``size`` neurons of one cell type; a model's name stands for the model as it comes.
 
     ``bias`` gives the learned constant input of each channel its first value; None leaves the population without bias.
+    ``background`` gives channels spikes at random: ``{"ge": bp.Poisson(rate=5*Hz, n=800, weight=0.1)}``.
     """
 
     cell: Cell
     size: int
     bias: Mapping[str, float] | None = None
+    background: Mapping[str, Poisson] | None = None
 
     constraints = checks.Table(
         CircuitError,
@@ -34,6 +59,9 @@ class Population:
         cell=CELL,
         size=checks.Whole(),
         bias=checks.Optional(checks.Mapped(checks.Real(), "{'I': 0.0}"), "for no bias"),
+        background=checks.Optional(
+            checks.Mapped(checks.Instance(Poisson, "bp.Poisson(rate=5*Hz)"), "{'I': bp.Poisson(rate=5*Hz)}"), "for none"
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -51,6 +79,11 @@ class Population:
             raise CircuitError(
                 f"The bias of a population names {', '.join(stray)}; "
                 f"its input channels{' held over a step' if self.cell.jumps else ''} are {', '.join(self.cell.inputs)}."
+            )
+        stray = sorted(name for name in self.background or () if name not in self.cell.channels)
+        if stray:
+            raise CircuitError(
+                f"The background of a population names {', '.join(stray)}; its input channels are {', '.join(self.cell.channels)}."
             )
 
 

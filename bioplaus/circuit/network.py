@@ -17,6 +17,7 @@ import torch
 from bioplaus.circuit.afford import afford
 from bioplaus.circuit.delays import steps
 from bioplaus.circuit.description import INPUT, Projection
+from bioplaus.circuit.drawn import wanted
 from bioplaus.circuit.initial import initial
 from bioplaus.circuit.loading import fitting
 from bioplaus.circuit.wiring import Bias, External, Outputs, Source, Wired, Wiring
@@ -27,6 +28,7 @@ from bioplaus.streams import stream
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bioplaus.cell import Cell
     from bioplaus.circuit.circuit import Circuit
 
 
@@ -49,7 +51,7 @@ class Step(NamedTuple):
     """What happened in one step; per population."""
 
     before: State
-    I: tuple[Tensor, ...]  # (batch, channels · unit)
+    I: tuple[Tensor, ...]  # (batch, (channels and noises) · unit)
     u: tuple[tuple[Tensor, ...], ...]
     active: tuple[Tensor | None, ...]
     after: State
@@ -82,6 +84,7 @@ class Network:
         self.kappa = circuit.kappa
         afford(circuit, self.dtype, self.device)
         names = list(circuit.populations)
+        self.drawn = wanted(circuit)
         self.weights: dict[str, Tensor] = {}
         self.masks: dict[str, Tensor] = {}
         generator = stream(seed, "weights")
@@ -92,7 +95,7 @@ class Network:
             cell = circuit.populations[p.target].cell
             assert p.channels is not None
             channels = tuple(tuple(cell.channels).index(c) for c in p.channels)
-            onto = (names.index(p.target), channels, channels == tuple(range(len(cell.channels))))
+            onto = (names.index(p.target), channels, _whole(cell, channels))
             if p.source == INPUT:
                 outside.append(Wired(p, External(), *onto))
                 self.wired.append(outside[-1])
@@ -143,10 +146,11 @@ class Network:
         """The learned constant input of a population, and its weights."""
         population = self.circuit.populations[name]
         inputs = tuple(population.cell.inputs)
+        channels = tuple(range(len(inputs)))
         values = torch.tensor([(population.bias or {}).get(c, 0.0) for c in inputs], dtype=torch.float64)
         self.weights[label] = self._tensor(values).repeat_interleave(population.size)
         spec = Projection(name=label, source="1", target=name, channels=inputs)
-        return Wired(spec, Bias(), index, tuple(range(len(inputs))), len(inputs) == len(population.cell.channels))
+        return Wired(spec, Bias(), index, channels, _whole(population.cell, channels))
 
     def _wire(self, index: int, name: str, outside: list[Wired[External | Bias]]) -> Wiring:
         from bioplaus.symbolic import refractory
@@ -167,6 +171,8 @@ class Network:
             driven=tuple(w for w in outside if w.target == index),
             recurrent=tuple(w for w in self.recurrent if w.target == index),
             channels=len(cell.channels),
+            drawn=tuple(d for d in self.drawn if d.population == name),
+            noises=len(cell.noises),
         )
 
     def _draw(self, p: Projection, generator: torch.Generator) -> None:
@@ -237,21 +243,46 @@ class Network:
         filtered = tuple(full(0.0, self.populations[s].size) for s in self.sources) if self.kappa else ()
         return State(populations, filtered)
 
+    @property
+    def lines(self) -> int:
+        """Numbers that a step is given for every sample: external input, and what the circuit draws by itself."""
+        return max([self.circuit.inputs, *(d.columns.stop for d in self.drawn)])
+
+    def draw(self, x: Tensor, seed: int, occasion: str = "", first: int = 0) -> Tensor:
+        """External input (time, batch, input) and beside it, from a seed, what the circuit draws by itself: (time, batch, `lines`).
+
+        Equal seeds and occasions give equal numbers, on every device, in either dtype to its precision, also for a part of a sequence
+        from step ``first`` on. Where nothing is drawn, x itself.
+        """
+        if not self.drawn or x.shape[-1] == self.lines:
+            return x
+        return torch.cat([x, *(d.draw(seed, occasion, first, *x.shape[:2]).to(x) for d in self.drawn)], -1)
+
     def drive(self, x: Tensor) -> tuple[Tensor, ...]:
-        """External input and bias of every population, (…, batch, channels · unit), for one step or many at once."""
-        total = []
+        """Input, bias and what is drawn, of every population, (…, batch, (channels and noises) · unit), for one step or many at once.
+
+        ``x`` is (…, batch, `lines`), see `draw`.
+        """
+        total, given = [], x[..., : self.circuit.inputs]
         for p in self.populations:
             I: Tensor | None = None
             for w in p.driven:
-                I = self._add(I, w.source.drive(x, self.weights[w.spec.name]), w, p)
-            total.append(I if I is not None else x.new_zeros(*x.shape[:-1], p.channels * p.size))
+                I = self._add(I, w.source.drive(given, self.weights[w.spec.name]), w, p)
+            if I is None:
+                I = x.new_zeros(*x.shape[:-1], p.taken * p.size)
+            if p.drawn:
+                I = I.unflatten(-1, (p.taken, p.size)).clone()
+                for d in p.drawn:
+                    I[..., d.channel, :] += d.weight * x[..., d.columns]
+                I = I.flatten(-2)
+            total.append(I)
         return tuple(total)
 
     @staticmethod
     def _add(I: Tensor | None, part: Tensor, w: Wired[Source], p: Wiring) -> Tensor:
         if w.whole:
             return part if I is None else I + part
-        spread = part.new_zeros(*part.shape[:-1], p.channels, p.size)
+        spread = part.new_zeros(*part.shape[:-1], p.taken, p.size)
         spread[..., list(w.channels), :] = part.unflatten(-1, (len(w.channels), p.size))
         return spread.flatten(-2) if I is None else I + spread.flatten(-2)
 
@@ -262,7 +293,7 @@ class Network:
             for w in p.recurrent:
                 y, W = state.populations[w.source.population].y[w.source.age], self.weights[w.spec.name]
                 I = torch.addmm(I, y, W.T) if w.whole else self._add(I, y @ W.T, w, p)
-            channels = (I,) if p.channels == 1 else I.chunk(p.channels, -1)
+            channels = (I,) if p.taken == 1 else I.chunk(p.taken, -1)
             wait, active, receptive = before.wait, None, None
             if wait is not None:
                 receptive = (wait == 0).to(self.dtype)
@@ -289,6 +320,11 @@ class Network:
         """o = C ȳ + c, for ȳ of all sources side by side."""
         o = seen @ self.weights["W_out"].T
         return o + self.weights["b_out"] if "b_out" in self.weights else o
+
+
+def _whole(cell: Cell, channels: tuple[int, ...]) -> bool:
+    """Whether these are all that a step takes, in order."""
+    return not cell.noises and channels == tuple(range(len(cell.channels)))
 
 
 def _again(

@@ -31,6 +31,11 @@ class Stretch:
     def __len__(self) -> int:
         return self.x.shape[0]
 
+    @property
+    def given(self) -> Tensor:
+        """The circuit's input lines, (time, batch, input), without what it draws by itself."""
+        return self.x[..., : self.network.circuit.inputs]
+
     def part(self, when: slice) -> Stretch:
         """Some consecutive steps of it."""
         part = Stretch(self.network, self.steps[when], self.x[when])
@@ -106,14 +111,14 @@ def roll(network: Network, state: State, x: Tensor, states: bool = True) -> tupl
     return Stretch(network, steps, x), state
 
 
-def pieces(network: Network, x: Tensor) -> Iterator[Stretch]:
+def pieces(network: Network, x: Tensor, seed: int = 0, occasion: str = "") -> Iterator[Stretch]:
     """Run the circuit over inputs (time, batch, input) from its start, a piece at a time, so that memory does not grow with time.
 
-    No piece is shorter than `PIECE`, unless all is: products of very few rows round differently.
+    What the circuit draws by itself is drawn for each, if it does not stand beside the input yet. No piece is shorter than `PIECE`, unless all is: products of very few rows round differently.
     """
     state, T = network.start(x.shape[1]), x.shape[0]
     inner = range(PIECE, T - PIECE + 1, PIECE)
     for begin, end in zip((0, *inner), (*inner, T), strict=True):
-        stretch, state = roll(network, state, x[begin:end])
+        stretch, state = roll(network, state, network.draw(x[begin:end], seed, occasion, begin))
         yield stretch
         del stretch  # nor is the piece before held while the next is made

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bioplaus.circuit.description import Projection
+from bioplaus.circuit.drawn import Drawn
 from bioplaus.codegen.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class External:
     """x_t, the circuit's input lines; they act in their own step."""
 
     def pre(self, stretch: Stretch) -> Tensor:
-        return stretch.x
+        return stretch.given
 
     def drive(self, x: Tensor, W: Tensor) -> Tensor:
         return x @ W.T
@@ -72,7 +73,7 @@ class Wired(Generic[S]):
     source: S
     target: int
     channels: tuple[int, ...]
-    whole: bool  # covers all channels of the target in order
+    whole: bool  # covers all that a step of the target takes, in order
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,13 @@ class Wiring:
     driven: tuple[Wired[External | Bias], ...]  # by what is known before the step
     recurrent: tuple[Wired[Outputs], ...]  # by other neurons
     channels: int
+    drawn: tuple[Drawn, ...]  # by its own noise and background
+    noises: int  # numbers that a step takes beside the channels
+
+    @property
+    def taken(self) -> int:
+        """How many numbers a neuron's step takes: its channels, and then its noises."""
+        return self.channels + self.noises
 
     @property
     def refracts(self) -> bool:

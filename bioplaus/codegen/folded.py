@@ -44,8 +44,8 @@ class Folded:
 
     @property
     def inputs(self) -> list[sp.Symbol]:
-        """Input channels."""
-        return [symbol(k) for k in self.derived.inputs]
+        """Input channels, and then the noises."""
+        return [symbol(k) for k in (*self.derived.inputs, *self.derived.noises)]
 
     @property
     def given(self) -> list[tuple[sp.Symbol, str, int]]:
@@ -87,7 +87,7 @@ def fold(d: Derived, parameters: Mapping[str, Any], dt: float, refractory: bool)
     if d.surrogate is not None:
         in_u[HEIGHT] = substituted(d.surrogate, {MARGIN: substituted(d.output, active)})
     states = [moving for s in d.states for moving in (symbol(s), after(s))]
-    dynamic = frozenset([*states, *map(symbol, d.inputs), LAST, HELD, RECEPTIVE, NOW, ACTIVE, MARGIN])
+    dynamic = frozenset([*states, *map(symbol, (*d.inputs, *d.noises)), LAST, HELD, RECEPTIVE, NOW, ACTIVE, MARGIN])
     values = {**parameters, "dt": dt}
     for p in d.propagators:
         values |= propagated(p, values).numbers

@@ -71,7 +71,7 @@ class EProp(Eligibility[Credit]):
         own: Owns | None = None,
         generator: torch.Generator | None = None,
     ) -> Traces:
-        x = torch.zeros(1, 1, network.circuit.inputs, dtype=network.dtype, device=network.device)
+        x = torch.zeros(1, 1, network.lines, dtype=network.dtype, device=network.device)
         pattern = self.partials(Tangent(network, roll(network, network.start(1), x)[0]))
         items = []
         for p, wiring in enumerate(network.populations):

@@ -225,7 +225,7 @@ def leak(network: Network, population: str, state: int, derived: object) -> Tens
     from bioplaus.circuit.tangent import Tangent
     from bioplaus.circuit.trajectory import roll
 
-    x = torch.zeros(1, 1, network.circuit.inputs, dtype=network.dtype, device=network.device)
+    x = torch.zeros(1, 1, network.lines, dtype=network.dtype, device=network.device)
     names = [p.name for p in network.populations]
     part = Tangent(network, roll(network, network.start(1), x)[0]).partials[names.index(population)]
     e = part.F[state][state]

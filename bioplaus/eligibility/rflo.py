@@ -31,7 +31,15 @@ class RFLO(EProp):
         for p in network.populations:
             derived = p.kernel.derived
             used = {str(s) for s in set().union(*(f.free_symbols for f in derived.f))}
-            moving = set(derived.states) | set(derived.inputs) | {"y_last", "y_held", "receptive", "not_refractory"}
+            moving = {
+                *derived.states,
+                *derived.inputs,
+                *derived.noises,
+                "y_last",
+                "y_held",
+                "receptive",
+                "not_refractory",
+            }
             for i, s in enumerate(derived.states):
                 if {str(v) for v in derived.F[i][i].free_symbols} & moving:
                     return f"the leak of '{s}' in population '{p.name}' is not constant (it depends on the state, a gate or refractoriness), and rflo follows a constant leak only"

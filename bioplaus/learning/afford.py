@@ -6,6 +6,7 @@ import torch
 
 from bioplaus.capacity import lacking
 from bioplaus.circuit import Circuit
+from bioplaus.circuit.drawn import wanted
 from bioplaus.errors import RunError
 from bioplaus.learning.training import Training
 from bioplaus.rules import Rule
@@ -25,10 +26,14 @@ def afford(circuit: Circuit, task: Task, rule: Rule, training: Training) -> None
     """
     size, B, T = torch.finfo(getattr(torch, training.dtype)).bits // 8, training.batch, task.steps
     targets = 1 if task.loss.kind == "index" else task.outputs
+    random = sum(d.width for d in wanted(circuit))  # noise and background
     given, units = task.inputs + targets + 1, sum(p.size for p in circuit.populations.values())
     window = 1 if isinstance(rule.schedule, Online) else min(rule.schedule.steps or T, T)
     trials = f"of {B:_} trials of {T:_} steps"
     drawn = {f"inputs, targets and weights {trials}": B * T * given * _DRAWN}
+    if random:
+        drawn[f"noise and background {trials}"] = B * T * random * 8
+        given += random
     held = {
         f"inputs, targets, weights and outputs {trials}": B * T * (given + task.outputs) * size,
         f"what {units:_} neurons say in a window of {window:_} steps": B * window * units * size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -55,6 +56,11 @@ def fit(circuit: Circuit, task: Task) -> None:
         raise TaskError(
             f"The task '{task.name}' runs at dt = {task.dt * 1e3:g} ms, the circuit at {circuit.dt * 1e3:g} ms. Give both the same dt."
         )
+
+
+def drawn_with(network: Network, batch: Batch, seed: int, occasion: str = "") -> Batch:
+    """A batch with what the circuit draws by itself beside its inputs; the batch itself where that is nothing."""
+    return replace(batch, inputs=network.draw(batch.inputs, seed, occasion)) if network.drawn else batch
 
 
 LOSSES = ("squared", "cross_entropy", "soft_cross_entropy", "binary_cross_entropy")

@@ -9,7 +9,7 @@ import torch
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import CircuitError
-from bioplaus.learning.fit import given
+from bioplaus.learning.fit import drawn_with, given
 from bioplaus.learning.regulariser import regularisers
 from bioplaus.learning.sequence import sequence
 from bioplaus.learning.training import Training
@@ -40,7 +40,7 @@ def gradient(
 
     Parameters
     ----------
-    circuit : a circuit (built here with ``seed``) or a built network.
+    circuit : a circuit (built here with ``seed``) or a built network; its noise and background are drawn from ``seed``, as in `bioplaus.simulate`.
     batch : inputs (time, batch, input), targets, weight; see `bioplaus.tasks.Batch`.
     loss : default: squared error for real targets, cross-entropy for integer ones.
     rate_target, rate_strength, rate_over, voltage_strength : regularisers, as of `bioplaus.Training`; strength 0: none.
@@ -65,5 +65,6 @@ def gradient(
     )
     rate, voltage = regularisers(network, t)
     own = rule.begin(network, batch, seed)
+    batch = drawn_with(network, batch, seed)
     noise = stream(seed, "noise")
     return sequence(network, rule, own, batch, chosen, rate, generator=noise, voltage=voltage).gradients

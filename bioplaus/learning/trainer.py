@@ -17,7 +17,7 @@ from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import BioplausError, LearningWarning, NumericalError, RuleError, RunError
 from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
-from bioplaus.learning.fit import check_learner
+from bioplaus.learning.fit import check_learner, drawn_with
 from bioplaus.learning.health import Health
 from bioplaus.learning.optimiser import Evaluate
 from bioplaus.learning.optimisers import Optimisers
@@ -115,7 +115,7 @@ class Trainer:
         t = self.training
         if self._versions() != self._held:  # weights were changed in place, since the last update or before the first
             refuse_stray(self.network, self.network.weights)
-        batch = drawn(self.task, self.generator, t.batch).to(t.device, self.dtype)
+        batch = self.draw(drawn(self.task, self.generator, t.batch).to(t.device, self.dtype))
         row: dict[str, float] = {"update": self.update_index + 1}
         if t.align_every and self.update_index % t.align_every == 0:
             row |= self.alignment(batch)
@@ -131,6 +131,10 @@ class Trainer:
         if t.curriculum:
             row |= self._advance(row["score"], batch.steps)
         return row
+
+    def draw(self, batch: Batch) -> Batch:
+        """A batch with the noise and background of the next update, which its number and the seed alone decide."""
+        return drawn_with(self.network, batch, self.seed, f"update {self.update_index}")
 
     def _versions(self) -> list[int]:
         """How often torch has seen each weight change in place."""
@@ -182,7 +186,7 @@ class Trainer:
                 "No update has been taken yet, so there is no batch whose loss this could be. Give one: loss(batch)."
             )
         with torch.no_grad():
-            return penalised(self.network, batch, self.task.loss, self.regulariser, self.voltage)
+            return penalised(self.network, self.draw(batch), self.task.loss, self.regulariser, self.voltage)
 
     def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
         rates = list(outcome.rates.values())
@@ -207,9 +211,10 @@ class Trainer:
         outputs: list[Tensor] = []
         total, count = 0.0, 0
         with torch.no_grad():
-            for batch in test_set(self.task):
+            for i, batch in enumerate(test_set(self.task)):
                 batch = batch.to(t.device, self.dtype)
-                o = torch.cat([self.network.output(each.seen()) for each in pieces(self.network, batch.inputs)])
+                ran = pieces(self.network, batch.inputs, self.seed, f"test {i}")
+                o = torch.cat([self.network.output(each.seen()) for each in ran])
                 total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
                 count += batch.size
                 parts.append(batch)
@@ -222,7 +227,7 @@ class Trainer:
     def alignment(self, batch: Batch) -> dict[str, float]:
         """Cosine between the rule's gradient and BPTT's, see `bioplaus.learning.alignment`; measuring changes nothing."""
         apart = stream(self.seed, f"noise of alignment {self.update_index}")
-        row = alignment(self.network, self.rule, self.own, batch, self.task.loss, apart)
+        row = alignment(self.network, self.rule, self.own, self.draw(batch), self.task.loss, apart)
         self.health.measured(row.get("prediction_ratio"), row.pop(LENGTH, None))
         return row
 
@@ -231,7 +236,7 @@ class Trainer:
         """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists."""
         batch = next(test_set(self.task, RECORDED))
         return simulate(
-            self.network, batch.inputs, record=names, targets=batch.targets, weight=batch.weight, lenient=True
+            self.network, batch.inputs, names, seed=self.seed, targets=batch.targets, weight=batch.weight, lenient=True
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import torch
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.trajectory import roll
 from bioplaus.eligibility import Eligibility
-from bioplaus.learning.fit import check_learner
+from bioplaus.learning.fit import check_learner, drawn_with
 from bioplaus.learning.sequence import sequence
 from bioplaus.learning.training import Training
 from bioplaus.own import Owns
@@ -91,6 +91,7 @@ def memory(
     for size in (1, 2):
         batch = drawn(task, stream(seed, "check"), size).to(device, network.dtype)
         own = rule.begin(network, batch, seed)
+        batch = drawn_with(network, batch, seed)
         scales = _Scales(own)
         watched = replace(rule, eligibility=scales.under(rule.eligibility), signal=scales.under(rule.signal))
         sequence(network, watched, own, batch, task.loss, generator=stream(seed, "noise"))

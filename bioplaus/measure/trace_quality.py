@@ -23,7 +23,7 @@ from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.eligibility import Immediate
 from bioplaus.errors import RuleError, unknown
-from bioplaus.learning.fit import given
+from bioplaus.learning.fit import drawn_with, given
 from bioplaus.learning.sequence import sequence
 from bioplaus.measure.gradients import alone, scatter
 from bioplaus.own import Own, Owns
@@ -98,6 +98,7 @@ def trace_quality(
         rule = Rule(Immediate(), replace(variant, gives="state"), Window(), name)
         rule.refuse(network)
         start = _taken(rule.begin(network, batch, seed), own or {})
+        batch = drawn_with(network, batch, seed)
         exact = replace(
             variant, trace="exact", outputs=None, horizon=None, jacobian="exact", gives="state", published=False
         )

@@ -239,7 +239,7 @@ class BPLambda(SyntheticGradient):
         found = under("predictor", {name: -value for name, value in met.items()})  # optimisers descend
         info = {"td_error": float(delta.square().mean())}
         if self._models:
-            more, error = step_model.gradient(own["model"], h, tangent.stretch.x)
+            more, error = step_model.gradient(own["model"], h, tangent.stretch.given)
             found |= under("model", more)
             info["model_error"] = float(error.square().mean())
 

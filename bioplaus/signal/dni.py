@@ -167,7 +167,7 @@ class DNI(SyntheticGradient):
             q = layout.flat(direct, h[1:])
             inner = layout.before(observed.tangent, direct.u, q, recurrent=False) if anywhere(direct.u) else None
             target = step_model.back(own["model"], q, bootstrapped, inner)
-            found, error = step_model.gradient(own["model"], h, stretch.x)
+            found, error = step_model.gradient(own["model"], h, stretch.given)
             return target, under("model", found), {"model_error": float(error.square().mean())}
         same = observed.final or (self.discount == self.injection and not copied)
         swept = used if same else sweep(observed.tangent, direct, layout.credit(bootstrapped))

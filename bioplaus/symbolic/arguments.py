@@ -12,6 +12,7 @@ from brian2.units.fundamentalunits import DIMENSIONLESS, DimensionMismatchError,
 from bioplaus.checks import short
 from bioplaus.errors import CellError, cut, unknown
 from bioplaus.symbolic.grammar import LONGEST
+from bioplaus.symbolic.noise import NOISE
 from bioplaus.symbolic.text import uncommented
 from bioplaus.symbolic.units import SECOND, Quantity, plain, show, unit_name
 
@@ -24,7 +25,8 @@ TEXTS = {
     "reset": "v -= threshold", "method": "exact", "source": "doi:10.1038/s41467-020-17236-y", "name": "my_lif",
 }  # fmt: skip
 
-_RANDOM = re.compile(r"\b(xi|xi_\w+)\b|\b(rand|randn|poisson)\s*\(")
+_RANDOM = re.compile(r"\b(rand|randn|poisson)\s*\(")
+_NOISE = re.compile(rf"\b{NOISE.pattern}\b")
 _TIME = re.compile(r"\b(t|t_in_timesteps)\b")
 
 
@@ -49,11 +51,16 @@ def texts(cell: Cell) -> None:
                 f"{field}={cut(repr(' '.join(text.split())))} says nothing{' but a comment' if '#' in text else ''}. "
                 f"Write it, such as {field}={TEXTS.get(field, '5*ms')!r}, or leave {field}= out."
             )
-        random, time = _RANDOM.search(read), _TIME.search(read)
+        random, noise, time = _RANDOM.search(read), _NOISE.search(read), _TIME.search(read)
         if random:
             raise CellError(
-                f"{field}= uses '{(random[1] or random[2])}', a random number, but a cell is deterministic, so that its derivatives exist. "
-                "Feed noise to the circuit as an external input instead."
+                f"{field}= uses '{random[1]}', a random number, which a cell does not draw: its step is a function, so that its derivatives exist. White noise is xi, in "
+                "a differential equation; spikes at random come as an input, or as Population(background={'I': bp.Poisson(rate=5*Hz)})."
+            )
+        if noise and field != "equations":
+            raise CellError(
+                f"{field}= uses '{noise[0]}', white noise, which only a differential equation in equations= can: 'dv/dt = (-v + I)/tau + sigma*sqrt(2/tau)*xi : 1'. "
+                "A state that follows it may stand anywhere."
             )
         if time:
             raise CellError(

@@ -12,6 +12,7 @@ from bioplaus.symbolic import validate
 from bioplaus.symbolic.derive import RECEPTIVE, Derived, derive
 from bioplaus.symbolic.discrete import iterate
 from bioplaus.symbolic.integrate import integrate
+from bioplaus.symbolic.noise import normal
 from bioplaus.symbolic.parsed import Parsed, parse
 from bioplaus.symbolic.step import Step
 from bioplaus.symbolic.text import substituted, symbol
@@ -58,7 +59,7 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
     # one unit of weight gives one `scale` of current; the weights themselves stay plain numbers
     scaled = {symbol(k): symbol(f"unit_{k}") * symbol(k) for k in cell.inputs if cell.scales[k] != 1}
     f = {s: substituted(e, scaled) for s, e in step.new.items()}
-    inputs = tuple(cell.inputs)
+    inputs, noises = tuple(cell.inputs), tuple(map(normal, parsed.noises))
     jumps = {}
     for s in cell.jumps:
         unit = symbol(f"unit_{s}") if cell.scales[s] != 1 else sp.Integer(1)
@@ -71,6 +72,7 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
             output=parsed.output.value,
             spiking=False,
             jumps=jumps,
+            noises=noises,
             propagators=step.propagators,
         )
     assert parsed.spike is not None and parsed.surrogate is not None  # as Cell has seen to
@@ -90,6 +92,7 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
         differentiate=frozenset(cell.differentiate),
         refractory={s: substituted(e, scaled) for s, e in step.refractory.items()},
         jumps=jumps,
+        noises=noises,
         propagators=step.propagators,
     )
     waits = parsed.refractory.value if parsed.refractory is not None and parsed.refractory.condition else None

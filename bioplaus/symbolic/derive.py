@@ -72,6 +72,7 @@ class Derived:
     gate: sp.Expr = ONE  # of a spike: floor + gate [margin positive]; in u
     floor: sp.Expr = ZERO
     closed: bool = False  # or zero
+    noises: tuple[str, ...] = ()  # normal numbers that f takes beside the inputs
     waits: sp.Expr | None = None  # in old states: whether a refractory neuron stays so; None where it waits for a time
     propagators: tuple[Propagator, ...] = ()  # what names in f, other than of parameters, stand for
 
@@ -92,6 +93,7 @@ def derive(
     differentiate: frozenset[str] = frozenset({"jumps"}),
     refractory: Mapping[str, sp.Expr] | None = None,
     jumps: Mapping[str, sp.Expr] | None = None,
+    noises: tuple[str, ...] = (),
     propagators: tuple[Propagator, ...] = (),
 ) -> Derived:
     """Assemble a cell's step and differentiate it.
@@ -107,6 +109,7 @@ def derive(
     differentiate : which of ``"reset"`` and ``"jumps"`` the spike is differentiated through.
     refractory : state → new value while the neuron is refractory, where that differs from ``f``.
     jumps : state → by how much one unit of weight makes it jump, times `RECEPTIVE` where refractoriness discards that.
+    noises : normal numbers that ``f`` takes beside the inputs; what they bring is no weight's doing.
     propagators : of names in ``f`` and ``refractory`` that are no parameters.
     """
     states = tuple(f)
@@ -144,6 +147,7 @@ def derive(
         gate=gate,
         floor=floor,
         closed=closed,
+        noises=noises,
         propagators=propagators,
     )
 

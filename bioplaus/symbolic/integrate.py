@@ -23,7 +23,7 @@ from brian2.units.fundamentalunits import get_dimensions
 from brian2.utils.stringtools import get_identifiers
 
 from bioplaus.errors import CellError, unknown
-from bioplaus.symbolic import hints, names
+from bioplaus.symbolic import hints, names, noise
 from bioplaus.symbolic.functions import for_brian
 from bioplaus.symbolic.linear import Propagator, divisors, propagator
 from bioplaus.symbolic.quiet import quiet
@@ -115,7 +115,7 @@ def _refuse(cell: Cell, written: Equations, words: frozenset[str]) -> None:
             "equations= contain no differential equation. Write one as 'dv/dt = (-v + I)/tau : 1'; a discrete map goes into update=."
         )
     names.check(cell, _states(written), words)
-    known = {*written, *cell.inputs, *cell.parameters, "dt"}
+    known = {*written, *cell.inputs, *cell.parameters, "dt", *noise.among(words)}
     for name in sorted(_identifiers(written) - known - {*DEFAULT_FUNCTIONS, *DEFAULT_CONSTANTS, *DEFAULT_UNITS}):
         unknown_name(cell, name, "the equations", known)
     methods = [m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl")]  # those call a C library
@@ -179,7 +179,7 @@ def _regime(
     """New values of the variables with a differential equation; and, where ``exact`` integrates them, their propagator."""
     with runtime():
         group = _group(cell, full)
-        if cell.method not in EXACT:
+        if cell.method not in EXACT or full.is_stochastic:
             return _step(cell.method, full, group), None
         written = dict(full.get_substituted_expressions(group.variables))
         rates = {s: expression(written[s].code, None).value for s in _states(full)}
@@ -253,16 +253,18 @@ def _parameters(cell: Cell) -> str:
 def _step(method: str, full: Equations, group: NeuronGroup) -> dict[str, sp.Expr]:
     """New values of the variables with a differential equation, as Brian2's state updater writes them."""
     try:
-        code = StateUpdateMethod.apply_stateupdater(full, group.variables, method)
+        code = noise.given(str(StateUpdateMethod.apply_stateupdater(full, group.variables, method)))
     except Exception as error:
-        instead = next((m for m in TRIED if m != method and _integrates(m, group)), None)
+        tried = noise.TRIED if full.is_stochastic else TRIED
+        instead = next((m for m in tried if m != method and _integrates(m, group)), None)
         raise CellError(
             f"method='{method}' can't integrate these equations: {reason(error)}. "
-            + (f"Write method='{instead}', which can." if instead else "Neither can " + ", ".join(TRIED) + ".")
+            + (f"Write method='{instead}', which can" if instead else "Neither can " + ", ".join(tried))
+            + (", in the sense of Stratonovich." if instead == "heun" else ".")
         ) from error
     values: dict[sp.Symbol, sp.Expr] = {}
     parts: dict[sp.Basic, int] = {}
-    for s in statements(str(code), None):
+    for s in statements(code, None):
         if s.operator != "=":
             raise CellError(f"Method '{method}' uses '{s.operator}', which a deterministic step cannot contain.")
         new = _parts(s.right.value, {**parts})

@@ -12,6 +12,7 @@ from brian2.core.namespace import DEFAULT_UNITS
 
 from bioplaus.errors import CellError, cut
 from bioplaus.symbolic.functions import OURS
+from bioplaus.symbolic.noise import NOISE, normal
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
@@ -28,7 +29,7 @@ def check(cell: Cell, states: Iterable[str], words: Iterable[str]) -> None:
     states = tuple(states)
     kinds = {STATE: states, CHANNEL: tuple(cell.inputs), PARAMETER: tuple(sorted({*cell.parameters} & {*words}))}
     generated = {f"{head}_{s}" for s in states for head in ("u", "new")} | {f"unit_{k}" for k in cell.channels}
-    generated |= {f"jump_{s}" for s in cell.jumps}
+    generated |= {f"jump_{s}" for s in cell.jumps} | {normal(word) for word in words if NOISE.fullmatch(word)}
     seen: dict[str, str] = {}
     for name, kind in ((name, kind) for kind, some in kinds.items() for name in some):
         if name in seen:
@@ -55,6 +56,7 @@ def _meaning(name: str, kind: str, discrete: bool, generated: set[str]) -> str:
     meanings = {
         "the neuron's own last output": name == "y" and discrete,
         "the circuit's time step": name == "dt",
+        "white noise": bool(NOISE.fullmatch(name)),
         "a constant": name in DEFAULT_CONSTANTS,
         "a function": name in DEFAULT_FUNCTIONS or name in OURS,
         "a unit": name in DEFAULT_UNITS,

@@ -14,7 +14,7 @@ from brian2.equations.equations import Equations
 from brian2.units.fundamentalunits import get_dimensions
 
 from bioplaus.errors import CellError
-from bioplaus.symbolic import refractory
+from bioplaus.symbolic import noise, refractory
 from bioplaus.symbolic.derive import MARGIN
 from bioplaus.symbolic.grammar import TERMS
 from bioplaus.symbolic.shorthands import Shorthands
@@ -56,6 +56,8 @@ class Parsed:
     words: frozenset[str]  # every word in the texts that is no unit, flags included; comments are none of them
     #: units in the texts: numbers to all that computes, by their names, as Brian2 knows them
     units: Mapping[str, Any]
+    #: white noises, such as ``xi``
+    noises: tuple[str, ...]
 
     @property
     def observed(self) -> tuple[Expression, ...]:
@@ -98,6 +100,7 @@ def parse(cell: Cell) -> Parsed:
         refractory=refractory.read(cell, shorthands),
         words=frozenset(words - units.keys()),
         units=units,
+        noises=noise.among(words),
     )
 
 
