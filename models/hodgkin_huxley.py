@@ -15,7 +15,7 @@ def hodgkin_huxley(
     E_L=-54.4 * mV,
     tau_s=5 * ms,
     V_T=-20 * mV,
-    unit=5 * uA / cm**2,
+    unit=2 * uA / cm**2,
     unit_current=1 * uA / cm**2,
     surrogate_width=60 * mV,
     dampening=0.3,
@@ -44,7 +44,7 @@ def hodgkin_huxley(
     E_Na, E_K, E_L : reversal potentials.
     tau_s : time constant of the synaptic current.
     V_T : where a spike is told of. # chosen: far above rest, far below the peak
-    unit : the current density by which one unit of weight makes s jump. # chosen: a spike of weight 1 makes a neuron at rest fire, one of 0.5 does not
+    unit : the current density by which one unit of weight makes s jump. # chosen: a spike of weight 1 lifts a neuron from rest by 2.6 mV, one of 2 makes it fire
     unit_current : the one that it gives on I.
     surrogate_width, dampening : half width (mV) and height of the triangular surrogate derivative. # chosen: from V_T to E_K, below which v never is
     method : Brian2 integration method.

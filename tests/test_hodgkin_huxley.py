@@ -13,6 +13,7 @@ from brian2 import ms, mV, uA
 from scipy.integrate import solve_ivp
 
 import bioplaus as bp
+from bioplaus import check
 from bioplaus.circuit import Circuit, Population, Projection, Readout
 from bioplaus.symbolic.runtime import runtime
 
@@ -94,6 +95,10 @@ def test_at_rest_nothing_moves():
         assert v < 0.1 and max(gates) < 1e-3, (v, gates)
 
 
+def test_their_error_shrinks_with_the_step_as_their_method_promises():
+    assert [each.ok for each in check.orders(tuple(RATES))] == [True, True]
+
+
 # -- plain Brian2 ---------------------------------------------------------------------------------------------------------
 
 N, STEPS, DT = 16, 1000, 0.05 * ms
@@ -105,7 +110,7 @@ TEXTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
         dn/dt = 0.01/mV*10*mV/exprel((-55*mV - v)/(10*mV))/ms*(1 - n) - 0.125*exp((-65*mV - v)/(80*mV))/ms*n : 1
         ds/dt = -s/(5*ms) : 1
         lines = current(t, i) : 1""",
-        "v > -20*mV", "s += 5*w", {"v": -65 * mV, "m": 0.053, "h": 0.596, "n": 0.318},
+        "v > -20*mV", "s += 2*w", {"v": -65 * mV, "m": 0.053, "h": 0.596, "n": 0.318},
     ),
     "wang_buzsaki": (
         """dv/dt = (35*(m*m*m)*h*(55*mV - v)*mS + 9*(n*n*n*n)*(-90*mV - v)*mS + 0.1*(-65*mV - v)*mS + g*(-75*mV - v)*mS + lines*uA)/uF : volt
@@ -128,7 +133,7 @@ def test_torch_and_the_twin_fire_the_spikes_of_plain_brian2(name):
     text, spike, on_pre, start = TEXTS[name]
     held: Any = spike
     rng = np.random.default_rng(0)
-    W = np.round(np.abs(rng.normal(size=(N, N))) * 0.1 * 1024) / 1024
+    W = np.round(np.abs(rng.normal(size=(N, N))) * 0.2 * 1024) / 1024
     np.fill_diagonal(W, 0)
     x = np.repeat(rng.uniform(*DRIVE[name], (STEPS // 200, N)), 200, 0)  # 10 ms each
     with runtime():
