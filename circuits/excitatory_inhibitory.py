@@ -5,6 +5,7 @@ from typing import Any
 from bioplaus import checks, ms
 from bioplaus.cell import Cell
 from bioplaus.circuit import CELL, Circuit, Population, Projection, Readout
+from bioplaus.circuit.dale import conducts, reached
 from bioplaus.errors import CircuitError
 
 
@@ -28,6 +29,11 @@ def excitatory_inhibitory(
 
     Weights are gamma-distributed (shape 2) with mean gain/fan-in; inhibitory ones are stronger by E/I · balance, so that at
     balance 1 the mean recurrent input cancels. Signs hold after every update.
+
+    Inhibitory neurons reach the channels that a cell calls ``inhibitory``, excitatory ones the others: of ``coba`` g_i and g_e, both with
+    positive weights, as conductances have them; of ``cuba`` g_i with negative ones. Cells that keep none apart get both kinds on the
+    same channels. Where inhibition is a conductance the input's weights are positive too. ``balance`` weighs what jumps: a conductance's
+    effect is that times its distance from reversal and its time constant.
 
     Parameters
     ----------
@@ -53,11 +59,15 @@ def excitatory_inhibitory(
         )
     projections = []
     for post in sizes:
-        projections.append(Projection(name=f"W_in_{post}", source="input", target=post, gain=input_gain))
-        for pre, sign, strength in (("E", 1, gain), ("I", -1, gain * balance)):
+        lines = {"sign": 1, "init": "gamma"} if conducts(cells[post]) else {}
+        projections.append(Projection(name=f"W_in_{post}", source="input", target=post, gain=input_gain, **lines))
+        for pre, strength in (("E", gain), ("I", gain * balance)):
+            channels, sign = reached(cells[post], excitatory=pre == "E")
             count = min(sizes[pre] - (pre == post), max(1, round(fan_in * sizes[pre])))
             synapses = {"sign": sign, "fan_in": count, "autapses": False, "init": "gamma", "gain": strength}
-            projections.append(Projection(name=f"W_{post}{pre}", source=pre, target=post, delay=delay, **synapses))
+            projections.append(
+                Projection(name=f"W_{post}{pre}", source=pre, target=post, channels=channels, delay=delay, **synapses)
+            )
     return Circuit(
         populations={n: Population(c, sizes[n], None if c.spiking else {}) for n, c in cells.items()},
         projections=tuple(projections),
