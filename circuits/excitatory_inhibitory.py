@@ -1,10 +1,11 @@
 """Excitatory and inhibitory neurons under Dale's law."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from bioplaus import checks, ms
 from bioplaus.cell import Cell
-from bioplaus.circuit import CELL, Circuit, Population, Projection, Readout
+from bioplaus.circuit import CELL, Circuit, Poisson, Population, Projection, Readout
 from bioplaus.circuit.dale import conducts, reached
 from bioplaus.errors import CircuitError
 
@@ -21,6 +22,7 @@ def excitatory_inhibitory(
     gain: float = 1.0,
     balance: float = 1.0,
     input_gain: float = 1.0,
+    background: Mapping[str, Mapping[str, Poisson]] | None = None,
     delay: Any = 1,
     tau_out: Any = None,
     dt: Any = 1 * ms,
@@ -42,6 +44,7 @@ def excitatory_inhibitory(
     fraction : of excitatory neurons.
     fan_in : fraction of each population a neuron receives from (exact, without autapses).
     gain, balance, input_gain : strength of recurrent weights, of inhibition against excitation, of input weights.
+    background : Poisson spikes from outside by population and channel, ``{"E": {"ge": bp.Poisson(rate=5*Hz, n=800, weight=0.02)}}``.
     delay, tau_out, dt : as in ``recurrent``; a delay is steps or a time.
 
     References
@@ -57,6 +60,11 @@ def excitatory_inhibitory(
         raise CircuitError(
             f"units={units} with fraction={fraction} gives {sizes}, fan_in={fan_in}: need at least 2 of each kind and 0 < fan_in ≤ 1."
         )
+    if stray := sorted(map(str, {*(background or {})} - {*cells})):
+        raise CircuitError(
+            f"The background of excitatory_inhibitory names {', '.join(stray)}; its populations are E and I, each with channels of its own: "
+            "{'E': {'I': bp.Poisson(rate=5*Hz)}}."
+        )
     projections = []
     for post in sizes:
         lines = {"sign": 1, "init": "gamma"} if conducts(cells[post]) else {}
@@ -69,7 +77,9 @@ def excitatory_inhibitory(
                 Projection(name=f"W_{post}{pre}", source=pre, target=post, channels=channels, delay=delay, **synapses)
             )
     return Circuit(
-        populations={n: Population(c, sizes[n], None if c.spiking else {}) for n, c in cells.items()},
+        populations={
+            n: Population(c, sizes[n], None if c.spiking else {}, (background or {}).get(n)) for n, c in cells.items()
+        },
         projections=tuple(projections),
         inputs=inputs,
         dt=dt,
