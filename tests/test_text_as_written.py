@@ -136,6 +136,29 @@ CELLS: dict[str, tuple[dict[str, Any], tuple[float, float], float]] = {
         (-0.5, 2.0),
         1e-12,
     ),
+    "conditions with a name": (
+        dict(
+            equations="""dv/dt = (I*int(open) - v + 0.2*int(not high))/(10*ms) : 1
+            dw/dt = (v - w)/(40*ms) : 1
+            open = index < 8 and w < 0.7 : boolean
+            high = w > 0.2 or
+                   not open : boolean""",
+            inputs={"I": 1.0}, spike="v > 0.6 and open", reset="v = 0; w += 0.1*int(high)", refractory="w > 0.3 and (high or v > 0.1) and int(open) > 0", surrogate=triangular(width="0.6"),
+            method="euler", parameters=dict(index=np.arange(N)),
+        ),
+        (0.3, 3.0),
+        1e-12,
+    ),
+    "clip without a bound": (
+        dict(
+            equations="""dv/dt = (10*Mohm*I - 58*mV - v + clip(w + 55*mV, clip(-v - 56*mV, -inf*mV, -1*mV), inf*mV))/(10*ms) : volt
+            dw/dt = (clip(v, -56*mV, mV*inf) - 2*mV*clip(v/mV + 50, -inf, 2) + clip(w, -(inf*mV), inf*mV)/2 - 1.5*w)/(40*ms) : volt""",
+            inputs={"I": 1 * nA}, spike="clip(v, -inf*volt, -45*mV) > -48*mV", reset="v = clip(w, -inf*mV, -55*mV)", surrogate=triangular(width="8*mV"), method="euler",
+            start={"v": -58 * mV, "w": -56 * mV},
+        ),
+        (-0.5, 3.0),
+        1e-12,
+    ),
     "Hodgkin and Huxley": (HODGKIN_HUXLEY, (0.0, 3.0), 1e-9),
     "refractory while a condition holds": (
         dict(
@@ -212,6 +235,12 @@ OURS: dict[str, dict[str, Any]] = {
     "conditions of what Brian2 lacks": dict(
         equations="dv/dt = (I - v)/(10*ms) : 1\ndw/dt = (v - w)/(50*ms) : 1", inputs={"I": 1.0}, spike="v >= relu(w) + 0.3 and max(v, w) < 2", reset="v = 0", surrogate=triangular(width="0.5"),
         refractory="min(w, v + 1) > 0.2",
+    ),
+    "conditions that are joined, where a variable is held while refractory": dict(
+        equations="""dv/dt = (I*int(w < 0.5 or not (v > -1 and both)) - v + 0.2*int(w > 0.2 and v <= 0.4))/(10*ms) : 1 (unless refractory)
+        dw/dt = (v - w)/(50*ms) : 1
+        both = v < 2 and int(w >= 0.1 or v > 0.3) > 0 : boolean""",
+        inputs={"I": 1.0}, spike="v > 0.6", reset="v = 0", surrogate=triangular(width="0.5"), refractory=2 * ms, method="euler",
     ),
     "all other functions": dict(
         equations="dx/dt = (-x + I + ceil(x) + log10(2 + x**2) + arcsin(x/99) - arccos(x/99) + exprel(-x*x))/(10*ms) : 1", inputs={"I": 1.0}, output="arctan(x)", method="euler"

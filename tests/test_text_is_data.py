@@ -80,6 +80,12 @@ def doubling(lines: int, form: str, between: str) -> str:
     return between.join(form.format(f"a{i + 1}", f"sin(a{i})*cos(1 + a{i})") for i in range(lines))
 
 
+def named(lines: int) -> str:
+    """Each condition names the one before it twice."""
+    conditions = "".join(f"\nb{i + 1} = b{i} and b{i} : boolean" for i in range(lines))
+    return f"dx/dt = (-x + I*int(b{lines}))/tau : 1\nb0 = x > 1 : boolean{conditions}"
+
+
 CELLS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     # code, through every text
     *((LIF, dict(equations=f"dv/dt = (-v + I + {how})/tau : 1"), "can't be read: in the line of v, .*is not a number") for how in (f'"{RUN}"', f'tanh("{RUN}")', f'sin(v*"{RUN}")', f"exp(b'{RUN.replace(chr(39), chr(34))}')")),
@@ -169,7 +175,17 @@ CELLS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         (f'int("{RUN}" > 0)', "is not a number"), (f"max({RUN}, x)", "is no function"), ("max(" + ",".join(["x"] * 2000) + ")", f"more than {grammar.PARTS} parts"), ("x*9**max(9, 10**9)", "exponent"),
         ("x*9**clip(10**9, 0, 10**10)", "exponent"), ("x*2**(10**9*int(3 > 2))", "exponent"), ("x*int(9**9**9 > x)", "exponent"), ("x*exprel(10**9)", "beyond 1e300"), ("x*9**(10**9*mV/mV)", "exponent"),
         ("x*(1000*volt/volt)**999", "beyond 1e300"), ("max()", "another number of values"), ("clip(x)", "another number of values"), ("int(x > 1, x > 2)", "is not int of one condition"),
+        # without a bound, where a bound may be none; no other number is endless
+        *((how, "beyond 1e300") for how in (
+            "clip(x, inf, 1)", "clip(x, 0, -inf)", "clip(x, 0, inf*x)", "clip(x, 0, inf*tau/ms)", "clip(x, 0, inf*inf)", "clip(x, 0, inf + 1)", "clip(x, 0, inf**2)", "clip(x, 0, abs(inf))",
+            "clip(inf, 0, 1)", "x*inf", "max(x, inf)", "clip(x, 0, 2*inf)", "clip(x, inf/mV*mV, inf)")),
+        ("x*9**clip(10**9, 0, inf)", "exponent"), ("clip(x, 0, " + "-" * 8000 + "inf)", "stand inside one another"), ("clip(x, 0, inf" + "*mV/mV" * 700 + ")", "beyond 1e300"), ("clip(x, 0, " + "-(" * 90 + "inf" + ")" * 90 + ")", "beyond 1e300"),
         ("our_reached(x)", "Unknown function"), ("softplus(" * 30 + "x" + ")" * 30, f"more than {grammar.PARTS} parts"))),
+    # conditions with a name, which are written in where it stands
+    (RATE, dict(equations=named(40)), "With the conditions .* written in, a text of the cell has"), (RATE, dict(equations=named(9) + "\nc = b9 and b9 and b9 : boolean"), "written in|parts"),
+    *((RATE, dict(equations=f"dx/dt = (-x + I*int(a))/tau : 1\na = {how} : boolean"), said) for how, said in (
+        (RUN, "can't be read|is no function"), ("x > 9**9**9", "exponent"), ("x", "'x' is no condition"), ("a and x > 1", "'a' is no condition"), ("(x > 1) > 0", "is a condition, not a number"))),
+    (LIF, dict(spike="(v > 1) > 3"), "is a condition, not a number"),
     # what is in their brackets Brian2 asks for its unit several times, inside one another
     *((RATE, dict(equations=f"dx/dt = (-x + I + {call * 40}x{more * 40})/tau : 1", method="euler"), f"more than {grammar.PARTS} parts") for call, more in (
         ("clip(", ",0,1)"), ("max(", ",1)"), ("relu(", ")"), ("abs(", ")"), ("sqrt(", ")"), ("floor(", ")"), ("ceil(", ")"))),

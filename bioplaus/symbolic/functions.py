@@ -170,12 +170,19 @@ def _of_one(function: Any) -> Any:
     return of
 
 
+def _within(x: Any, low: Any, high: Any) -> Any:
+    """clip; a bound that is none, ``inf*mV``, is left out, as a number that is no number has no derivative."""
+    none = (sp.S.Infinity, sp.S.NegativeInfinity)
+    x = x if low.has(*none) else larger(x, low)
+    return x if high.has(*none) else smaller(x, high)
+
+
 #: sympy's, and ours in their place
 QUICK = {sp.tanh: tanh, sp.sinh: sinh, sp.cosh: cosh}
 #: what is read as ours, by the name that authors write
 OURS = {f.__name__: _of_one(f) for f in (step, relu, sigmoid, softplus, arctan, arcsin, arccos, log10, floor, ceil, exprel)} | {
     "abs": _of_one(magnitude), "sign": _of_one(direction), "max": _of_two_or_more(larger), "min": _of_two_or_more(smaller),
-    "clip": lambda x, low, high: smaller(larger(x, low), high),
+    "clip": _within,
 }  # fmt: skip
 #: of those, the ones that Brian2 lacks
 LACKING = ("step", "relu", "sigmoid", "softplus", "max", "min")

@@ -17,6 +17,8 @@ from functools import reduce
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from brian2.core.namespace import DEFAULT_UNITS
+
 from bioplaus.errors import cut
 
 LONGEST = 10_000  # chosen: letters of a text; the longest cell that is known to us has 300
@@ -214,6 +216,9 @@ def weigh(node: ast.expr, known: Mapping[str, Weight], terms: float = math.inf, 
         case ast.UnaryOp():
             inner = of(node.operand)
             weight = replace(inner, parts=inner.parts + 1, number=_negative(node.op, inner.number))
+        case ast.Call(func=ast.Name(id="clip"), args=[inner, low, high]):
+            bounds = [Weight() if endless(each) == side else of(each) for each, side in ((low, -1), (high, 1))]
+            weight = _called("clip", [of(inner), *bounds])
         case ast.Call(func=ast.Name(id=name), args=args):
             weight = _called(name, [of(each) for each in args])
         case ast.Compare(left=left, comparators=others) | ast.BoolOp(values=[left, *others]):
@@ -221,6 +226,23 @@ def weigh(node: ast.expr, known: Mapping[str, Weight], terms: float = math.inf, 
         case _:
             raise Refused("it is not understood")
     return _bearable(weight, terms)
+
+
+def endless(node: ast.expr) -> int:
+    """1 for ``inf`` and ``inf*mV``, −1 for ``-inf`` and ``-inf*mV``, 0 for anything else.
+
+    A bound that is none is the one place for it: nothing is ever computed of it. A unit is positive; of another name nobody knows.
+    """
+    match node:
+        case ast.Name(id="inf"):
+            return 1
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Name() | ast.BinOp() as inner):
+            return -endless(inner)
+        case ast.BinOp(left=ends, op=ast.Mult() | ast.Div(), right=ast.Name(id=unit)) if unit in DEFAULT_UNITS:
+            return endless(ends) if isinstance(ends, ast.Name | ast.UnaryOp) else 0
+        case ast.BinOp(left=ast.Name(id=unit), op=ast.Mult(), right=ast.Name(id="inf")) if unit in DEFAULT_UNITS:
+            return 1
+    return 0
 
 
 def _chain(node: ast.BinOp) -> tuple[ast.expr, list[tuple[ast.operator, ast.expr]]]:

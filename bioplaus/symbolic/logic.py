@@ -20,8 +20,12 @@ _COMPARED: dict[type[ast.cmpop], tuple[bool, bool]] = {
 }  # fmt: skip
 
 
-def spelled(text: str) -> str:
+def spelled(text: str, brian: bool = False) -> str:
     """An expression of one line with what stands in ``int(…)`` as a number: ``int(v > w)`` as ``(step((v) - (w)))``.
+
+    Parameters
+    ----------
+    brian : whether Brian2 is to read it, which has no step: ``int(v > w and v > 0)`` as ``(int((v) > (w))*int((v) > (0)))``.
 
     Raises
     ------
@@ -33,11 +37,14 @@ def spelled(text: str) -> str:
         if len(call.args) != 1:
             raise Refused(f"{shown(text, call)} is not int of one condition")
         start, end = call.col_offset, call.end_col_offset
-        written = b"%b(%b)%b" % (written[:start], number(call.args[0], text).encode(), written[end:])
+        asked = number(call.args[0], text, brian=brian)
+        written = b"%b(%b)%b" % (written[:start], asked.encode(), written[end:])
     return written.decode()
 
 
-def number(node: ast.expr, text: str, given: Mapping[ast.expr, bool] | None = None, turned: bool = False) -> str:
+def number(
+    node: ast.expr, text: str, given: Mapping[ast.expr, bool] | None = None, turned: bool = False, brian: bool = False
+) -> str:
     """A condition as a number.
 
     Parameters
@@ -45,6 +52,7 @@ def number(node: ast.expr, text: str, given: Mapping[ast.expr, bool] | None = No
     node, text : the condition, and the expression of one line in which it stands.
     given : comparisons in it whose outcome is known.
     turned : whether it is 1 where the condition does not hold.
+    brian : as `spelled` takes it.
 
     Raises
     ------
@@ -58,12 +66,16 @@ def number(node: ast.expr, text: str, given: Mapping[ast.expr, bool] | None = No
             greater, lesser, closed = sides(node, text)
             if turned:
                 greater, lesser, closed = lesser, greater, not closed
-            return f"{'our_reached' if closed else 'step'}(({spelled(greater)}) - ({spelled(lesser)}))"
+            greater, lesser = spelled(greater, brian), spelled(lesser, brian)
+            if brian:
+                return f"int(({greater}) {'>=' if closed else '>'} ({lesser}))"
+            return f"{'our_reached' if closed else 'step'}(({greater}) - ({lesser}))"
         case ast.UnaryOp(op=ast.Not(), operand=inner):
-            return number(inner, text, given, not turned)
+            return number(inner, text, given, not turned, brian)
         case ast.BoolOp(op=op, values=values):
             every = isinstance(op, ast.And) is not turned
-            return (_every if every else _some)([number(each, text, given, turned) for each in values])
+            parts = [number(each, text, given, turned, brian) for each in values]
+            return _every(parts) if every else _some(parts, "int({} > 0)" if brian else "step({})")
     raise Refused(f"{shown(text, node)} is no condition; write a comparison, such as v > w")
 
 
@@ -73,12 +85,19 @@ def sides(node: ast.Compare, text: str) -> tuple[str, str, bool]:
     Raises
     ------
     Refused
-        For several comparisons in one, or one that asks whether two numbers are the same.
+        For several comparisons in one, one that asks whether two numbers are the same, or one of a condition.
     """
     if len(node.ops) > 1:
         raise Refused(f"{shown(text, node)} compares more than two; write 'a < b and b < c'")
     if type(node.ops[0]) not in _COMPARED:
         raise Refused(f"{shown(text, node)} asks whether numbers are the same to the last bit; write >, >=, < or <=")
+    for each in (node.left, node.comparators[0]):
+        if isinstance(each, ast.Compare | ast.BoolOp) or (
+            isinstance(each, ast.UnaryOp) and isinstance(each.op, ast.Not)
+        ):
+            raise Refused(
+                f"{shown(text, each)} is a condition, not a number; write int of it, or join conditions by and, or, not"
+            )
     closed, turned = _COMPARED[type(node.ops[0])]
     left, right = (segment(text, each) for each in (node.left, node.comparators[0]))
     return (right, left, closed) if turned else (left, right, closed)
@@ -126,8 +145,8 @@ def _every(conditions: list[str]) -> str:
     return "*".join(c for c in conditions if c != "1") or "1"
 
 
-def _some(conditions: list[str]) -> str:
+def _some(conditions: list[str], any_of: str) -> str:
     if "1" in conditions:
         return "1"
     left = [c for c in conditions if c != "0"]
-    return f"step({' + '.join(left)})" if len(left) > 1 else "".join(left) or "0"
+    return any_of.format(" + ".join(left)) if len(left) > 1 else "".join(left) or "0"

@@ -14,7 +14,7 @@ from brian2.equations.equations import Equations
 from brian2.units.fundamentalunits import get_dimensions
 
 from bioplaus.errors import CellError
-from bioplaus.symbolic import noise, refractory
+from bioplaus.symbolic import conditions, noise, refractory
 from bioplaus.symbolic.derive import MARGIN
 from bioplaus.symbolic.grammar import TERMS
 from bioplaus.symbolic.shorthands import Shorthands
@@ -80,7 +80,9 @@ def parse(cell: Cell) -> Parsed:
     """
     waiting = cell.refractory if isinstance(cell.refractory, str) else ""
     written = [uncommented(t) for t in (cell.equations, cell.update, cell.output, cell.spike, cell.reset, waiting)]
-    flow, update, output, spike, reset, _ = written
+    flow, *others = written
+    written = conditions.written_in(flow, others)
+    flow, update, output, spike, reset, waiting = written
     height, width = [uncommented(t) for t in _surrogate(cell)] or ("", "")
     terms = math.inf if cell.method in UNEXPANDED else TERMS
     flowing, known = equations(flow, terms) if cell.equations else (None, {})
@@ -97,7 +99,7 @@ def parse(cell: Cell) -> Parsed:
         spike=compared,
         reset=shorthands.run(statements(reset, known), f"reset='{' '.join(cell.reset.split())}'"),
         surrogate=(_in_margin(expression(height, margin)), expression(width)) if cell.surrogate is not None else None,
-        refractory=refractory.read(cell, shorthands),
+        refractory=refractory.read(cell, waiting, shorthands),
         words=frozenset(words - units.keys()),
         units=units,
         noises=noise.among(words),

@@ -22,7 +22,7 @@ from bioplaus.symbolic.arguments import is_number
 from bioplaus.symbolic.functions import NUMPY
 from bioplaus.symbolic.scope import Scope
 from bioplaus.symbolic.shorthands import Shorthands
-from bioplaus.symbolic.text import Expression, expression, uncommented
+from bioplaus.symbolic.text import Expression, expression
 from bioplaus.symbolic.threshold import condition
 from bioplaus.symbolic.units import SECOND, plain
 
@@ -61,8 +61,8 @@ def ever(cell: Cell) -> bool:
     return isinstance(cell.refractory, str) or bool(np.any(plain(cell.refractory)))
 
 
-def read(cell: Cell, shorthands: Shorthands) -> Expression | None:
-    """The text, if it is one; a condition as 0 or 1.
+def read(cell: Cell, text: str, shorthands: Shorthands) -> Expression | None:
+    """The text, if it is one, without comments; a condition as 0 or 1.
 
     Raises
     ------
@@ -71,7 +71,6 @@ def read(cell: Cell, shorthands: Shorthands) -> Expression | None:
     """
     if not isinstance(cell.refractory, str):
         return None
-    text = uncommented(cell.refractory)
     try:
         asks = isinstance(grammar.tree(text), (ast.Compare, ast.BoolOp, ast.UnaryOp))
     except (grammar.Refused, SyntaxError):

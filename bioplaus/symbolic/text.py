@@ -13,7 +13,7 @@ from typing import Any
 
 import sympy as sp
 from brian2.equations.codestrings import Expression as BrianExpression
-from brian2.equations.equations import EQUATIONS, SUBEXPRESSION, Equations, SingleEquation
+from brian2.equations.equations import BOOLEAN, EQUATIONS, SUBEXPRESSION, Equations, SingleEquation
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 from pyparsing import ParseException
 
@@ -27,6 +27,7 @@ _STATEMENT = re.compile(r"^\s*([A-Za-z_]\w*)\s*(=|\+=|-=|\*=|/=)\s*([^=\s].*)$")
 _RENAMED = re.compile(rf"\b({'|'.join(OURS)})\s*\(")
 LACKING_IN_BRIAN = re.compile(rf"\b({'|'.join(LACKING)})\s*\(")
 _ANSWERED = re.compile(r"\b(True|False)\b")  # what sympy, behind Brian2, makes of a condition that always holds
+_JOINED = re.compile(r"\b(and|or|not)\b")
 NOTHING: Mapping[str, Weight] = {}
 
 
@@ -185,7 +186,8 @@ def equations(text: str, terms: float = math.inf) -> tuple[Equations, dict[str, 
             f"The equations can't be read: {reason(error)}. Each line is a differential equation with its unit, such as "
             "'dv/dt = (-v + I)/tau : 1', or a shorthand, such as 'drive = R*I : volt'." + hints.of_equations(text)
         ) from error
-    return Equations([_spelled(e) for e in written.values()]), weights
+    held = any("unless refractory" in e.flags for e in written.values())
+    return Equations([_spelled(e, held) for e in written.values()]), weights
 
 
 def _check_lines(text: str, terms: float) -> dict[str, Weight]:
@@ -206,10 +208,18 @@ def _check_lines(text: str, terms: float) -> dict[str, Weight]:
     return weights
 
 
-def _spelled(e: SingleEquation) -> SingleEquation:
-    if e.expr is None or not LACKING_IN_BRIAN.search(e.expr.code):
+def _spelled(e: SingleEquation, held: bool) -> SingleEquation:
+    """In words that Brian2 has; its numpy code stumbles over and, or and not where a variable is ``held`` while refractory."""
+    if e.expr is None:
         return e
-    return SingleEquation(e.type, e.varname, e.dim, expr=BrianExpression(expression(e.expr.code).brian), flags=e.flags)
+    code = e.expr.code
+    if LACKING_IN_BRIAN.search(code):
+        code = expression(code).brian
+    elif held and e.var_type != BOOLEAN and _JOINED.search(code):
+        code = logic.spelled(" ".join(code.split()), brian=True)
+    else:
+        return e
+    return SingleEquation(e.type, e.varname, e.dim, expr=BrianExpression(code), flags=e.flags)
 
 
 def reason(error: BaseException) -> str:
