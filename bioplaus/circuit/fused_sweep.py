@@ -34,7 +34,9 @@ def patterned(part: Any, flat: int, batch: int) -> tuple[Any, list[np.ndarray]]:
     return walk(tuple(part)), arrays
 
 
-def fused_sweep(tangent: Tangent, direct: Credit, end: Credit | None) -> tuple[tuple[Tensor | None, ...], Credit] | None:
+def fused_sweep(
+    tangent: Tangent, direct: Credit, end: Credit | None
+) -> tuple[tuple[Tensor | None, ...], Credit] | None:
     """Credit for the currents at every step, and for h before the first; None where there is credit of a kind that no loop is written for."""
     network, after = tangent.network, end if end is not None else silent(tangent.network)
     for credit in (direct, after):

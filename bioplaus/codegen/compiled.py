@@ -64,7 +64,7 @@ def function(text: str, name: str, dtype: str) -> Callable[..., Any]:
     folder = place() / called
     if sound(folder, called, text):
         return getattr(_module(called, folder), name)
-    print(f"bioplaus compiles the loops of this circuit: {LENGTH}, once on this machine.", file=sys.stderr, flush=True)
+    _announce()
     fresh = _fresh(called, text)
     made = getattr(_module(called, fresh), name)
 
@@ -78,6 +78,12 @@ def function(text: str, name: str, dtype: str) -> Callable[..., Any]:
 
     kept = False
     return first
+
+
+@lru_cache(maxsize=1)
+def _announce() -> None:
+    """Once in a process."""
+    print(f"bioplaus compiles the loops of this circuit: {LENGTH}, once on this machine.", file=sys.stderr, flush=True)
 
 
 def sound(folder: Path, called: str, text: str) -> bool:
