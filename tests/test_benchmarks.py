@@ -118,7 +118,8 @@ def test_bounds_and_sizes_of_the_benchmark_of_speed(monkeypatch, tmp_path):
     module, asked = benchmark("speed"), []
     monkeypatch.setattr(module, "rows", lambda device: (("rows",), None))
     monkeypatch.setattr(module, "lstm", lambda device, task, *sizes: (("lstm", task.steps, *sizes), None))
-    monkeypatch.setattr(module, "alif", lambda device, schedule, **sizes: (("alif", schedule), None))
+    monkeypatch.setattr(module, "alif", lambda device, *how: (("alif", *how), None))
+    monkeypatch.setattr(module, "forward", lambda *sizes: (("forward", *sizes), None))
 
     def paired(ours: Any, theirs: Any, repeats: int, device: str, inner: int) -> dict[str, float]:
         asked.append((ours, repeats, inner))
@@ -132,10 +133,16 @@ def test_bounds_and_sizes_of_the_benchmark_of_speed(monkeypatch, tmp_path):
     module.main()
     found: Any = pd.read_csv(tmp_path / "speed.csv")
     assert list(found.columns) == columns_of("speed")
-    assert found["bound"].tolist()[:4] == [4.0, 5.0, 0.6, 3.0] and found["bound"].isna().tolist()[4:] == [True, True]
+    bounds = [4.0, 5.0, 0.6, 3.0, 0.12, 0.3, 0.6, 0.8, 0.03, 0.2, 0.2]
+    n = len(bounds)
+    assert found["bound"].tolist()[:n] == bounds and found["bound"].isna().tolist()[n:] == [True, True]
     for column, value in {"ours_ms": 1.235, "bptt_ms": 2.0, "ratio": 3.0, "lowest": 4.0, "highest": 5.0}.items():
-        assert found[column].tolist()[:4] == [value] * 4
-    assert found["MiB"].tolist()[4:] == [7.0, 8.0] and found["ours_ms"].tolist()[4] == 6.0
-    assert [repeats for _, repeats, _ in asked] == [9] * 4
-    assert [ours for ours, _, _ in asked] == [("rows",), ("lstm", 33, 100, 100), ("alif", "window"), ("alif", "online")]
+        assert found[column].tolist()[:n] == [value] * n
+    assert found["MiB"].tolist()[n:] == [7.0, 8.0] and found["ours_ms"].tolist()[n] == 6.0
+    assert [repeats for _, repeats, _ in asked] == [9] * n
+    assert [ours for ours, _, _ in asked] == [
+        ("rows",), ("lstm", 33, 100, 100), ("alif", "window"), ("alif", "online"),
+        *(("alif", how, "numba") for how in ("window", "online", "moving", "bptt")),
+        ("forward", 100, 1, 2000), ("forward", 100, 32, 2000), ("forward", 1000, 32, 500),
+    ]  # fmt: skip
     assert "batch 100, N 100, T 33" in found["what"][1]

@@ -25,6 +25,7 @@ from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import ms
+from bioplaus.circuit.trajectory import roll
 from bioplaus.learning.sequence import sequence
 from bioplaus.learning.trainer import Trainer
 from bioplaus.learning.training import Training
@@ -134,9 +135,18 @@ class Spike(torch.autograd.Function):
 
 
 def alif(
-    device: str, schedule: str, batch: int = 32, units: int = 100, inputs: int = 40, steps: int = 2000
+    device: str,
+    learns: str,
+    backend: str = "torch",
+    batch: int = 32,
+    units: int = 100,
+    inputs: int = 40,
+    steps: int = 2000,
 ) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """The gradient of e-prop on an ALIF circuit, and autograd BPTT through the same circuit."""
+    """The gradient of a rule on an ALIF circuit, and autograd BPTT through the same circuit.
+
+    ``learns`` is e-prop's schedule, ``"moving"`` for online with weights that may move at every step, or ``"bptt"``.
+    """
     circuit = bp.circuit(
         "recurrent",
         cell=bp.model("alif", tau_a=2000 * ms),
@@ -149,14 +159,16 @@ def alif(
     network = circuit.build(0, device=device)
     x = (torch.rand(steps, batch, inputs, generator=torch.Generator().manual_seed(0)) < 0.03).float().to(device)
     data = Batch(x, torch.zeros(steps, batch, 2, device=device), torch.full((steps, batch), 1 / steps, device=device))
-    rule = bp.rule("eprop", feedback="random", schedule=schedule)
+    schedule = {"moving": "online", "bptt": "window"}.get(learns, learns)
+    rule = bp.rule("bptt") if learns == "bptt" else bp.rule("eprop", feedback="random", schedule=schedule)
+    apply = (lambda gradients, own: None) if learns == "moving" else None
     own = rule.begin(network, data, 0)
     import math
 
     plain = PlainALIF(network, math.exp(-1 / 20), math.exp(-1 / 2000), network.kappa, 5).to(device)
 
     def ours() -> Any:
-        return sequence(network, rule, own, data, squared)
+        return sequence(network, rule, own, data, squared, apply=apply, backend=backend)
 
     def theirs() -> Tensor:
         plain.zero_grad()
@@ -167,6 +179,39 @@ def alif(
     outcome, value = ours(), float(theirs())
     assert outcome.rates["cortex"] > 1e-3, "the benchmark's circuit is silent"
     assert abs(outcome.loss - value) < 1e-3 * abs(value), f"not the same circuit: {outcome.loss} and {value}"
+    return ours, theirs
+
+
+def forward(units: int, batch: int, steps: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """A LIF circuit that is simulated by fused loops, a piece of 200 steps after the other, and by the loop that one would write in torch."""
+    circuit = bp.circuit("recurrent", cell=bp.model("lif"), inputs=40, units=units, outputs=2, input_gain=6.0)
+    network = circuit.build(0)
+    x = (torch.rand(steps, batch, 40, generator=torch.Generator().manual_seed(0)) < 0.05).float() * 5
+    W, U = (network.weights[name].T.contiguous() for name in ("W_rec", "W_in"))
+    decay = float(torch.exp(torch.tensor(-1 / 20, dtype=torch.float64)))
+
+    def ours() -> Tensor:
+        state, fired = network.start(batch), torch.zeros(())
+        for piece in x.split(200):
+            stretch, state = roll(network, state, piece, False, "numba")
+            fired = fired + stretch.spikes(0).sum()
+        return fired
+
+    def theirs() -> Tensor:
+        v = z = wait = torch.zeros(batch, units)
+        fired = torch.zeros(())
+        drive = (x @ U).unbind(0)
+        for I in drive:
+            v = decay * v + (1 - decay) * torch.addmm(I, z, W)
+            wait = (wait - 1).clamp_min(0)
+            z = ((v > 0.6) & (wait == 0)).float()
+            v, wait = v - 0.6 * z, wait + 5 * z
+            fired = fired + z.sum()
+        return fired
+
+    mine, other = float(ours()), float(theirs())
+    assert mine > 0.005 * steps * batch * units, "the benchmark's circuit is silent"
+    assert abs(mine - other) < 0.02 * other, f"not the same circuit: {mine} and {other} spikes"
     return ours, theirs
 
 
@@ -292,6 +337,18 @@ def main() -> None:
             lambda: alif(given.device, "online"),
             1,
         ),
+        ("windowed e-prop, fused / the same", 0.12, lambda: alif(given.device, "window", "numba"), 1),
+        ("online e-prop, fused / the same", 0.3, lambda: alif(given.device, "online", "numba"), 1),
+        (
+            "online e-prop, fused, weights that move each step / the same",
+            0.6,
+            lambda: alif(given.device, "moving", "numba"),
+            1,
+        ),
+        ("BPTT, fused / the same", 0.8, lambda: alif(given.device, "bptt", "numba"), 1),
+        ("simulation, fused / a loop in torch; LIF, N 100, batch 1, T 2000", 0.03, lambda: forward(100, 1, 2000), 1),
+        ("simulation, fused / a loop in torch; LIF, N 100, batch 32, T 2000", 0.2, lambda: forward(100, 32, 2000), 1),
+        ("simulation, fused / a loop in torch; LIF, N 1000, batch 32, T 500", 0.2, lambda: forward(1000, 32, 500), 1),
     ):
         measured = paired(*pair(), repeats=given.repeats, device=given.device, inner=inner)
         found.append({"what": what, "bound": bound, **{k: round(v, 3) for k, v in measured.items()}})
