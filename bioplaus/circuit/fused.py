@@ -7,15 +7,15 @@ is nothing. What rate cells say is never nothing: they keep torch's matrix produ
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.rolled import Lane, Rolled
-from bioplaus.circuit.trajectory import Stretch
 from bioplaus.codegen import compiled
-from bioplaus.codegen.forward_source import Group, Link, Written, arrays, forward
+from bioplaus.codegen.forward_source import Group, Link, arrays, forward
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,20 +31,28 @@ def reason(network: Network) -> str:
     return ""
 
 
+_KEPT: WeakKeyDictionary[Network, Fused] = WeakKeyDictionary()
+
+
+def fused(network: Network) -> Fused:
+    """The fused loop of a network, whose text is written once."""
+    if network not in _KEPT:
+        _KEPT[network] = Fused(network)
+    return _KEPT[network]
+
+
 class Fused:
-    """The fused loop of a network."""
+    """The fused loop of a network, which it does not hold."""
 
     def __init__(self, network: Network) -> None:
-        self.network = network
         self.dtype = {torch.float32: np.float32, torch.float64: np.float64}[network.dtype]
         read = set(network.sources) if network.kappa else set()
         self.groups = [Group(p.kernel.folded, p.taken, p.ages, i in read) for i, p in enumerate(network.populations)]
         self.links = [Link(w.source.population, w.target, w.source.age, w.channels) for w in network.recurrent]
         self.written = {full: forward(self.groups, self.links, full) for full in (False, True)}
 
-    def roll(self, state: State, x: Tensor, states: bool = True) -> tuple[Stretch, State]:
-        """As `bioplaus.circuit.trajectory.roll`."""
-        network = self.network
+    def roll(self, network: Network, state: State, x: Tensor, states: bool = True) -> tuple[Rolled, State]:
+        """The steps of a stretch, and the state behind it; arguments as of `bioplaus.circuit.trajectory.roll`."""
         full = states or any(p.kernel.needs & {"s", "I", "receptive"} for p in network.populations)
         written = self.written[full]
         B = x.shape[1]
@@ -52,7 +60,7 @@ class Fused:
         drives = network.drive(x)
         lanes = []
         for p, before in enumerate(state.populations):
-            lane, more = self._lane(p, before, state, drives[p], full)
+            lane, more = self._lane(network, p, before, state, drives[p], full)
             lanes.append(lane)
             given |= {f"{name}{p}_": value for name, value in more.items()}
             given |= {
@@ -64,12 +72,13 @@ class Fused:
         called = compiled.function(written.text, "forward0_", str(np.dtype(self.dtype)))
         called(*(given[name] for name in written.arguments))
         rolled = Rolled(lanes, network.sources, bool(network.kappa))
-        left = rolled.last if full else self._left(rolled, given)
-        return Stretch(network, rolled, x), left
+        return rolled, rolled.last if full else self._left(rolled, given)
 
-    def _lane(self, p: int, before: Any, state: State, drive: Tensor, full: bool) -> tuple[Lane, dict[str, Any]]:
+    def _lane(
+        self, network: Network, p: int, before: Any, state: State, drive: Tensor, full: bool
+    ) -> tuple[Lane, dict[str, Any]]:
         """Arrays of a population, and what stood before written into them."""
-        network, wiring = self.network, self.network.populations[p]
+        wiring = network.populations[p]
         (T, B), n, flat = drive.shape[:2], wiring.size, (-1, drive.shape[1] * wiring.size)
         empty = lambda *shape: torch.empty(*shape, dtype=network.dtype)  # noqa: E731
         kept = T + 1 if full else 1
@@ -113,6 +122,3 @@ class Fused:
             wait = torch.from_numpy(given[f"waiting{p}_"]).view(shape) if self.groups[p].folded.refractory else None
             populations.append(each._replace(s=s, wait=wait))
         return last._replace(populations=tuple(populations))
-
-
-__all__ = ["Fused", "Written", "reason"]

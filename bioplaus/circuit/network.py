@@ -10,7 +10,6 @@ One step, in Brian2's order (docs/concepts.md)::
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
     from bioplaus.cell import Cell
     from bioplaus.circuit.circuit import Circuit
-    from bioplaus.circuit.fused import Fused
 
 
 class PopulationState(NamedTuple):
@@ -195,13 +193,6 @@ class Network:
         self.weights[p.name] = self._tensor((W.abs() * p.sign if p.sign else W) * mask)
         if not bool(mask.all()):
             self.masks[p.name] = self._tensor(mask)
-
-    @cached_property
-    def fused(self) -> Fused:
-        """The circuit's fused loops, for backend="numba"."""
-        from bioplaus.circuit.fused import Fused
-
-        return Fused(self)
 
     # -- weights --------------------------------------------------------------------------------------------------------
 

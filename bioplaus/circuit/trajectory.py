@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bioplaus.circuit.fused import fused
 from bioplaus.circuit.network import Network, State, Step
 from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.wiring import Source, Wired
@@ -107,7 +108,8 @@ def roll(
     the less memory is touched. ``backend`` is ``"torch"`` or ``"numba"``.
     """
     if backend == "numba":
-        return network.fused.roll(state, x, states)
+        rolled, after = fused(network).roll(network, state, x, states)
+        return Stretch(network, rolled, x), after
     drives = [d.unbind(0) for d in network.drive(x)]
     steps = []
     lean = not states and not any(p.kernel.needs & {"s", "I", "receptive"} for p in network.populations)

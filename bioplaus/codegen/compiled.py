@@ -83,7 +83,8 @@ def function(text: str, name: str, dtype: str) -> Callable[..., Any]:
 @lru_cache(maxsize=1)
 def _announce() -> None:
     """Once in a process."""
-    print(f"bioplaus compiles the loops of this circuit: {LENGTH}, once on this machine.", file=sys.stderr, flush=True)
+    sys.stderr.write(f"bioplaus compiles the loops of this circuit: {LENGTH}, once on this machine.\n")
+    sys.stderr.flush()
 
 
 def sound(folder: Path, called: str, text: str) -> bool:
