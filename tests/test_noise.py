@@ -24,9 +24,12 @@ N, M, T, B = 12, 3, 400, 2
 DT = 0.1 * ms
 NUMBERS: dict[str, Any] = dict(tau=10 * ms, sigma=0.4, threshold=1.0)
 LEAKY = "dv/dt = (-v + I)/tau + sigma*sqrt(2/tau)*xi : 1"
+#: a noise with a suffix may stand in a shorthand
+SHORTHAND = "dv/dt = (-v + I)/tau + noise/tau : 1\nnoise = sigma*sqrt(2*tau)*xi_n : 1"
 #: equations and method; each fires by its noise
 CELLS: dict[str, tuple[str, str]] = {
     "additive, euler": (LEAKY, "euler"),
+    "in a shorthand": (SHORTHAND, "euler"),
     "held while refractory": (f"{LEAKY} (unless refractory)", "euler"),
     "a coloured current": ("dv/dt = (-v + I + n)/tau : 1\ndn/dt = -n/(5*ms) + sigma*sqrt(2/(5*ms))*xi : 1", "euler"),
     "multiplied, heun": ("dv/dt = (-v + I)/tau + sigma*(1 + v)*sqrt(2/tau)*xi : 1", "heun"),
@@ -328,6 +331,8 @@ def test_a_background_onto_a_jump_is_plain_brian2s():
         (dict(equations="dv/dt = (-v + I)/tau + s : 1\ns = sigma*xi/sqrt(tau) : Hz"), "xi"),
         (dict(spike="v + xi > threshold"), "only a differential equation"),
         (dict(reset="v = xi"), "only a differential equation"),
+        (dict(equations=SHORTHAND, reset="v = 0.01*noise"), "reset='v = 0.01[*]noise': 'xi_n' is white noise"),
+        (dict(equations=SHORTHAND, spike="v + noise > threshold"), "spike='v [+] noise > threshold': 'xi_n' is white noise"),
         (dict(parameters=NUMBERS | {"xi": 1.0}), "white noise"),
         (dict(equations="dv/dt = (-v + I)/tau + randn() : 1"), "random number"),
     ],
