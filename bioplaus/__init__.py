@@ -34,7 +34,7 @@ _HOMES = {
     "bioplaus.measure.trace_quality": ("trace_quality",),
     "bioplaus.runs": ("Arm", "Experiment", "train"),
     "bioplaus.symbolic.units": (
-        ("second", "ms", "us", "Hz", "kHz", "volt", "mV", "amp", "uA", "nA", "pA", "siemens", "uS", "nS")
+        ("second", "ms", "us", "Hz", "kHz", "volt", "mV", "amp", "uA", "nA", "pA", "siemens", "mS", "uS", "nS")
         + ("farad", "uF", "nF", "pF", "Mohm", "cm", "mm")
     ),
 }
@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     nA: Any
     pA: Any
     siemens: Any
+    mS: Any
     uS: Any
     nS: Any
     farad: Any

@@ -71,6 +71,10 @@ class Cell:
         weight: ``{"ge": 1*mV}`` is Brian2's ``on_pre="ge += w*mV"``. A tuple of states jumps by 1.
     external, recurrent : tuple of str, optional
         The channels that external input and other neurons reach; all of them by default.
+    inhibitory : tuple of str, or mapping of str to sign, optional
+        The channels that inhibitory neurons reach in circuits that know two kinds, such as ``excitatory_inhibitory``; excitatory ones then
+        reach the other recurrent channels. In a tuple, conductances: what inhibits there is a positive weight; ``{"gi": -1}`` is a
+        current, on which negative weights inhibit.
     output : str
         Rate as a function of the new state, e.g. ``"tanh(x)"``.
     spike : str
@@ -109,6 +113,7 @@ class Cell:
     jumps: tuple[str, ...] | Mapping[str, Any] = ()
     external: tuple[str, ...] | None = None
     recurrent: tuple[str, ...] | None = None
+    inhibitory: tuple[str, ...] | Mapping[str, int] = ()
     output: str = ""
     spike: str = ""
     reset: str = ""
@@ -162,6 +167,7 @@ class Cell:
             inputs=inputs,
             jumps=jumps,
             parameters=numbers,
+            inhibitory=arguments.inhibitory(self.inhibitory, (*inputs, *jumps)),
             scales={k: plain(v) for k, v in (inputs | jumps).items()},
             set_aside={k: short(v) for k, v in self.parameters.items() if k not in numbers},
         )

@@ -27,8 +27,8 @@ def coba(
     g_i += w·unit at a spike that arrives; spike at v > V_T, then v = V_reset, held while refractory. As published, with a leak of
     10 nS, excitatory weights are 0.6 (6 nS) and inhibitory ones 6.7 (67 nS).
 
-    External input and other neurons reach g_e unless a projection names ``channels=("gi",)``. A conductance is never negative:
-    give projections ``sign=1``, inhibitory ones too.
+    External input and other neurons reach g_e unless a projection names ``channels=("gi",)``, as inhibitory neurons of the circuit
+    ``excitatory_inhibitory`` do. A conductance is never negative: give projections ``sign=1``, inhibitory ones too.
 
     Parameters
     ----------
@@ -53,6 +53,7 @@ def coba(
         jumps={"ge": unit, "gi": unit},
         external=("ge",),
         recurrent=("ge",),
+        inhibitory=("gi",),
         spike="v > V_T",
         reset="v = V_reset",
         surrogate=triangular(dampening, width="surrogate_width"),

@@ -22,7 +22,8 @@ def cuba(
     τ_m dv/dt = g_e + g_i + I − (v − E_L),  τ_e dg_e/dt = −g_e,  τ_i dg_i/dt = −g_i;  g_e += w·unit or g_i += w·unit at a spike that
     arrives; spike at v > V_T, then v = V_reset, held while refractory.
 
-    External input and other neurons reach g_e, with weights of either sign, unless a projection names ``channels=("gi",)``.
+    External input and other neurons reach g_e, with weights of either sign, unless a projection names ``channels=("gi",)``, as
+    inhibitory neurons of the circuit ``excitatory_inhibitory`` do, with negative weights.
 
     Parameters
     ----------
@@ -45,6 +46,7 @@ def cuba(
         jumps={"ge": unit, "gi": unit},
         external=("ge",),
         recurrent=("ge",),
+        inhibitory={"gi": -1},
         spike="v > V_T",
         reset="v = V_reset",
         surrogate=triangular(dampening, width="surrogate_width"),

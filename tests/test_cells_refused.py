@@ -62,6 +62,8 @@ NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     *((LIF, {which: ("J",)}, f"In {which}=.*no such choice 'J'. Known: I") for which in ("external", "recurrent")),
     *((LIF, {which: bad}, f"{which}=.* is not a sequence of names") for which in ("external", "recurrent") for bad in ("I", 3)),
     (LIF, dict(external=()), "opens no channel at all"),
+    (LIF, dict(inhibitory=("J",)), r"In inhibitory=.*no such choice 'J'"),
+    (LIF, dict(inhibitory={"I": 0.5}), r"gives no one sign of the weights that inhibit. Write inhibitory=\('gi',\)"),
     # spike
     *((LIF, dict(spike=bad), f"can't be read as a condition: {said}.*of the form 'left > right'") for bad, said in (
         ("v", "'v' is no comparison"), ("v >", ""), ("> 3", ""), ("v > 1 > threshold", "'v > 1 > threshold' compares more than two"), ("v > threshold and v", "'v' is no condition"),

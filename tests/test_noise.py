@@ -369,6 +369,19 @@ def test_a_background_that_makes_no_sense_is_refused(background, words):
             Poisson(**wrong)
 
 
+def test_excitation_and_inhibition_have_each_their_background():
+    given = {
+        "E": {"ge": Poisson(rate=5 * Hz, n=1000, weight=0.03)},
+        "I": {"ge": Poisson(rate=4 * Hz, n=1000, weight=0.03)},
+    }
+    made = bp.circuit("excitatory_inhibitory", cell="coba", inputs=0, units=20, outputs=1, background=given, dt=DT)
+    ours, theirs = (run(made, np.zeros((T, 1, 0)), ("spikes",)) for run in (bp.simulate, bp.brian.simulate))
+    assert float(ours["E.spikes"].sum()) > 5 and float(ours["I.spikes"].sum()) > 0
+    assert all(bool(ours[name].equals(theirs[name])) for name in ("E.spikes", "I.spikes"))
+    with pytest.raises(CircuitError, match="its populations are E and I"):
+        bp.circuit("excitatory_inhibitory", cell="coba", inputs=0, units=20, outputs=1, background=given["E"])
+
+
 def test_a_circuit_says_what_it_draws():
     made = circuit(background={"I": Poisson(rate=20 * Hz, n=100, weight=0.5)})
     assert made.describe()["populations"]["E"]["background"] == {"I": {"rate": 20.0, "n": 100, "weight": 0.5}}

@@ -18,6 +18,7 @@ from bioplaus.check.bench import Bench, bench, difference, living
 from bioplaus.check.by_hand import CELLS
 from bioplaus.check.order import Order, orders
 from bioplaus.check.regimes import FAIR, REGIMES
+from bioplaus.circuit.dale import apart
 from bioplaus.eligibility import Eligibility
 from bioplaus.errors import BioplausError, ContentError, RuleError, unknown
 from bioplaus.rules import ELIGIBILITIES, TABLE, Rule, rule
@@ -57,7 +58,8 @@ class Row:
 def check(quick: bool = False, rules: Sequence[str] = (), models: Sequence[str] = (), seed: int = 0) -> Iterator[Row]:
     """Measure the claims of all rules on all models, a study's own included.
 
-    Each model is tried in two circuits: with a direct readout and delay 1, with a leaky readout and a longer delay.
+    Each model is tried in two circuits: with a direct readout and delay 1, with a leaky readout and a longer delay. Of a cell that keeps
+    apart the channels that inhibit it (``coba``), the second has excitatory and inhibitory neurons.
 
     Parameters
     ----------
@@ -89,7 +91,11 @@ def _rows(quick: bool, rules: Sequence[str], files: dict[str, Path], seed: int) 
             cell = content.model(name)
             settings = [(20, 1, None), (20, 2, 10e-3)] if quick else [(100, 1, None), (40, 3, 10e-3)]
             fixed = {"cell": cell, "written_by_hand": name in CELLS and not own}
-            makes = [partial(bench, **fixed, steps=n, delay=delay, tau=tau) for n, delay, tau in settings]
+            kinds = [False, bool(apart(cell))]
+            makes = [
+                partial(bench, **fixed, steps=n, delay=delay, tau=tau, inhibition=two)
+                for (n, delay, tau), two in zip(settings, kinds, strict=True)
+            ]
             benches = [living(lambda each, make=make: make(seed=each), seed) for make in makes]
             dead = next((why for b in benches if (why := b.dead())), "")
         except BioplausError as error:

@@ -13,6 +13,7 @@ from bioplaus.cell import Cell
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
 from bioplaus.circuit.credit import Credit, at
+from bioplaus.circuit.dale import reached
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.eligibility import Eligibility
@@ -161,28 +162,26 @@ def bench(
     lively: float = 2 * ALIVE[0],
     gain: float = 0.5,
     dt: float = 1e-3,
+    inhibition: bool = False,
 ) -> Bench:
     """A circuit of one model in which everything moves: recurrent weights, biases, random inputs and targets.
+
+    With ``inhibition`` a third of the neurons inhibit, on the channels that their targets have for it.
 
     The input of spiking cells grows until the circuit fires, ``lively`` outputs a step and neuron; their recurrent weights are too
     weak to keep firing without it.
     """
     spiking, generator = cell.spiking, stream(seed, "check")
     rand = lambda *shape: torch.rand(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
-    projections = (
-        Projection(name="W_in", source="input", target="cortex"),
-        Projection(
-            name="W_rec",
-            source="cortex",
-            target="cortex",
-            delay=delay,
-            autapses=not spiking or units == 1,
-            gain=gain if spiking else 1.0,
-        ),
-    )
+    sizes = {"E": units - units // 3, "I": units // 3} if inhibition else {"cortex": units}
+    recurrent = {
+        "delay": delay,
+        "autapses": not spiking or units == 1,
+        "gain": gain if spiking else 1.0,
+    }
     circuit = Circuit(
-        populations={"cortex": Population(cell, units, {} if cell.inputs else None)},
-        projections=projections,
+        populations={name: Population(cell, size, {} if cell.inputs else None) for name, size in sizes.items()},
+        projections=_excitation_and_inhibition(cell, recurrent) if inhibition else _all_to_all(recurrent),
         inputs=INPUTS,
         readout=Readout(size=OUTPUTS, tau=tau),
         dt=dt,
@@ -195,17 +194,52 @@ def bench(
         (rand(steps, BATCH) < 0.5).double(),
     )
     batch = drawn_with(network, batch, seed)
+    weights = network.weights
     if cell.inputs:
-        network.weights["b"] += (rand(*network.weights["b"].shape) - 0.5) * 0.2
-    network.weights["b_out"] += 0.1
+        for name in ("b_E", "b_I") if inhibition else ("b",):
+            weights[name] += (rand(*weights[name].shape) - 0.5) * 0.2
+    weights["b_out"] += 0.1
     if spiking:
-        network.weights["W_in"].abs_().div_(16)  # excitation reaches every neuron
+        lines = ("W_in_E", "W_in_I") if inhibition else ("W_in",)
+        for name in lines:
+            weights[name].abs_().div_(16)  # excitation reaches every neuron
         for _ in range(32):
             found = Bench(network, batch, written_by_hand, seed)
-            if float(found.window.spikes(0).mean()) >= lively:
+            quiet = [i for i in range(len(lines)) if float(found.window.spikes(i).mean()) < lively]
+            for i in quiet:
+                weights[lines[i]] *= 1.5
+            if not quiet:
                 break
-            network.weights["W_in"] *= 1.5
     return Bench(network, batch, written_by_hand, seed)
+
+
+def _all_to_all(recurrent: Mapping[str, Any]) -> tuple[Projection, ...]:
+    """Input and synapses of one population."""
+    return (
+        Projection(name="W_in", source="input", target="cortex"),
+        Projection(name="W_rec", source="cortex", target="cortex", **recurrent),
+    )
+
+
+def _excitation_and_inhibition(cell: Cell, recurrent: Mapping[str, Any]) -> tuple[Projection, ...]:
+    """Input and synapses of two, under Dale's law."""
+    found = []
+    for post in "EI":
+        found.append(Projection(name=f"W_in_{post}", source="input", target=post))
+        for pre in "EI":
+            channels, sign = reached(cell, excitatory=pre == "E")
+            found.append(
+                Projection(
+                    name=f"W_{post}{pre}",
+                    source=pre,
+                    target=post,
+                    channels=channels,
+                    sign=sign,
+                    init="gamma",
+                    **recurrent,
+                )
+            )
+    return tuple(found)
 
 
 def living(make: Callable[[int], Bench], seed: int) -> Bench:

@@ -86,6 +86,13 @@ class Neurons:
         """1 where the neuron is not refractory."""
         return (self.t >= self["free_at"]).to(torch.float64)
 
+    def fire_once(self, margin: Tensor, width: Tensor, above: Tensor) -> Tensor:
+        """A spike where allowed: not again before a step has begun below the threshold."""
+        spent = self["spent"] * above
+        z: Tensor = Spike.apply(margin / width, float(self.surrogate_dampening)) * (1 - spent)  # type: ignore[operator,assignment]
+        self["spent"] = spent + z.detach()
+        return z
+
     def fire(self, margin: Tensor, width: Tensor) -> Tensor:
         """A spike where allowed, and the time from which the next one is."""
         z: Tensor = Spike.apply(margin / width, float(self.surrogate_dampening)) * self.free  # type: ignore[operator,assignment]
@@ -258,11 +265,65 @@ def izhikevich(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
     return z
 
 
+def hodgkin_huxley(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
+    before, s = n["v"], n["s"] + J * n.cell.scales["s"]
+    mV = before * 1e3
+    rates = {
+        "m": (_upward(mV, -40), 4 * torch.exp((-65 - mV) / 18)),
+        "h": (0.07 * torch.exp((-65 - mV) / 20), 1 / (1 + torch.exp((-35 - mV) / 10))),
+        "n": (0.1 * _upward(mV, -55), 0.125 * torch.exp((-65 - mV) / 80)),
+    }
+    sodium, potassium = n.g_Na * n["m"] ** 3 * n["h"], n.g_K * n["n"] ** 4
+    gates = {x: _gate(n, n[x], opens, shuts) for x, (opens, shuts) in rates.items()}
+    v = _membrane(
+        n,
+        before,
+        sodium + potassium + n.g_L,
+        sodium * n.E_Na + potassium * n.E_K + n.g_L * n.E_L + s + I * n.cell.scales["I"],
+    )
+    n.state |= gates | {"v": v, "s": s * torch.exp(-n.dt / n.tau_s)}
+    return n.fire_once(v - n.V_T, n.surrogate_width, (before > n.V_T).to(before))
+
+
+def wang_buzsaki(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
+    before, g = n["v"], n["g"] + J * n.cell.scales["g"]
+    mV = before * 1e3
+    opens, shuts = _upward(mV, -35), 4 * torch.exp((-60 - mV) / 18)
+    sodium, potassium = n.g_Na * (opens / (opens + shuts)) ** 3 * n["h"], n.g_K * n["n"] ** 4
+    gates = {
+        "h": _gate(n, n["h"], n.phi * 0.07 * torch.exp((-58 - mV) / 20), n.phi / (1 + torch.exp((-28 - mV) / 10))),
+        "n": _gate(n, n["n"], n.phi * 0.1 * _upward(mV, -34), n.phi * 0.125 * torch.exp((-44 - mV) / 80)),
+    }
+    towards = sodium * n.E_Na + potassium * n.E_K + n.g_L * n.E_L + g * n.E_syn + I * n.cell.scales["I"]
+    v = _membrane(n, before, sodium + potassium + n.g_L + g, towards)
+    n.state |= gates | {"v": v, "g": g * torch.exp(-n.dt / n.tau_syn)}
+    return n.fire_once(v - n.V_T, n.surrogate_width, (before > n.V_T).to(before))
+
+
+def _upward(mV: Tensor, middle: float) -> Tensor:
+    """x / (1 − exp(−x)) at x = (v − middle) / 10 mV; near 0, where that is 0/0, by its series, of which what is left out is below 1e-14."""
+    x = (mV - middle) / 10
+    near = x.abs() < 0.1
+    far = torch.where(near, 1.0, x)
+    return torch.where(near, 1 + x / 2 + x**2 / 12 - x**4 / 720 + x**6 / 30240, far / (1 - torch.exp(-far)))
+
+
+def _gate(n: Neurons, x: Tensor, opens: Tensor, shuts: Tensor) -> Tensor:
+    """A gate after a step in which its rates, 1/ms, are held."""
+    rate = opens + shuts
+    return opens / rate + (x - opens / rate) * torch.exp(-rate * n.dt / 1e-3)
+
+
+def _membrane(n: Neurons, v: Tensor, g: Tensor, towards: Tensor) -> Tensor:
+    """A membrane after a step in which its conductances are held; ``towards`` is g times the voltage to which they draw it."""
+    return towards / g + (v - towards / g) * torch.exp(-n.dt * g / n.C)
+
+
 CELLS: dict[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
         leaky_rate, elman, lstm, gru, lif, alif, lsnn_lif, lsnn_alif, adex,
-        delta_lif, cuba, coba, alpha_current, noisy_lif, qif, izhikevich,
+        delta_lif, cuba, coba, alpha_current, noisy_lif, qif, izhikevich, hodgkin_huxley, wang_buzsaki,
     )
 }  # fmt: skip
 

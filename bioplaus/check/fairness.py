@@ -7,8 +7,8 @@ bounds ::
 
     P(|mean| > t) ≤ 2 exp(−N t²/2),     so with m means of N_i terms  t_i = √(2 ln(2m/α)/N_i)  fails by chance with P ≤ α    (1)
 
-exactly, without a limit theorem: signs have no tails. All means of a rule in a circuit share α = 1e-9; the fewer than a hundred such sets
-of a whole `bioplaus check` leave less than one false alarm in a million runs.
+exactly, without a limit theorem: signs have no tails. All means of a rule in a circuit share α = 6e-10; the fewer than 160 such sets of a
+whole `bioplaus check` leave less than one false alarm in ten million runs.
 
 ==================================================  =========================================================================
 means that should vanish                            of
@@ -20,7 +20,7 @@ products of two samples or places, 0 … 64 steps     every pair, where there ar
 apart                                               within a step, every pair of places, and samples 1 to 512 apart
 ==================================================  =========================================================================
 
-What it sees, with m < 10⁶ (t < √(71/N)): of a mean or correlation of 3 % in all signs, or in those of any one place, in batches of
+What it sees, with m < 10⁶ (t < √(72/N)): of a mean or correlation of 3 % in all signs, or in those of any one place, in batches of
 1024 (N = 262 144, t < 0.017), the estimate lies six standard deviations beyond t; so does one of 35 % in a single sample and place, or
 of any pair, in batches of 1 and 2 (N = 2048, t < 0.19); and whatever holds always shows, in a first step, of one place or sample, or
 from step to step with a period up to 1024.
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 #: chance of a false alarm, of all tests of a rule in a circuit
-ALPHA = 8e-10
+ALPHA = 6e-10
 #: samples and steps of the streams; up to how many channels (samples × places) each is held against each
 STREAMS = ((1, 2**11), (2, 2**11), (8, 2**10), (2**10, 2**8))
 PAIRED = 64

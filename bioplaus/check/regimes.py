@@ -156,7 +156,7 @@ def of_hops(bench: Bench) -> Found:
 
 
 def of_snap(bench: Bench) -> Found:
-    yield "full mask", difference(bench.gradients(snap(bench.network.populations[0].size)), bench.true)
+    yield "full mask", difference(bench.gradients(snap(sum(p.size for p in bench.network.populations))), bench.true)
     loops = any(
         w.source.population == w.target and bool(_diagonal(bench, w.spec.name).any()) for w in bench.network.recurrent
     )

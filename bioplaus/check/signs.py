@@ -14,6 +14,7 @@ equally likely is for `bioplaus.check.fairness` to show.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -46,6 +47,9 @@ LONGEST, LATEST, LIVELY, GAIN = 12, 2, 0.1, 2.0
 #: how else they are made, in steps of a refractory time or 5 ms: a cell of many states has so many signs a step that in as few steps as are
 #: left, of 1 ms, it has not answered, or is refractory throughout
 COARSE, COARSELY = 5e-3, {"lively": 0.45, "gain": 8.0}
+#: and of neurons that stay refractory while a condition holds, which must fire twice for what crosses a synapse to be seen, and take so
+#: many steps more for that
+TWICE, LASTING = {"lively": 0.2, "gain": 16.0}, 2
 #: signs a step of which all outcomes are tried
 ALL = 8
 
@@ -143,22 +147,22 @@ def _as(half: Any, kind: type) -> Any:
 
 
 def short(bench: Bench, rule: Rule) -> Bench | None:
-    """A living circuit of the same model in which all outcomes of a rule's signs can be tried; None: there is none.
+    """A living circuit of the same model, of one population, in which all outcomes of a rule's signs can be tried; None: there is none.
 
     Two neurons, or else one, over as many steps as there are signs for, more than the delay. The true gradient alone decides which is
     taken, whatever the rule finds.
     """
     circuit = bench.network.circuit
-    (population,) = circuit.populations.values()
+    population = next(iter(circuit.populations.values()))
     delay = min(LATEST, max((w.source.age + 1 for w in bench.network.recurrent), default=1))
     fixed: Any = {"delay": delay, "tau": circuit.readout.tau, "written_by_hand": False, "lively": LIVELY, "gain": GAIN}
     for units, more in ((2, 2), (1, 2), (1, 1)):
         make = partial(bench_of, population.cell, units=units, **fixed)
         each = count(make(1, seed=bench.seed), rule)
         steps = min(LONGEST, MOST // each)
-        if steps < delay + more:
+        if steps < delay + more + (LASTING if isinstance(population.cell.refractory, str) else 0):
             continue
-        for way, seed in product(_ways(population.cell), seeds(bench.seed, ATTEMPTS)):
+        for way, seed in _tries(population.cell, bench.seed):
             found = make(steps, seed=seed, **way)
             found = replace(found, batch=replace(found.batch, weight=torch.ones_like(found.batch.weight))).short(steps)
             if not found.dead():
@@ -166,11 +170,18 @@ def short(bench: Bench, rule: Rule) -> Bench | None:
     return None
 
 
+def _tries(cell: Cell, seed: int) -> Iterator[tuple[dict[str, Any], int]]:
+    """Ways to make circuits of a cell, and seeds, in the order in which they are tried."""
+    if isinstance(cell.refractory, str):
+        return ((way, each) for each in seeds(seed, ATTEMPTS) for way in (TWICE, {}))
+    return product(_ways(cell), seeds(seed, ATTEMPTS))
+
+
 def _ways(cell: Cell) -> list[dict[str, Any]]:
-    """Ways to make circuits of a cell."""
+    """Ways to make circuits of a cell with a refractory time, or none."""
     if cell.made_for is not None:
         return [{}]
-    timed = not isinstance(cell.refractory, str) and checks.dimensions(cell.refractory) == {"time": 1}
+    timed = checks.dimensions(cell.refractory) == {"time": 1}
     held = float(np.max(plain(cell.refractory))) if timed else 0.0
     coarse = {"dt": held or COARSE, **COARSELY}
     # a membrane that is held by its own spike misses what that brings in the next step

@@ -117,6 +117,17 @@ def channels(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     return inputs, jumps
 
 
+def inhibitory(given: Any, names: Iterable[str]) -> dict[str, int]:
+    """The channels that inhibit, each with the sign of weights that do: the same for all."""
+    signs = dict.fromkeys(words("inhibitory", given, names), 1) | (dict(given) if isinstance(given, Mapping) else {})
+    if any(not is_number(s) or s not in (1, -1) for s in signs.values()) or len(set(signs.values())) > 1:
+        raise CellError(
+            f"inhibitory={short(given)} gives no one sign of the weights that inhibit. Write inhibitory=('gi',) where they are positive, as on a "
+            "conductance, or {'gi': -1} where they are negative, as on a current; the same for all channels."
+        )
+    return {name: int(s) for name, s in signs.items()}
+
+
 def _scaled(given: Any, which: str, what: str, example: str) -> dict[str, Any]:
     """Names, each with what one unit of weight gives; 1 where only names are given."""
     names = words(which, given)

@@ -19,6 +19,7 @@ from brian2.units import (  # noqa: F401  (re-exported)
     get_dimensions,
     kHz,
     mm,
+    mS,
     ms,
     mV,
     nA,
