@@ -335,6 +335,7 @@ def test_a_background_onto_a_jump_is_plain_brian2s():
         (dict(equations=SHORTHAND, spike="v + noise > threshold"), "spike='v [+] noise > threshold': 'xi_n' is white noise"),
         (dict(parameters=NUMBERS | {"xi": 1.0}), "white noise"),
         (dict(equations="dv/dt = (-v + I)/tau + randn() : 1"), "random number"),
+        (dict(equations="dv/dt = (-v + I)/tau + sigma*xi**2 : 1"), "square a state that follows it"),
     ],
 )  # fmt: skip
 def test_noise_where_it_cannot_be_is_refused(change, words):
@@ -378,8 +379,39 @@ def test_excitation_and_inhibition_have_each_their_background():
     ours, theirs = (run(made, np.zeros((T, 1, 0)), ("spikes",)) for run in (bp.simulate, bp.brian.simulate))
     assert float(ours["E.spikes"].sum()) > 5 and float(ours["I.spikes"].sum()) > 0
     assert all(bool(ours[name].equals(theirs[name])) for name in ("E.spikes", "I.spikes"))
+    for wrong in (["E"], "E", Poisson(rate=3 * Hz)):
+        with pytest.raises(CircuitError, match="a mapping of E and I"):
+            bp.circuit("excitatory_inhibitory", cell="coba", inputs=0, units=20, outputs=1, background=wrong)
     with pytest.raises(CircuitError, match="its populations are E and I"):
         bp.circuit("excitatory_inhibitory", cell="coba", inputs=0, units=20, outputs=1, background=given["E"])
+
+
+def test_conductances_are_never_negative():
+    """Neither by a background, nor by weights, nor by what a simulation or a task gives."""
+    with pytest.raises(CircuitError, match="conductances are never negative"):
+        Population(bp.model("coba"), 5, background={"ge": Poisson(rate=5 * Hz, weight=-0.1)})
+    Population(bp.model("cuba"), 5, background={"gi": Poisson(rate=5 * Hz, weight=-0.1), "ge": Poisson(rate=5 * Hz)})
+    made = bp.circuit("recurrent", cell="coba", inputs=3, units=10, outputs=1, input_gain=3.0)
+    network = made.build(dtype=torch.float64)
+    assert all(bool((network.weights[name] >= 0).all()) for name in ("W_in", "W_rec"))
+    v = bp.simulate(network, (np.random.default_rng(0).random((300, 2, 3)) < 0.3) * 1.0, ("v", "ge"), seed=0)
+    assert float(v.ge.min()) >= 0 and -0.1 < float(v.v.min()) and float(v.v.max()) < 0.01
+    with pytest.raises(
+        CircuitError,
+        match="reach down to -1, and projection W_in leads them to conductances \\(ge of population 'cortex'\\)",
+    ):
+        bp.simulate(network, -np.ones((5, 1, 3)))
+    task = bp.task("flip_flop", steps=12)
+    flip = bp.circuit("recurrent", cell="coba", inputs=task.inputs, units=10, outputs=task.outputs)
+    with pytest.raises(CircuitError, match="The inputs of the task 'flip_flop' reach down to -1"):
+        bp.Trainer(flip, task, "eprop")
+
+
+def test_streams_do_not_meet():
+    """Two names of which torch's generators would make the same stream, for they keep 32 bits."""
+    network = circuit().build()
+    one, other = (network.draw(inputs(64), 0, occasion)[..., M:] for occasion in ("update 2076", "update 1683"))
+    assert len({float(each) for each in torch.cat([one, other]).flatten()}) == 2 * one.numel()
 
 
 def test_a_circuit_says_what_it_draws():

@@ -87,6 +87,10 @@ def unknown_name(cell: Cell, name: str, where: str, known: Iterable[str]) -> NoR
         raise CellError(
             f"In {where}: '{name}' is an input channel, which only equations= and update= can read. Read a state variable instead."
         )
+    if name == "I" and cell.jumps and "I" not in cell.channels:
+        raise CellError(
+            f"In {where}: 'I' is no input channel of a cell with jumps=, unless inputs= names it too. Write inputs=('I',), or with a unit inputs={{'I': 100*pA}}."
+        )
     if name == "y":
         raise CellError(
             f"In {where}: 'y', the neuron's own last output, can only be read by update=. Use a state variable that follows it."
