@@ -143,8 +143,13 @@ class Cell:
         takes = [f.name for f in fields(cls) if f.init]
         for name in named:
             if name not in takes:
+                meant = {"threshold": "spike", "model": "equations", "on_pre": "jumps", "on_spike": "reset"}.get(name)
                 raise CellError(
-                    unknown("argument of Cell", name, takes)
+                    (
+                        f"Cell has no {name}=; Brian2's {name} is {meant}= here."
+                        if meant
+                        else unknown("argument of Cell", name, takes)
+                    )
                     + " Numbers and quantities of the equations go into parameters=dict(…)."
                 )
         if given:
@@ -203,7 +208,10 @@ class Cell:
 
     def __eq__(self, other: object) -> bool:
         """Equal if all that defines them is, arrays entry by entry."""
-        return isinstance(other, Cell) and self.describe() == other.describe()
+        if not isinstance(other, Cell):
+            return False
+        opened = all(getattr(self, k) == getattr(other, k) for k in ("external", "recurrent", "inhibitory"))
+        return opened and self.describe() == other.describe()
 
     def __hash__(self) -> int:
         return hash((self.name, self.equations, self.update, self.spike, self.reset, self.output))

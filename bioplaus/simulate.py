@@ -11,6 +11,7 @@ import torch
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.backend import choice
+from bioplaus.circuit.dale import refuse_negative
 from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import CircuitError, unknown
 from bioplaus.settings import ours
@@ -103,6 +104,7 @@ def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
         )
     if not bool(torch.isfinite(x).all()):
         raise CircuitError("inputs contain values that are not finite (NaN or infinity).")
+    refuse_negative(network.circuit, x, "inputs")
     return x
 
 

@@ -60,6 +60,13 @@ def excitatory_inhibitory(
         raise CircuitError(
             f"units={units} with fraction={fraction} gives {sizes}, fan_in={fan_in}: need at least 2 of each kind and 0 < fan_in ≤ 1."
         )
+    if background is not None and not isinstance(background, Mapping):
+        raise checks.refusal(
+            CircuitError,
+            "background",
+            background,
+            "a mapping of E and I, such as {'E': {'I': bp.Poisson(rate=5*Hz)}}, or None",
+        )
     if stray := sorted(map(str, {*(background or {})} - {*cells})):
         raise CircuitError(
             f"The background of excitatory_inhibitory names {', '.join(stray)}; its populations are E and I, each with channels of its own: "

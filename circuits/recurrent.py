@@ -8,6 +8,7 @@ from bioplaus.cell import Cell
 from bioplaus.cerebellum import predictor
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit import CELL, Circuit, Poisson, Population, Projection, Readout
+from bioplaus.circuit.dale import conducts
 from bioplaus.errors import CircuitError
 
 
@@ -33,6 +34,8 @@ def recurrent(
 ) -> Circuit:
     """All-to-all (or sparse) recurrent circuit with a linear readout.
 
+    Weights onto cells that have conductances (``coba``) are positive and stay so; ``excitatory_inhibitory`` has neurons that inhibit them.
+
     Parameters
     ----------
     cell : one cell type, or several, which then share all projections; in a mapping, by the names of their populations. A model's
@@ -46,7 +49,7 @@ def recurrent(
     autapses : self-connections; default: none in spiking circuits.
     init : distribution of the weights, ``"normal"``, ``"uniform"``, ``"gamma"``, ``"orthogonal"``, ``"zeros"``.
     bias : first values of a learned bias per channel, e.g. ``{"I_f": 1.0}``; True zeros, False none; default: zeros for cells with a rate.
-    background : Poisson spikes that every neuron gets by channel, ``{"I": bp.Poisson(rate=5*Hz, n=100, weight=0.1)}``.
+    background : Poisson spikes that every neuron gets by channel, ``{"ge": bp.Poisson(rate=5*Hz, n=800, weight=0.02)}``.
     output_bias : whether the readout has a bias.
     cerebellum : a predictor that belongs to the circuit; see ``cortico_cerebellar``.
     """
@@ -124,8 +127,9 @@ def _projections(
     projections = []
     for post, cell in types.items():
         own = autapses if autapses is not None else not cell.spiking
-        projections.append(Projection(name=label("W_in", post), source="input", target=post, **lines))
+        held: dict[str, Any] = {"sign": 1} if conducts(cell) else {}
+        projections.append(Projection(name=label("W_in", post), source="input", target=post, **lines, **held))
         for pre in types:
             name = label("W_rec", post, pre)
-            projections.append(Projection(name=name, source=pre, target=post, autapses=own, **synapses))
+            projections.append(Projection(name=name, source=pre, target=post, autapses=own, **synapses, **held))
     return tuple(projections)

@@ -24,9 +24,12 @@ N, M, T, B = 12, 3, 400, 2
 DT = 0.1 * ms
 NUMBERS: dict[str, Any] = dict(tau=10 * ms, sigma=0.4, threshold=1.0)
 LEAKY = "dv/dt = (-v + I)/tau + sigma*sqrt(2/tau)*xi : 1"
+#: a noise with a suffix may stand in a shorthand
+SHORTHAND = "dv/dt = (-v + I)/tau + noise/tau : 1\nnoise = sigma*sqrt(2*tau)*xi_n : 1"
 #: equations and method; each fires by its noise
 CELLS: dict[str, tuple[str, str]] = {
     "additive, euler": (LEAKY, "euler"),
+    "in a shorthand": (SHORTHAND, "euler"),
     "held while refractory": (f"{LEAKY} (unless refractory)", "euler"),
     "a coloured current": ("dv/dt = (-v + I + n)/tau : 1\ndn/dt = -n/(5*ms) + sigma*sqrt(2/(5*ms))*xi : 1", "euler"),
     "multiplied, heun": ("dv/dt = (-v + I)/tau + sigma*(1 + v)*sqrt(2/tau)*xi : 1", "heun"),
@@ -328,8 +331,11 @@ def test_a_background_onto_a_jump_is_plain_brian2s():
         (dict(equations="dv/dt = (-v + I)/tau + s : 1\ns = sigma*xi/sqrt(tau) : Hz"), "xi"),
         (dict(spike="v + xi > threshold"), "only a differential equation"),
         (dict(reset="v = xi"), "only a differential equation"),
+        (dict(equations=SHORTHAND, reset="v = 0.01*noise"), "reset='v = 0.01[*]noise': 'xi_n' is white noise"),
+        (dict(equations=SHORTHAND, spike="v + noise > threshold"), "spike='v [+] noise > threshold': 'xi_n' is white noise"),
         (dict(parameters=NUMBERS | {"xi": 1.0}), "white noise"),
         (dict(equations="dv/dt = (-v + I)/tau + randn() : 1"), "random number"),
+        (dict(equations="dv/dt = (-v + I)/tau + sigma*xi**2 : 1"), "square a state that follows it"),
     ],
 )  # fmt: skip
 def test_noise_where_it_cannot_be_is_refused(change, words):
@@ -373,8 +379,39 @@ def test_excitation_and_inhibition_have_each_their_background():
     ours, theirs = (run(made, np.zeros((T, 1, 0)), ("spikes",)) for run in (bp.simulate, bp.brian.simulate))
     assert float(ours["E.spikes"].sum()) > 5 and float(ours["I.spikes"].sum()) > 0
     assert all(bool(ours[name].equals(theirs[name])) for name in ("E.spikes", "I.spikes"))
+    for wrong in (["E"], "E", Poisson(rate=3 * Hz)):
+        with pytest.raises(CircuitError, match="a mapping of E and I"):
+            bp.circuit("excitatory_inhibitory", cell="coba", inputs=0, units=20, outputs=1, background=wrong)
     with pytest.raises(CircuitError, match="its populations are E and I"):
         bp.circuit("excitatory_inhibitory", cell="coba", inputs=0, units=20, outputs=1, background=given["E"])
+
+
+def test_conductances_are_never_negative():
+    """Neither by a background, nor by weights, nor by what a simulation or a task gives."""
+    with pytest.raises(CircuitError, match="conductances are never negative"):
+        Population(bp.model("coba"), 5, background={"ge": Poisson(rate=5 * Hz, weight=-0.1)})
+    Population(bp.model("cuba"), 5, background={"gi": Poisson(rate=5 * Hz, weight=-0.1), "ge": Poisson(rate=5 * Hz)})
+    made = bp.circuit("recurrent", cell="coba", inputs=3, units=10, outputs=1, input_gain=3.0)
+    network = made.build(dtype=torch.float64)
+    assert all(bool((network.weights[name] >= 0).all()) for name in ("W_in", "W_rec"))
+    v = bp.simulate(network, (np.random.default_rng(0).random((300, 2, 3)) < 0.3) * 1.0, ("v", "ge"), seed=0)
+    assert float(v.ge.min()) >= 0 and -0.1 < float(v.v.min()) and float(v.v.max()) < 0.01
+    with pytest.raises(
+        CircuitError,
+        match="reach down to -1, and projection W_in leads them to conductances \\(ge of population 'cortex'\\)",
+    ):
+        bp.simulate(network, -np.ones((5, 1, 3)))
+    task = bp.task("flip_flop", steps=12)
+    flip = bp.circuit("recurrent", cell="coba", inputs=task.inputs, units=10, outputs=task.outputs)
+    with pytest.raises(CircuitError, match="The inputs of the task 'flip_flop' reach down to -1"):
+        bp.Trainer(flip, task, "eprop")
+
+
+def test_streams_do_not_meet():
+    """Two names of which torch's generators would make the same stream, for they keep 32 bits."""
+    network = circuit().build()
+    one, other = (network.draw(inputs(64), 0, occasion)[..., M:] for occasion in ("update 2076", "update 1683"))
+    assert len({float(each) for each in torch.cat([one, other]).flatten()}) == 2 * one.numel()
 
 
 def test_a_circuit_says_what_it_draws():

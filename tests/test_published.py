@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from published import MODELS, compare
 from published.__main__ import BEGIN, COLUMNS, END, PAGE, entered, row
 from published.compare import network, ran
+from published.given import noisy
 from published.plain import plain
 from test_docs_tables import cells, tables
 
@@ -15,6 +18,8 @@ from bioplaus.symbolic.runtime import runtime
 
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] if model.slow else []) for name, model in MODELS.items()]
 CONTROL = MODELS["Sparse network of excitatory and inhibitory neurons"]
+NOISY = MODELS["non_reliability"]
+TWO = "dx/dt = (1.1 - x)/tau + sigma*(2/tau)**.5*xi_b + 2*sigma*(2/tau)**.5*xi_a : 1 (unless refractory)"
 
 
 def listed() -> list[list[str]]:
@@ -54,7 +59,7 @@ def test_the_page_lists_the_models_that_are_tested():
         assert float(line[-1]) <= model.bound
         assert model.bound <= 1e-12 or model.because, "a wider bound has a reason"
     verbatim = sum(not model.named for model in MODELS.values())
-    assert verbatim >= 30
+    assert verbatim >= 40
     assert f"{len(MODELS)} models, of which {verbatim} verbatim" in PAGE.read_text(encoding="utf-8")
 
 
@@ -72,3 +77,24 @@ def test_a_delay_that_is_off_by_one_is_seen():
         theirs = plain(CONTROL)
     late = ran(bp.simulate, network(CONTROL, later=2), CONTROL)
     assert (late.spikes != theirs.spikes).sum() > 5
+
+
+def test_noise_is_given_in_brian2s_order():
+    """Of two noises each is its own, in whatever order Brian2 draws them; exchanged, or a step late, they give other spikes."""
+    model = replace(NOISY, equations=TWO)
+    found = compare(model)
+    assert found.plain.spikes.sum() > 20 and found.plain.margin > model.margin
+    for ours in (found.torch, found.twin):
+        np.testing.assert_array_equal(ours.spikes, found.plain.spikes)
+    assert found.difference <= 1e-12
+    a, b = (found.plain.noise[xi] for xi in ("xi_a", "xi_b"))
+    late = [np.roll(each, 1, axis=0) for each in (a, b)]
+    for simulate in (bp.simulate, bp.brian.simulate):
+        for first, second in ((b, a), late):
+            other = ran(simulate, noisy(network(model), {"cells": {"xi_a": first, "xi_b": second}}), model)
+            assert (other.spikes != found.plain.spikes).sum() > 5
+
+
+def test_what_brian2_draws_besides_is_noticed():
+    with runtime(), pytest.raises(AssertionError, match="something else"):
+        plain(replace(NOISY, reset="x = 0.1*rand()"))

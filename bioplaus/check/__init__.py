@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bioplaus import checks, content
-from bioplaus.check.bench import Bench, bench, difference, living
+from bioplaus.check.bench import UNITS, Bench, bench, difference, living
 from bioplaus.check.by_hand import CELLS
 from bioplaus.check.order import Order, orders
 from bioplaus.check.regimes import FAIR, REGIMES
@@ -24,6 +24,7 @@ from bioplaus.errors import BioplausError, ContentError, RuleError, unknown
 from bioplaus.rules import ELIGIBILITIES, TABLE, Rule, rule
 from bioplaus.schedule import Window
 from bioplaus.signal import Oracle
+from bioplaus.symbolic.arguments import neurons
 from bioplaus.symbolic.derive import Derived
 from bioplaus.symbolic.functions import direction, magnitude, relu, step
 
@@ -90,7 +91,7 @@ def _rows(quick: bool, rules: Sequence[str], files: dict[str, Path], seed: int) 
         try:
             cell = content.model(name)
             settings = [(20, 1, None), (20, 2, 10e-3)] if quick else [(100, 1, None), (40, 3, 10e-3)]
-            fixed = {"cell": cell, "written_by_hand": name in CELLS and not own}
+            fixed = {"cell": cell, "written_by_hand": name in CELLS and not own, "units": neurons(cell) or UNITS}
             kinds = [False, bool(apart(cell))]
             makes = [
                 partial(bench, **fixed, steps=n, delay=delay, tau=tau, inhibition=two)

@@ -18,6 +18,7 @@ import torch
 from bioplaus import content
 from bioplaus.codegen.kernel import hard_spike, uncut
 from bioplaus.errors import BioplausError
+from bioplaus.symbolic.arguments import neurons
 from bioplaus.symbolic.units import plain
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ PROMISED = {
     "independent": math.inf,
     "exponential_euler": 1,
     "euler": 1,
+    "heun": 1,  # without noise they are Euler's
+    "milstein": 1,
     "rk2": 2,
     "rk4": 4,
 }
@@ -78,8 +81,9 @@ def order(cell: Cell, step: float = STEP) -> float:
 
 def _course(cell: Cell, step: float, parts: int) -> torch.Tensor:
     """States at whole steps, (mark, state), a step being cut in so many parts."""
-    kernel, one = cell.kernel(1, step / parts, torch.float64, "cpu"), torch.ones(1, 1, dtype=torch.float64)
-    state = tuple(one * float(plain(cell.start.get(s, 0.0))) for s in cell.states)
+    n = neurons(cell) or 1  # its own, where it has values for each
+    kernel, one = cell.kernel(n, step / parts, torch.float64, "cpu"), torch.ones(1, n, dtype=torch.float64)
+    state = tuple(one * torch.as_tensor(plain(cell.start.get(s, 0.0)), dtype=torch.float64) for s in cell.states)
     held = [CURRENT * one for _ in cell.inputs]
     noiseless = [0 * one for _ in cell.noises]
     found = []
@@ -87,5 +91,5 @@ def _course(cell: Cell, step: float, parts: int) -> torch.Tensor:
         jumps = [(JUMP if k == 0 else 0.0) * one for _ in cell.jumps]
         state = kernel.step(state, (*held, *jumps, *noiseless), 0 * one, one, hard_spike, uncut, one)[0]
         if (k + 1) % parts == 0:
-            found.append(torch.cat(state, -1)[0])
+            found.append(torch.stack(state, -1)[0].flatten())
     return torch.stack(found)

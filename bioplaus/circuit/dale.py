@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from bioplaus.cell import Cell
 from bioplaus.errors import CircuitError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bioplaus.circuit.circuit import Circuit
 
 
 def reached(cell: Cell, excitatory: bool) -> tuple[tuple[str, ...] | None, int]:
@@ -40,3 +46,26 @@ def conducts(cell: Cell) -> bool:
     """Whether a cell is inhibited by conductances: no weight there, nor of its input, is negative."""
     signs: Mapping[str, int] = cell.inhibitory  # pyright: ignore[reportAssignmentType]  (a mapping once it is made)
     return 1 in signs.values()
+
+
+def conductances(cell: Cell) -> frozenset[str]:
+    """The channels on which a cell has conductances, which are never negative; none if what inhibits it is a current."""
+    return frozenset((*cell.inhibitory, *apart(cell))) if conducts(cell) else frozenset()
+
+
+def refuse_negative(circuit: Circuit, x: Tensor, what: str) -> None:
+    """Refuse input below zero onto conductances: they would drive a membrane away from where they reverse, without end.
+
+    Raises
+    ------
+    CircuitError
+    """
+    if not x.numel() or float(least := x.min()) >= 0:
+        return
+    for p in circuit.projections:
+        onto = sorted({*(p.channels or ())} & conductances(circuit.populations[p.target].cell))
+        if p.source == "input" and onto:
+            raise CircuitError(
+                f"{what} reach down to {least:g}, and projection {p.name} leads them to conductances ({', '.join(onto)} of population '{p.target}'), which are never "
+                "negative. Give 0 or more, or lead them to a current: Projection(…, channels=('I',)), or a cell with external=('I',)."
+            )

@@ -8,6 +8,7 @@ from typing import Any
 
 from bioplaus import checks
 from bioplaus.cell import Cell
+from bioplaus.circuit.dale import conductances
 from bioplaus.circuit.delays import Delay, shown
 from bioplaus.content import model
 from bioplaus.errors import CircuitError
@@ -84,6 +85,12 @@ class Population:
         if stray:
             raise CircuitError(
                 f"The background of a population names {', '.join(stray)}; its input channels are {', '.join(self.cell.channels)}."
+            )
+        below = sorted(k for k, b in (self.background or {}).items() if b.weight < 0 and k in conductances(self.cell))
+        if below:
+            raise CircuitError(
+                f"The background of a population onto {', '.join(below)} has a negative weight, and conductances are never negative. Give a weight above zero; what "
+                f"inhibits the cell are {', '.join(self.cell.inhibitory)}."
             )
 
 

@@ -9,13 +9,14 @@ begins as a short one does.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from bioplaus.circuit.description import Poisson
-from bioplaus.streams import stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,14 +54,14 @@ class Drawn:
         return torch.cat([self._block(seed, occasion, b, batch) for b in blocks])[begin : begin + steps]
 
     def _block(self, seed: int, occasion: str, block: int, batch: int) -> Tensor:
-        generator = stream(seed, f"{self.what} of {self.population}, {occasion}, {block}")
+        name = f"{seed}: {self.what} of {self.population}, {occasion}, {block}"
+        # torch's generators keep 32 bits of a seed, too few for as many streams as there are updates
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
+        generator = np.random.Generator(np.random.Philox(key=key))
         shape = (BLOCK, batch, self.width)
         if self.background is None:
-            return torch.randn(shape, generator=generator, dtype=torch.float64)
-        if self.background.n == 1:
-            return (torch.rand(shape, generator=generator, dtype=torch.float64) < self.chance).double()
-        sources, chance = (torch.full(shape, each, dtype=torch.float64) for each in (self.background.n, self.chance))
-        return torch.binomial(sources, chance, generator=generator)
+            return torch.from_numpy(generator.standard_normal(shape))
+        return torch.from_numpy(generator.binomial(self.background.n, self.chance, shape).astype(np.float64))
 
 
 def wanted(circuit: Circuit) -> tuple[Drawn, ...]:

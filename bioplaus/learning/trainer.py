@@ -13,6 +13,7 @@ import torch
 
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.backend import Choice, choice
+from bioplaus.circuit.dale import refuse_negative
 from bioplaus.circuit.loading import refuse_stray
 from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import BioplausError, LearningWarning, NumericalError, RuleError, RunError
@@ -79,6 +80,7 @@ class Trainer:
         self.generator, self.noise = stream(seed, "task"), stream(seed, "noise")
         first = drawn(task, stream(seed, "check"), t.batch)
         check_batch(task, first)  # also asks something
+        refuse_negative(circuit, first.inputs, f"The inputs of the task '{task.name}'")
         for _ in test_set(task):  # what is wrong with it is found now, not after all training
             pass
         self.own = rule.begin(self.network, first, seed)

@@ -250,6 +250,12 @@ def _number(value: Any, what: str) -> Any:
     return value if isinstance(value, Quantity) else plain(value)
 
 
+def neurons(cell: Cell) -> int:
+    """For how many neurons a cell has values of their own; 0 where all values are for any."""
+    values = (*cell.parameters.values(), *cell.start.values(), cell.refractory)
+    return max((len(value) for value in values if np.ndim(value)), default=0)
+
+
 def sizes(cell: Cell, n: int) -> None:
     """Refuse values per neuron that are not one for each of ``n`` neurons."""
     for kind, values in (

@@ -261,6 +261,11 @@ def _step(method: str, full: Equations, group: NeuronGroup) -> dict[str, sp.Expr
             f"method='{method}' can't integrate these equations: {reason(error)}. "
             + (f"Write method='{instead}', which can" if instead else "Neither can " + ", ".join(tried))
             + (", in the sense of Stratonovich." if instead == "heun" else ".")
+            + (
+                " Noise enters an equation as a factor: square a state that follows it, not xi."
+                if full.is_stochastic and not instead
+                else ""
+            )
         ) from error
     values: dict[sp.Symbol, sp.Expr] = {}
     parts: dict[sp.Basic, int] = {}

@@ -76,7 +76,12 @@ def number(
             every = isinstance(op, ast.And) is not turned
             parts = [number(each, text, given, turned, brian) for each in values]
             return _every(parts) if every else _some(parts, "int({} > 0)" if brian else "step({})")
-    raise Refused(f"{shown(text, node)} is no condition; write a comparison, such as v > w")
+    said = shown(text, node)
+    if "refractory" in said:
+        raise Refused(
+            f"{said} can't be read: what holds still while a neuron is refractory is marked (unless refractory) behind its equation, and no spike is fired then anyway"
+        )
+    raise Refused(f"{said} is no condition; write a comparison, such as v > w")
 
 
 def sides(node: ast.Compare, text: str) -> tuple[str, str, bool]:

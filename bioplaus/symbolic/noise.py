@@ -1,7 +1,7 @@
 """White noise ``xi`` in differential equations, as Brian2 has it: dW = √dt · N(0, 1) over a step, for every neuron anew.
 
-A cell's step is a function, so that its derivatives exist: the normal numbers are among its arguments. ``xi`` is one and the same
-noise wherever it stands; ``xi_1``, ``xi_2`` are others.
+A cell's step is a function, so that its derivatives exist: the normal numbers are among its arguments. ``xi`` stands in one equation;
+``xi_1`` is the same noise wherever it stands, and ``xi_2`` another.
 """
 
 from __future__ import annotations
@@ -27,4 +27,6 @@ def normal(xi: str) -> str:
 
 def given(code: str) -> str:
     """Brian2's code of a step with the normal numbers under their names, where it would draw them."""
-    return _DRAWN.sub(lambda found: f"{found[1]} = dt**.5*{normal(found[1])}", code)
+    read = _DRAWN.sub(lambda found: f"{found[1]} = dt**.5*{normal(found[1])}", code)
+    assert "randn" not in read, f"Brian2 draws in another way than was known of it: {code}"
+    return read

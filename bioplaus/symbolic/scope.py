@@ -20,6 +20,7 @@ from bioplaus.errors import CellError, unknown
 from bioplaus.symbolic import hints
 from bioplaus.symbolic.functions import DIFFERENTIABLE, WRITTEN
 from bioplaus.symbolic.names import TAKEN
+from bioplaus.symbolic.noise import NOISE
 from bioplaus.symbolic.text import Expression, reason
 from bioplaus.symbolic.units import unit_text
 
@@ -86,9 +87,17 @@ def unknown_name(cell: Cell, name: str, where: str, known: Iterable[str]) -> NoR
         raise CellError(
             f"In {where}: '{name}' is an input channel, which only equations= and update= can read. Read a state variable instead."
         )
+    if name == "I" and cell.jumps and "I" not in cell.channels:
+        raise CellError(
+            f"In {where}: 'I' is no input channel of a cell with jumps=, unless inputs= names it too. Write inputs=('I',), or with a unit inputs={{'I': 100*pA}}."
+        )
     if name == "y":
         raise CellError(
             f"In {where}: 'y', the neuron's own last output, can only be read by update=. Use a state variable that follows it."
+        )
+    if NOISE.fullmatch(name):
+        raise CellError(
+            f"In {where}: '{name}' is white noise, which only a differential equation can read, by itself or in a shorthand. Read a state that follows it."
         )
     if name in TAKEN:
         raise CellError(

@@ -12,6 +12,7 @@ import torch
 import bioplaus as bp
 from bioplaus.symbolic.runtime import runtime
 
+from .given import noisy
 from .model import Published
 from .plain import Ran, plain
 
@@ -62,9 +63,11 @@ def cell(model: Published, **changed: Any) -> bp.Cell:
 
 def network(model: Published, later: int = 1, **changed: Any) -> bp.Network:
     """One population; Brian2's delay is ours but for the step in which ours is not yet there (``later``)."""
-    projections = [bp.Projection(name="W_in", source="input", target="cells")]
     U, W = model.weights()
-    weights = {"W_in": U}
+    projections, weights = [], {}
+    if model.drive is not None:
+        projections.append(bp.Projection(name="W_in", source="input", target="cells"))
+        weights["W_in"] = U
     if W is not None:
         projections.append(bp.Projection(name="W", source="cells", target="cells", delay=(model.delay or 0) + later))
         weights["W"] = W
@@ -92,8 +95,8 @@ def ran(simulate: Callable[..., Any], built: bp.Network, model: Published) -> Ra
 
 
 def compare(model: Published) -> Outcome:
-    """Run a model three ways."""
-    built = network(model)
+    """Run a model three ways, on one noise."""
     with runtime():
         theirs = plain(model)
+    built = noisy(network(model), {"cells": theirs.noise})
     return Outcome(model, theirs, ran(bp.simulate, built, model), ran(bp.brian.simulate, built, model))

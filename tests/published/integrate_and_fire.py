@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from brian2 import Hz, ms, mV, second
+from brian2 import Hz, ms, mV
 from numpy.random import Generator
 
 from .model import Published, dyadic, held, spikes
@@ -253,7 +253,7 @@ SYNFIRE = Published(
     dV/dt = (-(V-Vr)+x)*(1./taum) : volt
     dx/dt = (-x+y)*(1./taupsp) : volt
     dy/dt = -y*(1./taupsp)+25.27*mV/ms+
-            (39.24*mV/ms**0.5)*noise : volt
+            (39.24*mV/ms**0.5)*xi : volt
     """,
     spike="V>Vt",
     reset="V=Vr",
@@ -261,17 +261,13 @@ SYNFIRE = Published(
     method="euler",
     parameters=dict(Vr=-70 * mV, Vt=-55 * mV, taum=10 * ms, taupsp=0.325 * ms),
     start={"V": np.random.default_rng(0).uniform(-70, -55, 40) * mV},
-    inputs={"noise": second**-0.5},
     jumps={"y": 4.86 * mV},
-    named="`xi` is the input channel `noise`: normal numbers over the root of the step",
     n=40,
     dt=DT,
     steps=600,
     # a volley of 85 spikes at 10 ms, another at 40 ms
-    drive=lambda rng: np.concatenate([rng.normal(size=(600, 40)) / 0.01, volley(rng, 600, 85, (100, 400))], axis=1),
-    into=lambda rng: np.block(
-        [[np.eye(40), np.zeros((40, 85))], [np.zeros((40, 40)), (rng.random((40, 85)) < 0.9).astype(float)]]
-    ),
+    drive=lambda rng: volley(rng, 600, 85, (100, 400)),
+    into=lambda rng: (rng.random((40, 85)) < 0.9).astype(float),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from brian2 import mS, ms, msiemens, mV, nS, pA, pF, second, uA, uF
+from brian2 import mS, ms, msiemens, mV, nS, pA, pF, uA, uF
 from numpy.random import Generator
 
 from .model import Published, held
@@ -211,10 +211,9 @@ JANSEN_RIT = Published(
 
 
 def assemblies(rng: Generator) -> np.ndarray:
-    """Noise of each, then what all see: the learning phase, whose turn it is of two stimuli, and the stimulus."""
+    """What all see: the learning phase, whose turn it is of two stimuli, and the stimulus."""
     k = np.arange(1000)
-    common = np.stack([k // 100 % 10 > 1, k // 250 % 2 == 0, k // 250 % 2 == 1, 100 * (np.sin(0.1 * (k + 1)) + 1)], 1)
-    return np.concatenate([rng.normal(size=(1000, 20)) / 5e-4**0.5, common], 1)
+    return np.stack([k // 100 % 10 > 1, k // 250 % 2 == 0, k // 250 % 2 == 1, 100 * (np.sin(0.1 * (k + 1)) + 1)], 1)
 
 
 TETZLAFF = Published(
@@ -223,7 +222,7 @@ TETZLAFF = Published(
     link="https://doi.org/10.1038/srep12866",
     equations="""
     F = F_max/(1+exp(beta*(epsilon-u))) : 1
-    du/dt = (-u + R*(I_E - I_I + W_input*(I_stim_A + I_stim_B)))/tau_u + R*W_ext*20*sqrt((DT/ms)/ms)*noise: 1
+    du/dt = (-u + R*(I_E - I_I + W_input*(I_stim_A + I_stim_B)))/tau_u + R*W_ext*20*sqrt((DT/ms)/ms)*xi: 1
     I_E : 1
     I_I : 1
     index : 1 (constant)
@@ -240,17 +239,15 @@ TETZLAFF = Published(
     ),
     # all begin silent: what a unit would have said before the first step is 0 here, and F(u) in Brian2
     start={"u": -1200},
-    inputs={"I_E": 1.0, "I_I": 1.0, "noise": second**-0.5, "learning_phase": 1.0, "stim_A_gate": 1.0, "stim_B_gate": 1.0, "stim_func": 1.0},
-    named="`xi` is the input channel `noise`, normal numbers over the root of the step; `learning_phase(t)` and the like are channels",
+    inputs={"I_E": 1.0, "I_I": 1.0, "learning_phase": 1.0, "stim_A_gate": 1.0, "stim_B_gate": 1.0, "stim_func": 1.0},
+    named="`learning_phase(t)` and the like are input channels",
     n=20,
     dt=0.5 * ms,
     steps=1000,
     drive=assemblies,
-    into=lambda rng: np.block([
-        [np.zeros((40, 24))], [np.eye(20), np.zeros((20, 4))], [np.zeros((80, 20)), np.kron(np.eye(4), np.ones((20, 1)))]
-    ]),
+    into=lambda rng: np.concatenate([np.zeros((40, 4)), np.kron(np.eye(4), np.ones((20, 1)))]),
     recurrent=lambda rng: np.concatenate([
-        W_MAX * rng.random((20, 20)) * (rng.random((20, 20)) < 0.1), 0.3 * W_MAX * (rng.random((20, 20)) < 0.2), np.zeros((100, 20))
+        W_MAX * rng.random((20, 20)) * (rng.random((20, 20)) < 0.1), 0.3 * W_MAX * (rng.random((20, 20)) < 0.2), np.zeros((80, 20))
     ]),
 )  # fmt: skip
 

@@ -21,7 +21,7 @@ class Published:
     original : the text that plain Brian2 runs, where that of ``equations`` had to be changed.
     inputs, jumps : channels held over a step, ``{"I": nA}``, and ``{"ge": mV}``, Brian2's ``on_pre="ge += w*mV"``; with what one unit of weight gives.
     parameters, start : one value, or one for each of the ``n`` neurons.
-    drive : draws the input lines, (time, line). Those that lead to a jump are 0 or 1, and 0 in the first step.
+    drive : draws the input lines, (time, line). Those that lead to a jump are 0 or 1, and 0 in the first step. None where nothing drives.
     into : draws the weights of the lines, (channel · n, line), currents first; by default line k·n + i is channel k of neuron i.
     recurrent : draws the weights among the neurons, (channel · n, n); spikes onto jumps, outputs onto currents. Draws are of dyadic numbers
         where several spikes add up.
@@ -51,7 +51,7 @@ class Published:
     n: int
     dt: Any
     steps: int
-    drive: Callable[[Generator], np.ndarray]
+    drive: Callable[[Generator], np.ndarray] | None = None
     into: Callable[[Generator], np.ndarray] | None = None
     recurrent: Callable[[Generator], np.ndarray] | None = None
     delay: int | None = None
@@ -69,7 +69,7 @@ class Published:
 
     def lines(self) -> np.ndarray:
         """Input, (time, line)."""
-        x = self.drive(np.random.default_rng(0))
+        x = np.empty((self.steps, 0)) if self.drive is None else self.drive(np.random.default_rng(0))
         assert x.shape[0] == self.steps, f"{self.name}: {x.shape[0]} steps of input, {self.steps} of the run"
         return x
 
@@ -77,6 +77,7 @@ class Published:
         """Those of the lines, and those among the neurons."""
         rows = len(self.channels) * self.n
         U = np.eye(rows) if self.into is None else self.into(np.random.default_rng(1))
+        U = np.empty((rows, 0)) if self.drive is None else U
         W = None if self.recurrent is None else self.recurrent(np.random.default_rng(2))
         if W is not None:
             first = len(self.inputs) * self.n

@@ -13,10 +13,12 @@ import numpy as np
 from brian2 import ms, nF, nS
 
 import bioplaus as bp
-from bioplaus.circuit import Population, Projection
+from bioplaus.circuit import Population
 
 from .compare import cell
+from .given import noisy
 from .model import dyadic, spikes
+from .noisy import COMMON, LINKED, RELIABLE
 from .receptors import COMMAND, DIEHL_EXCITATORY, DIEHL_INHIBITORY, LEGS, WANG, wave
 from .spike_and_reset import IZHIKEVICH_2003
 from .wiring import STEPS, Played, arriving, built, group, onto, played, wired
@@ -31,7 +33,7 @@ def izhikevich() -> Network:
     noise = rng.normal(size=(STEPS, n)) * np.where(np.arange(n) < 16, 6, 3)
     excited = group(IZHIKEVICH_2003, n, {"I_noise": noise})
     on = wired(excited, excited, W, {"up": "I += w", "down": "I -= w"}, {"up": 0 * ms, "down": 1 * ms})
-    theirs = played(1 * ms, {"E": excited}, on, read={"E": "v"})
+    theirs, _ = played(1 * ms, {"E": excited}, on, read={"E": "v"})
     network = built(
         1 * ms,
         {"E": Population(cell(IZHIKEVICH_2003), n)},
@@ -44,28 +46,24 @@ def izhikevich() -> Network:
 def scorpion() -> Network:
     """Eight legs, eight neurons: each is excited by its leg at once and inhibited by three others after 0.7 ms."""
     dt, rng = LEGS.dt, np.random.default_rng(0)
-    x = np.concatenate([np.resize(wave(rng), (STEPS, 8)), rng.normal(size=(STEPS, 8)) / 1e-4**0.5], 1)
+    x = np.resize(wave(rng), (STEPS, 8))
     across = (np.abs((np.arange(8)[:, None] - np.arange(8)) % 8 - 4) <= 1).astype(float)
-    channels = "\n    rates : 1\n    noise : second**-0.5"
-    legs = group(replace(LEGS, equations=LEGS.equations + channels), 8)
-    legs.run_regularly("rates = given(t, i)", dt=dt, when="start")
-    legs.run_regularly("noise = drawn(t, i)*second**-0.5", dt=dt, when="start")
-    legs.namespace |= {"given": b2.TimedArray(x[:, :8], dt=dt), "drawn": b2.TimedArray(x[:, 8:], dt=dt)}
+    legs = group(replace(LEGS, equations=f"{LEGS.equations}\n    rates : 1"), 8, {"rates": x})
     neurons = group(COMMAND, 8)
     excite = wired(legs, neurons, np.eye(8), "y += wex", wex=7)
     inhibit = wired(legs, neurons, across, "y += winh", 0.7 * ms, winh=-2)
-    theirs = played(dt, {"legs": legs, "neurons": neurons}, excite, inhibit, read={"legs": "v", "neurons": "x"})
+    theirs, noise = played(dt, {"legs": legs, "neurons": neurons}, excite, inhibit, read={"legs": "v", "neurons": "x"})
     network = built(
         dt,
         {"legs": Population(cell(LEGS), 8), "neurons": Population(cell(COMMAND), 8)},
         {
-            "rates": (Projection(name="rates", source="input", target="legs", channels=("rates", "noise")), np.eye(16)),
+            "rates": onto("rates", "input", "legs", "rates", np.eye(8)),
             "excite": onto("excite", "legs", "neurons", "y", 7 * np.eye(8), delay=1),
             "inhibit": onto("inhibit", "legs", "neurons", "y", -2 * across, delay=8),
         },
-        16,
+        8,
     )
-    return network, x, theirs
+    return noisy(network, noise), x, theirs
 
 
 def diehl() -> Network:
@@ -80,7 +78,7 @@ def diehl() -> Network:
         wired(exc, inh, np.eye(n), "ge_post += 10.4"),
         wired(inh, exc, others, "gi_post += 17.0"),
     ]
-    theirs = played(dt, {"exc": exc, "inh": inh}, lines, *synapses, read={"exc": "v", "inh": "v"})
+    theirs, _ = played(dt, {"exc": exc, "inh": inh}, lines, *synapses, read={"exc": "v", "inh": "v"})
     network = built(
         dt,
         {"exc": Population(cell(late), n), "inh": Population(cell(DIEHL_INHIBITORY), n)},
@@ -125,7 +123,7 @@ def wang() -> Network:
         wired(lines, pyramids, outside[:n], "s_AMPA_ext += unit", unit=g["extE"]),
         wired(lines, interneurons, outside[n:], "s_AMPA_ext += unit", unit=g["extI"]),
     ]
-    theirs = played(dt, {"E": pyramids, "I": interneurons}, lines, *synapses, read={"E": "s_NMDA", "I": "V"})
+    theirs, _ = played(dt, {"E": pyramids, "I": interneurons}, lines, *synapses, read={"E": "s_NMDA", "I": "V"})
 
     flowing = [line for line in WANG.equations.splitlines() if line.strip().startswith(("ds_NMDA", "dx"))]
     gates = bp.Cell(
@@ -166,10 +164,28 @@ def wang() -> Network:
     return network, x, theirs
 
 
+def brette() -> Network:
+    """Noise of each neuron's own, and one that all share: a population of one, whose rate is its state."""
+    n, dt = 20, RELIABLE.dt
+    common, neurons = group(COMMON, 1), group(replace(RELIABLE, equations=LINKED), n, p=np.arange(n) / n)
+    neurons.x = b2.linked_var(common, "x")
+    # by the names that they have in the publication's script Brian2 updates the neurons first: they see what x was
+    common.state_updater.order = 1
+    theirs, noise = played(dt, {"common": common, "neurons": neurons}, read={"common": "x", "neurons": "v"})
+    network = built(
+        dt,
+        {"common": Population(cell(COMMON), 1), "neurons": Population(cell(RELIABLE), n)},
+        {"x": onto("x", "common", "neurons", "x", np.ones((n, 1)), delay=1)},
+        0,
+    )
+    return noisy(network, noise), np.empty((STEPS, 0)), theirs
+
+
 #: name → (network, least number of spikes of each population, which states were read)
 NETWORKS: dict[str, tuple[Any, dict[str, int], dict[str, str]]] = {
     "Izhikevich 2003": (izhikevich, {"E": 100}, {"E": "v"}),
     "Stürzl et al. 2000": (scorpion, {"legs": 40, "neurons": 40}, {"legs": "v", "neurons": "x"}),
+    "Brette & Guigon 2003": (brette, {"neurons": 40}, {"common": "x", "neurons": "v"}),
     "Diehl & Cook 2015": (diehl, {"exc": 10, "inh": 10}, {"exc": "v", "inh": "v"}),
     "Wang 2002": (wang, {"E": 15, "I": 8}, {"E": "s_NMDA", "I": "V"}),
 }

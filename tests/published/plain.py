@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import brian2 as b2
@@ -16,16 +17,21 @@ from .model import Published
 
 #: methods that ask for an input within a step, where one that follows `t` is the next step's already
 STAGES = ("rk2", "rk4", "heun", "milstein")
+#: of Brian2's random numbers
+SEED = 11
+#: how Brian2's code of a step draws a noise
+DRAWN = re.compile(r"^(xi\w*) = dt\*\*\.5 \* randn\(\)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run gave: spikes (time, neuron), states after the integrator, an output, and how near spikes were to being others."""
+    """What a run gave: spikes (time, neuron), states after the integrator, an output, how near spikes were to being others, and what it drew."""
 
     spikes: np.ndarray
     states: dict[str, np.ndarray]
     output: np.ndarray | None = None
     margin: float = np.inf
+    noise: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def plain(model: Published, **changed: Any) -> Ran:
@@ -61,9 +67,11 @@ def plain(model: Published, **changed: Any) -> Ran:
         setattr(group, name, value)
 
     first = len(model.inputs) * n  # rows of weights from here on jump
-    step, line = np.nonzero(x[1:]) if model.jumps else ((), ())
-    arriving = b2.SpikeGeneratorGroup(x.shape[1], np.asarray(line, int), np.asarray(step, int) * dt, dt=dt)
-    wired = [(arriving, U, None), (group, W, model.delay)] if model.jumps else []
+    arriving = []
+    if model.jumps and x.shape[1]:
+        step, line = np.nonzero(x[1:])
+        arriving = [b2.SpikeGeneratorGroup(x.shape[1], line, step * dt, dt=dt)]
+    wired = [*((each, U, None) for each in arriving), (group, W, model.delay)]
     synapses = [
         made
         for source, weights, delay in wired
@@ -87,8 +95,11 @@ def plain(model: Published, **changed: Any) -> Ran:
         dt=dt,
     )
     fired = b2.SpikeMonitor(group) if model.spike else None
-    objects = [group, seen, *synapses, *([arriving] if model.jumps else []), *([fired] if fired is not None else [])]
-    b2.Network(*objects).run(model.steps * dt, namespace={})
+    b2.seed(SEED)
+    b2.Network(group, seen, *synapses, *arriving, *([fired] if fired is not None else [])).run(
+        model.steps * dt, namespace={}
+    )
+    (noise,) = drawn([group], model.steps)
 
     spikes = np.zeros((model.steps, n))
     if fired is not None:
@@ -101,7 +112,26 @@ def plain(model: Published, **changed: Any) -> Ran:
         {s: values[s] for s in states},
         output,
         min((float(np.abs(leeway(each, known)).min()) for each in asked), default=np.inf),
+        noise,
     )
+
+
+def drawn(groups: Iterable[Any], steps: int) -> list[dict[str, np.ndarray]]:
+    """For each group the normal numbers of its noises, (time, neuron), in a run that has just ended and began with `SEED`.
+
+    In every step Brian2 draws for one group after the other, as their updaters are named, and for one noise of it after the other,
+    as its code has them, which is another order in every process.
+    """
+    groups, source = list(groups), np.random.RandomState(SEED)
+    wanted = [(group, xi) for group in groups for xi in DRAWN.findall(group.state_updater.abstract_code)]
+    wanted.sort(key=lambda each: (each[0].state_updater.order, each[0].state_updater.name))
+    ends = np.cumsum([len(group) for group, _ in wanted])
+    numbers = source.randn(steps, ends[-1]) if wanted else np.empty((steps, 0))
+    assert source.rand() == np.random.rand(), "Brian2 has drawn something else"
+    found: list[dict[str, np.ndarray]] = [{} for _ in groups]
+    for (group, xi), end in zip(wanted, ends, strict=True):
+        found[groups.index(group)][xi] = numbers[:, end - len(group) : end]
+    return found
 
 
 def flowing(model: Published) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from brian2 import Mohm, kHz, mmole, ms, mV, nF, nS, pA, pF, second
+from brian2 import Mohm, kHz, mmole, ms, mV, nF, nS, pA, pF
 from numpy.random import Generator
 
 from .model import Published, beside, dyadic, held, spikes
@@ -257,7 +257,7 @@ LEGS = Published(
     source="Stürzl, Kempter & van Hemmen 2000",
     link="https://doi.org/10.1103/PhysRevLett.84.5668",
     equations="""
-    dv/dt = (1 + rates - v)/tau_legs + sigma*(2./tau_legs)**.5*noise:1
+    dv/dt = (1 + rates - v)/tau_legs + sigma*(2./tau_legs)**.5*xi:1
     d : second
     """,
     spike="v > 1",
@@ -265,13 +265,13 @@ LEGS = Published(
     refractory=1 * ms,
     method="euler",
     parameters=dict(tau_legs=1 * ms, sigma=0.01, d=0.5 * (1 - np.cos(np.radians(144 - LEG))) * ms),
-    inputs={"rates": 1.0, "noise": second**-0.5},
+    inputs={"rates": 1.0},
     width="1",
-    named="`rates(t - d)` is the input channel `rates`; `xi` is the input channel `noise`: normal numbers over the root of the step",
+    named="`rates(t - d)` is the input channel `rates`",
     n=8,
     dt=DT,
     steps=1000,
-    drive=beside(wave, lambda rng: rng.normal(size=(1000, 8)) / 1e-4**0.5),
+    drive=wave,
 )
 
 

@@ -112,7 +112,7 @@ PLATKIEWICZ = Published(
     equations="""
     dv/dt=(EL-v+mu+sigma*I)/tau : volt
     dtheta/dt=(vT+a*clip(v-Vi, 0*mV, inf*mV)-theta)/tauh : volt
-    dI/dt=-I/tauI+(2/tauI)**.5*noise : 1
+    dI/dt=-I/tauI+(2/tauI)**.5*xi : 1 # Ornstein-Uhlenbeck
     """,
     spike="v>theta",
     reset="v=EL",
@@ -122,12 +122,10 @@ PLATKIEWICZ = Published(
         EL=-70 * mV, mu=15 * mV, sigma=6 * mV * 2**0.5, tau=5 * ms, vT=-55 * mV, a=5 / 6, Vi=-63 * mV, tauh=5 * ms, tauI=5 * ms
     ),
     start={"v": -70 * mV, "theta": -55 * mV},
-    inputs={"noise": second**-0.5},
-    named="`xi` is the input channel `noise`: normal numbers over the root of the step",
+    jumps={"v": mV},
     n=40,
     dt=DT,
     steps=1000,
-    drive=lambda rng: rng.normal(size=(1000, 40)) / 1e-4**0.5,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import torch
 from bioplaus.circuit import Circuit, Population, Projection, Readout
 
 from .model import Published
+from .plain import SEED, drawn
 
 STEPS = 800
 #: by the name of a population, (time, neuron)
@@ -23,8 +24,9 @@ def group(model: Published, n: int, held: dict[str, np.ndarray] | None = None, *
     parameters = {**model.parameters, **changed}
     declared = b2.Equations(model.equations).names
     given = {name: b2.TimedArray(values, dt=model.dt) for name, values in (held or {}).items()}
+    spiking: dict[str, Any] = dict(threshold=model.spike, reset=model.reset, refractory=model.refractory)
     made = b2.NeuronGroup(
-        n, model.equations, threshold=model.spike, reset=model.reset, refractory=model.refractory, method=model.method, dt=model.dt,
+        n, model.equations, method=model.method, dt=model.dt, **(spiking if model.spike else {}),
         namespace={k: v for k, v in parameters.items() if k not in declared} | {f"{k}_given": v for k, v in given.items()},
     )  # fmt: skip
     for name, value in {**{k: v for k, v in parameters.items() if k in declared}, **model.start}.items():
@@ -57,18 +59,22 @@ def wired(source: Any, target: Any, weights: np.ndarray, on_pre: Any, delay: Any
     return made
 
 
-def played(dt: Any, groups: dict[str, Any], *others: Any, read: dict[str, str]) -> tuple[Played, Played]:
-    """Spikes of groups, and one state of each after the integrator."""
-    fired = {name: b2.SpikeMonitor(each) for name, each in groups.items()}
+def played(
+    dt: Any, groups: dict[str, Any], *others: Any, read: dict[str, str]
+) -> tuple[tuple[Played, Played], dict[str, Played]]:
+    """Spikes of groups that have any, and one state of each after the integrator; the numbers that each noise of a group was given."""
+    fired = {name: b2.SpikeMonitor(each) for name, each in groups.items() if "spike" in each.events}
     seen = {
         name: b2.StateMonitor(groups[name], state, record=True, when="after_groups", dt=dt)
         for name, state in read.items()
     }
+    b2.seed(SEED)
     b2.Network(*groups.values(), *others, *fired.values(), *seen.values()).run(STEPS * dt, namespace={})
-    counted = {name: np.zeros((STEPS, len(each))) for name, each in groups.items()}
+    noise = dict(zip(groups, drawn(groups.values(), STEPS), strict=True))
+    counted = {name: np.zeros((STEPS, len(groups[name]))) for name in fired}
     for name, each in fired.items():
         counted[name][np.rint(np.asarray(each.t / dt)).astype(int), np.asarray(each.i)] = 1
-    return counted, {name: np.asarray(getattr(each, f"{read[name]}_")).T for name, each in seen.items()}
+    return (counted, {name: np.asarray(getattr(each, f"{read[name]}_")).T for name, each in seen.items()}), noise
 
 
 def built(
@@ -93,4 +99,5 @@ def a_step_later(network: Any) -> Any:
     later = [replace(p, delay=p.delay + 1) if p.source != "input" else p for p in circuit.projections]
     made = replace(circuit, projections=tuple(later)).build(seed=0, dtype=torch.float64)
     made.load({name: weights for name, weights in network.weights.items()})
+    made.drawn = network.drawn
     return made
