@@ -82,3 +82,19 @@ else:
     raise AssertionError
 """
     )
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_command_that_was_typed_ends_without_a_last_search_for_garbage(typed):
+    """Its objects are set aside when the process ends, and not before; a script that calls a command keeps its own way."""
+    said = run(
+        f"""
+import atexit, gc, sys
+atexit.register(lambda: print("kept", gc.get_freeze_count(), gc.isenabled()))  # registered first, it comes last
+from bioplaus.cli import main
+sys.argv = ["bioplaus", "list", "tasks"]
+assert main({"" if typed else "sys.argv[1:]"}) == 0 and gc.get_freeze_count() == 0
+"""
+    )
+    word, count, on = said.splitlines()[-1].split()
+    assert (word, int(count) > 1000, on) == ("kept", typed, "True")
