@@ -39,6 +39,23 @@ print(len(said), *({"torch._C", "brian2", "sklearn", "sympy"} & set(sys.modules)
     assert int(count) > 30 and heavy == []
 
 
+def test_a_run_loads_nothing_to_draw_with_and_no_compiler(tmp_path):
+    """From the first line of a script to the last file of a run's folder, in this process and in a worker's place."""
+    told = run(
+        f"""
+import sys
+import bioplaus as bp
+task = bp.task("add", t1=2, t2=4, steps=9)
+circuit = bp.circuit("cortico_cerebellar", cell="elman", inputs=task.inputs, units=4, outputs=task.outputs)
+done = bp.train(circuit, task, "bp_lambda", updates=3, batch=2, evaluate_every=2, align_every=2, folder={str(tmp_path / "run")!r})
+assert (done.folder / "recordings.nc").exists() and len(done.metrics) >= 3
+heavy = {{"torch._dynamo", "torch._inductor", "pylab", "matplotlib.pyplot", "matplotlib.figure", "sklearn", "scipy.stats", "fontTools"}}
+print(*sorted(heavy & set(sys.modules)), {{"torch._C", "brian2", "sympy"}} <= set(sys.modules))
+"""
+    )
+    assert told.split() == ["True"]
+
+
 @pytest.mark.parametrize(
     "use",
     [
