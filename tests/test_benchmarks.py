@@ -146,3 +146,39 @@ def test_bounds_and_sizes_of_the_benchmark_of_speed(monkeypatch, tmp_path):
         ("forward", 100, 1, 2000), ("forward", 100, 32, 2000), ("forward", 1000, 32, 500),
     ]  # fmt: skip
     assert "batch 100, N 100, T 33" in found["what"][1]
+
+
+def test_what_a_start_costs_is_told_by_checkout_in_units_of_torch(monkeypatch, tmp_path):
+    """The first round is left out; least, median, and the median of the ratios to what torch took in the same round."""
+    module = benchmark("startup")
+    checkouts = {"this": tmp_path / "a", "against": tmp_path / "b"}
+    asked: list[Any] = []
+
+    def cpu(words: Any, checkout: Any) -> float:
+        turn, what = len(asked) // (2 * len(module.ROWS)), list(module.ROWS.values()).index(words)
+        asked.append((what, checkout.name))
+        if turn == 0:
+            return 1000.0
+        torch = {1: 2.0, 2: 4.0, 3: 3.0}[turn]
+        return torch if what == 0 else torch * what * (1 + (checkout.name == "b"))
+
+    monkeypatch.setattr(module, "cpu", cpu)
+    found = module.measure(3, checkouts)
+    assert asked == [(what, name) for what in range(len(module.ROWS)) for name in "ab"] * 4
+    assert list(found["what"]) == [what for what in module.ROWS for _ in checkouts]
+    for i, row in enumerate(found.to_dict("records")):
+        times = 1 if i < 2 else (i // 2) * (1 + i % 2)
+        assert (row["least_s"], row["median_s"], row["in_torch"]) == (2.0 * times, 3.0 * times, times)
+
+
+def test_what_is_counted_of_a_start_is_of_the_process_and_of_those_it_waits_for(tmp_path):
+    """Work of a child is the parent's; one that fails is no measurement."""
+    module = benchmark("startup")
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    alone = module.cpu(("-c", busy), tmp_path)
+    both = module.cpu(
+        ("-c", f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {busy!r}], check=True)"), tmp_path
+    )
+    assert 0.5 <= alone and 0.5 <= both and module.cpu(("-c", "pass"), tmp_path) < 0.5
+    with pytest.raises(RuntimeError, match="ended with 3"):
+        module.cpu(("-c", "raise SystemExit(3)"), tmp_path)

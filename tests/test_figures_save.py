@@ -182,3 +182,27 @@ def test_interrupted_write_keeps_the_old_file(tmp_path, monkeypatch):
         figures.save(figures.alignment(cosines(("bptt",))), tmp_path / "a")
     assert path.read_bytes() == before
     assert not [each for each in Path(tmp_path).iterdir() if each.name.endswith(".part")]
+
+
+@pytest.mark.parametrize("layout", ["constrained", "tight", None])
+def test_all_formats_are_of_one_layout_that_is_made_once(layout, tmp_path, monkeypatch):
+    """The panel stands at the same place in each; what the figure was set to holds again."""
+    figure = Figure(figsize=(3, 2), dpi=90, layout=layout)
+    axes = figure.subplots()
+    axes.set(xlabel="Time (ms)", ylabel="A label of several words", xlim=(0, 1), ylim=(0, 1))
+    engine, made, seen = figure.get_layout_engine(), [], []
+    if engine is not None:
+        execute = engine.execute
+        monkeypatch.setattr(engine, "execute", lambda figure: (made.append(figure.dpi), execute(figure)))
+    savefig = figure.savefig
+    monkeypatch.setattr(figure, "savefig", lambda *a, **k: (savefig(*a, **k), seen.append(axes.get_position().bounds)))
+    start = axes.get_position().bounds
+    figures.save(figure, tmp_path / "one", data={"x": np.ones(2)}, command="test")
+    assert len(seen) == 3 and len(set(seen)) == 1 and made == ([300] if layout else [])
+    assert (seen[0] == start) is (layout is None)
+    assert figure.get_layout_engine() is engine and figure.dpi == 90
+    left, top = seen[0][0] * 3 * 72, (1 - seen[0][1] - seen[0][3]) * 2 * 72  # points from above, as SVG counts
+    corner = re.search(r'<g id="patch_2">\s*<path d="M ([\d.]+) ([\d.]+)', (tmp_path / "one.svg").read_text())
+    assert corner is not None
+    x, y = map(float, corner.groups())
+    assert x == pytest.approx(left, abs=0.01) and y == pytest.approx(top + seen[0][3] * 2 * 72, abs=0.01)

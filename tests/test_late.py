@@ -39,6 +39,23 @@ print(len(said), *({"torch._C", "brian2", "sklearn", "sympy"} & set(sys.modules)
     assert int(count) > 30 and heavy == []
 
 
+def test_a_run_loads_nothing_to_draw_with_and_no_compiler(tmp_path):
+    """From the first line of a script to the last file of a run's folder, in this process and in a worker's place."""
+    told = run(
+        f"""
+import sys
+import bioplaus as bp
+task = bp.task("add", t1=2, t2=4, steps=9)
+circuit = bp.circuit("cortico_cerebellar", cell="elman", inputs=task.inputs, units=4, outputs=task.outputs)
+done = bp.train(circuit, task, "bp_lambda", updates=3, batch=2, evaluate_every=2, align_every=2, folder={str(tmp_path / "run")!r})
+assert (done.folder / "recordings.nc").exists() and len(done.metrics) >= 3
+heavy = {{"torch._dynamo", "torch._inductor", "pylab", "matplotlib.pyplot", "matplotlib.figure", "sklearn", "scipy.stats", "fontTools"}}
+print(*sorted(heavy & set(sys.modules)), {{"torch._C", "brian2", "sympy"}} <= set(sys.modules))
+"""
+    )
+    assert told.split() == ["True"]
+
+
 @pytest.mark.parametrize(
     "use",
     [
@@ -82,3 +99,19 @@ else:
     raise AssertionError
 """
     )
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_command_that_was_typed_ends_without_a_last_search_for_garbage(typed):
+    """Its objects are set aside when the process ends, and not before; a script that calls a command keeps its own way."""
+    said = run(
+        f"""
+import atexit, gc, sys
+atexit.register(lambda: print("kept", gc.get_freeze_count(), gc.isenabled()))  # registered first, it comes last
+from bioplaus.cli import main
+sys.argv = ["bioplaus", "list", "tasks"]
+assert main({"" if typed else "sys.argv[1:]"}) == 0 and gc.get_freeze_count() == 0
+"""
+    )
+    word, count, on = said.splitlines()[-1].split()
+    assert (word, int(count) > 1000, on) == ("kept", typed, "True")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 import warnings
 from collections.abc import Sequence
@@ -66,6 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0; 1 if something failed while running or a claim is wrong; 2 if the command was wrong;
         130 if it was interrupted, by SIGINT, SIGTERM or SIGHUP.
     """
+    if arguments is None:
+        atexit.register(
+            gc.freeze
+        )  # the process ends: its last search for circles, through all of torch, would find nothing to keep
     words = list(sys.argv[1:] if arguments is None else arguments)
     with steady() as out:
         status = _carried_out(words)

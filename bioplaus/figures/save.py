@@ -6,7 +6,8 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -140,13 +141,31 @@ def _pictures(figure: Figure, name: str, command: str) -> dict[str, bytes]:
         with style():
             # A canvas of our own: one from a notebook may draw at the screen's resolution.
             FigureCanvasAgg(figure)
-            for suffix in FORMATS:
-                buffer = io.BytesIO()
-                figure.savefig(buffer, format=suffix[1:], dpi=DPI, facecolor="white", metadata=notes[suffix])
-                pictures[suffix] = buffer.getvalue()
+            with _laid_out(figure):
+                for suffix in FORMATS:
+                    buffer = io.BytesIO()
+                    figure.savefig(buffer, format=suffix[1:], dpi=DPI, facecolor="white", metadata=notes[suffix])
+                    pictures[suffix] = buffer.getvalue()
     finally:
         figure.set_canvas(canvas)
     return pictures
+
+
+@contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Lay a figure out once for all formats, at the resolution of the finest; else it is laid out, and drawn twice, for each."""
+    engine, dpi = figure.get_layout_engine(), figure.get_dpi()
+    if engine is None:
+        yield
+        return
+    figure.set_dpi(DPI)
+    try:
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)
+        yield
+    finally:
+        figure.set_dpi(dpi)
+        figure.set_layout_engine(engine)
 
 
 def _encode(data: Any) -> tuple[str, bytes]:

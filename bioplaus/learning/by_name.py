@@ -25,11 +25,12 @@ from torch.optim import lr_scheduler
 from bioplaus import checks
 from bioplaus.errors import RunError, cut, meant, unknown
 from bioplaus.learning.optimiser import TensorFlowAdam
+from bioplaus.learning.plain import SGD, Adam
 
 #: those that have a name of ours, and what they take from fields of a training
 OURS = {
-    "adam": (torch.optim.Adam, ("betas", "eps")),
-    "sgd": (torch.optim.SGD, ()),
+    "adam": (Adam, ("betas", "eps")),
+    "sgd": (SGD, ()),
     "adam_tf": (TensorFlowAdam, ("betas", "eps")),
 }
 #: schedules of torch's that go by steps and plain options alone

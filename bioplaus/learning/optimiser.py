@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from bioplaus.learning.plain import Plain
 from bioplaus.own import Gradients
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Descent:
             kept |= {n: renewed(path, v) for n, v in kept.items() if isinstance(v, torch.Tensor) and v.dim()}
 
 
-class TensorFlowAdam(torch.optim.Optimizer):
+class TensorFlowAdam(Plain, torch.optim.Optimizer):
     """Adam as TensorFlow and NEST compute it: ε beside √v before its bias is corrected.
 
         m ← β₁ m + (1 − β₁) g;   v ← β₂ v + (1 − β₂) g²

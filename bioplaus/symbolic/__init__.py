@@ -5,12 +5,13 @@ This room opens Brian2. Whatever is needed without it, as `bioplaus list` is, im
 
 import sys
 
+from bioplaus.symbolic.opening import undrawn
 from bioplaus.symbolic.quiet import quiet
 
 # Brian2 replaces the interpreter's exception hook and writes a report for every uncaught error; errors of scripts that
 # merely use bioplaus are not Brian2's to report.
 _hook = sys.excepthook
-with quiet():
+with quiet(), undrawn():
     import brian2  # noqa: F401
 
 sys.excepthook = _hook
