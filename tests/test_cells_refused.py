@@ -262,7 +262,7 @@ MISTAKES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     *((MAP, dict(made_for=bad), "without a unit. Give the step") for bad in (1, 1e-3)),
     (LIF, dict(made_for=1 * ms), "made_for=1. ms belongs to update=.*Leave it out"),
     # arguments
-    (LIF, dict(threshold=0.6), r"no argument 'threshold' of Cell.*parameters=dict"),
+    (LIF, dict(threshold=0.6), r"Cell has no threshold=; Brian2's threshold is spike= here\..*parameters=dict"),
     (LIF, dict(param=GIVEN), "no argument 'param' of Cell. Did you mean 'parameters'"),
 ]  # fmt: skip
 

@@ -80,8 +80,8 @@ def plain(name: str, weights: dict[str, np.ndarray], x: np.ndarray, late: Any) -
     return found
 
 
-@pytest.mark.parametrize(("delay", "late"), [(1, None), (1.5 * ms, 1.4 * ms)])
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(("delay", "late"), [(1, None), pytest.param(1.5 * ms, 1.4 * ms, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "coba" else pytest.mark.slow) for n in PUBLISHED])
 def test_the_circuit_fires_the_spikes_of_plain_brian2(name, delay, late):
     network = made(name, delay=delay).build(seed=0, dtype=torch.float64)
     dyadic = {n: (w * 1024).round() / 1024 for n, w in network.weights.items()}  # sums are the same in any order

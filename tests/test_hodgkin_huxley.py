@@ -127,7 +127,8 @@ TEXTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
 DRIVE = {"hodgkin_huxley": (0.0, 14.0), "wang_buzsaki": (1.0, 6.0)}
 
 
-@pytest.mark.parametrize("name", [pytest.param("hodgkin_huxley", marks=pytest.mark.slow), "wang_buzsaki"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hodgkin_huxley", "wang_buzsaki"])
 def test_torch_and_the_twin_fire_the_spikes_of_plain_brian2(name):
     """Neurons drive one another, without any factor in the weights; currents differ from neuron to neuron and change."""
     text, spike, on_pre, start = TEXTS[name]

@@ -33,6 +33,7 @@ class Walk(Strict):
     """A learner: a random walk."""
 
     size = 1
+    computed = {"backend": "feet", "because": "there are no wheels"}
 
     def __init__(self, seed: int) -> None:
         self._stream, self._place, self.update_index = np.random.default_rng(seed), 0.0, 0

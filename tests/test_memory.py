@@ -30,10 +30,10 @@ class Follow(Task):
         return Batch(x, x.clone(), torch.ones(self.steps, size))
 
 
-def learner(steps: int = STEPS, cell: str = "alif") -> bp.Trainer:
+def learner(steps: int = STEPS, cell: str = "alif", backend: str = "torch") -> bp.Trainer:
     gain = {"input_gain": 9.0, "tau_out": 20 * ms} if cell == "alif" else {}
     circuit = bp.circuit("recurrent", cell=cell, inputs=1, units=UNITS, outputs=1, **gain)
-    return bp.Trainer(circuit, Follow(steps), "eprop", bp.Training(batch=2))
+    return bp.Trainer(circuit, Follow(steps), "eprop", bp.Training(batch=2, backend=backend))
 
 
 class Largest(TorchDispatchMode):
@@ -52,6 +52,12 @@ LOOKS = {
     "a test": lambda trainer: trainer.evaluate(),
     "a simulation": lambda trainer: bp.simulate(trainer.network, torch.rand(STEPS, TRIALS, 1), record=()),
 }
+
+
+def test_loops_hold_a_piece_at_a_time():
+    with Largest() as largest:
+        learner(backend="numba").evaluate()
+    assert STEPS * TRIALS <= largest.found < STEPS * TRIALS * UNITS
 
 
 @pytest.mark.parametrize("look", LOOKS.values(), ids=list(LOOKS))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bioplaus.circuit.fused import fused
 from bioplaus.circuit.network import Network, State, Step
 from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.wiring import Source, Wired
@@ -108,6 +107,8 @@ def roll(
     the less memory is touched. ``backend`` is ``"torch"`` or ``"numba"``.
     """
     if backend == "numba":
+        from bioplaus.circuit.fused import fused  # sympy and numba, for whoever asks for loops
+
         rolled, after = fused(network).roll(network, state, x, states)
         return Stretch(network, rolled, x), after
     drives = [d.unbind(0) for d in network.drive(x)]
