@@ -241,7 +241,7 @@ def test_a_loop_that_is_broken_is_seen(what, monkeypatch):
     source = inspect.getsource(module)
     assert source.count(right) == 1
     space = dict(vars(module))
-    exec(compile(source.replace(right, wrong), module.__file__, "exec"), space)
+    exec(compile(source.replace(right, wrong), str(module.__file__), "exec"), space)
     # traces that are put off are those of cells whose time constants are the same for all neurons
     network = one("alif") if module is traces_source else several()
     where = {forward_source: ("circuit.fused", "forward"), reverse_source: ("circuit.fused_sweep", "reverse")}
