@@ -9,11 +9,10 @@ For every step backwards, neuron by neuron, as `bioplaus.circuit.sweep` has it f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from bioplaus.codegen.scalars import OPTIONS, Numbers, total
+from bioplaus.codegen.scalars import OPTIONS, Numbers, entries, total
 
 
 @cache
@@ -31,7 +30,7 @@ def reverse(pattern: Any, direct: tuple[bool, bool, tuple[bool, ...]]) -> tuple[
     F, E, G, psi, Ru, ry = pattern
     S, K, numbers = range(len(psi)), range(len(G[0])), Numbers()
     to_y, to_seen, to_u = direct
-    varying = sorted({e for e in _entries(pattern) if isinstance(e, tuple)})
+    varying = sorted({e for e in entries(pattern) if isinstance(e, tuple)})
     rows = [f"v{i}_ = arrays0_[{i}][{'time0_' if moves else '0'}]" for i, moves in varying]
     body = [f"p{i}_ = v{i}_[unit0_]" for i, _ in varying]
     body += [f"a{j}_ = carried0_[{j}, unit0_]" for j in S]
@@ -74,10 +73,3 @@ def reverse(pattern: Any, direct: tuple[bool, bool, tuple[bool, ...]]) -> tuple[
         ]
     )
     return text, tuple(numbers.values)
-
-
-def _entries(e: Any) -> Sequence[Any]:
-    """The entries of nested tuples; a pair of a position and whether it moves is one."""
-    if isinstance(e, tuple) and not (len(e) == 2 and isinstance(e[1], bool)):
-        return [x for inner in e for x in _entries(inner)]
-    return [e]

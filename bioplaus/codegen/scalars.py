@@ -47,3 +47,10 @@ def total(terms: Sequence[tuple[str, Pattern]], numbers: Numbers) -> str:
         else:
             found.append(variable if entry == 1.0 else f"{variable}*{numbers.name(entry)}")
     return " + ".join(found)
+
+
+def entries(e: Any) -> Sequence[Any]:
+    """The entries of nested tuples; a pair of a position and whether it moves is one."""
+    if isinstance(e, tuple) and not (len(e) == 2 and isinstance(e[1], bool)):
+        return [x for inner in e for x in entries(inner)]
+    return [e]

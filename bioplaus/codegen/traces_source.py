@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from bioplaus.codegen.scalars import OPTIONS, Numbers, total
+from bioplaus.codegen.scalars import OPTIONS, Numbers, entries, total
 
 
 def lazy(coefficients: Any, output: bool) -> bool:
@@ -45,7 +45,7 @@ def traces(
     numbers = Numbers()
     H, S = range(len(c.shared_pre)), range(len(c.s_s))
     shared = [f"g{i}_ = {total([('x0_', c.shared_pre[i]), *((f'h{j}_', c.shared[i][j]) for j in H)], numbers) or numbers.name(0.0)}" for i in H]  # fmt: skip
-    varying = sorted({e for e in _entries(tuple(c)) if isinstance(e, tuple)})
+    varying = sorted({e for e in entries(tuple(c)) if isinstance(e, tuple)})
     # what is constant over the synapses of a neuron at a step is one number: coefficients are computed outside their loop
     one, zero = numbers.name(1.0), numbers.name(0.0)
     entering: list[str] = []
@@ -162,10 +162,3 @@ def _shared(lines: Sequence[str], count: int) -> list[str]:
         *(f"                shared0_[{i}, time0_, into0_] = h{i}_" for i in range(count)),
         *(f"            commons0_[{i}, sample0_, into0_] = h{i}_" for i in range(count)),
     ]
-
-
-def _entries(e: Any) -> Sequence[Any]:
-    """The entries of nested tuples; a pair of a position and whether it moves is one."""
-    if isinstance(e, tuple) and not (len(e) == 2 and isinstance(e[1], bool)):
-        return [x for inner in e for x in _entries(inner)]
-    return [e]
