@@ -377,4 +377,8 @@ def test_a_run_goes_on_as_it_began():
     del state["backend"]
     on.load_state_dict(state)
     assert on.backend == "torch"
+    moving = bp.Trainer(
+        circuit, task, bp.rule("eprop", schedule="online"), bp.Training(updates=10**5, apply="window"), seed=3
+    )
+    assert moving.backend == "torch" and "move at every step" in moving.computed["because"]
     assert "backend" not in bp.Training().describe() and bp.Training(backend="numba").describe()["backend"] == "numba"
