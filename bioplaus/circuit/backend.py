@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("auto", "torch", "numba")
 #: of work below which nobody should wait for a compiler: steps one after the other, and steps of all neurons and samples
-#: # chosen: torch takes some ten seconds for either, and so do, at worst, compilations
+#: chosen: torch takes some ten seconds for either, and so do, at worst, compilations
 STEPS, NEURONS = 100_000, 1_000_000_000
 
 
