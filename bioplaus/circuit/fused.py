@@ -15,7 +15,11 @@ import torch
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.rolled import Lane, Rolled
 from bioplaus.codegen import compiled
-from bioplaus.codegen.forward_source import Group, Link, arrays, forward
+from bioplaus.codegen.folded import entries
+from bioplaus.codegen.forward_source import Group, Link, forward
+from bioplaus.codegen.kernel import Kernel
+from bioplaus.codegen.partials import Partials
+from bioplaus.codegen.partials_source import partials
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,75 +54,103 @@ class Fused:
         self.groups = [Group(p.kernel.folded, p.taken, p.ages, i in read) for i, p in enumerate(network.populations)]
         self.links = [Link(w.source.population, w.target, w.source.age, w.channels) for w in network.recurrent]
         self.written = {full: forward(self.groups, self.links, full) for full in (False, True)}
+        self.linear = [Linear(p.kernel, self.dtype) for p in network.populations]
+        self.kappa = self.dtype(network.kappa)
 
     def roll(self, network: Network, state: State, x: Tensor, states: bool = True) -> tuple[Rolled, State]:
         """The steps of a stretch, and the state behind it; arguments as of `bioplaus.circuit.trajectory.roll`."""
         full = states or any(p.kernel.needs & {"s", "I", "receptive"} for p in network.populations)
         written = self.written[full]
         B = x.shape[1]
-        given: dict[str, Any] = {"first0_": 0, "last0_": B, "kappa0_": self.dtype(network.kappa)}
+        given: dict[str, Any] = {"first0_": 0, "last0_": B, "kappa0_": self.kappa}
         drives = network.drive(x)
         lanes = []
         for p, before in enumerate(state.populations):
             lane, more = self._lane(network, p, before, state, drives[p], full)
             lanes.append(lane)
             given |= {f"{name}{p}_": value for name, value in more.items()}
-            given |= {
-                f"numbers{p}_": written.numbers[p].astype(self.dtype),
-                f"fields{p}_": np.tile(written.fields[p].astype(self.dtype), B),
-            }
+            given[f"numbers{p}_"] = written.numbers[p].astype(self.dtype)
+            given[f"fields{p}_"] = _tiled(written.fields[p], B, self.dtype)
         for i, w in enumerate(network.recurrent):
             given[f"weights{i}_"] = np.ascontiguousarray(network.weights[w.spec.name].detach().numpy().T)
         called = compiled.function(written.text, "forward0_", str(np.dtype(self.dtype)))
-        called(*(given[name] for name in written.arguments))
+        called(*[given[name] for name in written.arguments])
         rolled = Rolled(lanes, network.sources, bool(network.kappa))
-        return rolled, rolled.last if full else self._left(rolled, given)
+        return rolled, rolled.last
 
     def _lane(
         self, network: Network, p: int, before: Any, state: State, drive: Tensor, full: bool
     ) -> tuple[Lane, dict[str, Any]]:
         """Arrays of a population, and what stood before written into them."""
-        wiring = network.populations[p]
-        (T, B), n, flat = drive.shape[:2], wiring.size, (-1, drive.shape[1] * wiring.size)
-        empty = lambda *shape: torch.empty(*shape, dtype=network.dtype)  # noqa: E731
+        wiring, group = network.populations[p], self.groups[p]
+        (T, B), n, taken, ages = drive.shape[:2], wiring.size, wiring.taken, wiring.ages
+        empty = lambda *shape: np.empty(shape, self.dtype)  # noqa: E731
+        flat = lambda array: array.reshape(len(array), B * n)  # noqa: E731
         kept = T + 1 if full else 1
-        said = empty(wiring.ages + T, B, n)
+        said = empty(ages + T, B, n)
         for age, y in enumerate(before.y):
-            said[wiring.ages - 1 - age] = y
+            said[ages - 1 - age] = y.numpy()
         s, u = [empty(kept, B, n) for _ in before.s], [empty(T, B, n) for _ in before.s]
         for mine, given in zip(s, before.s, strict=True):
-            mine[0] = given
-        wait = active = seen = None
+            mine[0] = given.numpy()
+        wait = active = seen = I = None
         if before.wait is not None:
             wait, active = empty(kept, B, n), empty(T, B, n)
-            wait[0] = before.wait
-        if self.groups[p].read:
+            wait[0] = before.wait.numpy()
+        if group.read:
             seen = empty(T + 1, B, n)
-            seen[0] = state.filtered[network.sources.index(p)]
-        I = empty(wiring.taken, T, B, n) if full else None
-        lane = Lane(wiring.ages, said, tuple(u), tuple(s) if full else (), wait if full else None, active, I, seen)
-        rows = drive.view(T, B, wiring.taken, n)
+            seen[0] = state.filtered[network.sources.index(p)].numpy()
+        if full:
+            I = empty(taken, T, B, n)
+        lane = Lane(ages, said, tuple(u), tuple(s), wait, active, I, seen)
+        rows = drive if taken == 1 else drive.view(T, B, taken, n).movedim(2, 1)
         parts: dict[str, Any] = {
-            "drive": (rows if wiring.taken == 1 else rows.movedim(2, 1).contiguous()).reshape(T, wiring.taken, B * n),
-            "cur": empty(wiring.taken, B * n),
+            "drive": rows.contiguous().numpy().reshape(T, taken, B * n),
+            "cur": empty(taken, B * n),
             "said": said,
-            "waits": wiring.refractory.to(network.dtype).expand(B, n).reshape(-1),
+            "flat": flat(said),
+            "currents": empty(1, 1, 1) if I is None else I.reshape(taken, T, B * n),
         }
-        over = {"flat": said, "waiting": wait, "active": active, "seen": seen}
-        over |= {f"state{i}_": each for i, each in enumerate(s)} | {f"after{i}_": each for i, each in enumerate(u)}
-        parts |= {name: each.view(flat) for name, each in over.items() if each is not None}
-        parts["currents"] = empty(1, 1, 1) if I is None else I.view(wiring.taken, *flat)
-        return lane, {name: parts[name].numpy() for name in arrays(self.groups[p]) if name in parts}
+        if wait is not None:
+            parts |= {"waiting": flat(wait), "active": flat(active)}
+            parts["waits"] = wiring.refractory.to(network.dtype).expand(B, n).reshape(-1).numpy()
+        if seen is not None:
+            parts["seen"] = flat(seen)
+        for i, (old, new) in enumerate(zip(s, u, strict=True)):
+            parts[f"state{i}_"], parts[f"after{i}_"] = flat(old), flat(new)
+        return lane, parts
 
-    def _left(self, rolled: Rolled, given: dict[str, Any]) -> State:
-        """The state after a stretch of which states were not kept."""
-        last = rolled.last
-        populations = []
-        for p, each in enumerate(last.populations):
-            shape = each.y[0].shape
-            s = tuple(
-                torch.from_numpy(given[f"state{i}_{p}_"]).view(shape) for i, _ in enumerate(self.groups[p].folded.old)
-            )
-            wait = torch.from_numpy(given[f"waiting{p}_"]).view(shape) if self.groups[p].folded.refractory else None
-            populations.append(each._replace(s=s, wait=wait))
-        return last._replace(populations=tuple(populations))
+
+class Linear:
+    """The partials of a population's cell, by a fused loop."""
+
+    def __init__(self, kernel: Kernel, dtype: Any) -> None:
+        self.text, numbers, self.fields, self.given = partials(kernel.folded)
+        self.numbers, self.dtype = numbers.astype(dtype), dtype
+        #: entries as torch has them, for one neuron of one sample at one step: what does not vary stays as it is
+        nothing = torch.zeros(1, 1, 1, dtype=torch.float32 if dtype is np.float32 else torch.float64)
+        self.pattern = Partials(*kernel.partials(lambda kind, i: nothing))
+        self.moving = sum(kernel.folded.moves(e) for e in entries(tuple(kernel.folded.partials)))
+        self.moves = [kernel.folded.moves(e) for e in entries(tuple(kernel.folded.partials))]
+
+    def __call__(self, lane: Lane) -> Partials:
+        """Entries over all steps of a stretch, (time, batch, unit) where they vary."""
+        T, B, n = lane.get("y_now", 0).shape
+        out = np.empty((self.moving, T, B, n), self.dtype)
+        if self.moving:
+            given = tuple([lane.get(kind, i).reshape(T, B * n) for kind, i in self.given]) or (out[0].reshape(T, B * n),)
+            called = compiled.function(self.text, "partials0_", str(np.dtype(self.dtype)))
+            called(self.numbers, _tiled(self.fields, B, self.dtype), 0, B * n, given, out.reshape(-1, T, B * n))
+        found, moves = iter(torch.from_numpy(out).unbind(0)), iter(self.moves)
+
+        def filled(e: Any) -> Any:
+            if isinstance(e, tuple):
+                return tuple([filled(inner) for inner in e])
+            return next(found) if next(moves) else e
+
+        return Partials(*filled(tuple(self.pattern)))
+
+
+def _tiled(fields: np.ndarray, batch: int, dtype: Any) -> np.ndarray:
+    """Numbers of each neuron, once for every sample."""
+    return np.tile(fields.astype(dtype), batch) if fields.size else np.empty((0, 0), dtype)

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+import torch
 
 from bioplaus.circuit.network import PopulationState, State, Step
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_tensor = torch.from_numpy
+
 
 @dataclass(frozen=True)
 class Lane:
     """One population over time; what was not written down is empty.
 
-    said : (ages + time, batch, unit); s, after, wait, seen : (time + 1, …), before each step and after the last; u, active : (time, …);
-    I : (channel, time, …).
+    said : (ages + time, batch, unit); s, after, wait, seen : (time + 1, …), before each step and after the last, or, where states are not kept,
+    s and wait (1, …), after the last; u, active : (time, …); I : (channel, time, …).
     """
 
     ages: int
-    said: Tensor
-    u: tuple[Tensor, ...]
-    s: tuple[Tensor, ...] = ()
-    wait: Tensor | None = None
-    active: Tensor | None = None
-    I: Tensor | None = None
-    seen: Tensor | None = None
+    said: np.ndarray
+    u: tuple[np.ndarray, ...]
+    s: tuple[np.ndarray, ...] = ()
+    wait: np.ndarray | None = None
+    active: np.ndarray | None = None
+    I: np.ndarray | None = None
+    seen: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.said) - self.ages
@@ -35,29 +40,52 @@ class Lane:
     def part(self, begin: int, end: int) -> Lane:
         """Steps from ``begin`` to before ``end``."""
         cut = lambda a, more=0: None if a is None else a[begin : end + more]  # noqa: E731
-        s = tuple([each[begin : end + 1] for each in self.s])
-        u = tuple([each[begin:end] for each in self.u])
-        I = None if self.I is None else self.I[:, begin:end]
         return Lane(
             self.ages,
             self.said[begin : end + self.ages],
-            u,
-            s,
-            cut(self.wait, 1),
+            tuple([each[begin:end] for each in self.u]),
+            tuple([each[begin : end + 1] for each in self.s]) if self.I is not None else (),
+            cut(self.wait, 1) if self.I is not None else None,
             cut(self.active),
-            I,
+            None if self.I is None else self.I[:, begin:end],
             cut(self.seen, 1),
         )
 
     def outputs(self, t: int) -> tuple[Tensor, ...]:
         """Outputs as they stand before step t, the newest first."""
-        return tuple([self.said[t + self.ages - 1 - age] for age in range(self.ages)])
+        return tuple([_tensor(self.said[t + self.ages - 1 - age]) for age in range(self.ages)])
 
     def before(self, t: int) -> PopulationState:
-        """What stands before step t."""
-        return PopulationState(
-            tuple([s[t] for s in self.s]), self.outputs(t), None if self.wait is None else self.wait[t]
-        )
+        """What stands before step t; without states, where they are not kept."""
+        if self.I is None:
+            return PopulationState((), self.outputs(t), None)
+        wait = None if self.wait is None else _tensor(self.wait[t])
+        return PopulationState(tuple([_tensor(s[t]) for s in self.s]), self.outputs(t), wait)
+
+    @property
+    def last(self) -> PopulationState:
+        """What stands after the last step."""
+        wait = None if self.wait is None else _tensor(self.wait[-1])
+        return PopulationState(tuple([_tensor(s[-1]) for s in self.s]), self.outputs(len(self)), wait)
+
+    def get(self, kind: str, i: int) -> np.ndarray:
+        """A quantity over time, (time, batch, unit), by the names of `bioplaus.circuit.trajectory.Stretch`; KeyError for what was not written down."""
+        T = len(self)
+        if kind == "pre":
+            return self.said[self.ages - 1 - i : self.ages - 1 - i + T]
+        if kind == "y_last":
+            return self.said[self.ages - 1 : self.ages - 1 + T]
+        if kind == "y_now":
+            return self.said[self.ages :]
+        if kind == "u":
+            return self.u[i]
+        if kind == "active" and self.active is not None:
+            return self.active
+        if self.I is None:
+            raise KeyError(kind)
+        if kind == "receptive" and self.wait is not None:
+            return (self.wait[:T] == 0).astype(self.said.dtype)
+        return {"s": lambda: self.s[i][:T], "after": lambda: self.s[i][1:], "I": lambda: self.I[i]}[kind]()  # type: ignore[index]
 
 
 class Rolled(Sequence[Step]):
@@ -80,44 +108,29 @@ class Rolled(Sequence[Step]):
                 raise ValueError("consecutive steps only")
             return Rolled([lane.part(begin, max(begin, end)) for lane in self.lanes], self.sources, self.leaky)
         t = range(len(self))[t]
-        I = tuple(
-            [lane.I[:, t].movedim(0, 1).flatten(1) if lane.I is not None else lane.said[t] for lane in self.lanes]
-        )
-        u = tuple([tuple([each[t] for each in lane.u]) for lane in self.lanes])
-        active = tuple([None if lane.active is None else lane.active[t] for lane in self.lanes])
         full = all(lane.I is not None for lane in self.lanes)
-        return Step(self._state(t), I if full else (), u, active, self._state(t + 1))
+        I = [_tensor(lane.I[:, t]).movedim(0, 1).flatten(1) for lane in self.lanes] if full else []  # type: ignore[index]
+        u = tuple([tuple([_tensor(each[t]) for each in lane.u]) for lane in self.lanes])
+        active = tuple([None if lane.active is None else _tensor(lane.active[t]) for lane in self.lanes])
+        return Step(self._state(t), tuple(I), u, active, self._state(t + 1))
 
     def _state(self, t: int) -> State:
-        filtered = tuple([self.lanes[p].seen[t] for p in self.sources]) if self.leaky else ()  # type: ignore[index]
-        return State(tuple([lane.before(t) for lane in self.lanes]), filtered)
+        return State(tuple([lane.before(t) for lane in self.lanes]), self._filtered(t))
+
+    def _filtered(self, t: int) -> tuple[Tensor, ...]:
+        return tuple([_tensor(self.lanes[p].seen[t]) for p in self.sources]) if self.leaky else ()  # type: ignore[index]
 
     @property
     def last(self) -> State:
-        """What stands after the last step."""
-        return self._state(len(self))
+        """What stands after the last step, states included."""
+        return State(tuple([lane.last for lane in self.lanes]), self._filtered(len(self)))
 
-    def stacked(self) -> dict[Any, Tensor]:
-        """By the keys of `bioplaus.circuit.trajectory.Stretch`, all that was written down."""
-        import torch
+    def get(self, p: int, kind: str, i: int) -> Tensor:
+        """A quantity of population ``p`` over time."""
+        return _tensor(self.lanes[p].get(kind, i))
 
-        found: dict[Any, Tensor] = {}
-        for p, lane in enumerate(self.lanes):
-            T = len(lane)
-            found["y_now", p, 0] = lane.said[lane.ages :]
-            found["y_last", p, 0] = lane.said[lane.ages - 1 : lane.ages - 1 + T]
-            found |= {
-                ("pre", p, age): lane.said[lane.ages - 1 - age : lane.ages - 1 - age + T] for age in range(lane.ages)
-            }
-            found |= {("u", p, i): each for i, each in enumerate(lane.u)}
-            for i, each in enumerate(lane.s):
-                found |= {("s", p, i): each[:T], ("after", p, i): each[1:]}
-            if lane.active is not None:
-                found["active", p, 0] = lane.active
-            if lane.wait is not None:
-                found["receptive", p, 0] = (lane.wait[:T] == 0).to(lane.said.dtype)
-            if lane.I is not None:
-                found["I", p] = lane.I
-        seen = [self.lanes[p].seen[1:] if self.leaky else found["y_now", p, 0] for p in self.sources]  # type: ignore[index]
-        found["seen"] = seen[0] if len(seen) == 1 else torch.cat(seen, -1)
-        return found
+    def seen(self) -> Tensor:
+        """ȳ of all readout sources side by side, (time, batch, unit)."""
+        each = [self.lanes[p].seen[1:] if self.leaky else self.lanes[p].get("y_now", 0) for p in self.sources]  # type: ignore[index]
+        return _tensor(each[0] if len(each) == 1 else np.concatenate(each, -1))
+

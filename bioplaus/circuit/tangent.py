@@ -44,11 +44,7 @@ class Tangent:
     @property
     def partials(self) -> tuple[Partials, ...]:
         if self._partials is None:
-            get = self.stretch.get
-            populations = enumerate(self.network.populations)
-            self._partials = tuple(
-                Partials(*p.kernel.partials(lambda kind, j, i=i: get(i, kind, j))) for i, p in populations
-            )
+            self._partials = self.stretch.partials()
         return self._partials
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from bioplaus.circuit.network import Network, State, Step
 from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.wiring import Source, Wired
+from bioplaus.codegen.partials import Partials
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +29,7 @@ class Stretch:
         self.steps: Sequence[Step] = steps
         #: whether a fused loop has run it
         self.fused = isinstance(steps, Rolled)
-        self._stacked: dict[Any, Tensor] = steps.stacked() if isinstance(steps, Rolled) else {}
+        self._stacked: dict[Any, Tensor] = {}
         #: (time,) 0 or 1: in which steps the weights' own deeds count; None: in all
         self.uses: Tensor | None = None
 
@@ -49,26 +51,27 @@ class Stretch:
         """Keep outputs and presynaptic signals, as far as they are stacked; the steps themselves are gone."""
         self.steps = ()
         self._stacked = {
-            key: value for key, value in self._stacked.items() if key == "seen" or key[0] in ("pre", "y_now")
+            key: value for key, value in self._stacked.items() if key == "seen" or key[1] in ("pre", "y_now")
         }
 
-    def _stack(self, key: Any, pick: Callable[[Step], Tensor]) -> Tensor:
+    def _kept(self, key: Any, make: Callable[[], Tensor]) -> Tensor:
         if key not in self._stacked:
-            parts = [pick(step) for step in self.steps]
-            self._stacked[key] = parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(parts)
+            self._stacked[key] = make()
         return self._stacked[key]
+
+    def _stack(self, pick: Callable[[Step], Tensor]) -> Tensor:
+        parts = [pick(step) for step in self.steps]
+        return parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(parts)
 
     def get(self, p: int, kind: str, i: int) -> Tensor:
         """A stacked quantity of population ``p``, (time, batch, unit)."""
+        if isinstance(self.steps, Rolled):
+            return self._kept((p, kind, i), partial(self.steps.get, p, kind, i))
         if kind == "I":
-            # channel by channel, each in one piece: functions of a channel run twice as fast
-            if ("I", p) not in self._stacked:
-                stacked = torch.stack([step.I[p] for step in self.steps])
-                apart = stacked.unflatten(-1, (-1, self.network.populations[p].size)).movedim(-2, 0)
-                self._stacked["I", p] = apart.contiguous()
-            return self._stacked["I", p][i]
+            return self._kept((p, "I"), lambda: self._currents(p))[i]
         picks: dict[str, Callable[[Step], Tensor]] = {
             "s": lambda step: step.before.populations[p].s[i],
+            "pre": lambda step: step.before.populations[p].y[i],
             "y_last": lambda step: step.before.populations[p].y[0],
             "y_now": lambda step: step.after.populations[p].y[0],
             "u": lambda step: step.u[p][i],
@@ -76,11 +79,26 @@ class Stretch:
             "receptive": lambda step: (step.before.populations[p].wait == 0).to(self.x.dtype),  # type: ignore[union-attr]
             "after": lambda step: step.after.populations[p].s[i],
         }
-        return self._stack((kind, p, i), picks[kind])
+        return self._kept((p, kind, i), lambda: self._stack(picks[kind]))
+
+    def _currents(self, p: int) -> Tensor:
+        """(channel, time, batch, unit): each in one piece, so that functions of a channel run twice as fast."""
+        stacked = torch.stack([step.I[p] for step in self.steps])
+        return stacked.unflatten(-1, (-1, self.network.populations[p].size)).movedim(-2, 0).contiguous()
 
     def outputs(self, p: int, age: int) -> Tensor:
         """What population ``p`` had said before each step, ``age`` steps before the last it said, (time, batch, unit)."""
-        return self._stack(("pre", p, age), lambda step: step.before.populations[p].y[age])
+        return self.get(p, "pre", age)
+
+    def partials(self) -> tuple[Partials, ...]:
+        """The partials of every population's cell at all steps."""
+        if isinstance(self.steps, Rolled):
+            from bioplaus.circuit.fused import fused
+
+            linear = fused(self.network).linear
+            return tuple([each(lane) for each, lane in zip(linear, self.steps.lanes, strict=True)])
+        kernels = enumerate(p.kernel for p in self.network.populations)
+        return tuple(Partials(*k.partials(lambda kind, i, p=p: self.get(p, kind, i))) for p, k in kernels)
 
     def pre(self, w: Wired[Source]) -> Tensor:
         """What a projection's weights multiply, (time, batch, pre)."""
@@ -89,9 +107,10 @@ class Stretch:
 
     def seen(self) -> Tensor:
         """ȳ of all readout sources side by side, (time, batch, unit)."""
-        if len(self.network.sources) == 1:
-            return self._stack("seen", lambda step: self.network.read(step.after)[0])
-        return self._stack("seen", lambda step: torch.cat(self.network.read(step.after), -1))
+        if isinstance(self.steps, Rolled):
+            return self._kept("seen", self.steps.seen)
+        read, several = self.network.read, len(self.network.sources) > 1
+        return self._kept("seen", lambda: self._stack(lambda step: torch.cat(read(step.after), -1) if several else read(step.after)[0]))
 
     def spikes(self, p: int) -> Tensor:
         """Outputs of a population, (time, batch, unit)."""

@@ -87,7 +87,7 @@ def forward(groups: Sequence[Group], links: Sequence[Link], full: bool) -> Writt
     most = " + ".join(f"size{p}_" for p, _ in enumerate(groups))
     text = "\n".join(
         [
-            *_head(),
+            *head(),
             f"@nb0_.njit({OPTIONS})",
             f"def forward0_({', '.join(arguments)}):",
             *(f"    {line}" for line in (*sizes, *here)),
@@ -120,7 +120,7 @@ def arrays(group: Group) -> list[str]:
     ]
 
 
-def _head() -> Iterator[str]:
+def head() -> Iterator[str]:
     yield from ("import math as math0_", "", "import numba as nb0_", "import numpy as np0_", "", "")
     for text in FUNCTIONS.values():
         yield from ("@nb0_.njit(error_model='numpy')", text, "", "")

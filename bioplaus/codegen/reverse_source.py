@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from bioplaus.codegen.scalars import OPTIONS, Numbers, entries, total
+from bioplaus.codegen.scalars import OPTIONS, Numbers, entries, scalar, total, varies
 
 
 @cache
@@ -27,10 +27,11 @@ def reverse(pattern: Any, direct: tuple[bool, bool, tuple[bool, ...]]) -> tuple[
     ``reverse0_(numbers, kappa, T, P, y, ȳ, u, a, a_y, a_ȳ, I)`` has all arrays flat over (batch · unit): P, u tuples of (time, …), a (state, …), I (channel,
     time, …); it overwrites a, a_y, a_ȳ with what stands before the first step.
     """
-    F, E, G, psi, Ru, ry = pattern
-    S, K, numbers = range(len(psi)), range(len(G[0])), Numbers()
+    numbers = Numbers()
+    F, E, G, psi, Ru, ry = scalar(pattern, numbers)
+    S, K = range(len(psi)), range(len(G[0]))
     to_y, to_seen, to_u = direct
-    varying = sorted({e for e in entries(pattern) if isinstance(e, tuple)})
+    varying = sorted({e for e in entries(pattern) if varies(e)})
     rows = [f"v{i}_ = arrays0_[{i}][{'time0_' if moves else '0'}]" for i, moves in varying]
     body = [f"p{i}_ = v{i}_[unit0_]" for i, _ in varying]
     body += [f"a{j}_ = carried0_[{j}, unit0_]" for j in S]

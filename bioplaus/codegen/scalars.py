@@ -14,7 +14,7 @@ import numpy as np
 Pattern: TypeAlias = "None | float | tuple[int, bool]"
 
 #: what a loop over time is compiled with: sums may be reordered, but what is not finite stays so
-OPTIONS = "fastmath={'contract', 'reassoc', 'nsz', 'arcp'}, error_model='numpy', cache=True"
+OPTIONS = "fastmath={'contract', 'reassoc', 'nsz', 'arcp'}, error_model='numpy', nogil=True, cache=True"
 
 
 class Numbers:
@@ -31,26 +31,50 @@ class Numbers:
             self.values.append(value)
         return f"c{at}_"
 
+    def text(self, entry: Text | float) -> str:
+        """An entry as it is written."""
+        return entry.text if isinstance(entry, Text) else self.name(entry)
+
     def loads(self, array: str) -> list[str]:
         """The names, read from an array."""
         return [f"c{i}_ = {array}[{i}]" for i, _ in enumerate(self.values)]
 
 
-def total(terms: Sequence[tuple[str, Pattern]], numbers: Numbers) -> str:
+class Text:
+    """A scalar as text, of which products and sums with numbers and others are text."""
+
+    def __init__(self, text: str, numbers: Numbers) -> None:
+        self.text, self.numbers = text, numbers
+
+    def __mul__(self, other: Text | float) -> Text:
+        return self if other == 1.0 else Text(f"{self.text}*{self.numbers.text(other)}", self.numbers)
+
+    def __add__(self, other: Text | float) -> Text:
+        return Text(f"({self.text} + {self.numbers.text(other)})", self.numbers)
+
+    __rmul__, __radd__ = __mul__, __add__
+
+
+def scalar(pattern: Any, numbers: Numbers) -> Any:
+    """Nested entries with what varies as text."""
+    if isinstance(pattern, tuple) and not varies(pattern):
+        parts = [scalar(inner, numbers) for inner in pattern]
+        return type(pattern)(*parts) if hasattr(pattern, "_make") else tuple(parts)
+    return Text(f"p{pattern[0]}_", numbers) if isinstance(pattern, tuple) else pattern
+
+
+def total(terms: Sequence[tuple[str, Text | float | None]], numbers: Numbers) -> str:
     """Σ variable · entry; empty where there is none."""
-    found = []
-    for variable, entry in terms:
-        if entry is None:
-            continue
-        if isinstance(entry, tuple):
-            found.append(f"{variable}*p{entry[0]}_")
-        else:
-            found.append(variable if entry == 1.0 else f"{variable}*{numbers.name(entry)}")
-    return " + ".join(found)
+    return " + ".join((Text(variable, numbers) * entry).text for variable, entry in terms if entry is not None)
 
 
 def entries(e: Any) -> Sequence[Any]:
     """The entries of nested tuples; a pair of a position and whether it moves is one."""
-    if isinstance(e, tuple) and not (len(e) == 2 and isinstance(e[1], bool)):
+    if isinstance(e, tuple) and not varies(e):
         return [x for inner in e for x in entries(inner)]
     return [e]
+
+
+def varies(e: Any) -> bool:
+    """Whether an entry is a pair of a position and whether it moves in time."""
+    return isinstance(e, tuple) and len(e) == 2 and isinstance(e[1], bool)

@@ -4,17 +4,17 @@ As `bioplaus.eligibility.traces` has it for one step, with shared traces h, stor
 
     e = Σ c_h h + c_pre pre + Σ c_s s + c_e e₋;   s'_m = Σ … ;   ē = κ ē + (1 − κ) e;   G += L e + L̄ ē
 
-Where ψ is zero, e is, and traces only decay. If they do so by constants, they are left as they are until ψ is not: what the row would have
-become is known (κⁿ, dⁿ), and so is what it would have met, ē Σ κⁿ L̄. Of a spiking circuit's steps these are most.
+Where ψ is zero, e is, and traces only decay. If they do so by constants, they are left as they are until ψ is not, also from one call to the
+next: what the row would have become is known (κⁿ, dⁿ), and so is what it would have met, ē Σ κⁿ L̄. Of a spiking circuit's steps these are most.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
-from bioplaus.codegen.scalars import OPTIONS, Numbers, entries, total
+from bioplaus.codegen.scalars import OPTIONS, Numbers, Text, total
 
 
 def lazy(coefficients: Any, output: bool) -> bool:
@@ -26,117 +26,111 @@ def lazy(coefficients: Any, output: bool) -> bool:
     return still and all(isinstance(c.s_s[m][q], float) if m == q else c.s_s[m][q] is None for m in S for q in S)
 
 
-@cache
-def traces(
-    c: Any, output: bool, leaky: bool, credit: tuple[bool, bool], puts_off: bool
-) -> tuple[str, tuple[float, ...]]:
-    """The text of ``traces0_``, and the numbers it reads.
+def traces(c: Any, numbers: Numbers, output: bool, leaky: bool, credit: tuple[bool, bool], moves: Sequence[bool]) -> str:
+    """The text of ``traces0_``, which reads ``numbers``.
 
     Parameters
     ----------
-    c : `bioplaus.eligibility.traces.Coefficients` with patterns for entries.
+    c : `bioplaus.eligibility.traces.Coefficients` of texts in ``p0_``, ``p1_``, …
     output : whether the last e is kept.
     leaky : whether ē is.
     credit : whether there is any for e, and for ē.
+    moves : of each of P, whether it varies in time.
 
-    ``traces0_(numbers, kappa, first, last, pre, P, L, L̄, h, s, e, ē, G)`` takes samples first to before last: pre (time, batch, pre), P a tuple of (time, batch,
-    post), credit (time, batch, post), h (i, batch, pre), s (m, batch, post, pre), e, ē (batch, post, pre), and adds to G (post, pre).
+    ``traces0_(numbers, κ, first, last, pre, P, L, L̄, h, h', s, e, ē, left, G)`` takes neurons first to before last: pre (time, batch, pre), P a tuple of (time,
+    batch, post), credit (time, batch, post), h and h' shared traces before and behind (i, batch, pre), s (m, batch, post, pre), e, ē (batch, post,
+    pre), and adds to G (post, pre). ``left`` (m + 2, batch, post) is what traces are to be multiplied by where their decay is put off, ē after the
+    stored ones, and last 0 where e is zero whatever stands there.
     """
-    numbers = Numbers()
     H, S = range(len(c.shared_pre)), range(len(c.s_s))
-    shared = [f"g{i}_ = {total([('x0_', c.shared_pre[i]), *((f'h{j}_', c.shared[i][j]) for j in H)], numbers) or numbers.name(0.0)}" for i in H]  # fmt: skip
-    varying = sorted({e for e in entries(tuple(c)) if isinstance(e, tuple)})
-    # what is constant over the synapses of a neuron at a step is one number: coefficients are computed outside their loop
-    one, zero = numbers.name(1.0), numbers.name(0.0)
+    puts_off, one, zero = lazy(c, output), numbers.name(1.0), numbers.name(0.0)
     entering: list[str] = []
-    terms, count = [], 0
 
-    def coefficient(entry: Any) -> str:
+    def coefficient(entry: Text | float) -> str:
         """A coefficient by name, computed outside the loop over synapses."""
-        nonlocal count
-        name, count = f"q{count}_", count + 1
-        entering.append(f"{name} = {total([(one, entry)], numbers)}")
-        return name
+        entering.append(f"q{len(entering)}_ = {numbers.text(entry)}")
+        return f"q{len(entering) - 1}_"
 
+    def sum_of(terms: Sequence[tuple[str, Text | float | None]]) -> list[tuple[str, str]]:
+        return [(coefficient(entry), variable) for variable, entry in terms if entry is not None]
+
+    def written(terms: Sequence[tuple[str, str]]) -> str:
+        return " + ".join("*".join(term) for term in terms) or zero
+
+    into_e = sum_of(
+        [
+            *((f"h{i}_", c.e_shared[i]) for i in H),
+            ("x0_", c.e_pre),
+            *((f"s{m}_", c.e_s[m]) for m in S),
+            ("last0_", c.e_e if output else None),
+        ]
+    )
+    into_s = [
+        sum_of(
+            [
+                *((f"h{i}_", c.s_shared[m][i]) for i in H),
+                ("x0_", c.s_pre[m]),
+                ("last0_", c.s_e_last[m]),
+                ("e0_", c.s_e[m]),
+                *((f"s{q}_", c.s_s[m][q]) for q in S),
+            ]
+        )
+        for m in S
+    ]
     kept = [f"left{m}_" for m in S]
-    parts = [(f"h{i}_", c.e_shared[i]) for i in H] + [("x0_", c.e_pre)] + [(f"s{m}_", c.e_s[m]) for m in S]
-    gates = []
-    for variable, entry in [*parts, ("last0_", c.e_e if output else None)]:
-        if entry is not None:
-            name = coefficient(entry)
-            gates.append(name)
-            terms.append(f"{name}*{variable}")
-    e = " + ".join(terms) or zero
-    inner = []
-    for m in S:
-        into = [(f"h{i}_", c.s_shared[m][i]) for i in H] + [("x0_", c.s_pre[m]), ("last0_", c.s_e_last[m])]
-        into += [("e0_", c.s_e[m])] + [(f"s{q}_", c.s_s[m][q]) for q in S]
-        named = [f"{coefficient(entry)}*{variable}" for variable, entry in into if entry is not None]
-        inner.append(f"n{m}_ = {' + '.join(named) or zero}")
-    rows = [f"row{i}_ = shared0_[{i}, time0_]" for i in H] + ["pre0_ = pres0_[time0_, sample0_]"]
-    load = [f"h{i}_ = row{i}_[into0_]" for i in H] + ["x0_ = pre0_[into0_]"]
-    load += [f"s{m}_ = stored{m}_[into0_]" + (f"*{kept[m]}" if puts_off else "") for m in S]
-    load += ["last0_ = e_row0_[into0_]"] if output else []
-    body = [*load, f"e0_ = {e}", *inner, *(f"stored{m}_[into0_] = n{m}_" for m in S)]
+    body = [f"h{i}_ = row{i}_[into0_]" for i in H] + ["x0_ = pre0_[into0_]"]
+    body += [f"s{m}_ = stored{m}_[into0_]" + (f"*{kept[m]}" if puts_off else "") for m in S]
+    body += ["last0_ = e_row0_[into0_]"] if output else []
+    body.append(f"e0_ = {written(into_e)}")
+    body += [f"n{m}_ = {written(into_s[m])}" for m in S] + [f"stored{m}_[into0_] = n{m}_" for m in S]
     met = ["told0_*e0_"] if credit[0] else []
     if leaky:
-        if puts_off:
-            body += ["b0_ = bar_row0_[into0_]", f"z0_ = kappa0_*(b0_*leftbar0_) + ({one} - kappa0_)*e0_"]
-            met += ["owed0_*b0_"] if credit[1] else []
-        else:
-            body.append(f"z0_ = kappa0_*bar_row0_[into0_] + ({one} - kappa0_)*e0_")
-        body.append("bar_row0_[into0_] = z0_")
+        body.append("b0_ = bar_row0_[into0_]" + ("*leftbar0_" if puts_off else ""))
+        body += [f"z0_ = kappa0_*b0_ + ({one} - kappa0_)*e0_", "bar_row0_[into0_] = z0_"]
         met += ["shown0_*z0_"] if credit[1] else []
     body.append("e_row0_[into0_] = e0_")
     if met:
         body.append(f"sum0_[into0_] += {' + '.join(met)}")
-    step = [
-        *rows,
-        "for into0_ in range(pre0_.shape[0]):",
-        *(f"    {line}" for line in body),
-    ]
-    credits = ["told0_ = credit0_[time0_, sample0_, unit0_]"] if credit[0] else []
-    credits += ["shown0_ = credit1_[time0_, sample0_, unit0_]"] if credit[1] else []
+    rows = [f"row{i}_ = shared0_[{i}, time0_]" for i in H] + ["pre0_ = pres0_[time0_, sample0_]"]
+    step = [*rows, "for into0_ in range(pre0_.shape[0]):", *(f"    {line}" for line in body)]
+    over_time = ["told0_ = credit0_[time0_, sample0_, unit0_]"] if credit[0] else []
+    over_time += ["shown0_ = credit1_[time0_, sample0_, unit0_]"] if credit[1] else []
+    over_time += entering
+    begin, behind = [], []
     if puts_off:
-        quiet = " and ".join(f"{name} == {zero}" for name in gates) or "True"
-        skip = ["leftbar0_ *= kappa0_"] if leaky else []
-        skip += [f"{kept[m]} *= {total([(one, c.s_s[m][m])], numbers)}" for m in S]
-        skip += ["owed0_ += shown0_*leftbar0_"] if credit[1] and leaky else []
-        fresh = [f"{each} = {one}" for each in kept] + (["leftbar0_, owed0_ = " + f"{one}, {zero}"] if leaky else [])
-        over_time = [
-            *credits,
-            *entering,
-            f"quiet0_ = {quiet}",
-            "if quiet0_:",
-            *(f"    {line}" for line in skip or ["pass"]),
-            "else:",
-            *(f"    {line}" for line in [*step, *fresh]),
-        ]
-        end = [f"stored{m}_[into0_] *= {kept[m]}" for m in S]
-        if leaky:
-            end += [
-                "b0_ = bar_row0_[into0_]",
-                *(["sum0_[into0_] += owed0_*b0_"] if credit[1] else []),
-                "bar_row0_[into0_] = b0_*leftbar0_",
-            ]
-        behind = ["for into0_ in range(sum0_.shape[0]):", *(f"    {line}" for line in end)] if end else []
-        behind += ["if quiet0_:", "    e_row0_[:] = 0"]
-        begin = [*fresh, "quiet0_ = False"]
+        gates = " and ".join(f"{name} == {zero}" for name, _ in into_e) or "True"
+        where = [*kept, *(["leftbar0_"] if leaky else []), "speaks0_"]
+        at = [f"put0_[{i}, sample0_, unit0_]" for i in (*S, *([len(S)] if leaky else []), len(S) + 1)]
+        begin = [f"{name} = {place}" for name, place in zip(where, at, strict=True)]
+        owes = leaky and credit[1]
+        paid = ["for into0_ in range(sum0_.shape[0]):", "    sum0_[into0_] += owed0_*bar_row0_[into0_]"]
+        begin += [f"owed0_ = {zero}"] if owes else []
+        waits = [f"{kept[m]} *= {numbers.text(c.s_s[m][m])}" for m in S] + (["leftbar0_ *= kappa0_"] if leaky else [])
+        waits += [*(["owed0_ += shown0_*leftbar0_"] if owes else []), f"speaks0_ = {zero}"]
+        pay = [f"if owed0_ != {zero}:", *(f"    {line}" for line in paid)] if owes else []
+        fresh = [f"{name} = {one}" for name in where] + ([f"owed0_ = {zero}"] if owes else [])
+        over_time += [f"if {gates}:", *(f"    {line}" for line in waits), "else:"]
+        over_time += [f"    {line}" for line in [*pay, *step, *fresh]]
+        behind = [*pay, *(f"{place} = {name}" for name, place in zip(where, at, strict=True))]
     else:
-        over_time, behind, begin = [*credits, *entering, *step], [], []
-    loads = [f"p{i}_ = arrays0_[{i}][{'time0_' if moves else '0'}, sample0_, unit0_]" for i, moves in varying]
+        over_time += step
+    shared = [
+        f"g{i}_ = {total([('x0_', c.shared_pre[i]), *((f'h{j}_', c.shared[i][j]) for j in H)], numbers) or zero}" for i in H
+    ]
+    used = sorted({int(i) for line in entering for i in re.findall(r"\bp(\d+)_", line)})
+    loads = [f"p{i}_ = arrays0_[{i}][{'time0_' if moves[i] else '0'}, sample0_, unit0_]" for i in used]
     text = [
         "import numba as nb0_",
         "import numpy as np0_",
         "",
         "",
         f"@nb0_.njit({OPTIONS})",
-        "def traces0_(numbers0_, kappa0_, first0_, until0_, pres0_, arrays0_, credit0_, credit1_, commons0_, owns0_, ends0_, bars0_, out0_):",
+        "def traces0_(numbers0_, kappa0_, first0_, until0_, pres0_, arrays0_, credit0_, credit1_, commons0_, behind0_, owns0_, ends0_, bars0_, put0_, out0_):",
         *(f"    {line}" for line in numbers.loads("numbers0_")),
         f"    shared0_ = np0_.empty(({max(len(H), 1)}, pres0_.shape[0], pres0_.shape[2]), pres0_.dtype)",
-        "    for sample0_ in range(first0_, until0_):",
-        *(_shared(shared, len(H)) if len(H) else []),
-        "        for unit0_ in range(out0_.shape[0]):",
+        "    for sample0_ in range(pres0_.shape[1]):",
+        *(_shared(shared) if shared else []),
+        "        for unit0_ in range(first0_, until0_):",
         "            sum0_ = out0_[unit0_]",
         *(f"            stored{m}_ = owns0_[{m}][sample0_, unit0_]" for m in S),
         "            e_row0_ = ends0_[sample0_, unit0_]",
@@ -147,18 +141,19 @@ def traces(
         *(f"            {line}" for line in behind),
         "",
     ]
-    return "\n".join(text), tuple(numbers.values)
+    return "\n".join(text)
 
 
-def _shared(lines: Sequence[str], count: int) -> list[str]:
+def _shared(lines: Sequence[str]) -> list[str]:
     """Traces that all neurons share, of one sample over time."""
+    H = range(len(lines))
     return [
         "        for into0_ in range(pres0_.shape[2]):",
-        *(f"            h{i}_ = commons0_[{i}, sample0_, into0_]" for i in range(count)),
+        *(f"            h{i}_ = commons0_[{i}, sample0_, into0_]" for i in H),
         "            for time0_ in range(pres0_.shape[0]):",
         "                x0_ = pres0_[time0_, sample0_, into0_]",
         *(f"                {line}" for line in lines),
-        *(f"                h{i}_ = g{i}_" for i in range(count)),
-        *(f"                shared0_[{i}, time0_, into0_] = h{i}_" for i in range(count)),
-        *(f"            commons0_[{i}, sample0_, into0_] = h{i}_" for i in range(count)),
+        *(f"                h{i}_ = g{i}_" for i in H),
+        *(f"                shared0_[{i}, time0_, into0_] = h{i}_" for i in H),
+        *(f"            behind0_[{i}, sample0_, into0_] = h{i}_" for i in H),
     ]

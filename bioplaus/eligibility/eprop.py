@@ -125,15 +125,15 @@ class EProp(Eligibility[Credit]):
         T = len(within.stretch)
         out: dict[str, Tensor] = {}
         for trace in state.items:
-            arriving, c = _arriving(within, trace), coefficients(within.partials[trace.population], trace.k, trace.plan)
+            p, part, arriving = trace.population, within.partials[trace.population], _arriving(within, trace)
             told = _told(within, trace, credit)
-            if within.stretch.fused and credit is not None and not (told or summing):
-                p = trace.population
-                seen = credit.filtered[p] if credit.filtered else None
-                _place(out, network, trace, fused_traces.met(trace, c, arriving, network.kappa, credit.y[p][0], seen))
+            if within.stretch.fused and not (told or summing):
+                y, seen = (None, None) if credit is None else (credit.y[p][0], credit.filtered[p] if credit.filtered else None)
+                met = fused_traces.met(trace, part, arriving, network.kappa, y, seen)
+                _place(out, network, trace, met)
                 continue
-            pre, over_time = arriving.unbind(0), split(c, T)
-            meetings = _meetings(network, trace, credit)
+            pre, over_time = arriving.unbind(0), split(coefficients(part, trace.k, trace.plan), T)
+            meetings = _meetings(network, trace.settle(), credit)
             inner = torch.zeros_like(trace.e[0])
             for t in range(T):
                 met = advance(trace, over_time[t], pre[t], network.kappa, told[t] if told else None)
@@ -158,7 +158,7 @@ class EProp(Eligibility[Credit]):
             )
         out: dict[str, Tensor] = {}
         for trace in state.items:
-            for name, L, total in _meetings(network, trace, credit):
+            for name, L, total in _meetings(network, trace.settle(), credit):
                 _place(out, network, trace, torch.baddbmm(total, L[0], getattr(trace, name).transpose(0, 1)).squeeze(1))
         return out
 
@@ -209,7 +209,7 @@ class EProp(Eligibility[Credit]):
         """Add what earlier windows left in the traces: credit for h before the window, met by its derivatives."""
         for trace in state.items:
             p = trace.population
-            before = _before(trace, within.partials[p]).items()
+            before = _before(trace.settle(), within.partials[p]).items()
             pairs: list[tuple[Tensor | None, Tensor | None]] = [(start.s[p][m], d) for m, d in before]
             pairs.append((start.y[p][0], trace.e))
             if start.filtered:

@@ -95,7 +95,7 @@ class MDGL(EProp):
     def step(self, state: Traces, tangent: Tangent) -> Traces:
         assert isinstance(state, Hearing)
         state.before = [
-            replace(t, e=t.e.clone(), e_bar=None if t.e_bar is None else t.e_bar.clone()) for t in state.items
+            replace(t.settle(), e=t.e.clone(), e_bar=None if t.e_bar is None else t.e_bar.clone()) for t in state.items
         ]
         return super().step(state, tangent)
 

@@ -92,7 +92,7 @@ class Piece(NamedTuple):
 class Trace:
     """Traces of all that arrives on one channel of a population, its sources side by side.
 
-    ``spare`` takes what is computed from the values it replaces.
+    ``spare`` takes what is computed from the values it replaces. ``left`` is what a fused loop still owes the traces, see `settle`.
     """
 
     population: int
@@ -105,6 +105,19 @@ class Trace:
     e_bar: Tensor | None = None
     e_sum: Tensor | None = None
     spare: list[Tensor] = field(default_factory=list)
+    left: Tensor | None = None
+
+    def settle(self) -> Trace:
+        """Let traces have decayed where that was put off (`bioplaus.codegen.traces_source`), in place."""
+        if self.left is not None:
+            *stored, bar, speaks = self.left.unsqueeze(-1).unbind(0)
+            for s, factor in zip(self.stored, stored, strict=True):
+                s.mul_(factor)
+            if self.e_bar is not None:
+                self.e_bar.mul_(bar)
+            self.e.mul_(speaks)
+            self.left = None
+        return self
 
 
 @dataclass
