@@ -16,7 +16,8 @@ import bioplaus as bp
 from bioplaus import content
 from bioplaus.circuit.backend import NEURONS, STEPS, choice
 from bioplaus.circuit.trajectory import roll
-from bioplaus.codegen import compiled, forward_source, reverse_source, traces_source
+from bioplaus.codegen import compiled, forward_source, reverse_source, threads, traces_source
+from bioplaus.eligibility import fused_traces
 from bioplaus.errors import CircuitError
 from bioplaus.rules import TABLE
 
@@ -231,7 +232,11 @@ BROKEN = {
     ),
     "a synapse": (forward_source, "for event0_ in range(count0_):", "for event0_ in range(count0_ - (count0_ > 1)):"),
     "the order of a sweep": (reverse_source, "time0_ = steps0_ - 1 - back0_", "time0_ = back0_"),
-    "what decayed, when something comes": (traces_source, "z0_ = kappa0_*(b0_*leftbar0_)", "z0_ = kappa0_*b0_"),
+    "what decayed, when something comes": (
+        traces_source,
+        '"b0_ = bar_row0_[into0_]" + ("*leftbar0_" if puts_off else "")',
+        '"b0_ = bar_row0_[into0_]"',
+    ),
     "what decayed while nothing came": (traces_source, "leftbar0_ *= kappa0_", "leftbar0_ *= 1"),
 }
 
@@ -239,7 +244,7 @@ BROKEN = {
 @pytest.mark.parametrize(
     "what", [pytest.param(n, marks=pytest.mark.slow) if n in ("a delay", "a refractory step") else n for n in BROKEN]
 )
-def test_a_loop_that_is_broken_is_seen(what, monkeypatch):
+def test_a_loop_that_is_broken_is_seen(what, monkeypatch, request):
     """By the comparisons above: with one line of the text changed they fail."""
     import inspect
 
@@ -253,6 +258,8 @@ def test_a_loop_that_is_broken_is_seen(what, monkeypatch):
     where = {forward_source: ("circuit.fused", "forward"), reverse_source: ("circuit.fused_sweep", "reverse")}
     home, name = where.get(module, ("eligibility.fused_traces", "traces"))
     monkeypatch.setattr(importlib.import_module(f"bioplaus.{home}"), name, space[name])
+    request.addfinalizer(fused_traces._written.cache_clear)
+    fused_traces._written.cache_clear()
     with pytest.raises(AssertionError):
         if module is forward_source:
             same(network, inputs(network))
@@ -388,3 +395,34 @@ def test_a_run_goes_on_as_it_began():
     )
     assert moving.backend == "torch" and "move at every step" in moving.computed["because"]
     assert "backend" not in bp.Training().describe() and bp.Training(backend="numba").describe()["backend"] == "numba"
+
+
+# -- threads ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ["window", "online"])
+def test_threads_change_no_bit(schedule, monkeypatch):
+    """Also where loops are cut into more parts than divide samples or neurons evenly."""
+    monkeypatch.setattr(threads, "GRAIN", 100)
+    monkeypatch.setattr(threads, "processors", lambda: 5)
+    network = several()
+    data = batch(network)
+    parts = []
+    submit = threads._pool().submit
+    monkeypatch.setattr(threads._pool(), "submit", lambda *a: parts.append(a) or submit(*a))
+    rule = bp.rule("eprop", schedule=schedule)
+    one, more = (bp.gradient(network, rule, data, backend="numba", threads=n) for n in (1, 5))
+    assert len(parts) > 4
+    for name, g in one.items():
+        assert g.abs().sum() > 0 and torch.equal(g, more[name])
+    x = inputs(network)
+    assert bp.simulate(network, x, backend="numba").equals(bp.simulate(network, x, backend="numba", threads=5))
+
+
+def test_threads_are_no_more_than_there_are_processors_for(monkeypatch):
+    monkeypatch.setattr(threads, "processors", lambda: 4)
+    with threads.threads(8):
+        assert threads.allowed() == 4
+        monkeypatch.setenv(threads.LIMIT, "2")  # a worker among two
+        assert threads.allowed() == 2
+    assert threads.allowed() == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from bioplaus.circuit.network import PopulationState, State, Step
+from bioplaus.codegen.partials import Partials
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,16 +84,20 @@ class Lane:
             return self.active
         if self.I is None:
             raise KeyError(kind)
-        if kind == "receptive" and self.wait is not None:
-            return (self.wait[:T] == 0).astype(self.said.dtype)
+        if kind == "wait" and self.wait is not None:
+            return self.wait[:T]
+        if kind == "receptive":
+            return (self.get("wait", 0) == 0).astype(self.said.dtype)
         return {"s": lambda: self.s[i][:T], "after": lambda: self.s[i][1:], "I": lambda: self.I[i]}[kind]()  # type: ignore[index]
 
 
 class Rolled(Sequence[Step]):
     """The steps of a stretch."""
 
-    def __init__(self, lanes: Sequence[Lane], sources: Sequence[int], leaky: bool) -> None:
-        self.lanes, self.sources, self.leaky = tuple(lanes), tuple(sources), leaky
+    def __init__(
+        self, lanes: Sequence[Lane], sources: Sequence[int], leaky: bool, linear: Sequence[Callable[[Lane], Partials]]
+    ) -> None:
+        self.lanes, self.sources, self.leaky, self.linear = tuple(lanes), tuple(sources), leaky, linear
 
     def __len__(self) -> int:
         return len(self.lanes[0])
@@ -106,7 +111,9 @@ class Rolled(Sequence[Step]):
             begin, end, stride = t.indices(len(self))
             if stride != 1:
                 raise ValueError("consecutive steps only")
-            return Rolled([lane.part(begin, max(begin, end)) for lane in self.lanes], self.sources, self.leaky)
+            return Rolled(
+                [lane.part(begin, max(begin, end)) for lane in self.lanes], self.sources, self.leaky, self.linear
+            )
         t = range(len(self))[t]
         full = all(lane.I is not None for lane in self.lanes)
         I = [_tensor(lane.I[:, t]).movedim(0, 1).flatten(1) for lane in self.lanes] if full else []  # type: ignore[index]
@@ -129,8 +136,11 @@ class Rolled(Sequence[Step]):
         """A quantity of population ``p`` over time."""
         return _tensor(self.lanes[p].get(kind, i))
 
+    def partials(self) -> tuple[Partials, ...]:
+        """The partials of every population's cell at all steps."""
+        return tuple([linear(lane) for linear, lane in zip(self.linear, self.lanes, strict=True)])
+
     def seen(self) -> Tensor:
         """ȳ of all readout sources side by side, (time, batch, unit)."""
         each = [self.lanes[p].seen[1:] if self.leaky else self.lanes[p].get("y_now", 0) for p in self.sources]  # type: ignore[index]
         return _tensor(each[0] if len(each) == 1 else np.concatenate(each, -1))
-

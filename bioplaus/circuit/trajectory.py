@@ -93,10 +93,7 @@ class Stretch:
     def partials(self) -> tuple[Partials, ...]:
         """The partials of every population's cell at all steps."""
         if isinstance(self.steps, Rolled):
-            from bioplaus.circuit.fused import fused
-
-            linear = fused(self.network).linear
-            return tuple([each(lane) for each, lane in zip(linear, self.steps.lanes, strict=True)])
+            return self.steps.partials()
         kernels = enumerate(p.kernel for p in self.network.populations)
         return tuple(Partials(*k.partials(lambda kind, i, p=p: self.get(p, kind, i))) for p, k in kernels)
 
@@ -110,7 +107,10 @@ class Stretch:
         if isinstance(self.steps, Rolled):
             return self._kept("seen", self.steps.seen)
         read, several = self.network.read, len(self.network.sources) > 1
-        return self._kept("seen", lambda: self._stack(lambda step: torch.cat(read(step.after), -1) if several else read(step.after)[0]))
+        return self._kept(
+            "seen",
+            lambda: self._stack(lambda step: torch.cat(read(step.after), -1) if several else read(step.after)[0]),
+        )
 
     def spikes(self, p: int) -> Tensor:
         """Outputs of a population, (time, batch, unit)."""

@@ -16,7 +16,7 @@ def partials(folded: Folded) -> tuple[str, np.ndarray, np.ndarray, list[tuple[st
     """The text of ``partials0_``; the numbers that it reads, and those of each neuron, (constant, unit); what it is given, by kind and index.
 
     ``partials0_(numbers, fields, first, last, given, out)`` takes neurons first to before last of all samples': fields (constant, batch · unit), given a tuple of
-    (time, batch · unit), and writes out (entry that varies, time, batch · unit).
+    (time, batch · unit), steps left (``wait``) for whether a neuron is receptive, and writes out (entry that varies, time, batch · unit).
     """
     moving = [e for e in entries(tuple(folded.partials)) if folded.moves(e)]
     wanted: set[Any] = set().union(*(e.free_symbols for e in moving))
@@ -27,7 +27,9 @@ def partials(folded: Folded) -> tuple[str, np.ndarray, np.ndarray, list[tuple[st
     rows = [f"view{i}_ = given0_[{i}][time0_]" for i, _ in enumerate(given)]
     rows += [f"row{i}_ = out0_[{i}, time0_]" for i, _ in enumerate(moving)]
     body = [f"{name} = fields0_[{i}, unit0_]" for i, name in enumerate(each)]
-    body += [f"{symbol} = view{i}_[unit0_]" for i, (symbol, _, _) in enumerate(given)]
+    for i, (symbol, kind, _) in enumerate(given):
+        waits = f"{numbers.name(1.0)} if view{i}_[unit0_] == {numbers.name(0.0)} else {numbers.name(0.0)}"
+        body.append(f"{symbol} = {waits if kind == 'receptive' else f'view{i}_[unit0_]'}")
     named = [f"entry{i}_" for i, _ in enumerate(moving)]
     body += [line.strip() for line in assignments(named, moving, "p", show)]
     body += [f"row{i}_[unit0_] = {name}" for i, name in enumerate(named)]
@@ -43,4 +45,9 @@ def partials(folded: Folded) -> tuple[str, np.ndarray, np.ndarray, list[tuple[st
         "",
     ]
     fields = np.array([folded.numbers[name] for name in each]) if each else np.empty((0, 0))
-    return "\n".join(text), np.array(numbers.values), fields, [(kind, i) for _, kind, i in given]
+    return (
+        "\n".join(text),
+        np.array(numbers.values),
+        fields,
+        [("wait" if kind == "receptive" else kind, i) for _, kind, i in given],
+    )

@@ -24,7 +24,7 @@ def reverse(pattern: Any, direct: tuple[bool, bool, tuple[bool, ...]]) -> tuple[
     pattern : F, E, G, ψ, Ru, ry as patterns of entries (`bioplaus.codegen.scalars`).
     direct : whether there is credit for y, for ȳ, for each u.
 
-    ``reverse0_(numbers, kappa, T, P, y, ȳ, u, a, a_y, a_ȳ, I)`` has all arrays flat over (batch · unit): P, u tuples of (time, …), a (state, …), I (channel,
+    ``reverse0_(numbers, kappa, first, last, T, P, y, ȳ, u, a, a_y, a_ȳ, I)`` takes neurons first to before last, and has all arrays flat over (batch · unit): P, u tuples of (time, …), a (state, …), I (channel,
     time, …); it overwrites a, a_y, a_ȳ with what stands before the first step.
     """
     numbers = Numbers()
@@ -63,12 +63,12 @@ def reverse(pattern: Any, direct: tuple[bool, bool, tuple[bool, ...]]) -> tuple[
             "",
             "",
             f"@nb0_.njit({OPTIONS})",
-            "def reverse0_(numbers0_, kappa0_, steps0_, arrays0_, told0_, shown0_, inner0_, carried0_, ay0_, af0_, out0_):",
+            "def reverse0_(numbers0_, kappa0_, first0_, until0_, steps0_, arrays0_, told0_, shown0_, inner0_, carried0_, ay0_, af0_, out0_):",
             *(f"    {line}" for line in numbers.loads("numbers0_")),
             "    for back0_ in range(steps0_):",
             "        time0_ = steps0_ - 1 - back0_",
             *(f"        {line}" for line in rows),
-            "        for unit0_ in range(ay0_.shape[0]):",
+            "        for unit0_ in range(first0_, until0_):",
             *(f"            {line}" for line in body),
             "",
         ]

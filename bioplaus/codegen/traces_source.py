@@ -26,7 +26,9 @@ def lazy(coefficients: Any, output: bool) -> bool:
     return still and all(isinstance(c.s_s[m][q], float) if m == q else c.s_s[m][q] is None for m in S for q in S)
 
 
-def traces(c: Any, numbers: Numbers, output: bool, leaky: bool, credit: tuple[bool, bool], moves: Sequence[bool]) -> str:
+def traces(
+    c: Any, numbers: Numbers, output: bool, leaky: bool, credit: tuple[bool, bool], ends: bool, moves: Sequence[bool]
+) -> str:
     """The text of ``traces0_``, which reads ``numbers``.
 
     Parameters
@@ -35,6 +37,7 @@ def traces(c: Any, numbers: Numbers, output: bool, leaky: bool, credit: tuple[bo
     output : whether the last e is kept.
     leaky : whether ē is.
     credit : whether there is any for e, and for ē.
+    ends : whether somebody reads the last e; if not, it is not written down where decay is put off.
     moves : of each of P, whether it varies in time.
 
     ``traces0_(numbers, κ, first, last, pre, P, L, L̄, h, h', s, e, ē, left, G)`` takes neurons first to before last: pre (time, batch, pre), P a tuple of (time,
@@ -88,7 +91,7 @@ def traces(c: Any, numbers: Numbers, output: bool, leaky: bool, credit: tuple[bo
         body.append("b0_ = bar_row0_[into0_]" + ("*leftbar0_" if puts_off else ""))
         body += [f"z0_ = kappa0_*b0_ + ({one} - kappa0_)*e0_", "bar_row0_[into0_] = z0_"]
         met += ["shown0_*z0_"] if credit[1] else []
-    body.append("e_row0_[into0_] = e0_")
+    body += ["e_row0_[into0_] = e0_"] if ends or not puts_off else []
     if met:
         body.append(f"sum0_[into0_] += {' + '.join(met)}")
     rows = [f"row{i}_ = shared0_[{i}, time0_]" for i in H] + ["pre0_ = pres0_[time0_, sample0_]"]
@@ -99,23 +102,26 @@ def traces(c: Any, numbers: Numbers, output: bool, leaky: bool, credit: tuple[bo
     begin, behind = [], []
     if puts_off:
         gates = " and ".join(f"{name} == {zero}" for name, _ in into_e) or "True"
-        where = [*kept, *(["leftbar0_"] if leaky else []), "speaks0_"]
-        at = [f"put0_[{i}, sample0_, unit0_]" for i in (*S, *([len(S)] if leaky else []), len(S) + 1)]
+        where = [*kept, *(["leftbar0_"] if leaky else []), *(["speaks0_"] if ends else [])]
+        at = [
+            f"put0_[{i}, sample0_, unit0_]" for i in (*S, *([len(S)] if leaky else []), *([len(S) + 1] if ends else []))
+        ]
         begin = [f"{name} = {place}" for name, place in zip(where, at, strict=True)]
         owes = leaky and credit[1]
         paid = ["for into0_ in range(sum0_.shape[0]):", "    sum0_[into0_] += owed0_*bar_row0_[into0_]"]
         begin += [f"owed0_ = {zero}"] if owes else []
         waits = [f"{kept[m]} *= {numbers.text(c.s_s[m][m])}" for m in S] + (["leftbar0_ *= kappa0_"] if leaky else [])
-        waits += [*(["owed0_ += shown0_*leftbar0_"] if owes else []), f"speaks0_ = {zero}"]
+        waits += (["owed0_ += shown0_*leftbar0_"] if owes else []) + ([f"speaks0_ = {zero}"] if ends else [])
         pay = [f"if owed0_ != {zero}:", *(f"    {line}" for line in paid)] if owes else []
         fresh = [f"{name} = {one}" for name in where] + ([f"owed0_ = {zero}"] if owes else [])
-        over_time += [f"if {gates}:", *(f"    {line}" for line in waits), "else:"]
+        over_time += [f"if {gates}:", *(f"    {line}" for line in waits or ["pass"]), "else:"]
         over_time += [f"    {line}" for line in [*pay, *step, *fresh]]
         behind = [*pay, *(f"{place} = {name}" for name, place in zip(where, at, strict=True))]
     else:
         over_time += step
     shared = [
-        f"g{i}_ = {total([('x0_', c.shared_pre[i]), *((f'h{j}_', c.shared[i][j]) for j in H)], numbers) or zero}" for i in H
+        f"g{i}_ = {total([('x0_', c.shared_pre[i]), *((f'h{j}_', c.shared[i][j]) for j in H)], numbers) or zero}"
+        for i in H
     ]
     used = sorted({int(i) for line in entering for i in re.findall(r"\bp(\d+)_", line)})
     loads = [f"p{i}_ = arrays0_[{i}][{'time0_' if moves[i] else '0'}, sample0_, unit0_]" for i in used]

@@ -38,6 +38,9 @@ class Eligibility(ABC, Generic[C]):
     #: whether a window may come as stretches that keep only what derivatives need
     takes_stretches: ClassVar[bool] = False
 
+    #: whether nothing of a step is held when the next is taken, so that this may stand in the same place
+    lets_go: ClassVar[bool] = False
+
     #: whether it can meet credit that is the same at all steps and known at the sequence's end only
     sums: ClassVar[bool] = False
 

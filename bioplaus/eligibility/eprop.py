@@ -53,6 +53,9 @@ class EProp(Eligibility[Credit]):
     )  # fmt: skip
 
     takes_stretches: ClassVar[bool] = True
+    lets_go: ClassVar[bool] = True
+    #: whether traces carried forward are read between windows too
+    reads_ends: ClassVar[bool] = False
     sums: ClassVar[bool] = True
 
     def partials(self, tangent: Tangent) -> tuple[Partials, ...]:
@@ -122,17 +125,15 @@ class EProp(Eligibility[Credit]):
         self, network: Network, state: Traces, within: Tangent, credit: Credit | None, summing: bool
     ) -> dict[str, Tensor]:
         state.fresh = False
-        T = len(within.stretch)
+        T, ends = len(within.stretch), credit is None or self.reads_ends
         out: dict[str, Tensor] = {}
         for trace in state.items:
-            p, part, arriving = trace.population, within.partials[trace.population], _arriving(within, trace)
             told = _told(within, trace, credit)
             if within.stretch.fused and not (told or summing):
-                y, seen = (None, None) if credit is None else (credit.y[p][0], credit.filtered[p] if credit.filtered else None)
-                met = fused_traces.met(trace, part, arriving, network.kappa, y, seen)
-                _place(out, network, trace, met)
+                _place(out, network, trace, fused_traces.met(trace, within, _outer(trace, credit), ends))
                 continue
-            pre, over_time = arriving.unbind(0), split(coefficients(part, trace.k, trace.plan), T)
+            part = within.partials[trace.population]
+            pre, over_time = trace.arriving(within.stretch).unbind(0), split(coefficients(part, trace.k, trace.plan), T)
             meetings = _meetings(network, trace.settle(), credit)
             inner = torch.zeros_like(trace.e[0])
             for t in range(T):
@@ -219,14 +220,17 @@ class EProp(Eligibility[Credit]):
                     _place(gradients, network, trace, torch.einsum("bn,bnm->nm", a, derivative))
 
 
+def _outer(trace: Trace, credit: Credit | None) -> tuple[Tensor | None, Tensor | None]:
+    """Credit for e, and for ē, (time, batch, post)."""
+    if credit is None:
+        return None, None
+    p = trace.population
+    return credit.y[p][0], credit.filtered[p] if credit.filtered else None
+
+
 def _meetings(network: Network, trace: Trace, credit: Credit | None) -> list[tuple[str, Any, Tensor]]:
     """Which trace meets which credit, (time)(post, 1, batch), and where the sum goes."""
-    if credit is None:
-        return []
-    p = trace.population
-    pairs = [("e", credit.y[p][0])]
-    if credit.filtered:
-        pairs.append(("e_bar", credit.filtered[p]))
+    pairs = zip(("e", "e_bar"), _outer(trace, credit), strict=True)
     zero = torch.zeros_like(trace.e[0]).unsqueeze(1)
     return [(name, c.transpose(1, 2).unsqueeze(2), zero.clone()) for name, c in pairs if c is not None]
 
@@ -259,12 +263,6 @@ def _before(trace: Trace, part: Partials) -> dict[int, Tensor]:
     return out
 
 
-def _arriving(within: Tangent, trace: Trace) -> Tensor:
-    """What all of a trace's weights multiply, (time, batch, pre)."""
-    found = [within.stretch.pre(piece.wired) for piece in trace.pieces]
-    return torch.cat(found, -1) if len(found) > 1 else found[0]
-
-
 def _rows(W: Tensor, n: int, piece: Piece) -> Tensor:
     return W[piece.row * n : (piece.row + 1) * n]
 
@@ -273,6 +271,9 @@ def _place(out: dict[str, Tensor], network: Network, trace: Trace, g: Tensor) ->
     """Add a channel's (post, pre) gradient to its rows of the weights."""
     for piece in trace.pieces:
         name = piece.wired.spec.name
+        if name not in out and g.shape[0] == len(network.weights[name]):
+            out[name] = g[:, piece.where].reshape(network.weights[name].shape)
+            continue
         if name not in out:
             out[name] = torch.zeros_like(network.weights[name])
         rows = _rows(out[name], network.populations[trace.population].size, piece)

@@ -79,6 +79,7 @@ class MDGL(EProp):
 
     #: credit that is known at the end only would need to be heard through every step's Gψ: n times the traces
     sums: ClassVar[bool] = False
+    reads_ends: ClassVar[bool] = True
 
     def reached(self, network: Network, hearers: set[int]) -> set[int]:
         return upstream(network, hearers, synapses=1)

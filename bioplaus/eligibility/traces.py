@@ -22,6 +22,8 @@ from bioplaus.codegen.plans import Plan
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bioplaus.circuit.trajectory import Stretch
+
 
 def times(a: Entry, b: Entry) -> Entry:
     """a·b, where None is zero."""
@@ -106,6 +108,7 @@ class Trace:
     e_sum: Tensor | None = None
     spare: list[Tensor] = field(default_factory=list)
     left: Tensor | None = None
+    loop: Any = None  # see `bioplaus.eligibility.fused_traces`
 
     def settle(self) -> Trace:
         """Let traces have decayed where that was put off (`bioplaus.codegen.traces_source`), in place."""
@@ -116,8 +119,13 @@ class Trace:
             if self.e_bar is not None:
                 self.e_bar.mul_(bar)
             self.e.mul_(speaks)
-            self.left = None
+        self.left = self.loop = None
         return self
+
+    def arriving(self, stretch: Stretch) -> Tensor:
+        """What all of the weights multiply, (time, batch, pre)."""
+        found = [stretch.pre(piece.wired) for piece in self.pieces]
+        return torch.cat(found, -1) if len(found) > 1 else found[0]
 
 
 @dataclass

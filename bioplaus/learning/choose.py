@@ -23,6 +23,8 @@ from bioplaus.schedule import Online
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bioplaus.circuit.standing import Standing
+
 #: consecutive stretches of a window, each with its credit
 Met: TypeAlias = "Sequence[tuple[Tangent, Credit | Currents]]"
 
@@ -30,12 +32,20 @@ Met: TypeAlias = "Sequence[tuple[Tangent, Credit | Currents]]"
 class Path(ABC):
     """How the work that does not belong to the signal is done. What ``backend`` has simulated, sweeps and traces know how to go on with."""
 
-    def __init__(self, backend: str = "torch") -> None:
-        self.backend = backend
+    def __init__(self, backend: str = "torch", single: bool = False) -> None:
+        self.backend, self.single = backend, single
+        self._standing: Standing | None = None
 
     def simulate(self, network: Network, state: State, x: Tensor, states: bool) -> tuple[Stretch, State]:
         """Run a circuit over inputs (time, batch, input); ``states`` as for `bioplaus.circuit.trajectory.roll`."""
-        return roll(network, state, x, states, self.backend)
+        if not self.single:
+            return roll(network, state, x, states, self.backend)
+        if self._standing is None:
+            from bioplaus.circuit.standing import Standing
+
+            self._standing = Standing(network, state, x.shape[1])
+        self._standing.step(x)
+        return Stretch(network, self._standing, x), self._standing.state
 
     @abstractmethod
     def meet(self, past: Eligibility, network: Network, trace: Any, met: Met, last: bool) -> tuple[Gradients, Any]:
@@ -60,6 +70,9 @@ class Backward(Path):
         return past.window(network, trace, met, last)
 
 
-def choose(rule: Rule, backend: str) -> Path:
-    """The path for a rule, whose schedule it has, by a backend (`bioplaus.circuit.backend`)."""
-    return (Forward if isinstance(rule.schedule, Online) else Backward)(backend)
+def choose(rule: Rule, backend: str, single: bool = False) -> Path:
+    """The path for a rule, whose schedule it has, by a backend (`bioplaus.circuit.backend`).
+
+    ``single`` says that steps are asked for one by one, and that nobody looks at one when the next is taken.
+    """
+    return (Forward if isinstance(rule.schedule, Online) else Backward)(backend, single and backend == "numba")

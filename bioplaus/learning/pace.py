@@ -28,6 +28,7 @@ class Pace:
     several : whether there is more than one window, so that what is meant over the sequence is known at its end only.
     lean : whether states are let go.
     keep : whether the trajectory is to be kept.
+    single : whether steps come one by one, and nobody looks at one when the next is taken.
     """
 
     window: int | None
@@ -36,6 +37,7 @@ class Pace:
     several: bool
     lean: bool
     keep: bool
+    single: bool
 
     @classmethod
     def of(cls, rule: Rule, T: int, moving: bool, keep: bool) -> Pace:
@@ -47,7 +49,8 @@ class Pace:
         lean = not (keep or signal.reads_state)
         reduced = signal.pointwise and lean and rule.eligibility.takes_stretches and not online
         window = None if signal.pointwise else n
-        return cls(window, block, STRETCH if reduced else block, n < T or online, lean, keep)
+        single = moving and n == 1 and lean and signal.pointwise and rule.eligibility.lets_go
+        return cls(window, block, STRETCH if reduced else block, n < T or online, lean, keep, single)
 
     def pieces(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Where what goes together is cut to be simulated."""

@@ -110,7 +110,7 @@ class _Walk:
         backend: str,
     ) -> None:
         self.network, self.rule, self.own, self.batch, self.loss = network, rule, own, batch, loss
-        self.regulariser, self.pace, self.uses, self.path = regulariser, pace, uses, choose(rule, backend)
+        self.regulariser, self.pace, self.uses, self.path = regulariser, pace, uses, choose(rule, backend, pace.single)
         self.voltage, self.apart = voltage, regulariser is not None and regulariser.apart
         #: whether the mean that is regularised is known at the sequence's end only
         self.late = regulariser is not None and pace.several
@@ -157,7 +157,7 @@ class _Walk:
         for i, total in enumerate(tally.sums):
             total += stretch.spikes(i).sum(0 if self.apart else (0, 1))
         refuse_broken(network, stretch, o, begin)
-        tally.last = stretch.part(slice(-1, None))
+        tally.last = stretch
         tangent = Tangent(network, stretch)
         inner = None if self.voltage is None else self.voltage.credit(network, stretch)
         if frozen:

@@ -71,7 +71,7 @@ class Tally:
             info={name: sum(values) / len(values) for name, values in reported.items()},
             state=state,
             stretches=self.stretches,
-            last=self.last,
+            last=self.last.part(slice(-1, None)),
         )
 
 

@@ -16,6 +16,7 @@ from bioplaus.circuit.backend import Choice, choice
 from bioplaus.circuit.dale import refuse_negative
 from bioplaus.circuit.loading import refuse_stray
 from bioplaus.circuit.trajectory import pieces
+from bioplaus.codegen.threads import threads
 from bioplaus.errors import BioplausError, LearningWarning, NumericalError, RuleError, RunError
 from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
@@ -162,7 +163,8 @@ class Trainer:
         apply = self.apply if self.training.apply == "window" else None
         given = (self.network, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
         self._batch = batch
-        outcome = sequence(*given, generator=self.noise, voltage=self.voltage, backend=self.backend)
+        with threads(self.training.threads):
+            outcome = sequence(*given, generator=self.noise, voltage=self.voltage, backend=self.backend)
         if apply is None:
             self.apply(outcome.gradients, outcome.own)
         self.optimisers.advance()
@@ -202,7 +204,7 @@ class Trainer:
             raise RunError(
                 "No update has been taken yet, so there is no batch whose loss this could be. Give one: loss(batch)."
             )
-        with torch.no_grad():
+        with torch.no_grad(), threads(self.training.threads):
             terms = self.task.loss, self.regulariser, self.voltage
             return penalised(self.network, self.draw(batch), *terms, backend=self.backend)
 
@@ -228,7 +230,7 @@ class Trainer:
         parts: list[Batch] = []
         outputs: list[Tensor] = []
         total, count = 0.0, 0
-        with torch.no_grad():
+        with torch.no_grad(), threads(self.training.threads):
             for i, batch in enumerate(test_set(self.task)):
                 batch = batch.to(t.device, self.dtype)
                 ran = pieces(self.network, batch.inputs, self.seed, f"test {i}", self.backend)
@@ -245,7 +247,8 @@ class Trainer:
     def alignment(self, batch: Batch) -> dict[str, float]:
         """Cosine between the rule's gradient and BPTT's, see `bioplaus.learning.alignment`; measuring changes nothing."""
         apart = stream(self.seed, f"noise of alignment {self.update_index}")
-        row = alignment(self.network, self.rule, self.own, self.draw(batch), self.task.loss, apart, self.backend)
+        with threads(self.training.threads):
+            row = alignment(self.network, self.rule, self.own, self.draw(batch), self.task.loss, apart, self.backend)
         self.health.measured(row.get("prediction_ratio"), row.pop(LENGTH, None))
         return row
 

@@ -44,7 +44,7 @@ _HELD = {
 _NUMBERS = ("lr", "readout_lr", "predictor_lr", "eps", "clip", "rate_target", "rate_strength", "voltage_strength")
 #: fields that came later, and are not told of where they are as by default: runs of before are recognised
 _MOVED_BY = ("optimiser_options", "lr_schedule", "lr_schedule_options")
-_LATER = (*_MOVED_BY, "rate_over", "voltage_strength", "backend")
+_LATER = (*_MOVED_BY, "rate_over", "voltage_strength", "backend", "threads")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -74,6 +74,8 @@ class Training(checks.Named):
     device, dtype : ``"cpu"``, ``"cuda"``; ``"float32"``, ``"float64"``.
     backend : what computes time steps: ``"torch"``; ``"numba"``, fused loops for spiking circuits on the CPU, equal to rounding; ``"auto"``
         takes those where an update, or all of them, are so much work that compiling pays (`bioplaus.circuit.backend`).
+    threads : on how many processors fused loops run at most, with the same results to the last bit; torch keeps to one, for its sums over
+        several round differently.
     """
 
     updates: int = 500
@@ -99,6 +101,7 @@ class Training(checks.Named):
     device: str = "cpu"
     dtype: str = "float32"
     backend: str = "auto"
+    threads: int = 1
 
     constraints = checks.Table(
         RunError,
@@ -120,6 +123,7 @@ class Training(checks.Named):
         align_every=checks.Whole(0),
         dtype=checks.Word(("float32", "float64")),
         backend=checks.Word(("auto", "torch", "numba")),
+        threads=checks.Whole(),
     )
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
+from bioplaus.codegen.threads import LIMIT, processors
 from bioplaus.errors import BioplausError, NumericalError, RunError
 from bioplaus.runs.asked import answered
 from bioplaus.runs.ended import asked_to_go, interrupted, interruption, killed_for_memory, why
@@ -51,7 +52,7 @@ def in_workers(
     KeyboardInterrupt
         SIGINT, SIGTERM or SIGHUP came; the workers have saved.
     """
-    with _single_threaded(), _asked_to_stop() as asked:
+    with _shared_out(workers), _asked_to_stop() as asked:
         crew = _Crew(runs, origin, every, report, script, lambda: len(asked))
         try:
             crew.run(workers)
@@ -201,10 +202,11 @@ class _Crew:
 
 
 @contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Numerical libraries read these once, while they are imported: in the workers, not here any more."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+def _shared_out(workers: int) -> Iterator[None]:
+    """One thread for libraries, which read these once, while they are imported: in the workers, not here any more; for loops, a share of the processors."""
+    mine = dict.fromkeys(_ONE_THREAD, "1") | {LIMIT: str(max(1, processors() // workers))}
+    before = {name: os.environ.get(name) for name in mine}
+    os.environ.update(mine)
     try:
         yield
     finally:
