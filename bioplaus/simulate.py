@@ -74,7 +74,8 @@ def simulate(
     with torch.no_grad(), on(checks.accept(CircuitError, "threads", threads, checks.Whole())):
         parts: dict[str, list[np.ndarray]] = {label: [] for label in wanted}
         outputs = []
-        for piece in pieces(network, x, seed, backend=chosen):
+        states = any(kind != "y_now" for _, kind, _ in wanted.values())
+        for piece in pieces(network, x, seed, backend=chosen, states=states, u=states):
             for label, (p, kind, i) in wanted.items():
                 parts[label].append(piece.get(p, kind, i).cpu().numpy())
             outputs.append(network.output(piece.seen()).cpu().numpy())

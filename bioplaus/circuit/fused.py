@@ -7,6 +7,7 @@ is nothing. What rate cells say is never nothing: they keep torch's matrix produ
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -19,7 +20,7 @@ from bioplaus.circuit.rolled import Lane, Rolled
 from bioplaus.circuit.wiring import Wiring
 from bioplaus.codegen import compiled, threads
 from bioplaus.codegen.folded import entries
-from bioplaus.codegen.forward_source import Group, Link, forward
+from bioplaus.codegen.forward_source import Group, Keep, Link, forward
 from bioplaus.codegen.kernel import Kernel
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.partials_source import partials
@@ -60,40 +61,44 @@ class Fused:
         read = set(network.sources) if network.kappa else set()
         self.groups = [Group(p.kernel.folded, p.taken, p.ages, i in read) for i, p in enumerate(network.populations)]
         self.links = [Link(w.source.population, w.target, w.source.age, w.channels) for w in network.recurrent]
-        self.written = {full: forward(self.groups, self.links, full) for full in (False, True)}
+        kept: tuple[Keep, ...] = ("outputs", "u", "all")
+        self.written = {keep: forward(self.groups, self.links, keep) for keep in kept}
         self.linear = [Linear(p.kernel, self.dtype) for p in network.populations]
         self.kappa = self.dtype(network.kappa)
 
-    def roll(self, network: Network, state: State, x: Tensor, states: bool = True) -> tuple[Rolled, State]:
+    def roll(
+        self, network: Network, state: State, x: Tensor, states: bool, u: bool, rows: Sequence[np.ndarray] | None
+    ) -> tuple[Rolled, State]:
         """The steps of a stretch, and the state behind it; arguments as of `bioplaus.circuit.trajectory.roll`."""
-        rows = zip(network.drive(x), network.populations, strict=True)
-        drives = [by_channel(drive, p).contiguous().numpy() for drive, p in rows]
-        weights = [np.ascontiguousarray(network.weights[w.spec.name].detach().numpy().T) for w in network.recurrent]
-        lanes, run = self.prepared(network, state, drives, weights, self.full(network, states))
+        arriving = zip(network.drive(x), network.populations, strict=True)
+        drives = [by_channel(drive, p).contiguous().numpy() for drive, p in arriving]
+        lanes, run = self.prepared(network, state, drives, rows or weights(network), self.keep(network, states, u))
         run()
         rolled = Rolled(lanes, network.sources, bool(network.kappa), self.linear)
         return rolled, rolled.last
 
     @staticmethod
-    def full(network: Network, states: bool) -> bool:
-        """Whether states and currents are written down: asked for, or needed by derivatives."""
-        return states or any(p.kernel.needs & {"s", "I", "receptive"} for p in network.populations)
+    def keep(network: Network, states: bool, u: bool) -> Keep:
+        """How much is written down: what is asked for, and of states and currents also what derivatives need."""
+        if states or (u and any(p.kernel.needs & {"s", "I", "receptive"} for p in network.populations)):
+            return "all"
+        return "u" if u else "outputs"
 
     def prepared(
         self,
         network: Network,
         state: State,
         drives: Sequence[np.ndarray],
-        weights: Sequence[np.ndarray],
-        full: bool,
+        rows: Sequence[np.ndarray],
+        keep: Keep,
     ) -> tuple[list[Lane], Callable[[], None]]:
-        """Arrays for as many steps as ``drives`` have, (time, channel, batch, unit), and what runs the loop; ``weights`` are (pre, channel · post)."""
-        written, B = self.written[full], drives[0].shape[2]
+        """Arrays for as many steps as ``drives`` have, (time, channel, batch, unit), and what runs the loop; ``rows`` are `weights`."""
+        written, B = self.written[keep], drives[0].shape[2]
         given: dict[str, Any] = {"first0_": 0, "last0_": B, "kappa0_": self.kappa}
-        given |= {f"weights{i}_": W for i, W in enumerate(weights)}
+        given |= {f"weights{i}_": W for i, W in enumerate(rows)}
         lanes = []
         for p, before in enumerate(state.populations):
-            lane, more = self._lane(network, p, before, state, drives[p], full)
+            lane, more = self._lane(network, p, before, state, drives[p], keep)
             lanes.append(lane)
             given |= {f"{name}{p}_": value for name, value in more.items()}
             given[f"numbers{p}_"] = written.numbers[p].astype(self.dtype)
@@ -104,7 +109,7 @@ class Fused:
         return lanes, partial(threads.run, loop, arguments, 0, B, work)
 
     def _lane(
-        self, network: Network, p: int, before: Any, state: State, drive: np.ndarray, full: bool
+        self, network: Network, p: int, before: Any, state: State, drive: np.ndarray, keep: Keep
     ) -> tuple[Lane, dict[str, Any]]:
         """Arrays of a population, and what stood before written into them."""
         wiring, group = network.populations[p], self.groups[p]
@@ -112,22 +117,24 @@ class Fused:
         ages = wiring.ages
         empty = lambda *shape: np.empty(shape, self.dtype)  # noqa: E731
         flat = lambda array: array.reshape(len(array), B * n)  # noqa: E731
-        kept = T + 1 if full else 1
+        full, kept, at = keep == "all", T + 1 if keep == "all" else 1, 1 if keep == "outputs" else T
         said = empty(ages + T, B, n)
         for age, y in enumerate(before.y):
             said[ages - 1 - age] = y.numpy()
-        s, u = [empty(kept, B, n) for _ in before.s], [empty(T, B, n) for _ in before.s]
+        s, u = [empty(kept, B, n) for _ in before.s], [empty(at, B, n) for _ in before.s]
         for mine, given in zip(s, before.s, strict=True):
             mine[0] = given.numpy()
         wait = active = seen = None
         if before.wait is not None:
-            wait, active = empty(kept, B, n), empty(T, B, n)
+            wait, active = empty(kept, B, n), empty(at, B, n)
             wait[0] = before.wait.numpy()
         if group.read:
             seen = empty(T + 1, B, n)
             seen[0] = state.filtered[network.sources.index(p)].numpy()
         I = empty(taken, T, B, n) if full else None
         lane = Lane(ages, said, tuple(u), tuple(s), wait, active, I, seen)
+        if keep == "outputs":
+            lane = replace(lane, u=(), active=None)
         parts: dict[str, Any] = {
             "drive": drive.reshape(T, taken, B * n),
             "cur": empty(taken, B * n),
@@ -143,6 +150,11 @@ class Fused:
         for i, (old, new) in enumerate(zip(s, u, strict=True)):
             parts[f"state{i}_"], parts[f"after{i}_"] = flat(old), flat(new)
         return lane, parts
+
+
+def weights(network: Network) -> list[np.ndarray]:
+    """The recurrent weights, (pre, channel · post): each spike adds a row."""
+    return [np.ascontiguousarray(network.weights[w.spec.name].detach().numpy().T) for w in network.recurrent]
 
 
 def by_channel(drive: Tensor, p: Wiring) -> Tensor:

@@ -78,7 +78,7 @@ class Lane:
             return self.said[self.ages - 1 : self.ages - 1 + T]
         if kind == "y_now":
             return self.said[self.ages :]
-        if kind == "u":
+        if kind == "u" and self.u:
             return self.u[i]
         if kind == "active" and self.active is not None:
             return self.active

@@ -24,13 +24,15 @@ class Standing(Rolled):
         self.network = network
         self.drives = [empty(1, p.taken, batch, p.size) for p in network.populations]
         self.weights = [empty(*network.weights[w.spec.name].T.shape) for w in network.recurrent]
-        full = loops.full(network, False)
-        lanes, self.run = loops.prepared(network, state, self.drives, self.weights, full)
+        keep = loops.keep(network, False, True)
+        lanes, self.run = loops.prepared(network, state, self.drives, self.weights, keep)
         super().__init__(lanes, network.sources, bool(network.kappa), loops.linear)
         self.state = self.last
         self.bound = [linear.bound(lane) for linear, lane in zip(loops.linear, lanes, strict=True)]
         carried = [
-            a for lane in lanes for a in (lane.said, lane.seen, *(lane.s if full else ()), lane.wait if full else None)
+            a
+            for lane in lanes
+            for a in (lane.said, lane.seen, *(lane.s if keep == "all" else ()), lane.wait if keep == "all" else None)
         ]
         self.carried, self.fresh = [a for a in carried if a is not None], True
 

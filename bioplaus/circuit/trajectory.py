@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 #: steps that are held at a time where a trajectory is only looked at  # chosen: a multiple of what matrix products go by, so
 #: that they round as over all steps at once; more is not faster
 PIECE = 64
+#: the same for loops, in steps of neurons  # measured: 2 MB of outputs stay in a cache; a call of 1000 steps costs what they do
+LOOP = 500_000
 
 
 class Stretch:
@@ -65,8 +66,8 @@ class Stretch:
 
     def get(self, p: int, kind: str, i: int) -> Tensor:
         """A stacked quantity of population ``p``, (time, batch, unit)."""
-        if isinstance(self.steps, Rolled):
-            return self._kept((p, kind, i), partial(self.steps.get, p, kind, i))
+        if self.fused:
+            return self._kept((p, kind, i), lambda: self.steps.get(p, kind, i))  # type: ignore[attr-defined]
         if kind == "I":
             return self._kept((p, "I"), lambda: self._currents(p))[i]
         picks: dict[str, Callable[[Step], Tensor]] = {
@@ -104,8 +105,8 @@ class Stretch:
 
     def seen(self) -> Tensor:
         """ȳ of all readout sources side by side, (time, batch, unit)."""
-        if isinstance(self.steps, Rolled):
-            return self._kept("seen", self.steps.seen)
+        if self.fused:
+            return self._kept("seen", lambda: self.steps.seen())  # type: ignore[attr-defined]
         read, several = self.network.read, len(self.network.sources) > 1
         return self._kept(
             "seen",
@@ -118,17 +119,24 @@ class Stretch:
 
 
 def roll(
-    network: Network, state: State, x: Tensor, states: bool = True, backend: str = "torch"
+    network: Network,
+    state: State,
+    x: Tensor,
+    states: bool = True,
+    backend: str = "torch",
+    u: bool = True,
+    rows: Any = None,
 ) -> tuple[Stretch, State]:
     """Run the circuit over inputs (time, batch, input).
 
     ``states=False`` forgets the state variables (after the reset) and currents that no derivative needs: the less is kept,
-    the less memory is touched. ``backend`` is ``"torch"`` or ``"numba"``.
+    the less memory is touched. ``u=False`` lets loops forget u and refractoriness as well, so that outputs are left and nothing can be
+    differentiated. ``backend`` is ``"torch"`` or ``"numba"``; ``rows`` what `weights_for` has laid ready for it.
     """
     if backend == "numba":
         from bioplaus.circuit.fused import fused  # sympy and numba, for whoever asks for loops
 
-        rolled, after = fused(network).roll(network, state, x, states)
+        rolled, after = fused(network).roll(network, state, x, states, u, rows)
         return Stretch(network, rolled, x), after
     drives = [d.unbind(0) for d in network.drive(x)]
     steps = []
@@ -140,14 +148,38 @@ def roll(
     return Stretch(network, steps, x), state
 
 
-def pieces(network: Network, x: Tensor, seed: int = 0, occasion: str = "", backend: str = "torch") -> Iterator[Stretch]:
-    """Run the circuit over inputs (time, batch, input) from its start, a piece at a time, so that memory does not grow with time.
+def weights_for(network: Network, backend: str) -> Any:
+    """The weights as a backend reads them, for `roll` over one stretch after the other while they are held."""
+    if backend != "numba":
+        return None
+    from bioplaus.circuit.fused import weights
+
+    return weights(network)
+
+
+def pieces(
+    network: Network,
+    x: Tensor,
+    seed: int = 0,
+    occasion: str = "",
+    backend: str = "torch",
+    states: bool = True,
+    u: bool = True,
+) -> Iterator[Stretch]:
+    """Run the circuit over inputs (time, batch, input) from its start, a piece at a time, so that memory does not grow with time; ``states`` and ``u`` as for `roll`.
 
     What the circuit draws by itself is drawn for each, if it does not stand beside the input yet. No piece is shorter than `PIECE`, unless all is: products of very few rows round differently.
     """
-    state, T = network.start(x.shape[1]), x.shape[0]
-    inner = range(PIECE, T - PIECE + 1, PIECE)
+    state, T, rows = network.start(x.shape[1]), x.shape[0], weights_for(network, backend)
+    piece = (
+        PIECE
+        if backend == "torch"
+        else max(PIECE // 2, min(T, LOOP // (x.shape[1] * sum(p.size for p in network.populations))))
+    )
+    inner = range(piece, T - piece + 1, piece)
     for begin, end in zip((0, *inner), (*inner, T), strict=True):
-        stretch, state = roll(network, state, network.draw(x[begin:end], seed, occasion, begin), backend=backend)
+        stretch, state = roll(
+            network, state, network.draw(x[begin:end], seed, occasion, begin), states, backend, u, rows
+        )
         yield stretch
         del stretch  # nor is the piece before held while the next is made

@@ -10,8 +10,8 @@ What is looked at later is written down, (time, batch, unit), outputs with those
 ============  =======================================================================
 ``said``      outputs, (ages + time, batch, unit)
 ``state``     states before each step, and after the last; or the present ones alone
-``after``     states after the integrator
-``active``    1, or 0 where a neuron was refractory
+``after``     states after the integrator; or the last alone
+``active``    1, or 0 where a neuron was refractory; or the last alone
 ``waiting``   steps left in its refractory period, as ``state``
 ``currents``  of each channel, (channel, time, batch, unit)
 ``seen``      what a leaky readout sees, before each step and after the last
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,13 @@ from bioplaus.symbolic.text import symbol
 
 #: of a spike: whether its first comparison holds
 FIRED = symbol("fired0_")
+
+
+#: how much is written down: outputs; u and refractoriness as well, from which most cells' derivatives follow; states and currents as well
+Keep: TypeAlias = Literal["outputs", "u", "all"]
+
+#: spikes whose rows of weights are added in one pass  # measured: 1, 2, 4, 8
+TOGETHER = 4
 
 
 @dataclass(frozen=True)
@@ -66,12 +73,12 @@ class Written:
     fields: tuple[np.ndarray, ...]  # (constant, unit), of each population
 
 
-def forward(groups: Sequence[Group], links: Sequence[Link], full: bool) -> Written:
-    """The text of `forward0_`; ``full`` writes down all that there is, else what derivatives need of outputs and u."""
+def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Written:
+    """The text of `forward0_`, which writes down as much as ``keep`` says."""
     arguments = ["first0_", "last0_", "kappa0_"]
     numbers, fields, steps = [], [], []
     for p, group in enumerate(groups):
-        lines, values, each = _step(p, group, full)
+        lines, values, each = _step(p, group, keep)
         numbers.append(values)
         fields.append(each)
         steps += lines
@@ -92,6 +99,7 @@ def forward(groups: Sequence[Group], links: Sequence[Link], full: bool) -> Writt
             f"def forward0_({', '.join(arguments)}):",
             *(f"    {line}" for line in (*sizes, *here)),
             f"    events0_ = np0_.empty({most} + 1, np0_.int32)",
+            "    nothing0_ = kappa0_ - kappa0_",
             "    for time0_ in range(drive0_.shape[0]):",
             *(f"        {line}" for line in (*arrived, *steps)),
             "",
@@ -127,22 +135,24 @@ def head() -> Iterator[str]:
 
 
 def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
-    """Spikes of one step, each with its row of weights, (pre, channel · post).
+    """Spikes of one step, each with its row of weights, (pre, channel · post), `TOGETHER` at a time.
 
     Who speaks is listed without a branch, which a processor would guess wrong at every spike.
     """
     lines: list[str] = []
+    each = range(TOGETHER)
     for q, age in sorted({(link.source, link.age) for link in links}):
         told = [(i, link) for i, link in enumerate(links) if (link.source, link.age) == (q, age)]
-        each = []
+        adds = []
         for i, link in told:
             for row, channel in enumerate(link.channels):
                 p = link.target
-                each += [
+                terms = " + ".join(f"spoke{k}_*from{k}_[unit0_]" for k in each)
+                adds += [
                     f"into0_ = cur{p}_[{channel}, sample0_*size{p}_:(sample0_ + 1)*size{p}_]",
-                    f"from0_ = weights{i}_[pre0_, {row}*size{p}_:{row + 1}*size{p}_]",
+                    *(f"from{k}_ = weights{i}_[pre{k}_, {row}*size{p}_:{row + 1}*size{p}_]" for k in each),
                     f"for unit0_ in range(size{p}_):",
-                    "    into0_[unit0_] += spoke0_*from0_[unit0_]",
+                    f"    into0_[unit0_] += {terms}",
                 ]
         lines += [
             "for sample0_ in range(first0_, last0_):",
@@ -151,28 +161,36 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
             f"    for pre0_ in range(size{q}_):",
             "        events0_[count0_] = pre0_",
             "        count0_ += np0_.int64(speaking0_[pre0_] != 0)",
-            "    for event0_ in range(count0_):",
-            "        pre0_ = events0_[event0_]",
-            "        spoke0_ = speaking0_[pre0_]",
-            *(f"        {line}" for line in each),
+            f"    for event0_ in range(0, count0_, {TOGETHER}):",
+            "        left0_ = count0_ - event0_",
+            *(f"        pre{k}_ = events0_[event0_ + {k}] if left0_ > {k} else events0_[event0_]" for k in each),
+            *(f"        spoke{k}_ = speaking0_[pre{k}_] if left0_ > {k} else nothing0_" for k in each),
+            *(f"        {line}" for line in adds),
         ]
     return lines
 
 
 class Rows:
-    """Views of one step, so that one number is the only index in the loop over the neurons of all samples."""
+    """Views of one step, so that one number is the only index in the loop over the neurons of all samples.
+
+    What stands in one place is one view: of two a compiler would think that they might overlap, and take neurons one by one.
+    """
 
     def __init__(self, p: int) -> None:
-        self.p, self.lines = p, []
+        self.p = p
+        self._views: dict[str, str] = {}
 
     def __call__(self, array: str, *at: str) -> str:
         """The entry of a neuron in ``array[at]``."""
-        view = f"view{len(self.lines)}_"
-        self.lines.append(f"{view} = {array}{self.p}_[{', '.join((*at, f'begin{self.p}_:end{self.p}_'))}]")
-        return f"{view}[unit0_]"
+        place = f"{array}{self.p}_[{', '.join((*at, f'begin{self.p}_:end{self.p}_'))}]"
+        return f"{self._views.setdefault(place, f'view{len(self._views)}_')}[unit0_]"
+
+    @property
+    def lines(self) -> list[str]:
+        return [f"{view} = {place}" for place, view in self._views.items()]
 
 
-def _step(p: int, group: Group, full: bool) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _step(p: int, group: Group, keep: Keep) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The pass over the neurons of a population, the numbers it reads, and those of each neuron."""
     folded, d = group.folded, group.folded.derived
     numbers, row = Numbers(), Rows(p)
@@ -181,7 +199,9 @@ def _step(p: int, group: Group, full: bool) -> tuple[list[str], np.ndarray, np.n
     def assigned(targets: Sequence[str], expressions: Sequence[Any], prefix: str) -> list[str]:
         return [line.strip() for line in assignments(targets, expressions, prefix, show)]
 
+    full = keep == "all"
     now, then = ("time0_", "time0_ + 1") if full else ("0", "0")
+    at = "0" if keep == "outputs" else "time0_"
     each = [name for name, value in folded.numbers.items() if value.ndim]
     body = [f"{name} = {row('fields', str(i))}" for i, name in enumerate(each)]
     body += [f"{s} = {row(f'state{i}_', now)}" for i, s in enumerate(folded.old)]
@@ -207,9 +227,9 @@ def _step(p: int, group: Group, full: bool) -> tuple[list[str], np.ndarray, np.n
     body += assigned(s, folded.r, "r")
     body.append(f"{row('flat', f'time0_ + {group.ages}')} = {NOW}")
     body += [f"{row(f'state{i}_', then)} = {name}" for i, name in enumerate(s)]
-    body += [f"{row(f'after{i}_', 'time0_')} = {name}" for i, name in enumerate(u)]
+    body += [f"{row(f'after{i}_', at)} = {name}" for i, name in enumerate(u)]
     if folded.refractory:
-        body.append(f"{row('active', 'time0_')} = {ACTIVE}")
+        body.append(f"{row('active', at)} = {ACTIVE}")
         body.append(f"{row('waiting', then)} = wait0_ + {NOW}*{row('waits')}")
     if full:
         body += [f"{row('currents', str(i), 'time0_')} = {k}" for i, k in enumerate(folded.inputs)]

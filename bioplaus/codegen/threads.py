@@ -46,13 +46,13 @@ def allowed() -> int:
 
 
 def run(loop: Callable[..., Any], arguments: Sequence[Any], at: int, count: int, operations: float) -> None:
-    """Call a loop for its parts 0 to ``count``: it takes the first, and the one behind the last, at ``arguments[at]`` and the next place."""
-    before, after = tuple(arguments[:at]), tuple(arguments[at + 2 :])
-    parts = min(allowed(), count, max(1, int(operations / GRAIN))) if loop in _known else 1
-    if parts == 1:
-        loop(*before, 0, count, *after)
+    """Call a loop for its parts 0 to ``count``, which stand at ``arguments[at]`` and the next place, or for some of them on every thread."""
+    parts = 1 if _asked.get() == 1 else min(allowed(), count, max(1, int(operations / GRAIN)))
+    if parts == 1 or loop not in _known:
+        loop(*arguments)
         _known.add(loop)
         return
+    before, after = tuple(arguments[:at]), tuple(arguments[at + 2 :])
     cuts = [count * i // parts for i in range(parts + 1)]
     others = [_pool().submit(loop, *before, *cut, *after) for cut in zip(cuts[1:], cuts[2:], strict=False)]
     loop(*before, *cuts[:2], *after)

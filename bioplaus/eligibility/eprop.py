@@ -271,7 +271,7 @@ def _place(out: dict[str, Tensor], network: Network, trace: Trace, g: Tensor) ->
     """Add a channel's (post, pre) gradient to its rows of the weights."""
     for piece in trace.pieces:
         name = piece.wired.spec.name
-        if name not in out and g.shape[0] == len(network.weights[name]):
+        if name not in out and g.shape[0] == network.weights[name].shape[0]:
             out[name] = g[:, piece.where].reshape(network.weights[name].shape)
             continue
         if name not in out:

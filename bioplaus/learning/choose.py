@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from bioplaus.circuit.credit import Credit, Currents
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.tangent import Tangent
-from bioplaus.circuit.trajectory import Stretch, roll
+from bioplaus.circuit.trajectory import Stretch, roll, weights_for
 from bioplaus.eligibility import Eligibility
 from bioplaus.own import Gradients
 from bioplaus.rules import Rule
@@ -32,14 +32,17 @@ Met: TypeAlias = "Sequence[tuple[Tangent, Credit | Currents]]"
 class Path(ABC):
     """How the work that does not belong to the signal is done. What ``backend`` has simulated, sweeps and traces know how to go on with."""
 
-    def __init__(self, backend: str = "torch", single: bool = False) -> None:
-        self.backend, self.single = backend, single
+    def __init__(self, backend: str = "torch", moving: bool = False, single: bool = False) -> None:
+        self.backend, self.moving, self.single = backend, moving, single and backend == "numba"
         self._standing: Standing | None = None
+        self._rows: Any = None
 
     def simulate(self, network: Network, state: State, x: Tensor, states: bool) -> tuple[Stretch, State]:
         """Run a circuit over inputs (time, batch, input); ``states`` as for `bioplaus.circuit.trajectory.roll`."""
         if not self.single:
-            return roll(network, state, x, states, self.backend)
+            if self.moving or self._rows is None:
+                self._rows = weights_for(network, self.backend)
+            return roll(network, state, x, states, self.backend, rows=self._rows)
         if self._standing is None:
             from bioplaus.circuit.standing import Standing
 
@@ -70,9 +73,10 @@ class Backward(Path):
         return past.window(network, trace, met, last)
 
 
-def choose(rule: Rule, backend: str, single: bool = False) -> Path:
+def choose(rule: Rule, backend: str, moving: bool = False, single: bool = False) -> Path:
     """The path for a rule, whose schedule it has, by a backend (`bioplaus.circuit.backend`).
 
-    ``single`` says that steps are asked for one by one, and that nobody looks at one when the next is taken.
+    ``moving`` says that weights move between what is asked for; ``single``, that steps are asked for one by one, and that nobody looks at one when
+    the next is taken.
     """
-    return (Forward if isinstance(rule.schedule, Online) else Backward)(backend, single and backend == "numba")
+    return (Forward if isinstance(rule.schedule, Online) else Backward)(backend, moving, single)

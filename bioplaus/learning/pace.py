@@ -28,6 +28,7 @@ class Pace:
     several : whether there is more than one window, so that what is meant over the sequence is known at its end only.
     lean : whether states are let go.
     keep : whether the trajectory is to be kept.
+    moving : whether weights move after every window.
     single : whether steps come one by one, and nobody looks at one when the next is taken.
     """
 
@@ -37,6 +38,7 @@ class Pace:
     several: bool
     lean: bool
     keep: bool
+    moving: bool
     single: bool
 
     @classmethod
@@ -50,7 +52,7 @@ class Pace:
         reduced = signal.pointwise and lean and rule.eligibility.takes_stretches and not online
         window = None if signal.pointwise else n
         single = moving and n == 1 and lean and signal.pointwise and rule.eligibility.lets_go
-        return cls(window, block, STRETCH if reduced else block, n < T or online, lean, keep, single)
+        return cls(window, block, STRETCH if reduced else block, n < T or online, lean, keep, moving, single)
 
     def pieces(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Where what goes together is cut to be simulated."""

@@ -110,7 +110,12 @@ class _Walk:
         backend: str,
     ) -> None:
         self.network, self.rule, self.own, self.batch, self.loss = network, rule, own, batch, loss
-        self.regulariser, self.pace, self.uses, self.path = regulariser, pace, uses, choose(rule, backend, pace.single)
+        self.regulariser, self.pace, self.uses, self.path = (
+            regulariser,
+            pace,
+            uses,
+            choose(rule, backend, pace.moving, pace.single),
+        )
         self.voltage, self.apart = voltage, regulariser is not None and regulariser.apart
         #: whether the mean that is regularised is known at the sequence's end only
         self.late = regulariser is not None and pace.several

@@ -49,7 +49,8 @@ class Observed:
             heard, told = network.sources, self.error @ network.weights["W_out"]
         else:
             heard, told = range(len(network.populations)), self.error @ feedback
-        parts = dict(zip(heard, told.split([network.populations[i].size for i in heard], -1), strict=True))
+        sizes = [network.populations[i].size for i in heard]
+        parts = dict(zip(heard, torch.split_with_sizes(told, sizes, -1), strict=True))
         credit = silent(network)
         if self.inner is not None:
             credit = credit._replace(u=self.inner)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import ms
-from bioplaus.circuit.trajectory import roll
+from bioplaus.circuit.trajectory import pieces
 from bioplaus.learning.sequence import sequence
 from bioplaus.learning.trainer import Trainer
 from bioplaus.learning.training import Training
@@ -183,7 +183,7 @@ def alif(
 
 
 def forward(units: int, batch: int, steps: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """A LIF circuit that is simulated by fused loops, a piece of 200 steps after the other, and by the loop that one would write in torch."""
+    """A LIF circuit that is simulated by fused loops, a piece after the other, and by the loop that one would write in torch."""
     circuit = bp.circuit("recurrent", cell=bp.model("lif"), inputs=40, units=units, outputs=2, input_gain=6.0)
     network = circuit.build(0)
     x = (torch.rand(steps, batch, 40, generator=torch.Generator().manual_seed(0)) < 0.05).float() * 5
@@ -191,9 +191,8 @@ def forward(units: int, batch: int, steps: int) -> tuple[Callable[[], Any], Call
     decay = float(torch.exp(torch.tensor(-1 / 20, dtype=torch.float64)))
 
     def ours() -> Tensor:
-        state, fired = network.start(batch), torch.zeros(())
-        for piece in x.split(200):
-            stretch, state = roll(network, state, piece, False, "numba")
+        fired = torch.zeros(())
+        for stretch in pieces(network, x, backend="numba", states=False, u=False):
             fired = fired + stretch.spikes(0).sum()
         return fired
 
