@@ -92,7 +92,8 @@ class Piece(NamedTuple):
 class Trace:
     """Traces of all that arrives on one channel of a population, its sources side by side.
 
-    ``spare`` takes what is computed from the values it replaces.
+    ``spare`` takes what is computed from the values it replaces; ``met`` the sum over a window's steps of what met ``e`` and ``e_bar``, by
+    these names.
     """
 
     population: int
@@ -105,6 +106,7 @@ class Trace:
     e_bar: Tensor | None = None
     e_sum: Tensor | None = None
     spare: list[Tensor] = field(default_factory=list)
+    met: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass

@@ -357,7 +357,7 @@ def main() -> None:
         ),
         (
             "online e-prop / autograd BPTT; ALIF, batch 32, N 100, 40 in, T 2000",
-            3.0,
+            1.8,
             lambda: alif(given.device, "online"),
             1,
         ),
