@@ -342,7 +342,7 @@ def main() -> None:
     torch.manual_seed(0)
     found: list[dict[str, Any]] = []
     for what, bound, pair, inner in (
-        ("BP(1) update / torch.nn.LSTM BPTT; LSTM, batch 50, N 30, T 28", 4.0, lambda: rows(given.device), 20),
+        ("BP(1) update / torch.nn.LSTM BPTT; LSTM, batch 50, N 30, T 28", 3.5, lambda: rows(given.device), 20),
         (
             "BP(1) update / torch.nn.LSTM BPTT; LSTM, batch 100, N 100, T 33",
             5.0,
