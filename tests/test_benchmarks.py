@@ -119,6 +119,7 @@ def test_bounds_and_sizes_of_the_benchmark_of_speed(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "rows", lambda device: (("rows",), None))
     monkeypatch.setattr(module, "lstm", lambda device, task, *sizes: (("lstm", task.steps, *sizes), None))
     monkeypatch.setattr(module, "alif", lambda device, *how: (("alif", *how), None))
+    monkeypatch.setattr(module, "rtrl", lambda *sizes: (("rtrl", *sizes), None))
     monkeypatch.setattr(module, "forward", lambda *sizes: (("forward", *sizes), None))
 
     def paired(ours: Any, theirs: Any, repeats: int, device: str, inner: int) -> dict[str, float]:
@@ -133,7 +134,7 @@ def test_bounds_and_sizes_of_the_benchmark_of_speed(monkeypatch, tmp_path):
     module.main()
     found: Any = pd.read_csv(tmp_path / "speed.csv")
     assert list(found.columns) == columns_of("speed")
-    bounds = [4.0, 5.0, 0.6, 3.0, 0.12, 0.3, 0.6, 0.8, 0.03, 0.2, 0.2]
+    bounds = [3.5, 5.0, 0.6, 1.8, 0.12, 0.3, 0.6, 0.8, 1.3, 1.3, 0.03, 0.2, 0.2]
     n = len(bounds)
     assert found["bound"].tolist()[:n] == bounds and found["bound"].isna().tolist()[n:] == [True, True]
     for column, value in {"ours_ms": 1.235, "bptt_ms": 2.0, "ratio": 3.0, "lowest": 4.0, "highest": 5.0}.items():
@@ -143,6 +144,7 @@ def test_bounds_and_sizes_of_the_benchmark_of_speed(monkeypatch, tmp_path):
     assert [ours for ours, _, _ in asked] == [
         ("rows",), ("lstm", 33, 100, 100), ("alif", "window"), ("alif", "online"),
         *(("alif", how, "numba") for how in ("window", "online", "moving", "bptt")),
+        ("rtrl", 1, 320), ("rtrl", 32, 32),
         ("forward", 100, 1, 2000), ("forward", 100, 32, 2000), ("forward", 1000, 32, 500),
     ]  # fmt: skip
     assert "batch 100, N 100, T 33" in found["what"][1]

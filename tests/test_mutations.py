@@ -306,7 +306,7 @@ def misprint(name: str, detect: Callable[[], None], owner: type, function: str, 
 @mistake(rtrl("alif"))
 def rtrl_jacobian_transposed(patch: Patch) -> None:
     real = Space.jacobian
-    patch.setattr(Space, "jacobian", lambda *a: real(*a).transpose(1, 2))
+    patch.setattr(Space, "jacobian", lambda *a: real(*a).mT)
 
 
 @mistake(rtrl())

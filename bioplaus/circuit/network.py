@@ -46,6 +46,10 @@ class State(NamedTuple):
     populations: tuple[PopulationState, ...]
     filtered: tuple[Tensor, ...]
 
+    def outputs(self) -> State:
+        """The same with outputs only, where nothing else will be asked for."""
+        return State(tuple([PopulationState((), p.y, None) for p in self.populations]), self.filtered)
+
 
 class Step(NamedTuple):
     """What happened in one step; per population."""
@@ -55,14 +59,6 @@ class Step(NamedTuple):
     u: tuple[tuple[Tensor, ...], ...]
     active: tuple[Tensor | None, ...]
     after: State
-
-    def without_states(self) -> Step:
-        """The same with outputs only, where nothing else will be asked for."""
-        before, after = (
-            State(tuple([PopulationState((), p.y, None) for p in state.populations]), state.filtered)
-            for state in (self.before, self.after)
-        )
-        return Step(before, (), self.u, self.active, after)
 
 
 class Network:

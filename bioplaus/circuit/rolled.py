@@ -136,6 +136,10 @@ class Rolled(Sequence[Step]):
         """A quantity of population ``p`` over time."""
         return _tensor(self.lanes[p].get(kind, i))
 
+    def finite(self) -> bool:
+        """Whether all that the last step left before its reset is."""
+        return all(bool(np.isfinite(u[-1]).all()) for lane in self.lanes for u in lane.u)
+
     def partials(self) -> tuple[Partials, ...]:
         """The partials of every population's cell at all steps."""
         return tuple([linear(lane) for linear, lane in zip(self.linear, self.lanes, strict=True)])

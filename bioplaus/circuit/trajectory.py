@@ -141,10 +141,13 @@ def roll(
     drives = [d.unbind(0) for d in network.drive(x)]
     steps = []
     lean = not states and not any(p.kernel.needs & {"s", "I", "receptive"} for p in network.populations)
+    last = state.outputs() if lean else state
     for drive in zip(*drives, strict=True):
         step = network.advance(state, drive)
         state = step.after
-        steps.append(step.without_states() if lean else step)
+        if lean:
+            step = Step(last, (), step.u, step.active, last := state.outputs())
+        steps.append(step)
     return Stretch(network, steps, x), state
 
 

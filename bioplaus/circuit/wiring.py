@@ -7,6 +7,7 @@ the circuit's input, the constant of a bias. What other neurons said is known st
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bioplaus.circuit.description import Projection
@@ -98,7 +99,7 @@ class Wiring:
         """How many numbers a neuron's step takes: its channels, and then its noises."""
         return self.channels + self.noises
 
-    @property
+    @cached_property
     def refracts(self) -> bool:
         """Whether its neurons are ever refractory."""
         return bool(self.refractory.any())

@@ -134,7 +134,7 @@ class EProp(Eligibility[Credit]):
                 continue
             part = within.partials[trace.population]
             pre, over_time = trace.arriving(within.stretch).unbind(0), split(coefficients(part, trace.k, trace.plan), T)
-            meetings = _meetings(network, trace.settle(), credit)
+            meetings = _meetings(trace.settle(), credit)
             inner = torch.zeros_like(trace.e[0])
             for t in range(T):
                 met = advance(trace, over_time[t], pre[t], network.kappa, told[t] if told else None)
@@ -143,11 +143,12 @@ class EProp(Eligibility[Credit]):
                     e = trace.e if state.apart else trace.e.sum(0, keepdim=True)
                     trace.e_sum = e.clone() if trace.e_sum is None else trace.e_sum + e
                 for name, L, total in meetings:
-                    torch.baddbmm(
-                        total, L[t], getattr(trace, name).transpose(0, 1), out=total
-                    )  # Σ over the batch of L ⊗ e
+                    if t == 0:
+                        torch.mul(L[t], getattr(trace, name), out=total)
+                    else:
+                        total.addcmul_(L[t], getattr(trace, name))
             for _, _, total in meetings:
-                _place(out, network, trace, total.squeeze(1))
+                _place(out, network, trace, total.sum(0))
             if told:
                 _place(out, network, trace, inner)
         return out
@@ -159,8 +160,8 @@ class EProp(Eligibility[Credit]):
             )
         out: dict[str, Tensor] = {}
         for trace in state.items:
-            for name, L, total in _meetings(network, trace.settle(), credit):
-                _place(out, network, trace, torch.baddbmm(total, L[0], getattr(trace, name).transpose(0, 1)).squeeze(1))
+            for name, L, total in _meetings(trace.settle(), credit):
+                _place(out, network, trace, torch.mul(L[0], getattr(trace, name), out=total).sum(0))
         return out
 
     def summed(self, network: Network, state: Traces, credit: Credit) -> dict[str, Tensor]:
@@ -228,11 +229,13 @@ def _outer(trace: Trace, credit: Credit | None) -> tuple[Tensor | None, Tensor |
     return credit.y[p][0], credit.filtered[p] if credit.filtered else None
 
 
-def _meetings(network: Network, trace: Trace, credit: Credit | None) -> list[tuple[str, Any, Tensor]]:
-    """Which trace meets which credit, (time)(post, 1, batch), and where the sum goes."""
+def _meetings(trace: Trace, credit: Credit | None) -> list[tuple[str, Any, Tensor]]:
+    """Which trace meets which credit, (time)(batch, post, 1), and where each sample's sum goes: the trace is read as it lies."""
     pairs = zip(("e", "e_bar"), _outer(trace, credit), strict=True)
-    zero = torch.zeros_like(trace.e[0]).unsqueeze(1)
-    return [(name, c.transpose(1, 2).unsqueeze(2), zero.clone()) for name, c in pairs if c is not None]
+    met = {name: c.unsqueeze(-1).unbind(0) for name, c in pairs if c is not None}
+    for name in met.keys() - trace.met.keys():
+        trace.met[name] = torch.empty_like(trace.e)
+    return [(name, L, trace.met[name]) for name, L in met.items()]
 
 
 def _told(within: Tangent, trace: Trace, credit: Credit | None) -> Sequence[Any]:

@@ -29,6 +29,7 @@ from bioplaus.circuit.upstream import upstream
 from bioplaus.codegen.kernel import Entry
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Block, Moment, Space
+from bioplaus.eligibility.recursion import Recursion
 from bioplaus.eligibility.rtrl import RTRL, Dense
 from bioplaus.errors import RuleError
 from bioplaus.own import Owns
@@ -79,6 +80,8 @@ class Hops(RTRL):
         R = space.zeros(batch, space.size, space.size)
         below = [torch.zeros_like(P) for _ in range(self.hops)]
         return Levels(space, generator, P=P, spare=torch.empty_like(P), J=R, filtered=filtered, below=below)
+
+    forward = Recursion.forward  # D and R apart: no J to lay ready
 
     def advance(self, state: Levels, now: Moment) -> None:  # type: ignore[override]  # what its own start made
         space, levels = state.space, [*state.below, state.P]

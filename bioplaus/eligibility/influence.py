@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -105,13 +105,17 @@ class Space:
 
     def moments(self, tangent: Tangent) -> list[Moment]:
         """Every step of a window."""
-        T = len(tangent.stretch)
-        parts = list(zip(*(split(part, T) for part in tangent.partials), strict=True))
+        parts, arrived = self.whole(tangent)
+        each = zip(*(split(part, len(tangent)) for part in parts), strict=True)
+        return [Moment(p, a) for p, a in zip(each, zip(*(a.unbind(0) for a in arrived), strict=True), strict=True)]
+
+    def whole(self, tangent: Tangent) -> Moment:
+        """All steps of a window as one, everything with time before the batch."""
         arrived = []
         for found in self.arriving:
             a = [tangent.stretch.pre(w) for w, _ in found]
-            arrived.append((torch.cat(a, -1) if len(a) > 1 else a[0] if a else tangent.stretch.x[..., :0]).unbind(0))
-        return [Moment(p, a) for p, a in zip(parts, zip(*arrived, strict=True), strict=True)]
+            arrived.append(torch.cat(a, -1) if len(a) > 1 else a[0] if a else tangent.stretch.x[..., :0])
+        return Moment(tangent.partials, tuple(arrived))
 
     def psi(self, parts: Sequence[Partials], like: Tensor) -> Tensor:
         """ψ at every row of u, 0 at outputs in flight, shaped like ``like`` (…, size)."""
@@ -192,7 +196,7 @@ class Space:
                         e = 1.0
                     if e is None:
                         continue
-                    place, block = (to.where.start, at.where.start), out[:, to.where, at.where]
+                    place, block = (to.where.start, at.where.start), out[..., to.where, at.where]
                     value = e.unsqueeze(-2) if isinstance(e, torch.Tensor) else e
                     if place in written:
                         block += total * value
@@ -207,7 +211,7 @@ class Space:
         """J = D + R as a matrix, written into ``out`` (batch, size, size), which is zero where J never has entries."""
         written = self.across(before, now, out)
         for to, source, e in self.within(before, now):
-            own = out[:, to.where, source.where].diagonal(dim1=1, dim2=2)
+            own = out[..., to.where, source.where].diagonal(dim1=-2, dim2=-1)
             if (to.where.start, source.where.start) in written:
                 own.add_(e)  # type: ignore[arg-type]
             elif isinstance(e, torch.Tensor):
@@ -215,6 +219,12 @@ class Space:
             else:
                 own.fill_(e)  # type: ignore[arg-type]
         return out
+
+    def jacobians(self, before: Moment, tangent: Tangent) -> Tensor:
+        """J of every step of a window after ``before``, (time, batch, size, size)."""
+        T, B = tangent.stretch.x.shape[:2]
+        last, now = _behind(before.parts, tangent.partials), tangent.partials
+        return self.jacobian(Moment(last, ()), Moment(now, ()), self.zeros(T, B, self.size, self.size))
 
     def push(self, before: Moment, now: Moment, z: Tensor) -> Tensor:
         """J z for z (…, batch, size), without the matrix."""
@@ -271,16 +281,29 @@ class Space:
         G = now.parts[population].G
         return [r for r in self.u(population) if any(g is not None for g in G[r.index])]
 
+    def outer(self, now: Moment) -> list[tuple[Tensor, Entry]]:
+        """M of every touched block in two factors, (…, batch, 1, m) and (…, batch, neuron, 1) or a number; `own` has their places."""
+        return [
+            (now.a[p].unsqueeze(-2), g.unsqueeze(-1) if isinstance(g, torch.Tensor) else g)
+            for p, (_, _, m) in enumerate(self.columns)
+            for _, _, g in (self.immediate(now, p) if m else ())
+        ]
+
+    def own(self, P: Tensor, now: Moment) -> list[Tensor]:
+        """Where M stands in a whole influence (batch, size, width) in one piece: views of what weights do to their own neuron, (batch, neuron, m)."""
+        B, S, W = P.shape
+        return [
+            P.as_strided(
+                (B, n, m), (S * W, W + K * m, 1), P.storage_offset() + row.where.start * W + span.start + k * m
+            )
+            for p, ((n, K, m), span) in enumerate(zip(self.columns, self.spans, strict=True))
+            for row, k, _ in (self.immediate(now, p) if m else ())
+        ]
+
     def add_immediate(self, P: Tensor, now: Moment) -> None:
-        """P += M, in place, for a whole influence (batch, size, width)."""
-        for p, shape in enumerate(self.columns):
-            if not shape[2]:
-                continue
-            for row, k, g in self.immediate(now, p):
-                block = P[:, row.where, self.spans[p]].unflatten(2, shape)[:, :, :, k]
-                own = block.diagonal(dim1=1, dim2=2)  # (batch, m, neuron)
-                a = now.a[p].unsqueeze(-1)
-                own.add_(a * (g.unsqueeze(-2) if isinstance(g, torch.Tensor) else g))  # type: ignore[operator]
+        """P += M, in place."""
+        for own, (a, g) in zip(self.own(P, now), self.outer(now), strict=True):
+            own.add_(a * g)  # type: ignore[operator]
 
     # -- results ----------------------------------------------------------------------------------------------------------
 
@@ -293,6 +316,14 @@ class Space:
                 mine = g[..., where] if w.whole else g[:, list(w.channels), where]
                 out[w.spec.name] = mine.transpose(0, 1).reshape(self.network.weights[w.spec.name].shape)
         return out
+
+
+def _behind(first: Any, e: Any) -> Any:
+    """Entries over time, each in the place of the one after it; ``first`` stands before them."""
+    if isinstance(e, tuple):
+        parts = [_behind(*each) for each in zip(first, e, strict=True)]
+        return type(e)(*parts) if hasattr(e, "_make") else tuple(parts)
+    return torch.cat([first[None], e[:-1]]) if isinstance(e, torch.Tensor) and e.dim() == 3 else e
 
 
 def afford(name: str, space: Space, batch: int, floats: int) -> None:

@@ -23,7 +23,7 @@ from bioplaus.streams import stream
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: steps for which signs are drawn at once  # chosen: makes the draw a small part of a step
+#: steps for which signs are drawn, and Jacobians made, at once  # chosen: makes either a small part of a step
 AHEAD = 32
 
 

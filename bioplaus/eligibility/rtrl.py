@@ -15,16 +15,19 @@ F        ``filtered``  as P
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.tangent import Tangent
+from bioplaus.codegen.kernel import Entry
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility.influence import Moment, Space
-from bioplaus.eligibility.recursion import Moving, Recursion
+from bioplaus.eligibility.recursion import AHEAD, Moving, Recursion
 from bioplaus.own import Owns
 
 if TYPE_CHECKING:
@@ -65,7 +68,7 @@ class RTRL(Recursion):
     sums: ClassVar[bool] = True
 
     def numbers(self, space: Space) -> int:
-        return space.size * ((3 if space.network.kappa else 2) * space.width + space.size)
+        return space.size * ((3 if space.network.kappa else 2) * space.width + (1 + AHEAD) * space.size)
 
     def start(self, space: Space, batch: int, generator: torch.Generator, own: Owns) -> Dense:
         P = space.zeros(batch, space.size, space.width)
@@ -80,6 +83,40 @@ class RTRL(Recursion):
             state.P, state.spare = state.spare, state.P
         space.add_immediate(state.P, now)
         state.seen(state.P, now)
+
+    def forward(
+        self, network: Network, state: Dense, tangent: Tangent, credit: Credit
+    ) -> tuple[dict[str, Tensor], Dense]:
+        """As step by step, with what is small beside the influence made for many steps at once: between two products caches are cold."""
+        space, total = state.space, state.space.zeros(state.space.width)
+        c, f = space.directly(tangent, credit)
+        for begin in range(0, T := len(tangent), AHEAD):
+            when = slice(begin, begin + AHEAD)
+            self._through(
+                state, tangent.part(when) if T > AHEAD else tangent, c[when], None if f is None else f[when], total
+            )
+        return space.spread([total[s] for s in space.spans]), state
+
+    @staticmethod
+    def _through(state: Dense, tangent: Tangent, c: Tensor, f: Tensor | None, total: Tensor) -> None:
+        """A few steps, their J laid ready."""
+        space, T = state.space, len(tangent)
+        steps, fresh = space.moments(tangent), state.before is None
+        J = space.jacobians(state.before or steps[0], tangent).unbind(0)
+        M = [(a.unbind(0), _over_time(g, T)) for a, g in space.outer(space.whole(tangent))]
+        mine, other = (space.own(P, steps[0]) for P in (state.P, state.spare))
+        flat = c.flatten(1).unbind(0)
+        for t in range(T):
+            if not (fresh and t == 0):
+                torch.bmm(J[t], state.P, out=state.spare)
+                state.P, state.spare, mine, other = state.spare, state.P, other, mine
+            for own, (a, g) in zip(mine, M, strict=True):
+                own.add_(a[t] * g[t])
+            state.seen(state.P, steps[t])
+            total.add_(flat[t] @ state.P.flatten(0, 1))
+            if f is not None and state.filtered is not None:
+                total.add_(f[t].flatten() @ state.filtered.flatten(0, 1))
+        state.before = steps[-1]
 
     def meet(self, state: Dense, c: Tensor, f: Tensor | None, total: list[Tensor]) -> None:
         meet_dense(state.space, state.P, c, total)
@@ -97,6 +134,11 @@ class RTRL(Recursion):
                 c[:, where] = y
         flat = c.flatten() @ state.total.flatten(0, 1)
         return space.spread([flat[s] for s in space.spans])
+
+
+def _over_time(g: Entry, T: int) -> Sequence[Any]:
+    """A factor of M, (time, batch, neuron, 1) or the same at all steps, step by step."""
+    return g.unbind(0) if isinstance(g, torch.Tensor) and g.dim() == 4 else [g] * T
 
 
 def meet_dense(space: Space, P: Tensor, c: Tensor, total: list[Tensor]) -> None:

@@ -94,7 +94,8 @@ class Piece(NamedTuple):
 class Trace:
     """Traces of all that arrives on one channel of a population, its sources side by side.
 
-    ``spare`` takes what is computed from the values it replaces. ``left`` is what a fused loop still owes the traces, see `settle`.
+    ``spare`` takes what is computed from the values it replaces; ``met`` the sum over a window's steps of what met ``e`` and ``e_bar``, by
+    these names; ``left`` is what a fused loop still owes the traces, see `settle`.
     """
 
     population: int
@@ -107,6 +108,7 @@ class Trace:
     e_bar: Tensor | None = None
     e_sum: Tensor | None = None
     spare: list[Tensor] = field(default_factory=list)
+    met: dict[str, Tensor] = field(default_factory=dict)
     left: Tensor | None = None
     loop: Any = None  # see `bioplaus.eligibility.fused_traces`
 

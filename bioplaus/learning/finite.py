@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.trajectory import Stretch
 from bioplaus.errors import NumericalError
 
@@ -14,17 +16,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def sound(stretch: Stretch, o: Tensor) -> Tensor | bool:
+    """Whether outputs and the last states are finite, of every population, for spikes hide a NaN: what is not a number is not above threshold.
+
+    The flag stays where the numbers are: to read it is to wait for all that was asked of the device before.
+    """
+    if isinstance(stretch.steps, Rolled):
+        return stretch.steps.finite() and bool(np.isfinite(o.numpy()).all())
+    found = torch.isfinite(o).all()
+    for us in stretch.steps[-1].u:
+        for u in us:
+            found = found & torch.isfinite(u).all()
+    return found
+
+
 def refuse_broken(network: Network, stretch: Stretch, o: Tensor, start: int) -> None:
     """If an output or a last state is not finite, find the first state that was not; ``start`` is the stretch's first step.
-
-    Every population is looked at, for spikes hide a NaN: what is not a number is not above threshold.
 
     Raises
     ------
     NumericalError
         Naming step, variable, population, neuron and sample.
     """
-    if bool(torch.isfinite(o).all()) and all(bool(torch.isfinite(u).all()) for us in stretch.steps[-1].u for u in us):
+    if bool(sound(stretch, o)):
         return
     for t, step in enumerate(stretch.steps):
         for p, us in zip(network.populations, step.u, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -54,15 +55,20 @@ class Optimisers:
                 "tensors stand by path, part.name, such as 'feedback.B'."
             )
         both = gradients | own
-        for optimiser, paths in ((self.circuit, self._order), (self.predictor, self._apart)):
-            held = {path: both[path] for path in paths if path in both}
-            if optimiser is None or not held:  # a rider along another rule's trajectory, which moves the circuit
-                continue
-            norm = torch.linalg.vector_norm(torch.cat([g.flatten() for g in held.values()]))
-            if not bool(torch.isfinite(norm)):
+        groups = [
+            (optimiser, held)
+            for optimiser, paths in ((self.circuit, self._order), (self.predictor, self._apart))
+            # of a rider along another rule's trajectory, which moves the circuit, nothing is held
+            if (held := {path: both[path] for path in paths if path in both}) and optimiser is not None
+        ]
+        if not groups:
+            return
+        norms = [torch.linalg.vector_norm(torch.cat([g.flatten() for g in held.values()])) for _, held in groups]
+        for (optimiser, held), norm in zip(groups, torch.stack(norms).tolist(), strict=True):  # read at once
+            if not math.isfinite(norm):
                 raise NumericalError(worst(both))
-            if self.clip is not None and float(norm) > self.clip:
-                held = {path: g * (self.clip / float(norm)) for path, g in held.items()}
+            if self.clip is not None and norm > self.clip:
+                held = {path: g * (self.clip / norm) for path, g in held.items()}
             optimiser.step(held, evaluate)
 
     def advance(self) -> None:

@@ -10,9 +10,9 @@ import torch
 from bioplaus.circuit.credit import Credit, Currents, mapped, silent
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent
-from bioplaus.errors import RuleError
+from bioplaus.errors import NumericalError, RuleError
 from bioplaus.learning.choose import choose
-from bioplaus.learning.finite import refuse_broken
+from bioplaus.learning.finite import refuse_broken, sound
 from bioplaus.learning.pace import Pace
 from bioplaus.learning.regulariser import RateRegulariser
 from bioplaus.learning.tally import Outcome, Tally, add, mean
@@ -74,13 +74,19 @@ def sequence(
     with torch.no_grad():
         walk = _Walk(network, rule, own, batch, loss, regulariser, pace, generator, uses, voltage, backend)
         for start, stop in borders(T, pace.block):
-            gradients, more = walk.block(start, stop)
+            try:
+                gradients, more = walk.block(start, stop)
+            except Exception:
+                walk.settle()  # if numbers were broken already, that is what there is to say
+                raise
             found = complete(network, gradients), more
             if apply is not None:
+                walk.settle()
                 apply(*(mean(each, batch.size) for each in found))
             else:
                 for total, each in zip(walk.tally.totals, found, strict=True):
                     add(total, each)
+        walk.settle()
         return walk.tally.outcome(network, batch, loss, walk.state)
 
 
@@ -126,6 +132,11 @@ class _Walk:
             )
         B = batch.size
         self.state = network.start(B)
+        #: where nothing has been read since, and whether all was finite there
+        self.began, self.at, self.sound = self.state, 0, torch.ones((), dtype=torch.bool, device=network.device)
+        self.from_step = 0
+        #: which steps ask something of any sample; read once, before anything runs
+        self.asked: list[bool] = batch.weight.any(-1).tolist()
         self.trace = rule.eligibility.init(network, B, own, generator)
         if self.late:
             rule.eligibility.keep_sum(self.trace, self.apart)
@@ -161,15 +172,39 @@ class _Walk:
         tally.outputs.append(o)
         for i, total in enumerate(tally.sums):
             total += stretch.spikes(i).sum(0 if self.apart else (0, 1))
-        refuse_broken(network, stretch, o, begin)
-        tally.last = stretch
+        if stretch.fused:  # on the CPU, where reading is free, and maybe in a place that the next step takes
+            refuse_broken(network, stretch, o, begin)
+        else:
+            self.sound = self.sound & sound(stretch, o)
+        self.at, tally.last = end, stretch
         tangent = Tangent(network, stretch)
         inner = None if self.voltage is None else self.voltage.credit(network, stretch)
         if frozen:
             tangent.freeze()
         if self.pace.keep:
             tally.stretches.append(stretch)
-        return Part(tangent, error_of(self.loss, o, self.batch.targets[when], self.batch.weight[when]), inner)
+        error = error_of(self.loss, o, self.batch.targets[when], self.batch.weight[when], self.asked[when])
+        return Part(tangent, error, inner)
+
+    def settle(self) -> None:
+        """Read, once, whether all was finite since it was last read; if not, run the circuit again from there and say where it began.
+
+        Raises
+        ------
+        NumericalError
+            Naming step, variable and population.
+        """
+        if not bool(self.sound):
+            state, pace = self.began, self.pace
+            for start, stop in borders(self.batch.steps, pace.block):
+                for begin, end in pace.pieces(start, stop):
+                    if self.from_step <= begin and end <= self.at:
+                        stretch, state = self.path.simulate(self.network, state, self.batch.inputs[begin:end], True)
+                        refuse_broken(self.network, stretch, self.network.output(stretch.seen()), begin)
+            raise NumericalError(
+                "The simulation gave numbers that are not finite, and gave others when it was run again."
+            )
+        self.began, self.from_step = self.state, self.at
 
     def credit(
         self, stretches: Sequence[Part], final: bool
@@ -186,7 +221,7 @@ class _Walk:
                 there = None if inner is None else tuple(tuple(a if a is None else a[when] for a in p) for p in inner)
                 observed = Observed(self.network, part, error[when], ends, self.batch.context, extra, there)
                 credit, more, self.memory, info = answered(self.rule.signal, self.own, self.memory, observed)
-                self.tally.infos.append(info)
+                self.tally.note(info)
                 credits.append(credit)
                 add(own, more)
             met.append((tangent, joined(credits)))
@@ -243,12 +278,16 @@ def complete(network: Network, found: Gradients) -> Gradients:
     return {n: found[n] if n in found else torch.zeros_like(network.weights[n]) for n in names}
 
 
-def error_of(loss: Loss, o: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+def error_of(loss: Loss, o: Tensor, targets: Tensor, weight: Tensor, asked: Sequence[bool]) -> Tensor:
     """weight · ∂loss/∂o; not computed, but zero, at steps that ask nothing of any sample."""
-    asked = weight.any(-1)
-    error = torch.zeros_like(o)
-    if bool(asked.any()):
-        error[asked] = loss.error(o[asked], targets[asked]) * weight[asked][..., None]
+    if all(asked):
+        return loss.error(o, targets) * weight[..., None]
+    error, steps = torch.zeros_like(o), [t for t, asks in enumerate(asked) if asks]
+    if steps:
+        first, last = steps[0], steps[-1] + 1
+        together = len(steps) == last - first
+        where = slice(first, last) if together else torch.tensor(steps, device=o.device)
+        error[where] = loss.error(o[where], targets[where]) * weight[where][..., None]
     return error
 
 

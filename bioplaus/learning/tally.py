@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -51,15 +52,20 @@ class Tally:
     sums: list[Tensor]  # of each neuron's outputs, per population, (unit,), or (batch, unit) where trials are apart
     totals: tuple[Gradients, Gradients] = field(default_factory=lambda: ({}, {}))
     outputs: list[Tensor] = field(default_factory=list)
-    infos: list[dict[str, float]] = field(default_factory=list)
+    #: Σ over windows of what the signal reported, and of how many
+    reported: dict[str, tuple[float | Tensor, int]] = field(default_factory=dict)
     stretches: list[Stretch] = field(default_factory=list)
     last: Stretch | None = None
+
+    def note(self, info: Mapping[str, float | Tensor]) -> None:
+        """Add what a signal reports of a window, without reading it: tensors in double precision, as numbers of Python are."""
+        for name, value in info.items():
+            total, count = self.reported.get(name, (0.0, 0))
+            self.reported[name] = total + (value.double() if isinstance(value, torch.Tensor) else value), count + 1
 
     def outcome(self, network: Network, batch: Batch, loss: Loss, state: State) -> Outcome:
         assert self.last is not None
         o, (T, B) = torch.cat(self.outputs), batch.inputs.shape[:2]
-        names = dict.fromkeys(name for info in self.infos for name in info)
-        reported = {name: [info[name] for info in self.infos if name in info] for name in names}
         asked = batch.weight.any(-1)
         value = float((loss.value(o[asked], batch.targets[asked]) * batch.weight[asked]).sum()) / B
         populations = zip(network.populations, self.sums, strict=True)
@@ -68,7 +74,7 @@ class Tally:
             loss=value,
             outputs=o,
             rates={p.name: float(total.mean()) / (T * B if total.dim() == 1 else T) for p, total in populations},
-            info={name: sum(values) / len(values) for name, values in reported.items()},
+            info={name: float(total) / count for name, (total, count) in self.reported.items()},
             state=state,
             stretches=self.stretches,
             last=self.last.part(slice(-1, None)),

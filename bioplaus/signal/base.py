@@ -4,7 +4,8 @@ A signal is a frozen description of a subclass of `Signal`. It must have
 
 * ``declaration`` — what it claims and which credit it gives (`bioplaus.declaration.Declaration`);
 * ``credit(own, state, observed)`` → (credit, gradients, state, info): credit for every step of what was observed, Σ over steps and
-  batch of the gradients of its own tensors by path (``{"predictor.A": …}``), the state for the next window, and numbers to report;
+  batch of the gradients of its own tensors by path (``{"predictor.A": …}``), the state for the next window, and numbers to report
+(floats, or tensors of one number, which are read when the update is over);
 
 and may have more than the defaults below. State goes in and comes out; the object holds options only.
 """
@@ -12,6 +13,7 @@ and may have more than the defaults below. State goes in and comes out; the obje
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -23,7 +25,7 @@ from bioplaus.own import Gradients, Owns
 from bioplaus.signal.observed import Observed
 
 #: what a signal answers: credit for outputs, or for the state by way of its currents; gradients; state; what to report
-Answer: TypeAlias = "tuple[Credit | Currents, Gradients, Any, dict[str, float]]"
+Answer: TypeAlias = "tuple[Credit | Currents, Gradients, Any, Mapping[str, float | torch.Tensor]]"
 
 
 class Signal(ABC):

@@ -237,11 +237,11 @@ class BPLambda(SyntheticGradient):
         view = View(inside, own, seen, tangent, layout, self.discount * self.lmbda, observed.final)
         met, trace = self._trace.update(view, state.trace, delta)
         found = under("predictor", {name: -value for name, value in met.items()})  # optimisers descend
-        info = {"td_error": float(delta.square().mean())}
+        info = {"td_error": delta.square().mean()}
         if self._models:
             more, error = step_model.gradient(own["model"], h, tangent.stretch.given)
             found |= under("model", more)
-            info["model_error"] = float(error.square().mean())
+            info["model_error"] = error.square().mean()
 
         future = self.injection * g[1:]
         if self.gives == "output":

@@ -140,7 +140,7 @@ class DNI(SyntheticGradient):
         held = g_of.predict(target_copy.in_place(theta, own["copy"]), h_b) if copied else g_b
         target, found, info = self._target(own, observed, direct, self.discount * held, used, bool(copied))
         off = g_of.predict(theta, h_a) - target
-        info["prediction_error"] = float(off.square().mean())
+        info["prediction_error"] = off.square().mean()
         found |= under("predictor", g_of.gradient(theta, h_a, off))
 
         a_I = used.a_I
@@ -151,7 +151,7 @@ class DNI(SyntheticGradient):
                 more, a_h, error = foresight.task(g_of, own, lambda h: self.see(observed, h), h_1, g_b, self.auxiliary)
                 found |= {path: g + found[path] if path in found else g for path, g in more.items()}
                 a_I = with_first(observed, a_I, layout.credit(a_h))
-                info["auxiliary_error"] = float(error.square().mean())
+                info["auxiliary_error"] = error.square().mean()
         if self.gives == "output":  # all that stood at the outputs; the readout's memory is the eligibility's
             stood = layout.credit(torch.stack([layout.flat(credit, like) for credit in used.a_h]))
             return outputs.joined(direct._replace(y=silent(observed.network).y), stood), found, None, info
@@ -159,7 +159,7 @@ class DNI(SyntheticGradient):
 
     def _target(
         self, own: Owns, observed: Observed, direct: Credit, bootstrapped: Tensor, used: Sweep, copied: bool
-    ) -> tuple[Tensor, Gradients, dict[str, float]]:
+    ) -> tuple[Tensor, Gradients, dict[str, float | Tensor]]:
         """What should have been predicted at h_a; what the model of the step learns, and its error."""
         layout, stretch = Layout(observed.network), observed.tangent.stretch
         if self.jacobian == "learned":
@@ -168,7 +168,7 @@ class DNI(SyntheticGradient):
             inner = layout.before(observed.tangent, direct.u, q, recurrent=False) if anywhere(direct.u) else None
             target = step_model.back(own["model"], q, bootstrapped, inner)
             found, error = step_model.gradient(own["model"], h, stretch.given)
-            return target, under("model", found), {"model_error": float(error.square().mean())}
+            return target, under("model", found), {"model_error": error.square().mean()}
         same = observed.final or (self.discount == self.injection and not copied)
         swept = used if same else sweep(observed.tangent, direct, layout.credit(bootstrapped))
         return layout.flat(swept.start, layout.vector(stretch.steps[0].before)), {}, {}

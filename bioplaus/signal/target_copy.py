@@ -34,7 +34,7 @@ def in_place(predictor: Own, copy: Own) -> Own:
 def refresh(predictor: Own, copy: Own, every: int) -> None:
     """Count one update, and take the copy if it is the ``every``-th since the last; in place."""
     copy[COUNT].add_(1)
-    if int(copy[COUNT]) >= every:
-        copy[COUNT].zero_()
-        for name, value in predictor.learned.items():
-            copy[name].copy_(value)
+    due = copy[COUNT] >= every  # stays on the device
+    copy[COUNT].mul_(~due)
+    for name, value in predictor.learned.items():
+        copy[name].copy_(torch.where(due, value, copy[name]))
