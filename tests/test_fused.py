@@ -19,7 +19,9 @@ from bioplaus.circuit.trajectory import roll
 from bioplaus.codegen import compiled, forward_source, reverse_source, threads, traces_source
 from bioplaus.eligibility import fused_traces
 from bioplaus.errors import CircuitError
+from bioplaus.learning.sequence import sequence
 from bioplaus.rules import TABLE
+from bioplaus.tasks import squared
 
 SPIKING = [name for name in sorted(content.names("model")) if bp.model(name).spiking]
 #: those that are tried under every rule, in both schedules; the others' loops are compiled for a trajectory alone, and slow
@@ -86,6 +88,10 @@ def close(a: torch.Tensor, b: torch.Tensor, tolerance: float = 1e-12) -> None:
     assert float((a - b).abs().max()) <= tolerance * max(float(b.abs().max()), 1e-300)
 
 
+def flat(e: Any) -> list[Any]:
+    return [x for inner in e for x in flat(inner)] if isinstance(e, tuple) else [e]
+
+
 def same(network: bp.Network, x: torch.Tensor, tolerance: float = 1e-12) -> None:
     """A trajectory two ways, in two pieces, all that is kept of it, and what stands behind it."""
     for states in (True, False):
@@ -117,8 +123,17 @@ def same(network: bp.Network, x: torch.Tensor, tolerance: float = 1e-12) -> None
                     assert torch.equal(step.after.populations[p].y[0], other.after.populations[p].y[0])
                     close(step.I[p], other.I[p], tolerance)
                     close(ours.part(slice(3, 9)).get(p, "u", 0), theirs.part(slice(3, 9)).get(p, "u", 0), tolerance)
+                parts = zip(flat(ours.partials()[p]), flat(theirs.partials()[p]), strict=True)
+                for mine, other in parts:
+                    assert isinstance(mine, torch.Tensor) == isinstance(other, torch.Tensor)
+                    if isinstance(other, torch.Tensor):
+                        close(mine.expand_as(ours.spikes(p)), other.expand_as(ours.spikes(p)), max(tolerance, 1e-11))
+                    else:
+                        assert mine == other
                 spoken[p] += float(theirs.spikes(p).sum()) / (x.shape[0] * x.shape[1] * wiring.size)
         assert all(1e-3 < each < 0.7 for each in spoken), "alive"
+    said, _ = roll(network, network.start(x.shape[1]), x, False, "numba", u=False)
+    close(said.seen(), roll(network, network.start(x.shape[1]), x)[0].seen(), tolerance)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in SPIKING])
@@ -202,6 +217,46 @@ def test_training_is_torchs(apply, schedule):
             assert a[key] == pytest.approx(b[key], rel=1e-9), key
     for key, w in other.network.weights.items():
         close(mine.network.weights[key], w, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        ("eprop", "all"),
+        ("three_factor", "all"),
+        ("mdgl", "alif"),
+        ("rflo", "alif"),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (("eprop", "adex"), ("mdgl", "coba"), ("eprop", "qif"))
+        ),
+    ],
+)
+def test_weights_that_move_at_every_step_move_as_in_torch(rule, name):
+    """Steps are taken in one place then, and nothing of one may be left for the next."""
+    made = bp.rule(rule, schedule="online", **({"feedback": "random"} if rule in ("eprop", "rflo") else {}))
+    moved = []
+    for backend in ("numba", "torch"):
+        network = several() if name == "all" else one(name)
+        made.refuse(network)
+        data, began = batch(network, 40), {key: w.clone() for key, w in network.weights.items()}
+
+        def apply(gradients: Any, own: Any, network: bp.Network = network) -> None:
+            for key, g in gradients.items():
+                network.weights[key] -= 0.02 * g
+
+        own = made.begin(network, data, 0)
+        data = bp.Batch(network.draw(data.inputs, 0), data.targets, data.weight)
+        outcome = sequence(network, made, own, data, squared, apply=apply, backend=backend)
+        moved.append((network, outcome))
+        assert sum(not torch.equal(network.weights[key], w) for key, w in began.items()) > 3
+    (ours, mine), (theirs, other) = moved
+    close(mine.outputs, other.outputs, 1e-11)
+    for key, w in theirs.weights.items():
+        close(ours.weights[key], w, 1e-11)
+    for a, b in zip(mine.state.populations, other.state.populations, strict=True):
+        assert torch.equal(a.y[0], b.y[0])
+    close(mine.last.get(0, "u", 0), other.last.get(0, "u", 0), 1e-11)
 
 
 def test_float32_on_a_grid_is_torchs():
@@ -390,10 +445,6 @@ def test_a_run_goes_on_as_it_began():
     del state["backend"]
     on.load_state_dict(state)
     assert on.backend == "torch"
-    moving = bp.Trainer(
-        circuit, task, bp.rule("eprop", schedule="online"), bp.Training(updates=10**5, apply="window"), seed=3
-    )
-    assert moving.backend == "torch" and "move at every step" in moving.computed["because"]
     assert "backend" not in bp.Training().describe() and bp.Training(backend="numba").describe()["backend"] == "numba"
 
 

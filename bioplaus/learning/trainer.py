@@ -32,7 +32,6 @@ from bioplaus.learning.tally import Outcome
 from bioplaus.learning.training import Training
 from bioplaus.own import Gradients, mapped, tensors
 from bioplaus.rules import Rule
-from bioplaus.schedule import Online
 from bioplaus.settings import ours
 from bioplaus.simulate import simulate
 from bioplaus.streams import stream
@@ -78,8 +77,6 @@ class Trainer:
         rule.refuse(self.network)
         rule.eligibility.fits(self.network, t.batch)
         self._chosen = choice(t.backend, self.network, task.steps * max(t.updates, 1), t.batch)
-        if t.backend == "auto" and t.apply == "window" and isinstance(rule.schedule, Online):
-            self._chosen = Choice("torch", "weights move at every step, and loops gain by steps that go together")
         self.stage = 0  # stages of the curriculum left behind
         self.generator, self.noise = stream(seed, "task"), stream(seed, "noise")
         first = drawn(task, stream(seed, "check"), t.batch)
