@@ -83,15 +83,17 @@ class Context:
 
 def test_exact_at_scale_and_memory_are_in_their_units(monkeypatch):
     module = benchmark("speed")
-    context = Context(lambda started: (1.25, 300.54) if started[0] == "large" else started[2] / 8 + 0.04)
+    context = Context(lambda started: (1.25, 300.54) if started[0] == "large" else started[3] / 8 + 0.04)
     monkeypatch.setattr(module.multiprocessing, "get_context", lambda kind: context)
     large = module.exact_at_scale()
     assert (large["ours_ms"], large["MiB"]) == (1250.0, 300.5)
     assert "1000 rate units, T 100, batch 32" in large["what"]
-    rows = module.memory(("eprop",), (500, 5000))
-    assert [row["MiB"] for row in rows] == [62.5, 625.0]
-    assert context.started == [("large",), ("peak", "eprop", 500), ("peak", "eprop", 5000)]
-    assert [row["what"] for row in rows] == [f"peak memory, eprop online, ALIF, batch 4, T {T}" for T in (500, 5000)]
+    rows = module.memory((("eprop", "torch"), ("eprop", "numba")), (500, 5000))
+    assert [row["MiB"] for row in rows] == [62.5, 625.0] * 2
+    given = [("peak", "eprop", backend, T) for backend in ("torch", "numba") for T in (500, 5000)]
+    assert context.started == [("large",), *given]
+    told = [f"peak memory, eprop online{how}, ALIF, batch 4, T {T}" for how in ("", ", fused") for T in (500, 5000)]
+    assert [row["what"] for row in rows] == told
 
 
 def test_what_is_measured_at_scale(monkeypatch):

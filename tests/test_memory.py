@@ -12,6 +12,8 @@ import bioplaus as bp
 from bioplaus import ms
 from bioplaus.circuit import trajectory
 from bioplaus.circuit.network import Network
+from bioplaus.learning.sequence import sequence
+from bioplaus.learning.tally import LONG
 from bioplaus.tasks import Batch, Task, squared
 
 STEPS, TRIALS, UNITS = 700, 3, 6
@@ -104,3 +106,26 @@ def test_a_few_steps_left_over_are_no_piece_of_their_own(monkeypatch):
     found = [bp.simulate(network, x).rate.values for x in inputs.values()]
     monkeypatch.setattr(trajectory, "PIECE", 10**9)
     assert all((bp.simulate(network, x).rate.values == y).all() for x, y in zip(inputs.values(), found, strict=True))
+
+
+class Pieces(type(squared)):
+    """The squared loss, which notes how many steps it is asked for at a time."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def value(self, outputs, targets):
+        self.asked.append(len(outputs))
+        return super().value(outputs, targets)
+
+
+def test_the_loss_of_a_long_sequence_is_computed_a_piece_at_a_time():
+    steps, loss = 2 * LONG + 3, Pieces()
+    network = bp.circuit("recurrent", cell="elman", inputs=1, units=4, outputs=1).build(dtype=torch.float64)
+    batch = Follow(steps).batch(bp.stream(0, "x"), 2).to(dtype=torch.float64)
+    batch.weight[7] = 0.0
+    rule = bp.rule("rflo", schedule="online")
+    outcome = sequence(network, rule, rule.begin(network, batch, 0), batch, loss)
+    assert sum(loss.asked) == steps - 1 and max(loss.asked) == LONG
+    whole = 0.5 * ((outcome.outputs - batch.targets).square().sum(-1) * batch.weight).sum() / 2
+    assert outcome.loss == pytest.approx(float(whole), rel=1e-13) and outcome.loss > 0

@@ -142,7 +142,9 @@ class _Walk:
             rule.eligibility.keep_sum(self.trace, self.apart)
         self.memory = rule.signal.init(network, B, generator)
         each = [(B, p.size) if self.apart else (p.size,) for p in network.populations]
-        self.tally = Tally([torch.zeros(shape, dtype=network.dtype, device=network.device) for shape in each])
+        like = {"dtype": network.dtype, "device": network.device}
+        outputs = torch.empty(batch.steps, B, network.circuit.readout.size, **like)
+        self.tally = Tally([torch.zeros(shape, **like) for shape in each], outputs)
 
     def block(self, start: int, stop: int) -> tuple[Gradients, Gradients]:
         """Σ over batch and steps of the gradients of the circuit's weights, and of the rule's own tensors."""
@@ -169,7 +171,7 @@ class _Walk:
         stretch, self.state = self.path.simulate(network, self.state, self.batch.inputs[when], not self.pace.lean)
         stretch.uses = None if self.uses is None else self.uses[when]
         o = network.output(stretch.seen())
-        tally.outputs.append(o)
+        tally.outputs[when] = o
         for i, total in enumerate(tally.sums):
             total += stretch.spikes(i).sum(0 if self.apart else (0, 1))
         if stretch.fused:  # on the CPU, where reading is free, and maybe in a place that the next step takes

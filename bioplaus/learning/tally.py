@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+#: steps whose loss is computed at a time, so that copies of outputs and targets do not grow with time  # chosen: more is not faster
+LONG = 1000
+
+
 @dataclass
 class Outcome:
     """What a sequence gave.
@@ -50,8 +54,8 @@ class Tally:
     """What is added up on the way."""
 
     sums: list[Tensor]  # of each neuron's outputs, per population, (unit,), or (batch, unit) where trials are apart
+    outputs: Tensor  # (time, batch, output), of steps that are still to come not yet anything
     totals: tuple[Gradients, Gradients] = field(default_factory=lambda: ({}, {}))
-    outputs: list[Tensor] = field(default_factory=list)
     #: Σ over windows of what the signal reported, and of how many
     reported: dict[str, tuple[float | Tensor, int]] = field(default_factory=dict)
     stretches: list[Stretch] = field(default_factory=list)
@@ -65,9 +69,9 @@ class Tally:
 
     def outcome(self, network: Network, batch: Batch, loss: Loss, state: State) -> Outcome:
         assert self.last is not None
-        o, (T, B) = torch.cat(self.outputs), batch.inputs.shape[:2]
-        asked = batch.weight.any(-1)
-        value = float((loss.value(o[asked], batch.targets[asked]) * batch.weight[asked]).sum()) / B
+        o, (T, B) = self.outputs, batch.inputs.shape[:2]
+        steps = batch.weight.any(-1).nonzero().flatten().split(LONG)
+        value = float(torch.cat([loss.value(o[t], batch.targets[t]) * batch.weight[t] for t in steps]).sum()) / B
         populations = zip(network.populations, self.sums, strict=True)
         return Outcome(
             *(mean(total, B) for total in self.totals),

@@ -270,7 +270,7 @@ def _status(field: str) -> int:
     )
 
 
-def peak(rule: str, steps: int, queue: Any) -> None:
+def peak(rule: str, backend: str, steps: int, queue: Any) -> None:
     """In a fresh process: MiB by which the high-water mark rises while one online gradient is computed, inputs apart."""
     torch.set_num_threads(1)
     circuit = bp.circuit(
@@ -286,10 +286,10 @@ def peak(rule: str, steps: int, queue: Any) -> None:
     options = {"schedule": "online"}
 
     def run(T: int) -> None:
-        x = (torch.rand(T, 4, 40, generator=torch.Generator().manual_seed(0)) < 0.03).float()
+        x = torch.rand(T, 4, 40, generator=torch.Generator().manual_seed(0)).lt_(0.03)
         data = Batch(x, torch.zeros(T, 4, 2), torch.ones(T, 4))
         r = bp.rule(rule, **options)
-        sequence(network, r, r.begin(network, data, 0), data, squared)
+        sequence(network, r, r.begin(network, data, 0), data, squared, backend=backend)
 
     run(20)  # what is allocated once
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark starts again from here
@@ -312,19 +312,22 @@ def exact_at_scale() -> dict[str, Any]:
 
 
 def memory(
-    rules: tuple[str, ...] = ("eprop", "rflo", "rtrl"), lengths: tuple[int, ...] = (500, 5000)
+    rules: tuple[tuple[str, str], ...] = (("eprop", "torch"), ("eprop", "numba"), ("rflo", "torch"), ("rtrl", "torch")),
+    lengths: tuple[int, ...] = (500, 5000, 50_000),
 ) -> list[dict[str, Any]]:
     """Peak memory of online rules against the length of the sequence."""
     rows = []
     context = multiprocessing.get_context("spawn")
-    for rule in rules:
+    for rule, backend in rules:
         for steps in lengths:
             queue = context.Queue()
-            process = context.Process(target=peak, args=(rule, steps, queue))
+            process = context.Process(target=peak, args=(rule, backend, steps, queue))
             process.start()
-            value = queue.get(timeout=600)
+            value, fused = queue.get(timeout=600), ", fused" if backend == "numba" else ""
             process.join()
-            rows.append({"what": f"peak memory, {rule} online, ALIF, batch 4, T {steps}", "MiB": round(value, 1)})
+            rows.append(
+                {"what": f"peak memory, {rule} online{fused}, ALIF, batch 4, T {steps}", "MiB": round(value, 1)}
+            )
     return rows
 
 
