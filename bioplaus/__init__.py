@@ -46,6 +46,7 @@ _ROOMS = (
     "eligibility",
     "errors",
     "figures",
+    "late",
     "rules",
     "runs",
     "signal",

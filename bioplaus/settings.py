@@ -88,6 +88,8 @@ def threads_limited(number: int | None) -> Iterator[None]:
 
 def unusable(device: object) -> str:
     """Why torch cannot compute on a device here, as a sentence with what to do; nothing if it can."""
+    if str(device) == "cpu":  # it always can, and is not loaded to say so
+        return ""
     import torch
 
     try:

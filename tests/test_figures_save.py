@@ -7,6 +7,8 @@ import os
 import re
 import sys
 import zlib
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from fontTools import subset
+from fontTools.ttLib import TTFont, TTLibError
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -79,6 +83,17 @@ def test_pdf_has_editable_fonts_the_width_and_the_command(stored):
     box = re.search(rb"/MediaBox \[ *0 0 ([\d.]+) ([\d.]+) *\]", content)
     assert box and float(box[1]) / 72 * 25.4 == pytest.approx(89, abs=0.01)
     assert b"bioplaus run sequential_digits" in content
+
+
+def test_pdf_has_the_outlines_of_its_letters_and_no_rules_for_setting_them(stored):
+    content, fonts = stored[1][".pdf"].read_bytes(), []
+    for found in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.S):
+        with suppress(zlib.error, TTLibError):
+            fonts.append(TTFont(BytesIO(zlib.decompress(found))))
+    drawn = {name for font in fonts for name in font.getGlyphOrder() if font["glyf"][name].numberOfContours}
+    assert {"A", "c", "u", "r", "a", "y", "percent", "zero", "lambda"} <= drawn
+    assert not {"GSUB", "GPOS", "GDEF", "MATH", "kern"} & {table for font in fonts for table in font.keys()}
+    assert "GSUB" not in subset.Options._drop_tables_default, "fontTools cuts fonts out for others as ever"
 
 
 def test_svg_keeps_its_text(stored):

@@ -56,6 +56,46 @@ print(*sorted(heavy & set(sys.modules)), {{"torch._C", "brian2", "sympy"}} <= se
     assert told.split() == ["True"]
 
 
+def test_a_command_whose_workers_compute_loads_no_torch_itself(tmp_path):
+    """From the configuration to the last figure; that its workers have computed is asked too."""
+    script = tmp_path / "typed.py"
+    script.write_text(
+        """
+import sys
+from bioplaus.cli import main
+if __name__ == "__main__":
+    words = "run sequential_digits --training.updates 2 --training.batch 5 --seeds 0 --only bptt,eprop --workers 2 --root"
+    assert main([*words.split(), sys.argv[1]]) == 0
+    print(*sorted({"torch._C", "pylab", "matplotlib.pyplot", "sklearn", "scipy.stats"} & set(sys.modules)), "matplotlib.figure" in sys.modules)
+"""
+    )
+    done = subprocess.run([sys.executable, script, tmp_path / "runs"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "True"
+    folder = tmp_path / "runs" / "sequential_digits"
+    assert len(list(folder.glob("*/recordings.nc"))) == 2 and (folder / "figures" / "summary.pdf").exists()
+
+
+def test_one_that_is_withdrawn_is_not_among_the_modules_and_is_itself_at_its_first_use():
+    run(
+        """
+import sys, types
+from bioplaus import late
+late.put_off("torch")
+import torch as first
+late.withdraw("torch")
+assert "torch" not in sys.modules and len([each for each in sys.meta_path if isinstance(each, late.Late)]) == 1
+import torch as second
+assert second is not first and "torch._C" not in sys.modules
+assert first.ones(2).sum() == 2 and first.Tensor is second.Tensor and isinstance(second.ones(1), first.Tensor)
+import torch as third
+late.withdraw("torch")
+assert third is first is sys.modules["torch"] and type(third) is types.ModuleType
+late.withdraw("no_such_package")
+"""
+    )
+
+
 @pytest.mark.parametrize(
     "use",
     [
@@ -69,7 +109,7 @@ def test_the_first_use_loads_in_place(use):
     run(
         f"""
 import sys, types
-from bioplaus.cli import late
+from bioplaus import late
 late.put_off("torch")
 late.put_off("torch")
 import torch
@@ -86,7 +126,7 @@ def test_what_is_here_already_is_left_alone():
     run(
         """
 import sys, json
-from bioplaus.cli import late
+from bioplaus import late
 before = list(sys.meta_path)
 late.put_off("json")
 assert sys.meta_path == before

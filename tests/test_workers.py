@@ -19,7 +19,7 @@ from light_job import Counter, Counting, counted
 
 from bioplaus.errors import NumericalError, RunError
 from bioplaus.runs import asked, ended, script, workers
-from bioplaus.runs.queue import Queue
+from bioplaus.runs.queue import Planned, Queue
 from bioplaus.runs.serve import _sendable
 
 HERE = Path(__file__).parent
@@ -36,6 +36,62 @@ def python(*words: str, given: str | None = None, cwd: Path | None = None) -> su
 
 def statuses(folder: Path) -> list[str]:
     return [json.loads(file.read_text())["status"] for file in sorted(folder.glob("*/run.json"))]
+
+
+# What they are asked to begin before anything runs
+
+
+class Unbegun(Counting):
+    def begin(self, seed: int) -> Counter:
+        (Path(os.environ["UNBEGUN"]) / f"{os.getpid()}.{self.updates}").touch()
+        if self.updates > 5:
+            raise NumericalError(f"Nobody counts to {self.updates}.")
+        if self.updates == 0:
+            raise ZeroDivisionError("nothing to count")
+        return super().begin(seed)
+
+
+def begun(folder: Path, *updates: int) -> list[Planned]:
+    return [Planned(f"to {each}", Unbegun(each), 0, folder / f"to{each}") for each in updates]
+
+
+@pytest.fixture
+def asked_to_begin(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "asked"
+    folder.mkdir()
+    monkeypatch.setenv("UNBEGUN", str(folder))
+    return folder
+
+
+def test_what_cannot_be_begun_is_refused_before_the_first_run_as_without_workers(tmp_path, asked_to_begin):
+    """The earliest of several is told, in the same words, with no traceback of a worker behind."""
+    runs = begun(tmp_path / "runs", 2, 8, 3, 7, 4)
+    with pytest.raises(NumericalError) as alone:
+        Queue(runs)
+    queue = Queue(runs, 3)
+    with pytest.raises(NumericalError) as refused:
+        queue.run({})
+    assert str(refused.value) == str(alone.value) == "Nobody counts to 8." and not getattr(
+        refused.value, "__notes__", []
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_fault_in_what_begins_is_told_with_the_way_that_it_took(tmp_path, asked_to_begin):
+    with pytest.raises(ZeroDivisionError) as failed:
+        Queue(begun(tmp_path / "runs", 2, 0), 2).run({})
+    assert "in begin" in "".join(failed.value.__notes__) and not (tmp_path / "runs").exists()
+
+
+def test_what_can_be_begun_is_made_and_this_process_begins_none(tmp_path, asked_to_begin):
+    runs = begun(tmp_path / "runs", 2, 3, 4)
+    assert Queue(runs, 2).run({}) == {} and statuses(tmp_path / "runs") == ["done"] * 3
+    said = [file.name.split(".") for file in asked_to_begin.iterdir()]
+    assert {updates for _, updates in said} == {"2", "3", "4"} and str(os.getpid()) not in {
+        process for process, _ in said
+    }
+    assert Queue(runs, 2).run({}) == {}, "all is done, and none is begun again"
+    assert len(list(asked_to_begin.iterdir())) == len(said)
 
 
 # Who starts them

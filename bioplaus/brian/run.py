@@ -164,7 +164,7 @@ def _reset(cell: Cell, i: int, u: Sequence[np.ndarray], y: np.ndarray) -> np.nda
     values |= {name: plain(value) for name, value in cell.constants.items()}
     e = cell.derived.r[i]
     needed = sorted(e.free_symbols, key=str)
-    return sp.lambdify(needed, e, [NUMPY, "numpy"])(*(values[str(s)] for s in needed)) + np.zeros_like(y)
+    return sp.lambdify(needed, e, [NUMPY, np])(*(values[str(s)] for s in needed)) + np.zeros_like(y)
 
 
 def _filtered(network: Network, outputs: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ def evaluated(e: Any, values: Mapping[str, Any], trouble: Literal["ignore", "rai
         )
     try:
         with np.errstate(divide=trouble, over=trouble, invalid=trouble):
-            value = sp.lambdify(symbols, e, [NUMPY, "numpy"])(*(values[s.name] for s in symbols))
+            value = sp.lambdify(symbols, e, [NUMPY, np])(*(values[s.name] for s in symbols))
     except (ArithmeticError, KeyError, NameError):  # division by zero, sympy's ComplexInfinity
         return math.nan
     return np.where(np.imag(value) == 0, np.real(value), math.nan)[()] if np.iscomplexobj(value) else value

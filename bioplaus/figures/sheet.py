@@ -141,11 +141,12 @@ class Sheet(Figure):
         return self
 
     def _above(self, handles: list[Any], names: list[str], title: str) -> None:
-        """A key in as many columns as the width takes."""
+        """A key in as many columns as the width takes; how wide one is depends on its words alone, so nothing is drawn to know."""
         names = [fill(name, _LETTERS) for name in names]
         for columns in range(min(len(names), _COLUMNS), 0, -1):
             legend = self.legend(handles, names, title=title, loc="outside upper left", ncols=columns, alignment="left")
-            self.draw_without_rendering()
             if columns == 1 or legend.get_window_extent().width <= 0.98 * self.bbox.width:
-                return
+                break
             legend.remove()
+        if engine := self.get_layout_engine():
+            engine.execute(self)  # the panels make room: whoever asks where they are is told

@@ -29,6 +29,17 @@ class Planned:
     seed: int
     folder: Path
 
+    def begin(self) -> Learner:
+        """Its learner before the first update.
+
+        Raises
+        ------
+        BioplausError
+            If it cannot be run; nothing has been written yet.
+        """
+        with threads_limited(1):
+            return self.job.begin(self.seed)
+
     def make(self, origin: dict[str, Any], checkpoint_every: float, report: Report, **more: Any) -> None:
         """Make it: see `bioplaus.runs.loop.execute`."""
         told: Any = {"label": self.label, "origin": origin, "progress": report}
@@ -47,8 +58,9 @@ def planned(jobs: Mapping[str, Job[Any]], seeds: Sequence[int], folder: Path) ->
 class Queue:
     """Runs in the order in which they are made.
 
-    The first unfinished run of every job is begun at once: a job that cannot be run, and a folder that cannot be used, are found
-    before anything runs. What was begun is not begun again.
+    The first unfinished run of every job is begun before anything runs, so that a job that cannot be run is found; a folder that cannot be
+    used is found, too. Where everything happens in this process it is begun at once, and not again. Worker processes have each begun by
+    one of them, once they are asked to `run`: this process then needs nothing that computes.
 
     Parameters
     ----------
@@ -59,7 +71,7 @@ class Queue:
     Raises
     ------
     BioplausError
-        Something cannot be run.
+        A job or a folder cannot be used.
     """
 
     def __init__(self, runs: Sequence[Planned], workers: int = 1):
@@ -67,17 +79,17 @@ class Queue:
         self.runs, self.workers = tuple(runs), min(workers, len(runs))
         self._script = _to_workers(self.runs) if self.workers > 1 else {}
         self._begun: dict[Path, Learner] = {}
-        tried: set[str] = set()
+        self._first: dict[str, Planned] = {}
         for each in self.runs:
             files = RunFolder(each.folder)
             if is_done(files, each.job, each.seed):
                 continue
             check_run(files, each.job.files)
             files.load_checkpoint()
-            if each.label not in tried:
-                tried.add(each.label)
-                with threads_limited(1):
-                    self._begun[each.folder] = each.job.begin(each.seed)
+            if each.label not in self._first:
+                self._first[each.label] = each
+                if self.workers == 1:
+                    self._begun[each.folder] = each.begin()
 
     def run(
         self, origin: dict[str, Any], checkpoint_every: float = CHECKPOINT_EVERY, report: Report = unheard
@@ -97,6 +109,8 @@ class Queue:
 
         Raises
         ------
+        BioplausError
+            A worker could not begin a job; nothing was run.
         RunError
             A folder is damaged; a worker died.
         KeyboardInterrupt
@@ -105,8 +119,8 @@ class Queue:
         if self.workers > 1:
             from bioplaus.runs.workers import in_workers
 
-            self._begun.clear()  # every worker begins its own
-            return in_workers(self.runs, self._script, origin, checkpoint_every, report, self.workers)
+            first = tuple(self._first.values())
+            return in_workers(self.runs, first, self._script, origin, checkpoint_every, report, self.workers)
         failures: dict[Path, BioplausError] = {}
         left = Left(self.runs, report)
         while left:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bioplaus import late
 from bioplaus.errors import RunError
 from bioplaus.runs import provenance, records, seal
 from bioplaus.runs.atomic import write_text
@@ -113,6 +114,7 @@ def draw_figures(
     """Draw and save the experiment's own figures, in figures/ unless said; those that lack what they show are skipped with a note."""
     from bioplaus.figures import save
 
+    late.withdraw("torch")  # matplotlib looks whether it is there, and at its tensors
     drawn = []
     for name, draw in experiment.figures.items():
         if names and name not in names:

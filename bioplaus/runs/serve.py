@@ -1,4 +1,4 @@
-"""In a worker process: take runs from a pipe, make them, and tell of them through the same pipe.
+"""In a worker process: take runs from a pipe, make them (or only begin them), and tell of them through the same pipe.
 
 The pipe is this worker's alone: a worker that is killed in the middle of a word holds no lock that others need. While a run is going
 nothing is sent to it but the wish to stop; the end of the pipe, if whoever started it is gone, is taken for the same.
@@ -14,10 +14,11 @@ import time
 import traceback
 import warnings
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from bioplaus.errors import RunError, SealWarning, StudyWarning, raised
+from bioplaus.errors import BioplausError, RunError, SealWarning, StudyWarning, raised
 from bioplaus.runs.asked import FROM_OUTSIDE, obeyed
 from bioplaus.runs.ended import saved
 from bioplaus.runs.event import Event
@@ -28,6 +29,24 @@ if TYPE_CHECKING:
     from bioplaus.runs.queue import Planned
 
 _SHOWN_EVERY = 0.2  # s between the updates that a worker tells of  # chosen: smooth to the eye, cheap
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a worker is asked to do with one run.
+
+    Attributes
+    ----------
+    run : Planned
+    origin : dict, optional
+        To be recorded. None: the run is begun and not made; what refuses it is sent as it is.
+    every : float
+        Seconds between its checkpoints.
+    """
+
+    run: Planned
+    origin: dict[str, Any] | None = None
+    every: float = 0.0
 
 
 def serve(pipe: Connection, script: dict[str, str]) -> None:
@@ -85,21 +104,32 @@ class _Server:
         return bool(self.ending) or self.pipe.poll()
 
     def work(self, given: bytes) -> tuple[str, Any]:
-        """Make one run; what came of it."""
+        """Make or begin one run; what came of it."""
         self.busy = True
         try:
             if self.stop():
                 return "stopped", None
-            made, origin, every = unpack(given)
+            asked: Asked = unpack(given)
             if self.stop():  # to unpack is to import
                 return "stopped", None
-            self._make(made, origin, every)
+            if asked.origin is None:
+                return self._begin(asked.run)
+            self._make(asked.run, asked.origin, asked.every)
         except KeyboardInterrupt:
             return "stopped", None
         except BaseException as error:
-            return "failed", _sendable(error)
+            return "failed", _sendable(error, _way(error))
         finally:
             self.busy = False
+        return "done", None
+
+    def _begin(self, run: Planned) -> tuple[str, Any]:
+        try:
+            run.begin()
+        except BioplausError as error:  # what is asked for is wrong, not how it was carried out
+            return "refused", _sendable(error)
+        except Exception as error:
+            return "refused", _sendable(error, _way(error))
         return "done", None
 
     def _make(self, made: Planned, origin: dict[str, Any], every: float) -> None:
@@ -116,13 +146,19 @@ class _Server:
         made.make(origin, every, report, stop=self.stop)
 
 
-def _sendable(error: BaseException) -> BaseException:
-    """The error with the way that it took here; in words, if it would not arrive whole."""
-    error.add_note("In the worker process:\n" + "".join(traceback.format_exception(error)))
+def _way(error: BaseException) -> str:
+    """The way that an error took here."""
+    return "In the worker process:\n" + "".join(traceback.format_exception(error))
+
+
+def _sendable(error: BaseException, *notes: str) -> BaseException:
+    """The error with notes; in words, if it would not arrive whole."""
+    for note in notes:
+        error.add_note(note)
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
         plain = RunError(f"A run failed in its worker process with {raised(error)}")
-        plain.__notes__ = error.__notes__
+        plain.__notes__ = [*notes] or [_way(error)]
         return plain
     return error

@@ -19,7 +19,7 @@ from bioplaus.runs.ended import asked_to_go, interrupted, interruption, killed_f
 from bioplaus.runs.event import Event, Report, unheard
 from bioplaus.runs.folder import InUse
 from bioplaus.runs.script import pack, unseen
-from bioplaus.runs.serve import serve
+from bioplaus.runs.serve import Asked, serve
 from bioplaus.runs.waiting import Left
 
 if TYPE_CHECKING:
@@ -34,12 +34,20 @@ _BOTH = 1.0  # s in which a signal that goes to all processes of a terminal has 
 
 
 def in_workers(
-    runs: Sequence[Planned], script: dict[str, str], origin: dict[str, Any], every: float, report: Report, workers: int
+    runs: Sequence[Planned],
+    first: Sequence[Planned],
+    script: dict[str, str],
+    origin: dict[str, Any],
+    every: float,
+    report: Report,
+    workers: int,
 ) -> dict[Path, BioplausError]:
     """Make all runs; what broke down numerically is returned, folder → error.
 
     Parameters
     ----------
+    first : sequence of Planned
+        Those that have to be begun by a worker before any is made.
     script : dict
         What `bioplaus.runs.script.of_script` gave.
     every : float
@@ -47,6 +55,8 @@ def in_workers(
 
     Raises
     ------
+    BioplausError
+        What refuses the earliest of ``first``; nothing was run.
     RunError
         Something could not be run, or a worker died.
     KeyboardInterrupt
@@ -55,7 +65,7 @@ def in_workers(
     with _shared_out(workers), _asked_to_stop() as asked:
         crew = _Crew(runs, origin, every, report, script, lambda: len(asked))
         try:
-            crew.run(workers)
+            crew.run(workers, first)
         finally:
             crew.stop()
         if asked:
@@ -115,24 +125,48 @@ class _Crew:
         self.report, self.asked = report, asked
         self.workers: list[_Worker] = []
         self.failures: dict[Path, BioplausError] = {}
+        self.refused: dict[Path, BaseException] = {}
         self.killed_before = killed_for_memory()
 
-    def run(self, workers: int) -> None:
-        """Until every run is made, or one can't be, or somebody asks to stop."""
+    def run(self, workers: int, first: Sequence[Planned]) -> None:
+        """Until every run is made, or one can't be, or somebody asks to stop; some are begun first."""
         for _ in range(workers):
             if not self.asked():
                 self.workers.append(_Worker(self.script))
         # All begin to import before a long job waits for one of them to read it.
+        self._begin(first)
         while not self.asked() and (self.left or any(worker.run for worker in self.workers)):
             for worker in self.workers:
                 self._give(worker)
             self._listen()
 
+    def _begin(self, first: Sequence[Planned]) -> None:
+        """Have each of these begun by one worker.
+
+        Raises
+        ------
+        BaseException
+            What the earliest that can't be was refused with.
+        """
+        waiting = list(first)
+        while not self.asked() and (waiting or any(worker.run for worker in self.workers)):
+            for worker in self.workers:
+                if worker.run is None and waiting:
+                    self._ask(worker, Asked(waiting.pop(0)))
+            self._listen()
+            if self.refused:
+                waiting.clear()  # those before the one that was refused are with a worker already
+        for each in first:
+            if each.folder in self.refused:
+                raise self.refused[each.folder]
+
     def _give(self, worker: _Worker) -> None:
         if worker.run is None and (run := self.left.take()) is not None:
-            worker.run = run
-            sent = (run, self.origin, self.every)
-            worker.send(pack(f"The arm {run.label!r}", sent, self.script))
+            self._ask(worker, Asked(run, self.origin, self.every))
+
+    def _ask(self, worker: _Worker, asked: Asked) -> None:
+        worker.run = asked.run
+        worker.send(pack(f"The arm {asked.run.label!r}", asked, self.script))
 
     def _listen(self) -> None:
         pipes: list[Connection] = [worker.pipe for worker in self.workers if not worker.gone]
@@ -143,6 +177,8 @@ class _Crew:
                     self._tell(content)
                 elif kind == "failed":
                     self._failed(content, worker)
+                elif kind == "refused" and worker.run is not None:
+                    self.refused[worker.run.folder], worker.run = content, None
                 elif kind == "done":  # not "stopped": that one is on its way out
                     worker.run = None
             if worker.gone and (worker.run is not None or self.left):

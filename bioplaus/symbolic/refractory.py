@@ -101,7 +101,7 @@ def _time(found: Expression, constants: dict[str, Any]) -> Any:
     symbols = sorted(found.value.free_symbols, key=str)
     try:
         with np.errstate(all="ignore"):
-            value = sp.lambdify(symbols, found.value, [NUMPY, "numpy"])(*(plain(constants[str(s)]) for s in symbols))
+            value = sp.lambdify(symbols, found.value, [NUMPY, np])(*(plain(constants[str(s)]) for s in symbols))
     except (ArithmeticError, KeyError, NameError):  # division by zero, sympy's ComplexInfinity
         value = np.nan
     if not np.all(np.isfinite(value)):

@@ -106,7 +106,7 @@ def _surrogate(cell: Cell, parsed: Parsed, unit: Dimension) -> None:
     scope.quantity(width, where=f"the surrogate's width '{width.text}'")
     scope.unit(width, unit, "the surrogate's width")
     symbols = sorted(width.value.free_symbols, key=str)
-    value = sp.lambdify(symbols, width.value, [NUMPY, "numpy"])(
+    value = sp.lambdify(symbols, width.value, [NUMPY, np])(
         *(plain({**parsed.units, **cell.parameters}[str(s)]) for s in symbols)
     )
     if not np.all(np.asarray(value) > 0):

@@ -3,7 +3,7 @@
     python experiments/benchmarks/startup.py [--repeats 5] [--against CHECKOUT] [--out FILE.csv]
 
 Every row is a process of its own with one thread, in an empty folder; counted is the CPU time of it and of the workers that it waits
-for, whoever else the machine works for meanwhile. Rows are taken in turn, round after round, and `import torch` is one of them: the
+for, whoever else the machine works for meanwhile; Python keeps what it has compiled, as it does unless it is told not to. Rows are taken in turn, round after round, and `import torch` is one of them: the
 last column is in its units, which a slower or busier machine changes least. ``--against`` takes the same rows in turn from another
 checkout of bioplaus.
 """
@@ -41,20 +41,21 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 
 
-def cpu(words: tuple[str, ...], checkout: Path) -> float:
-    """CPU seconds of a process and of those that it has waited for.
+def cpu(words: tuple[str, ...], checkout: Path, compiled: str) -> float:
+    """CPU seconds of a process and of those that it has waited for; Python keeps its compiled files in the folder ``compiled``.
 
     Raises
     ------
     RuntimeError
         If it fails.
     """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [sys.executable, *words],
             cwd=folder,
-            env=os.environ | one | {"PYTHONPATH": str(checkout)},
+            env=kept | one | {"PYTHONPATH": str(checkout), "PYTHONPYCACHEPREFIX": compiled},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -68,11 +69,12 @@ def cpu(words: tuple[str, ...], checkout: Path) -> float:
 def measure(repeats: int, checkouts: dict[str, Path]) -> pandas.DataFrame:
     """Least and median of every row, by checkout; the first round, in which files are read and compiled, does not count."""
     found: dict[tuple[str, str], list[float]] = {(what, name): [] for what in ROWS for name in checkouts}
-    for turn in range(repeats + 1):
-        for (what, name), seconds in found.items():
-            used = cpu(ROWS[what], checkouts[name])
-            if turn:
-                seconds.append(used)
+    with tempfile.TemporaryDirectory() as compiled:
+        for turn in range(repeats + 1):
+            for (what, name), seconds in found.items():
+                used = cpu(ROWS[what], checkouts[name], compiled)
+                if turn:
+                    seconds.append(used)
     rows = []
     for (what, name), seconds in found.items():
         unit = [median(pair) for pair in zip(*(found[UNIT, each] for each in checkouts), strict=True)]

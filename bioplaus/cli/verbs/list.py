@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bioplaus.cli import UsageError, late
+from bioplaus import late
+from bioplaus.cli import UsageError
 from bioplaus.cli.catalogue import KINDS, columns, legend, rows
 from bioplaus.cli.options import names_first, parse
 from bioplaus.cli.terminal import heading, say, table

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from bioplaus import checks
+from bioplaus import checks, late
 from bioplaus.cli import UsageError
 from bioplaus.cli.options import choose, missing, names_first, parse, parse_seeds, split, typed, wants_help
 from bioplaus.cli.told import EXPLAINED
@@ -50,6 +50,8 @@ def main(words: Sequence[str]) -> int:
     config, own = options(name, rest)
     if own["workers"] < 1:
         raise UsageError(f"`--workers {own['workers']}`: give 1 or more processes.")
+    if own["workers"] > 1:
+        late.put_off("torch")  # what computes is theirs to load
     only = split(own["only"]) if own["only"] is not None else None
     make = content.factory("experiment", name)
     from bioplaus.cli.conduct import conduct

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bioplaus.cli import UsageError, late
+from bioplaus import late
+from bioplaus.cli import UsageError
 from bioplaus.cli.catalogue import KINDS, SINGULAR, in_word, names, origin
 from bioplaus.cli.options import check_dashed, names_first, parse, wants_help
 from bioplaus.cli.terminal import duration, frame, heading, pairs, say, table

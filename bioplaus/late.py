@@ -24,6 +24,10 @@ class Unread(ModuleType):
         spec = self.__spec__
         if spec is None or not isinstance(spec.loader, Later) or not spec.loader.made:
             raise AttributeError(name)
+        there = sys.modules.get(self.__name__, self)
+        if not isinstance(there, Unread):  # it was withdrawn, and loaded under another's hands
+            return getattr(there, name)
+        sys.modules[self.__name__] = self
         self.__class__ = ModuleType  # type: ignore[assignment]
         self.__loader__ = spec.loader = spec.loader.real
         self.__path__ = spec.submodule_search_locations or []
@@ -67,3 +71,13 @@ def put_off(package: str) -> None:
     waiting = [each.package for each in sys.meta_path if isinstance(each, Late)]
     if package not in sys.modules and package not in waiting:
         sys.meta_path.insert(0, Late(package))
+
+
+def withdraw(package: str) -> None:
+    """Take one that is named and not loaded out of the list of modules, where some look who would not load it themselves.
+
+    Whoever has named it loads it at the first use, as before.
+    """
+    if isinstance(sys.modules.get(package), Unread):
+        del sys.modules[package]
+        put_off(package)
