@@ -7,7 +7,7 @@ must be the same, numbers equal to rounding, entry by entry over the largest one
 forward     the whole sequence: the same outputs. A piece of it after the other, each from where torch stood: states before and after
             the reset, currents, refractoriness, what a leaky readout sees, and what is left behind, whether all is kept or not.
             In pieces, for there are cells in which an upstroke makes a thousand last bits of one, rightly
-reverse     the gradient of one window, swept back inside the neurons along torch's own trajectory, with one credit for both
+reverse     the gradient of one window along the trajectory of the loops, which torch follows too, with one credit for both
 online      the same with traces carried forward
 ==========  =======================================================================================================================
 """
@@ -188,21 +188,22 @@ def _states(network: Network, p: int) -> Sequence[str]:
 
 
 def gradients(bench: Bench, label: str, made: Rule, found: Held) -> None:
-    """A rule's gradient along torch's trajectory, swept back and carried forward, by loops and by torch."""
+    """A rule's gradient along the loops' trajectory, swept back and carried forward, by loops and by torch."""
     try:
         made.refuse(bench.network)
     except BioplausError:
         return
-    network, past, seen = bench.network, made.eligibility, bench.observed
-    assert isinstance(past, EProp)
+    network, past, x = bench.network, made.eligibility, bench.batch.inputs
     own = made.begin(network, bench.batch, bench.seed)
     memory = made.signal.init(network, bench.batch.size, stream(bench.seed, "loops"))
-    credit: Any = made.signal.credit(own, memory, seen)[0]
+    credit: Any = made.signal.credit(own, memory, bench.observed)[0]
+    rolled, _ = roll(network, network.start(x.shape[1]), x, backend="numba")
     for schedule in ("window", "online"):
         ways = []
-        for by_loops in (True, False):
-            stretch = Stretch(network, bench.window.steps, bench.window.x)
-            stretch.fused = by_loops  # what sweeps and traces ask of a trajectory, to go on by loops
+        for stretch in (
+            rolled,
+            Stretch(network, list(rolled.steps), x),
+        ):  # what is steps and no more is torch's to go on with
             tangent, state = Tangent(network, stretch), past.init(network, bench.batch.size, own)
             with torch.no_grad():
                 if schedule == "window":
