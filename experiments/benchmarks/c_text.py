@@ -115,7 +115,8 @@ def _handed(value: Any, copies: list[tuple[np.ndarray, np.ndarray]]) -> Iterator
         yield ctypes.c_void_p(value.ctypes.data)
         yield from map(ctypes.c_long, value.shape)
     elif isinstance(value, (np.floating, float)):
-        yield (ctypes.c_float if isinstance(value, np.float32) else ctypes.c_double)(float(value))
+        narrow = np.asarray(value).dtype == np.float32
+        yield (ctypes.c_float if narrow else ctypes.c_double)(float(value))
     else:
         yield ctypes.c_long(int(value))
 
