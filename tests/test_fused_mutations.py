@@ -45,7 +45,7 @@ def network(circuit: str) -> bp.Network:
 @cache
 def of_torch(circuit: str, schedule: str) -> dict[str, torch.Tensor]:
     found = bp.gradient(network(circuit), bp.rule("eprop", schedule=schedule), batch(network(circuit)), backend="torch")
-    assert all(bool(g.any()) for g in found.values())
+    assert sum(bool(g.any()) for g in found.values()) > 3, "gradients of nothing would show nothing"
     return found
 
 
@@ -100,7 +100,7 @@ REVERSE = {
     "the readout's leak is forgotten": (r"af0_\[unit0_\] = kappa0_\*s0_", "af0_[unit0_] = s0_"),
     "one minus kappa is forgotten": (r"\(c\d+_ - kappa0_\)\*s0_", "s0_"),
     "the jump of the adaptation has no credit": (r"(yy0_ = .*) \+ a1_", r"\1"),
-    "the last neuron of the last sample is left out": (r"range\(ay0_.shape\[0\]\)", "range(ay0_.shape[0] - 1)"),
+    "the last neuron of the last sample is left out": (r"range\((ay0_.shape\[0\]|first0_, until0_)\)", r"range(\1 - 1)"),
     "a current's credit is that of another state": (r"(i0_\[unit0_\] =) u0_", r"\1 u1_"),
 }  # fmt: skip
 
@@ -178,6 +178,10 @@ def test_every_mistake_is_seen_in_machine_code(what, monkeypatch):
 def seen(what: str, patch: Any, compiles: bool = False) -> None:
     kernel, circuit, right, wrong = MISTAKES[what]
     count = changed(patch, kernel, right, wrong, compiles)
-    with pytest.raises(AssertionError):
+    try:
         compared(kernel, circuit, SEEN)
+        found = False
+    except AssertionError:
+        found = True
     assert count(), "no text has this line any more: write the mistake into what stands in its place"
+    assert found, "nobody has seen it"
