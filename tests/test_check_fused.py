@@ -60,3 +60,22 @@ def test_rules_without_loops_of_their_own_are_not_held_against_torch(monkeypatch
     assert list(check.loops(rules=("uoro", "bptt"), models=("lif",))) == []
     (rates,) = check.loops(models=("lstm",))
     assert rates.none and rates.ok
+
+
+def test_a_cell_of_ones_own_is_held_against_torch(tmp_path, monkeypatch):
+    """A study's, that stands nowhere in bioplaus; a neuron whose threshold follows its voltage."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "bioplaus.toml").write_text("")
+    (tmp_path / "models" / "mine.py").write_text(
+        "from bioplaus.cell import Cell\nfrom bioplaus import ms, triangular\n\n\ndef mine():\n"
+        "    return Cell(name='mine', equations='dv/dt = (I - v)/tau : 1\\ndw/dt = (0.3*tanh(v) - w)/tau_w : 1', inputs=('I',), method='exponential_euler',\n"
+        "                spike='v > threshold + w', reset='v -= threshold; w += 0.2', refractory=3*ms, surrogate=triangular(),\n"
+        "                parameters=dict(tau=20*ms, tau_w=50*ms, threshold=0.6))\n"
+    )
+    monkeypatch.setenv("BIOPLAUS_STUDY", str(tmp_path))
+    count = changed(monkeypatch, "forward0_", r"\Z", "")
+    (found,) = check.loops(quick=True, models=["mine"])
+    assert found.ok and found.numbers > 3_000 and "eprop online" in found.tried and count()
+    changed(monkeypatch, "reverse0_", r"u1_ = ", "u1_ = 2*")
+    (found,) = check.loops(quick=True, models=["mine"])
+    assert not found.ok and "mine" in found.wrong and "window" in found.wrong

@@ -1,4 +1,4 @@
-"""``bioplaus check``: what every rule claims, tested against BPTT on every model that it accepts."""
+"""``bioplaus check``: what every rule claims, tested against BPTT on every model that it accepts, and compiled loops against torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WIDTHS = (20, 12, 8, 8, 5, 8, 5)
 
 @dataclass
 class Options:
-    """Test what every rule claims (exact, unbiased, biased) against BPTT, elementwise, in float64."""
+    """Test what every rule claims (exact, unbiased, biased) against BPTT, elementwise, in float64; and compiled loops against torch."""
 
     quick: bool = False
     """fewer steps"""
