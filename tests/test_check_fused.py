@@ -79,3 +79,16 @@ def test_a_cell_of_ones_own_is_held_against_torch(tmp_path, monkeypatch):
     changed(monkeypatch, "reverse0_", r"u1_ = ", "u1_ = 2*")
     (found,) = check.loops(quick=True, models=["mine"])
     assert not found.ok and "mine" in found.wrong and "window" in found.wrong
+
+
+@pytest.mark.parametrize(
+    ("kernel", "right", "wrong"),
+    [
+        ("forward0_", r"y_now = \(fired0_\*not_refractory\)", "y_now = fired0_"),  # shows where input is strong
+        ("traces0_", r"(h0_ =) commons0_", r"\1 0*commons0_"),  # shows in a second call
+    ],
+)
+def test_what_shows_in_few_circuits_is_found_too(kernel, right, wrong, monkeypatch):
+    count = changed(monkeypatch, kernel, right, wrong)
+    (found,) = check.loops(quick=True, rules=["eprop"], models=["alif"])
+    assert not found.ok and count()

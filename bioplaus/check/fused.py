@@ -4,10 +4,10 @@ Of every spiking model, in the circuits of `bioplaus check`, everything that a l
 must be the same, numbers equal to rounding, entry by entry over the largest one of their kind.
 
 ==========  =======================================================================================================================
-forward     the whole sequence: the same outputs. A piece of it after the other, each from where torch stood: states before and after
-            the reset, currents, refractoriness, what a leaky readout sees, and what is left behind, whether all is kept or not.
-            In pieces, for there are cells in which an upstroke makes a thousand last bits of one, rightly
-reverse     the gradient of one window along the trajectory of the loops, which torch follows too, with one credit for both
+forward     the whole sequence: the same outputs. A few steps of it after the others, each time from where torch stood, and once more
+            driven hard: outputs, states before and after the reset, currents, refractoriness, what a leaky readout sees, and what is left
+            behind, whether all is kept or not. A few, for there are cells in which an upstroke makes a thousand last bits of one, rightly
+reverse     the gradient of two windows along the trajectory of the loops, which torch follows too, with one credit for both
 online      the same with traces carried forward
 ==========  =======================================================================================================================
 """
@@ -23,11 +23,13 @@ import torch
 
 from bioplaus import content
 from bioplaus.check.bench import UNITS, Bench, bench, benches
+from bioplaus.circuit.credit import at
 from bioplaus.circuit.fused import reason
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.eligibility import EProp
 from bioplaus.errors import BioplausError
+from bioplaus.learning.tally import add
 from bioplaus.rules import TABLE, Rule, rule
 from bioplaus.streams import stream
 from bioplaus.symbolic.arguments import neurons
@@ -35,7 +37,9 @@ from bioplaus.symbolic.arguments import neurons
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bioplaus.circuit.credit import Credit
     from bioplaus.circuit.network import Network, State
+    from bioplaus.own import Owns
 
 #: largest difference over the largest entry  # float64 rounds to 1e-16, a step is some ten operations, and a gradient a sum over 100 steps
 ROUNDING = 1e-12
@@ -44,8 +48,10 @@ REMEDY = (
     "Give backend='torch' (--training.backend torch) wherever this cell is used, and tell of it with the cell's file: "
     "such a fault is bioplaus's, not the cell's."
 )
-#: steps that loops go by themselves before they are put back to where torch stands  # chosen: more than delays and refractory times here
-PIECE = 10
+#: times its input with which a circuit is run once more: so hard driven, neurons would fire while they are refractory
+LOUD = 4.0
+#: steps that loops go by themselves before they are put back to where torch stands  # chosen: more than delays here
+PIECE = 4
 
 
 @dataclass(frozen=True)
@@ -139,14 +145,28 @@ class Held:
 def forward(bench: Bench, found: Held) -> None:
     """Steps of a circuit, by loops that keep all and by those that keep what derivatives need."""
     found.tried["forward"] = None
-    network, theirs, x = bench.network, bench.window, bench.batch.inputs
+    network, x = bench.network, bench.batch.inputs
+    run(network, x, bench.window, found, whole=True)
+    loud = torch.cat([x[..., : network.circuit.inputs] * LOUD, x[..., network.circuit.inputs :]], -1)
+    with torch.no_grad():
+        theirs, _ = roll(network, network.start(x.shape[1]), loud)
+    if all(
+        bool(theirs.get(p, "after", i).isfinite().all()) for p, i in _all_states(network)
+    ):  # not every cell bears it
+        run(network, loud, theirs, found, whole=False)
+
+
+def run(network: Network, x: Tensor, theirs: Stretch, found: Held, whole: bool) -> None:
+    """Loops over one input, against torch's trajectory: piece by piece, and its outputs as a ``whole`` too."""
     behind = [*(step.before for step in theirs.steps), theirs.steps[-1].after]
     for full in (True, False):
-        whole, _ = roll(network, network.start(x.shape[1]), x, full, "numba")
+        at_once = roll(network, network.start(x.shape[1]), x, full, "numba")[0] if whole else None
         pieces = [roll(network, behind[t], x[t : t + PIECE], full, "numba") for t in range(0, len(x), PIECE)]
         ends = [behind[min(t + PIECE, len(x))] for t in range(0, len(x), PIECE)]
         for p, wiring in enumerate(network.populations):
-            found.hold(f"the outputs of {wiring.name}", whole.spikes(p), theirs.spikes(p), same=True)
+            said = [torch.cat([stretch.spikes(p) for stretch, _ in pieces])]
+            for ours in said if at_once is None else [*said, at_once.spikes(p)]:
+                found.hold(f"the outputs of {wiring.name}", ours, theirs.spikes(p), same=True)
             for kind, i, what in _written(network, p, full):
                 ours = torch.cat([stretch.get(p, kind, i) for stretch, _ in pieces])
                 found.hold(f"{what} in {wiring.name}", ours, theirs.get(p, kind, i))
@@ -187,6 +207,11 @@ def _states(network: Network, p: int) -> Sequence[str]:
     return network.populations[p].kernel.derived.states
 
 
+def _all_states(network: Network) -> Iterator[tuple[int, int]]:
+    """Population and state, by number."""
+    yield from ((p, i) for p, _ in enumerate(network.populations) for i, _ in enumerate(_states(network, p)))
+
+
 def gradients(bench: Bench, label: str, made: Rule, found: Held) -> None:
     """A rule's gradient along the loops' trajectory, swept back and carried forward, by loops and by torch."""
     try:
@@ -194,25 +219,33 @@ def gradients(bench: Bench, label: str, made: Rule, found: Held) -> None:
     except BioplausError:
         return
     network, past, x = bench.network, made.eligibility, bench.batch.inputs
+    assert isinstance(past, EProp)
     own = made.begin(network, bench.batch, bench.seed)
     memory = made.signal.init(network, bench.batch.size, stream(bench.seed, "loops"))
     credit: Any = made.signal.credit(own, memory, bench.observed)[0]
     rolled, _ = roll(network, network.start(x.shape[1]), x, backend="numba")
+    # what is a list of steps and no more is torch's to go on with
+    ways = [Tangent(network, each) for each in (rolled, Stretch(network, list(rolled.steps), x))]
     for schedule in ("window", "online"):
-        ways = []
-        for stretch in (
-            rolled,
-            Stretch(network, list(rolled.steps), x),
-        ):  # what is steps and no more is torch's to go on with
-            tangent, state = Tangent(network, stretch), past.init(network, bench.batch.size, own)
-            with torch.no_grad():
-                if schedule == "window":
-                    ways.append(past.window(network, state, [(tangent, credit)], True)[0])
-                else:
-                    ways.append(past.forward(network, state, tangent, credit)[0])
+        with torch.no_grad():
+            ours, theirs = (_in_halves(past, own, tangent, credit, schedule) for tangent in ways)
         found.tried[f"{label} {schedule}"] = None
-        for name, g in ways[1].items():
-            found.hold(f"{label}'s gradient of {name}, {schedule}", ways[0].get(name, g * float("nan")), g)
+        for name, g in theirs.items():
+            found.hold(f"{label}'s gradient of {name}, {schedule}", ours.get(name, g * float("nan")), g)
+
+
+def _in_halves(past: EProp, own: Owns, tangent: Tangent, credit: Credit, schedule: str) -> dict[str, Tensor]:
+    """A gradient in two calls, the second going on where the first has left its traces."""
+    network, T, total = tangent.network, len(tangent), {}
+    state = past.init(network, tangent.stretch.x.shape[1], own)
+    for when in (slice(0, T // 2), slice(T // 2, T)):
+        part, told = tangent.part(when), at(credit, when)
+        if schedule == "window":
+            found, state = past.window(network, state, [(part, told)], when.stop == T)
+        else:
+            found, state = past.forward(network, state, part, told)
+        add(total, found)
+    return total
 
 
 __all__ = ["Loops", "loops"]
