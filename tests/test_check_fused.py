@@ -34,7 +34,7 @@ WRONG = {
     "outputs": ("forward0_", "y_now = ", "y_now = 0*", "the outputs of cortex: the largest difference is infinite"),
     "a refractory step": ("forward0_", r"wait0_ - c0_,", "wait0_ - c0_ - c0_,", "who is refractory in cortex"),
     "a sweep": ("reverse0_", "time0_ = steps0_ - 1 - back0_", "time0_ = back0_", "eprop's gradient of W_in, window"),
-    "a trace": ("traces0_", r"x0_ = pres0_\[time0_,", "x0_ = pres0_[time0_ - (time0_ > 0),", "eprop's gradient of W_in, online"),
+    "a trace": ("traces0_", r"x0_ = pres0_\[time0_,", "x0_ = pres0_[time0_ - (time0_ > 0),", "eprop's gradient of W_in, "),
     "no text at all": ("traces0_", "e0_ =", "e0_ = (", "can't be run: SyntaxError"),
 }  # fmt: skip
 

@@ -64,7 +64,7 @@ FORWARD = {
     "a delay is a step too short": (r"(speaking0_ = said0_\[time0_) \+ 0,", r"\1 + 1,"),
     "a delay is a step too long": (r"(speaking0_ = said1_\[time0_) \+ 3,", r"\1 + 2,"),
     "what had been said before the piece is forgotten": (r"spoke0_ = speaking0_\[pre0_\]", r"spoke0_ = speaking0_[pre0_]*(time0_ > 3)"),
-    "the last spike of a step is lost": (r"for event0_ in range\(count0_\):", "for event0_ in range(count0_ - (count0_ > 1)):"),
+    "the spikes of the last neuron are lost": (r"for pre0_ in range\(size0_\):", "for pre0_ in range(size0_ - 1):"),
     "the last synapse of a spike is lost": (r"for unit0_ in range\(size0_\):", "for unit0_ in range(size0_ - 1):"),
     "weights of the neuron before": (r"from0_ = weights0_\[pre0_,", "from0_ = weights0_[pre0_ - (pre0_ > 0),"),
     "a channel gets the rows of the other": (r"(weights3_\[pre0_,) 1\*size2_:2\*size2_\]", r"\1 0*size2_:1*size2_]"),

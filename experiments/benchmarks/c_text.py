@@ -223,12 +223,12 @@ class _Function:
     def loop(self, node: ast.For) -> None:
         assert isinstance(node.target, ast.Name) and isinstance(node.iter, ast.Call)
         bounds = [self.of(a)[0] for a in node.iter.args]
-        first, last = bounds if len(bounds) == 2 else ("0", bounds[0])
+        first, last, step = {1: ["0", *bounds, "1"], 2: [*bounds, "1"], 3: bounds}[len(bounds)]
         i = node.target.id
         self.names[i] = "long"
         if i in APART and not any(isinstance(inner, ast.For) for each in node.body for inner in ast.walk(each)):
             self.put("#pragma GCC ivdep")
-        self.block(f"for ({i} = {first}; {i} < {last}; {i}++)", node.body)
+        self.block(f"for ({i} = {first}; {i} < {last}; {i} += {step})", node.body)
 
     def assign(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, ast.Name):
