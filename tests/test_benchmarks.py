@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from test_reported_tables import benchmark, columns_of
 
 
@@ -131,6 +132,8 @@ def test_bounds_and_sizes_of_the_benchmark_of_speed(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "paired", paired)
     monkeypatch.setattr(module, "exact_at_scale", lambda: {"what": "large", "ours_ms": 6.0, "MiB": 7.0})
     monkeypatch.setattr(module, "memory", lambda: [{"what": "peak", "MiB": 8.0}])
+    for beside in ("in_c", "in_others"):
+        monkeypatch.setattr(module, beside, lambda repeats: [])
     monkeypatch.setattr(module.torch, "manual_seed", lambda seed: None)
     monkeypatch.setattr(sys, "argv", ["speed.py", "--repeats", "9", "--out", str(tmp_path / "speed.csv")])
     module.main()
@@ -150,6 +153,67 @@ def test_bounds_and_sizes_of_the_benchmark_of_speed(monkeypatch, tmp_path):
         ("forward", 100, 1, 2000), ("forward", 100, 32, 2000), ("forward", 1000, 32, 500),
     ]  # fmt: skip
     assert "batch 100, N 100, T 33" in found["what"][1]
+
+
+def test_rows_in_c_are_of_the_sizes_that_they_say(monkeypatch, capsys):
+    """Loops are C while they are made and clocked, and numba's again behind; without a compiler there are no rows, and it is said."""
+    module, seen = benchmark("speed"), []
+    c_text = module.sibling("c_text")
+    real = c_text.compiled.function
+    monkeypatch.setattr(module, "sibling", lambda name: c_text)
+    monkeypatch.setattr(module, "same_in_c", lambda given: seen.append("the same"))
+
+    def made(*how: Any) -> tuple[Any, Any]:
+        assert c_text.compiled.function is not real
+        return (how, None)
+
+    def paired(ours: Any, theirs: Any, repeats: int, device: str) -> dict[str, float]:
+        assert c_text.compiled.function is not real and device == "cpu"
+        seen.append((ours, repeats))
+        return {"ratio": 0.12345}
+
+    for name in ("forward", "alif"):
+        monkeypatch.setattr(module, name, made)
+    monkeypatch.setattr(module, "paired", paired)
+    monkeypatch.setattr(c_text, "compiler", lambda: "cc")
+    rows = list(module.in_c(9))
+    assert c_text.compiled.function is real
+    assert seen == ["the same", ((100, 32, 2000), 9), (("cpu", "window", "numba"), 9)]
+    assert [row["ratio"] for row in rows] == [0.123, 0.123] and "N 100, batch 32, T 2000" in rows[0]["what"]
+    monkeypatch.setattr(c_text, "compiler", lambda: None)
+    assert list(module.in_c(9)) == [] and len(seen) == 3
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2 and all("in C / " in line and line.endswith(": no compiler") for line in said)
+
+
+def test_rows_of_other_packages_are_of_what_is_installed(monkeypatch):
+    """Each against the loop in torch; one that never fires is no simulation."""
+    module, fires = benchmark("speed"), [0.1]
+
+    def other(x: torch.Tensor, units: int) -> Any:
+        assert x.shape == (2000, 32, 40) and units == 100
+        return lambda: torch.tensor(fires[0] * 100 * 32 * 2000)
+
+    monkeypatch.setattr(module, "sibling", lambda name: SimpleNamespace(installed=lambda: {"other 1.0": other}))
+    monkeypatch.setattr(module, "forward", lambda *sizes: (None, sizes))
+    monkeypatch.setattr(
+        module,
+        "paired",
+        lambda ours, theirs, repeats, device: {"ratio": float(repeats), "of": theirs == (100, 32, 2000)},
+    )
+    (row,) = module.in_others(9)
+    assert row == {
+        "what": "simulation, other 1.0 / a loop in torch; LIF, N 100, batch 32, T 2000",
+        "ratio": 9.0,
+        "of": True,
+    }
+    fires[0] = 0.0
+    with pytest.raises(AssertionError, match="spikes a step"):
+        list(module.in_others(9))
+    monkeypatch.undo()
+    others = module.sibling("others")
+    monkeypatch.setattr(others, "find_spec", lambda name: None)
+    assert others.installed() == {}
 
 
 def test_what_a_start_costs_is_told_by_checkout_in_units_of_torch(monkeypatch, tmp_path):

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bioplaus import checks, content
-from bioplaus.check.bench import UNITS, Bench, bench, difference, living
+from bioplaus.check.bench import Bench, difference
+from bioplaus.check.bench import benches as benches_of
 from bioplaus.check.by_hand import CELLS
+from bioplaus.check.fused import Loops, loops
 from bioplaus.check.order import Order, orders
 from bioplaus.check.regimes import FAIR, REGIMES
-from bioplaus.circuit.dale import apart
 from bioplaus.eligibility import Eligibility
 from bioplaus.errors import BioplausError, ContentError, RuleError, unknown
 from bioplaus.rules import ELIGIBILITIES, TABLE, Rule, rule
 from bioplaus.schedule import Window
 from bioplaus.signal import Oracle
-from bioplaus.symbolic.arguments import neurons
 from bioplaus.symbolic.derive import Derived
 from bioplaus.symbolic.functions import direction, magnitude, relu, step
 
@@ -90,14 +89,7 @@ def _rows(quick: bool, rules: Sequence[str], files: dict[str, Path], seed: int) 
         own = content.shipped() not in file.parents  # a study's model: no circuit by hand, however it is called
         try:
             cell = content.model(name)
-            settings = [(20, 1, None), (20, 2, 10e-3)] if quick else [(100, 1, None), (40, 3, 10e-3)]
-            fixed = {"cell": cell, "written_by_hand": name in CELLS and not own, "units": neurons(cell) or UNITS}
-            kinds = [False, bool(apart(cell))]
-            makes = [
-                partial(bench, **fixed, steps=n, delay=delay, tau=tau, inhibition=two)
-                for (n, delay, tau), two in zip(settings, kinds, strict=True)
-            ]
-            benches = [living(lambda each, make=make: make(seed=each), seed) for make in makes]
+            benches = benches_of(cell, quick, seed, name in CELLS and not own)
             dead = next((why for b in benches if (why := b.dead())), "")
         except BioplausError as error:
             benches, dead = [], str(error)
@@ -214,4 +206,4 @@ def _steps(benches: list[Bench]) -> int:
     return max(b.batch.steps for b in benches)
 
 
-__all__ = ["Order", "Row", "check", "orders"]
+__all__ = ["Loops", "Order", "Row", "check", "loops", "orders"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +13,7 @@ from bioplaus.cell import Cell
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
 from bioplaus.circuit.credit import Credit, at
-from bioplaus.circuit.dale import reached
+from bioplaus.circuit.dale import apart, reached
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.eligibility import Eligibility
@@ -23,6 +23,7 @@ from bioplaus.own import Owns
 from bioplaus.rules import Rule, bptt, eprop
 from bioplaus.signal import Observed, Signal
 from bioplaus.streams import stream
+from bioplaus.symbolic.arguments import neurons
 from bioplaus.tasks import Batch, squared
 
 if TYPE_CHECKING:
@@ -240,6 +241,18 @@ def _excitation_and_inhibition(cell: Cell, recurrent: Mapping[str, Any]) -> tupl
                 )
             )
     return tuple(found)
+
+
+def benches(cell: Cell, quick: bool, seed: int, written_by_hand: bool = False) -> list[Bench]:
+    """The two circuits in which each model is tried; those of a cell's other seeds where the first are dead."""
+    settings = [(20, 1, None), (20, 2, 10e-3)] if quick else [(100, 1, None), (40, 3, 10e-3)]
+    fixed: Any = {"cell": cell, "written_by_hand": written_by_hand, "units": neurons(cell) or UNITS}
+    kinds = [False, bool(apart(cell))]
+    makes = [
+        partial(bench, **fixed, steps=n, delay=delay, tau=tau, inhibition=two)
+        for (n, delay, tau), two in zip(settings, kinds, strict=True)
+    ]
+    return [living(lambda each, make=make: make(seed=each), seed) for make in makes]
 
 
 def living(make: Callable[[int], Bench], seed: int) -> Bench:

@@ -14,7 +14,8 @@ import multiprocessing
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -331,6 +332,73 @@ def memory(
     return rows
 
 
+def sibling(name: str) -> Any:
+    """Another file of this folder, however this one is run."""
+    spec = spec_from_file_location(f"benchmark_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look it up
+    spec.loader.exec_module(module)
+    return module
+
+
+def same_in_c(c_text: Any) -> None:
+    """Refuse to time loops in C that do not compute what numba's do: spikes, states and both schedules of e-prop, float64."""
+    for name, schedule in (("lif", "window"), ("alif", "window"), ("alif", "online")):
+        circuit = bp.circuit(
+            "recurrent", cell=bp.model(name), inputs=40, units=20, outputs=2, tau_out=20 * ms, input_gain=10.0
+        )
+        network = circuit.build(0, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(0)
+        x = (torch.rand(300, 4, 40, generator=generator) < 0.05).double()
+        data = Batch(x, torch.randn(300, 4, 2, generator=generator).double(), torch.ones(300, 4).double())
+
+        def found(network: Any = network, x: Tensor = x, data: Batch = data, schedule: str = schedule) -> list[Tensor]:
+            stretch, _ = roll(network, network.start(4), x, False, "numba")
+            rule = bp.rule("eprop", schedule=schedule)
+            gradients = sequence(network, rule, {}, data, squared, backend="numba").gradients
+            return [stretch.spikes(0), stretch.get(0, "u", 0), *gradients.values()]
+
+        numba = found()
+        with c_text.in_c() as compiled:
+            c = found()
+        assert compiled and bool(numba[0].any())
+        for a, b in zip(c, numba, strict=True):
+            error = float((a - b).abs().max() / b.abs().max())
+            assert error <= 1e-12, f"in C the loops of {name}, {schedule}, are off by {error}"
+
+
+def in_c(repeats: int) -> Iterator[dict[str, Any]]:
+    """The loops of two rows above compiled by a C compiler, where there is one: what the same text can reach."""
+    c_text = sibling("c_text")
+    what = {
+        "simulation, the same loop in C / a loop in torch; LIF, N 100, batch 32, T 2000": lambda: forward(100, 32, 2000),
+        "windowed e-prop, the same loops in C / autograd BPTT; ALIF, batch 32, N 100, 40 in, T 2000": lambda: alif("cpu", "window", "numba"),
+    }  # fmt: skip
+    if c_text.compiler() is None:
+        for text in what:
+            print(f"{text}: no compiler", flush=True)
+        return
+    same_in_c(c_text)
+    for text, pair in what.items():
+        with c_text.in_c():
+            measured = paired(*pair(), repeats=repeats, device="cpu")
+        yield {"what": text, **{k: round(v, 3) for k, v in measured.items()}}
+
+
+def in_others(repeats: int) -> Iterator[dict[str, Any]]:
+    """Simulation by other packages that are installed, against the same loop in torch."""
+    units, batch, steps = 100, 32, 2000
+    x = (torch.rand(steps, batch, 40, generator=torch.Generator().manual_seed(0)) < 0.05).float() * 5
+    for name, make in sibling("others").installed().items():
+        theirs, (_, plain) = make(x, units), forward(units, batch, steps)
+        rate = float(theirs()) / (units * batch * steps)
+        assert 0.005 < rate < 0.5, f"{name}: {rate} spikes a step and neuron"
+        measured = paired(theirs, plain, repeats=repeats, device="cpu")
+        text = f"simulation, {name} / a loop in torch; LIF, N {units}, batch {batch}, T {steps}"
+        yield {"what": text, **{k: round(v, 3) for k, v in measured.items()}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
@@ -381,6 +449,9 @@ def main() -> None:
         measured = paired(*pair(), repeats=given.repeats, device=given.device, inner=inner)
         found.append({"what": what, "bound": bound, **{k: round(v, 3) for k, v in measured.items()}})
         print(found[-1], flush=True)
+    for row in () if given.device != "cpu" else (*in_c(given.repeats), *in_others(given.repeats)):
+        found.append(row)
+        print(row, flush=True)
     if not given.skip_memory:
         for row in [exact_at_scale(), *memory()]:
             found.append(row)

@@ -1,4 +1,4 @@
-"""``bioplaus check``: what every rule claims, tested against BPTT on every model that it accepts."""
+"""``bioplaus check``: what every rule claims, tested against BPTT on every model that it accepts, and compiled loops against torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bioplaus.cli.terminal import heading, say
 from bioplaus.settings import ours
 
 if TYPE_CHECKING:
-    from bioplaus.check import Row
+    from bioplaus.check import Loops, Row
 
 _WIDTHS = (20, 12, 8, 8, 5, 8, 5)
 
 
 @dataclass
 class Options:
-    """Test what every rule claims (exact, unbiased, biased) against BPTT, elementwise, in float64."""
+    """Test what every rule claims (exact, unbiased, biased) against BPTT, elementwise, in float64; and compiled loops against torch."""
 
     quick: bool = False
     """fewer steps"""
@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
     """Print a row for each rule and model as it is measured; 1 if a claim is wrong."""
     _, rest = names_first(words, "no names", "bioplaus check", number=0)
     given = parse(Options, rest, "bioplaus check")
-    from bioplaus.check import check, orders
+    from bioplaus.check import check, loops, orders
 
     rows = check(given.quick, _names(given.rules), _names(given.models), given.seed)
     heading("Each rule's gradient against BPTT's: largest difference of any weight over BPTT's largest entry")
@@ -48,6 +48,15 @@ def main(words: Sequence[str]) -> int:
             number += row.measured != "refused"
             wrong += not row.ok
             _show(row)
+        faults = []
+        compiled = loops(given.quick, _names(given.rules), _names(given.models), given.seed)
+        for i, each in enumerate(compiled):
+            if not i:
+                say()
+                heading("The loops that numba compiles against torch (backend=): the same spikes, numbers to rounding")
+            number, wrong = number + (not each.none), wrong + (not each.ok)
+            faults += [each.wrong] if each.wrong else []
+            say(f"{each.model:<20}  {_compared(each)}")
         courses = [] if given.rules else list(orders(_names(given.models)))
     if courses:
         say()
@@ -58,9 +67,20 @@ def main(words: Sequence[str]) -> int:
             number, wrong = number + 1, wrong + (not each.ok)
             found = "no error" if math.isinf(each.found) else f"{each.found:.2f}"
             say(f"{each.model:<20}  {each.method:<18}  {found:<8}  {'ok' if each.ok else 'WRONG'}")
+    for fault in faults:
+        say()
+        say(fault)
     say()
     say(f"{number - wrong} of {number} claims hold." if wrong else f"All {number} claims hold.")
     return 1 if wrong else 0
+
+
+def _compared(one: Loops) -> str:
+    """What was compared, or why there is nothing to compare."""
+    if one.none:
+        return f"none: {one.none}"
+    difference = "they differ" if math.isinf(one.error) else f"largest difference {one.error:.1e}"
+    return f"{one.numbers:_} numbers, {difference}  {'ok' if one.ok else 'WRONG'}  {', '.join(one.tried)}"
 
 
 def _names(text: str) -> tuple[str, ...]:
