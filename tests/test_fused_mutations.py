@@ -54,7 +54,7 @@ def compared(kernel: str, circuit: str, tolerance: float) -> None:
     if kernel == "forward0_":
         same(network(circuit), inputs(network(circuit)), tolerance)
         return
-    schedule = {"reverse0_": "window", "traces0_": "online"}[kernel]
+    schedule = {"reverse0_": "window", "partials0_": "window", "traces0_": "online"}[kernel]
     ours = bp.gradient(network(circuit), bp.rule("eprop", schedule=schedule), batch(network(circuit)), backend="numba")
     for name, g in of_torch(circuit, schedule).items():
         close(ours[name], g, tolerance)
@@ -120,8 +120,18 @@ TRACES = {
     "decay that was put off is made up for twice": (r"s0_ = stored0_\[into0_\]\*left0_", "s0_ = stored0_[into0_]*left0_*left0_"),
     "the leak that was put off is forgotten": (r"leftbar0_ \*= kappa0_", "leftbar0_ *= 1"),
     "the leak goes on in steps that were not put off": (r"(bar_row0_\[into0_\] =) z0_", r"\1 z0_*leftbar0_"),
+    "what is put off at a call's end is forgotten": (r"(put0_\[0, sample0_, unit0_\] =) left0_", r"\1 1 + 0*left0_"),
+    "the leak that is put off at a call's end is forgotten": (r"(put0_\[1, sample0_, unit0_\] =) leftbar0_", r"\1 1 + 0*leftbar0_"),
     "what was put off is never met": (r"owed0_ \+= shown0_\*leftbar0_", "owed0_ += 0*shown0_"),
     "credit of steps that were put off is not made less": (r"owed0_ \+= shown0_\*leftbar0_", "owed0_ += shown0_"),
+}  # fmt: skip
+
+PARTIALS = {
+    "the surrogate is that of the step after": (r"given0_\[0\]\[time0_\]", "given0_[0][min(time0_ + 1, out0_.shape[1] - 1)]"),
+    "the surrogate knows no refractoriness": (r"not_refractory = view", "not_refractory = 1 + 0*view"),
+    "the last neuron is left out": (r"range\(first0_, until0_\)", "range(first0_, until0_ - 1)"),
+    "constants of a neuron stand in each other's place": (r"fields0_\[0, unit0_\]", "fields0_[0, unit0_ - (unit0_ > 0)]"),
+    "entries are written a step late": (r"out0_\[0, time0_\]", "out0_[0, min(time0_ + 1, out0_.shape[1] - 1)]"),
 }  # fmt: skip
 
 #: those that show in circuits of another kind
@@ -136,6 +146,7 @@ ELSEWHERE = {
 MISTAKES = {
     **{f"forward: {what}": ("forward0_", "all", *how) for what, how in FORWARD.items()},
     **{f"reverse: {what}": ("reverse0_", "plain", *how) for what, how in REVERSE.items()},
+    **{f"partials: {what}": ("partials0_", "all", *how) for what, how in PARTIALS.items()},
     **{f"traces: {what}": ("traces0_", "plain", *how) for what, how in TRACES.items()},
     **ELSEWHERE,
 }
