@@ -26,7 +26,7 @@ from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import ms
-from bioplaus.circuit.trajectory import pieces
+from bioplaus.circuit.trajectory import pieces, roll
 from bioplaus.learning.sequence import sequence
 from bioplaus.learning.trainer import Trainer
 from bioplaus.learning.training import Training
