@@ -69,8 +69,8 @@ class Loop:
     def __call__(self, pre: Tensor, told: Tensor | None, shown: Tensor | None) -> Tensor:
         self.before[:] = self.behind
         out = pre.new_zeros(self.given[-1], self.width)
-        told, shown = (self.nothing if c is None else c.contiguous().numpy() for c in (told, shown))
-        given = (*self.given, pre.contiguous().numpy(), self.varying, told, shown, *self.carried, out.numpy())
+        credit = [self.nothing if c is None else c.contiguous().numpy() for c in (told, shown)]
+        given = (*self.given, pre.contiguous().numpy(), self.varying, *credit, *self.carried, out.numpy())
         threads.run(self.function, given, 2, self.given[-1], OPERATIONS * pre.numel() * self.given[-1])
         return out
 

@@ -91,4 +91,4 @@ def add(total: Gradients, new: Gradients) -> None:
 
 
 def mean(total: Gradients, batch: int) -> Gradients:
-    return dict(zip(total, torch._foreach_div(list(total.values()), batch), strict=True)) if total else {}
+    return {name: g / batch for name, g in total.items()}
