@@ -39,6 +39,8 @@ def fitting(network: Network, weights: Any) -> dict[str, Tensor]:
             raise checks.refusal(
                 CircuitError, f"Weight {name}", value, "an array of real numbers, [post, pre]"
             ) from error
+        if name in network.synapses and tensor.dim() == 2:
+            tensor = _taken(network, name, tensor)
         if tensor.shape != network.weights[name].shape:
             raise CircuitError(
                 f"Weight {name} has shape {tuple(tensor.shape)}, expected {tuple(network.weights[name].shape)} ([post, pre])."
@@ -48,6 +50,19 @@ def fitting(network: Network, weights: Any) -> dict[str, Tensor]:
         ready[name] = tensor
     refuse_stray(network, ready)
     return ready
+
+
+def _taken(network: Network, name: str, W: Tensor) -> Tensor:
+    """Of a matrix [post, pre], the values of a sparse projection; the matrix itself where its shape does not fit."""
+    there, synapses = network.there(name), network.synapses[name]
+    assert there is not None
+    if W.shape != there.shape:
+        return W
+    where = (
+        f"Give 0 there: network.synapses['{name}'] says where there is one. Another seed has its synapses elsewhere."
+    )
+    _refuse(name, W, (there == 0) & (W != 0), "where the circuit has no synapse", where)
+    return synapses.at(W)
 
 
 def refuse_stray(network: Network, weights: Mapping[str, Tensor]) -> None:

@@ -160,10 +160,7 @@ class _Walk:
         if self.late and final:
             assert self.regulariser is not None
             add(gradients, past.summed(self.network, self.trace, self.constant(self.regulariser)))
-        for name, mask in self.network.masks.items():
-            if name in gradients:
-                gradients[name] = gradients[name] * mask
-        return gradients, own
+        return self.network.fitted(gradients), own
 
     def simulate(self, begin: int, end: int, frozen: bool) -> Part:
         """Some steps of the circuit, and what is asked of them; ``frozen`` reduces them to what their derivatives need."""
