@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from brian2 import ms
 
 import bioplaus as bp
 from bioplaus.circuit.synapses import Synapses, drawn
+from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import CircuitError, RuleError
 from bioplaus.rules import TABLE
 
@@ -24,7 +24,13 @@ def given(post: int, pre: int, share: float, seed: int, autapses: bool = True) -
 
 
 def circuit(
-    sparse: bool, cells: tuple[Any, Any], tau: Any, delay: int = 3, inputs: int = 4, outputs: int = 2, gain: float = 6.0
+    sparse: bool,
+    cells: tuple[Any, Any],
+    tau: Any,
+    delay: int = 3,
+    inputs: int = 4,
+    outputs: int = 2,
+    gain: float = 10.0,
 ) -> bp.Circuit:
     """Two populations; input, one of two recurrent projections onto each, several channels and a frozen one are sparse."""
     E, I = cells
@@ -34,7 +40,7 @@ def circuit(
         populations={"E": bp.Population(E, 8, None if E.spiking else {}), "I": bp.Population(I, 5)},
         projections=(
             make(name="W_in", source="input", target="E", gain=gain, synapses=given(8, inputs, 0.7, 0), sparse=sparse),
-            make(name="in_I", source="input", target="I", gain=6.0),
+            make(name="in_I", source="input", target="I", gain=10.0),
             make(
                 name="EE",
                 source="E",
@@ -111,6 +117,30 @@ def test_a_trajectory_is_that_of_a_matrix():
         ours, theirs = (bp.simulate(each, batch().inputs, backend="torch") for each in (sparse, dense))
         for name in theirs:
             assert abs(ours[name] - theirs[name]).max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("rule", "cells"),
+    [
+        ("eprop online", "alif"),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (("eprop", "cuba"), ("eprop online", "cuba"), ("mdgl online", "alif"), ("rflo online", "alif"))
+        ),
+    ],
+)
+def test_loops_have_torchs_numbers(rule, cells):
+    """Forward by the spikes' own synapses, traces by each neuron's."""
+    word, _, how = rule.partition(" ")
+    made = bp.rule(word, **({"schedule": how} if how else {}), **({"feedback": "random"} if word == "eprop" else {}))
+    network, _ = twins(CELLS[cells](), 20 * ms, 1 if word == "mdgl" else 3)
+    ours, theirs = (bp.gradient(network, made, batch(), backend=backend) for backend in ("numba", "torch"))
+    assert all(bool(g.any()) for name, g in theirs.items() if name in network.synapses)
+    for name, g in theirs.items():
+        close(ours[name], g, 1e-11)
+    stretches = [next(pieces(network, batch().inputs, backend=backend)) for backend in ("numba", "torch")]
+    loops, torchs = (each.spikes(0) for each in stretches)
+    assert bool(loops.any()) and torch.equal(loops, torchs)
 
 
 def test_the_order_of_indices_does_not_matter():

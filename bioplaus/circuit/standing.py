@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bioplaus.circuit.fused import by_channel, fused
+from bioplaus.circuit.fused import by_channel, fused, weights
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.rolled import Rolled
 from bioplaus.codegen.partials import Partials
@@ -23,7 +23,7 @@ class Standing(Rolled):
         empty = lambda *shape: np.empty(shape, loops.dtype)  # noqa: E731
         self.network = network
         self.drives = [empty(1, p.taken, batch, p.size) for p in network.populations]
-        self.weights = [empty(*network.weights[w.spec.name].T.shape) for w in network.recurrent]
+        self.weights = weights(network)
         keep = loops.keep(network, False, True)
         lanes, self.run = loops.prepared(network, state, self.drives, self.weights, keep)
         super().__init__(lanes, network.sources, bool(network.kappa), loops.linear)
@@ -44,8 +44,12 @@ class Standing(Rolled):
         self.fresh = False
         for into, drive, p in zip(self.drives, self.network.drive(x), self.network.populations, strict=True):
             into[:] = by_channel(drive, p).numpy()
-        for into, w in zip(self.weights, self.network.recurrent, strict=True):
-            into[:] = self.network.weights[w.spec.name].detach().numpy().T
+        for (into, *_), w in zip(self.weights, self.network.recurrent, strict=True):
+            W = self.network.weights[w.spec.name].detach().numpy()
+            if w.synapses is None:
+                into[:] = W.T
+            else:
+                np.take(W.reshape(into.shape), w.synapses.events[-1], 1, out=into)
         self.run()
 
     def partials(self) -> tuple[Partials, ...]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -55,11 +56,16 @@ class Synapses:
         counts = torch.bincount(self.pre, minlength=self.sources)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), self.post[order], order
 
+    @cached_property
+    def events(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`by_pre` for loops."""
+        return tuple(each.cpu().numpy() for each in self.by_pre)  # type: ignore[return-value]
+
     def become(self, other: Synapses) -> None:
         """Take another's place: the same number of synapses, elsewhere."""
         self.rows.copy_(other.rows)
         self.pre.copy_(other.pre)
-        for name in ("post", "by_pre"):
+        for name in ("post", "by_pre", "events"):
             self.__dict__.pop(name, None)
 
     def to(self, device: torch.device) -> Synapses:

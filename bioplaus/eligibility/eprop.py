@@ -105,7 +105,7 @@ class EProp(Eligibility[Credit]):
         out: dict[str, Tensor] = {}
         for trace in state.items:
             told = _told(within, trace, credit)
-            if within.stretch.fused and trace.synapses is None and not (told or summing):
+            if within.stretch.fused and not (told or summing):
                 _place(out, network, trace, fused_traces.met(trace, within, _outer(trace, credit), ends))
                 continue
             part = within.partials[trace.population]

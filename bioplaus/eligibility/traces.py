@@ -117,7 +117,7 @@ class Trace:
     def settle(self) -> Trace:
         """Let traces have decayed where that was put off (`bioplaus.codegen.traces_source`), in place."""
         if self.left is not None:
-            *stored, bar, speaks = self.left.unsqueeze(-1).unbind(0)
+            *stored, bar, speaks = (self.wide(factor) for factor in self.left.unbind(0))
             for s, factor in zip(self.stored, stored, strict=True):
                 s.mul_(factor)
             if self.e_bar is not None:
