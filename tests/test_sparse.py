@@ -152,9 +152,11 @@ def test_the_order_of_indices_does_not_matter():
         for s in (there, (post, pre), (post[shuffled], pre[shuffled]), [post.tolist(), pre.tolist()])
     ]
     assert len({(p.synapses, p) for p in each}) <= 2 and all(p.synapses == each[0].synapses for p in each)
-    build = lambda p: bp.Circuit(
-        populations={"E": bp.Population("lif", 6)}, projections=(p,), inputs=7, readout=bp.Readout(size=1)
-    ).build(0)  # noqa: E731
+
+    def build(p: bp.Projection) -> bp.Network:
+        populations = {"E": bp.Population("lif", 6)}
+        return bp.Circuit(populations=populations, projections=(p,), inputs=7, readout=bp.Readout(size=1)).build(0)
+
     first, *others = (build(p).matrix("W") for p in each)
     assert torch.equal(first != 0, torch.from_numpy(there)) and all(torch.equal(first, other) for other in others)
 
@@ -209,6 +211,47 @@ def test_ten_updates_are_those_of_a_matrix_and_signs_hold():
         for name in theirs.network.weights:
             close(ours.network.matrix(name), theirs.network.matrix(name), 1e-9)
         assert float(ours.network.weights["EI"].max()) <= 0 < float(ours.network.weights["EI"].abs().max())
+
+
+def test_a_checkpoint_of_matrices_goes_on_with_values():
+    """Other draws gave other synapses then; weights, moments of Adam and updates are those of the run that goes on in matrices."""
+    task = bp.task("pattern_generation", steps=20)
+    t = bp.Training(updates=10, batch=3, lr=1e-2, dtype="float64", backend="torch")
+
+    def make(sparse: bool) -> bp.Trainer:
+        return bp.Trainer(with_storage(task, sparse), task, bp.rule("eprop", feedback="random"), t, seed=2)
+
+    before, after = make(False), make(True)
+    assert before.network.masks and not before.network.synapses
+    assert not torch.equal(before.network.there("W"), after.network.there("W"))
+    for _ in range(3):
+        before.update()
+    state = before.state_dict()
+    del state["synapses"]
+    after.load_state_dict(state)
+    assert torch.equal(after.network.matrix("W"), before.network.matrix("W"))
+    mine, other = ([each.update()["loss"] for _ in range(4)] for each in (after, before))
+    assert mine == pytest.approx(other, rel=1e-10) and len(set(mine)) == 4
+    close(after.network.matrix("W"), before.network.matrix("W"), 1e-10)
+    again = make(True)
+    again.load_state_dict(after.state_dict())
+    assert torch.equal(again.network.there("W"), before.network.there("W"))
+    assert again.update()["loss"] == after.update()["loss"]
+    copied = pickle.loads(pickle.dumps(after.network))
+    assert torch.equal(copied.matrix("W"), after.network.matrix("W"))
+
+
+def with_storage(task: bp.Task, sparse: bool) -> bp.Circuit:
+    make = bp.Projection
+    return bp.Circuit(
+        populations={"E": bp.Population("lif", 10)},
+        projections=(
+            make(name="W_in", source="input", target="E", gain=30.0),
+            make(name="W", source="E", target="E", fan_in=3, autapses=False, sparse=sparse, gain=3.0),
+        ),
+        inputs=task.inputs,
+        readout=bp.Readout(size=task.outputs, tau=20 * ms),
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus import checks
+from bioplaus.circuit.synapses import Synapses
 from bioplaus.errors import CircuitError, unknown
 
 if TYPE_CHECKING:
@@ -50,6 +51,27 @@ def fitting(network: Network, weights: Any) -> dict[str, Tensor]:
         ready[name] = tensor
     refuse_stray(network, ready)
     return ready
+
+
+def apart(
+    network: Network, masks: Mapping[str, Tensor], saved: Mapping[str, Any]
+) -> tuple[dict[str, Synapses], dict[str, Tensor]]:
+    """Where the synapses of sparse projections are in a checkpoint, and its other masks.
+
+    One of before sparse projections holds matrices and masks for them; `Synapses.at` of what comes back makes values of such matrices.
+    """
+    found, rest = {}, dict(masks)
+    for name, mine in network.synapses.items():
+        if name in saved:
+            found[name] = Synapses(saved[name]["rows"], saved[name]["pre"], mine.sources)
+        elif name in rest:
+            found[name] = Synapses.of(*rest.pop(name).view(-1, *mine.shape)[0].nonzero().unbind(1), mine.shape)
+    return found, rest
+
+
+def values(synapses: Mapping[str, Synapses], name: str, value: Tensor) -> Tensor:
+    """A weight, or what is shaped like it, as it is kept now: a matrix of a sparse projection becomes its synapses' values."""
+    return synapses[name].at(value) if name in synapses and value.dim() == 2 else value
 
 
 def _taken(network: Network, name: str, W: Tensor) -> Tensor:

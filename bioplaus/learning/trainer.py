@@ -14,7 +14,7 @@ import torch
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.backend import Choice, choice
 from bioplaus.circuit.dale import refuse_negative
-from bioplaus.circuit.loading import refuse_stray
+from bioplaus.circuit.loading import apart, refuse_stray, values
 from bioplaus.circuit.trajectory import pieces
 from bioplaus.codegen.threads import threads
 from bioplaus.errors import BioplausError, LearningWarning, NumericalError, RuleError, RunError
@@ -264,6 +264,7 @@ class Trainer:
             "backend": self.backend,
             "weights": {n: w.clone() for n, w in self.network.weights.items()},
             "masks": {n: m.clone() for n, m in self.network.masks.items()},
+            "synapses": {n: {"rows": s.rows.clone(), "pre": s.pre.clone()} for n, s in self.network.synapses.items()},
             "own": {part: asdict(own) for part, own in mapped(torch.Tensor.clone, self.own).items()},
             **self.optimisers.state_dict(),
             "streams": {"task": self.generator.get_state(), "noise": self.noise.get_state()},
@@ -288,11 +289,13 @@ class Trainer:
             If it belongs to another configuration.
         """
         try:
-            held, renewed = tensors(own_of(state)), self._renewal(state)
+            held, renewal = tensors(own_of(state)), self._renewal(state)
+            synapses, masks = apart(self.network, state["masks"], state.get("synapses", {}))
+            renewed = lambda path, value: values(synapses, path, renewal(path, value))  # noqa: E731
             pairs = (
-                (self.network.weights, state["weights"]),
-                (tensors(self.own), {path: renewed(path, value) for path, value in held.items()}),
-                (self.network.masks, state["masks"]),
+                (self.network.weights, {name: values(synapses, name, W) for name, W in state["weights"].items()}),
+                (tensors(self.own), {path: renewal(path, value) for path, value in held.items()}),
+                (self.network.masks, masks),
             )
             for mine, saved in pairs:  # all of it fits, or nothing is taken
                 if set(mine) != set(saved) or any(mine[n].shape != saved[n].shape for n in mine):
@@ -300,6 +303,8 @@ class Trainer:
                         f"The checkpoint holds {shapes(saved)}, this run needs {shapes(mine)}: it belongs to another configuration."
                     )
             self.optimisers.load_state_dict(state, renewed)
+            for name, there in synapses.items():
+                self.network.synapses[name].become(there)
             for mine, saved in pairs:
                 for name in mine:
                     mine[name].copy_(saved[name])

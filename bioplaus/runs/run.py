@@ -197,14 +197,19 @@ class Run:
         """
         import torch
 
+        from bioplaus.circuit.loading import apart, values
+
         circuit = self._circuit or self._circuit_of_experiment()
         training = self.config["training"]
         dtype = getattr(torch, training.get("dtype", "float32"))
         network = circuit.build(seed=self.seed, dtype=dtype, device="cpu")
-        masks = tensors_of(self.checkpoint, "masks")
+        saved = trainer_of(self.checkpoint).get("synapses", {})  # checkpoints of before have none
+        synapses, masks = apart(network, tensors_of(self.checkpoint, "masks"), saved)
         with torch.no_grad():
+            for name, there in synapses.items():
+                network.synapses[name].become(there)
             for name, weight in network.weights.items():
-                weight.copy_(self.weights[name])
+                weight.copy_(values(synapses, name, self.weights[name]))
             for name, mask in network.masks.items():
                 mask.copy_(masks[name])
         return network
