@@ -67,12 +67,12 @@ class Fused:
         self.kappa = self.dtype(network.kappa)
 
     def roll(
-        self, network: Network, state: State, x: Tensor, states: bool, u: bool, rows: Sequence[np.ndarray] | None
+        self, network: Network, state: State, x: Tensor, states: bool, u: bool, rows: Sequence[np.ndarray]
     ) -> tuple[Rolled, State]:
         """The steps of a stretch, and the state behind it; arguments as of `bioplaus.circuit.trajectory.roll`."""
         arriving = zip(network.drive(x), network.populations, strict=True)
         drives = [by_channel(drive, p).contiguous().numpy() for drive, p in arriving]
-        lanes, run = self.prepared(network, state, drives, rows or weights(network), self.keep(network, states, u))
+        lanes, run = self.prepared(network, state, drives, rows, self.keep(network, states, u))
         run()
         rolled = Rolled(lanes, network.sources, bool(network.kappa), self.linear)
         return rolled, rolled.last
@@ -152,9 +152,10 @@ class Fused:
         return lane, parts
 
 
-def weights(network: Network) -> list[np.ndarray]:
-    """The recurrent weights, (pre, channel · post): each spike adds a row."""
-    return [np.ascontiguousarray(network.weights[w.spec.name].detach().numpy().T) for w in network.recurrent]
+def weights(network: Network) -> list[np.ndarray] | None:
+    """The recurrent weights, (pre, channel · post): each spike adds a row. None where one is not finite: then also silent neurons tell it, in products."""
+    found = [np.ascontiguousarray(network.weights[w.spec.name].detach().numpy().T) for w in network.recurrent]
+    return found if all(np.isfinite(W).all() for W in found) else None
 
 
 def by_channel(drive: Tensor, p: Wiring) -> Tensor:
@@ -171,8 +172,8 @@ class Linear:
         #: entries as torch has them, for one neuron of one sample at one step: what does not vary stays as it is
         nothing = torch.zeros(1, 1, 1, dtype=torch.float32 if dtype is np.float32 else torch.float64)
         self.pattern = Partials(*kernel.partials(lambda kind, i: nothing))
-        self.moving = sum(kernel.folded.moves(e) for e in entries(tuple(kernel.folded.partials)))
         self.moves = [kernel.folded.moves(e) for e in entries(tuple(kernel.folded.partials))]
+        self.moving = sum(self.moves)
 
     def __call__(self, lane: Lane) -> Partials:
         """Entries over all steps of a stretch, (time, batch, unit) where they vary."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Standing(Rolled):
-    """The step just taken, which the next overwrites; ``state`` is what stands behind it."""
+    """The step just taken, which the next overwrites; ``state`` is what stands behind it, in the same place: not to be kept."""
 
     def __init__(self, network: Network, state: State, batch: int) -> None:
         loops = fused(network)
@@ -36,17 +36,20 @@ class Standing(Rolled):
         ]
         self.carried, self.fresh = [a for a in carried if a is not None], True
 
-    def step(self, x: Tensor) -> None:
-        """The next step, with inputs (1, batch, input)."""
+    def step(self, x: Tensor) -> bool:
+        """The next step, with inputs (1, batch, input), if the weights are finite."""
+        for into, w in zip(self.weights, self.network.recurrent, strict=True):
+            into[:] = self.network.weights[w.spec.name].detach().numpy().T
+            if not np.isfinite(into.sum()) and not np.isfinite(into).all():
+                return False
         if not self.fresh:
             for array in self.carried:
                 array[:-1] = array[1:]
         self.fresh = False
         for into, drive, p in zip(self.drives, self.network.drive(x), self.network.populations, strict=True):
             into[:] = by_channel(drive, p).numpy()
-        for into, w in zip(self.weights, self.network.recurrent, strict=True):
-            into[:] = self.network.weights[w.spec.name].detach().numpy().T
         self.run()
+        return True
 
     def partials(self) -> tuple[Partials, ...]:
         return tuple([each() for each in self.bound])

@@ -32,7 +32,7 @@ def met(trace: Trace, within: Tangent, credit: tuple[Tensor | None, Tensor | Non
     ``ends`` says whether somebody will read e.
     """
     part, steps = within.partials[trace.population], within.stretch.steps
-    if trace.loop is None or trace.loop.steps is not steps or trace.loop.heard != _heard(credit):
+    if trace.loop is None or not trace.loop.goes_on(steps, part, (_heard(credit), ends)):
         trace.loop = Loop(trace, part, within, credit, ends)
     return trace.loop(trace.arriving(within.stretch), *credit)
 
@@ -49,8 +49,8 @@ class Loop:
         B, n, self.width = trace.e.shape
         self.steps, dtype = within.stretch.steps, trace.e.numpy().dtype
         pattern, arrays = patterned(part, B * n, B)
-        self.heard = _heard(credit)
-        text, numbers, late = _written(pattern, trace.k, trace.plan, trace.e_bar is not None, self.heard, ends)
+        self.part, self.kind = part, (_heard(credit), ends)
+        text, numbers, late = _written(pattern, trace.k, trace.plan, trace.e_bar is not None, *self.kind)
         self.function = compiled.function(text, "traces0_", str(dtype))
         if trace.left is None:
             trace.left = torch.ones(len(trace.stored) + 2, B, n, dtype=trace.e.dtype)
@@ -65,6 +65,11 @@ class Loop:
         e_bar = self.nothing if trace.e_bar is None else trace.e_bar.numpy()
         stored = tuple([s.numpy() for s in trace.stored]) or (self.nothing,)
         self.carried = (self.before, self.behind, stored, trace.e.numpy(), e_bar, trace.left.numpy())
+
+    def goes_on(self, steps: Any, part: Partials, kind: tuple[tuple[bool, bool], bool]) -> bool:
+        """Whether these are the same steps' arrays, in which the next has been written: of the cell's own partials alone, for relatives of e-prop make
+        new ones of them at every step."""
+        return self.steps is steps and self.part is part and self.kind == kind
 
     def __call__(self, pre: Tensor, told: Tensor | None, shown: Tensor | None) -> Tensor:
         self.before[:] = self.behind
