@@ -74,12 +74,12 @@ class Fused:
         self.kappa = self.dtype(network.kappa)
 
     def roll(
-        self, network: Network, state: State, x: Tensor, states: bool, u: bool, rows: Sequence[Rows] | None
+        self, network: Network, state: State, x: Tensor, states: bool, u: bool, rows: Sequence[Rows]
     ) -> tuple[Rolled, State]:
         """The steps of a stretch, and the state behind it; arguments as of `bioplaus.circuit.trajectory.roll`."""
         arriving = zip(network.drive(x), network.populations, strict=True)
         drives = [by_channel(drive, p).contiguous().numpy() for drive, p in arriving]
-        lanes, run = self.prepared(network, state, drives, rows or weights(network), self.keep(network, states, u))
+        lanes, run = self.prepared(network, state, drives, rows, self.keep(network, states, u))
         run()
         rolled = Rolled(lanes, network.sources, bool(network.kappa), self.linear)
         return rolled, rolled.last
@@ -160,7 +160,13 @@ class Fused:
         return lane, parts
 
 
-def weights(network: Network) -> list[Rows]:
+def weights(network: Network) -> list[Rows] | None:
+    """`laid` as it is now; None where a weight is not finite: then also silent neurons tell it, in products."""
+    found = laid(network)
+    return found if all(np.isfinite(rows[0]).all() for rows in found) else None
+
+
+def laid(network: Network) -> list[Rows]:
     """The recurrent weights as loops read them, by presynaptic neuron: (pre, channel · post); or (channel, synapse), where each source's begin, and whither they go."""
     return [_rows(w, network.weights[w.spec.name].detach().numpy()) for w in network.recurrent]
 
@@ -169,7 +175,7 @@ def _rows(w: Wired, W: np.ndarray) -> Rows:
     if w.synapses is None:
         return (np.ascontiguousarray(W.T),)
     begins, onto, order = w.synapses.events
-    return W.reshape(len(w.channels), -1)[:, order], begins, onto
+    return np.ascontiguousarray(W.reshape(len(w.channels), -1)[:, order]), begins, onto
 
 
 def by_channel(drive: Tensor, p: Wiring) -> Tensor:
@@ -186,8 +192,8 @@ class Linear:
         #: entries as torch has them, for one neuron of one sample at one step: what does not vary stays as it is
         nothing = torch.zeros(1, 1, 1, dtype=torch.float32 if dtype is np.float32 else torch.float64)
         self.pattern = Partials(*kernel.partials(lambda kind, i: nothing))
-        self.moving = sum(kernel.folded.moves(e) for e in entries(tuple(kernel.folded.partials)))
         self.moves = [kernel.folded.moves(e) for e in entries(tuple(kernel.folded.partials))]
+        self.moving = sum(self.moves)
 
     def __call__(self, lane: Lane) -> Partials:
         """Entries over all steps of a stretch, (time, batch, unit) where they vary."""

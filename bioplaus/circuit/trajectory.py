@@ -133,7 +133,8 @@ def roll(
     the less memory is touched. ``u=False`` lets loops forget u and refractoriness as well, so that outputs are left and nothing can be
     differentiated. ``backend`` is ``"torch"`` or ``"numba"``; ``rows`` what `weights_for` has laid ready for it.
     """
-    if backend == "numba":
+    rows = weights_for(network, backend) if rows is None else rows
+    if rows is not None:
         from bioplaus.circuit.fused import fused  # sympy and numba, for whoever asks for loops
 
         rolled, after = fused(network).roll(network, state, x, states, u, rows)
@@ -152,7 +153,7 @@ def roll(
 
 
 def weights_for(network: Network, backend: str) -> Any:
-    """The weights as a backend reads them, for `roll` over one stretch after the other while they are held."""
+    """The weights as loops read them, for `roll` over one stretch after the other while they are held; None where torch takes the steps."""
     if backend != "numba":
         return None
     from bioplaus.circuit.fused import weights

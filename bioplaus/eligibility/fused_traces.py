@@ -32,7 +32,7 @@ def met(trace: Trace, within: Tangent, credit: tuple[Tensor | None, Tensor | Non
     ``ends`` says whether somebody will read e.
     """
     part, steps = within.partials[trace.population], within.stretch.steps
-    if trace.loop is None or trace.loop.steps is not steps or trace.loop.heard != _heard(credit):
+    if trace.loop is None or not trace.loop.goes_on(steps, part, (_heard(credit), ends)):
         trace.loop = Loop(trace, part, within, credit, ends)
     return trace.loop(trace.arriving(within.stretch), *credit)
 
@@ -49,10 +49,9 @@ class Loop:
         B, n = len(trace.e), within.network.populations[trace.population].size
         self.steps, dtype = within.stretch.steps, trace.e.numpy().dtype
         pattern, arrays = patterned(part, B * n, B)
-        self.heard = _heard(credit)
-        text, numbers, late = _written(
-            pattern, trace.k, trace.plan, trace.e_bar is not None, self.heard, ends, trace.synapses is not None
-        )
+        self.part, self.kind = part, (_heard(credit), ends)
+        sparse = trace.synapses is not None
+        text, numbers, late = _written(pattern, trace.k, trace.plan, trace.e_bar is not None, *self.kind, sparse)
         self.function = compiled.function(text, "traces0_", str(dtype))
         if trace.left is None:
             trace.left = torch.ones(len(trace.stored) + 2, B, n, dtype=trace.e.dtype)
@@ -69,6 +68,11 @@ class Loop:
         where = () if trace.synapses is None else (trace.synapses.rows.numpy(), trace.synapses.pre.numpy())
         self.shape, self.size = trace.e.shape[1:], trace.e.numel()
         self.carried = (*where, self.before, self.behind, stored, trace.e.numpy(), e_bar, trace.left.numpy())
+
+    def goes_on(self, steps: Any, part: Partials, kind: tuple[tuple[bool, bool], bool]) -> bool:
+        """Whether these are the same steps' arrays, in which the next has been written: of the cell's own partials alone, for relatives of e-prop make
+        new ones of them at every step."""
+        return self.steps is steps and self.part is part and self.kind == kind
 
     def __call__(self, pre: Tensor, told: Tensor | None, shown: Tensor | None) -> Tensor:
         self.before[:] = self.behind

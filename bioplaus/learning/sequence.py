@@ -175,7 +175,9 @@ class _Walk:
             refuse_broken(network, stretch, o, begin)
         else:
             self.sound = self.sound & sound(stretch, o)
-        self.at, tally.last = end, stretch
+        self.at = end
+        # of a stretch that is frozen below nothing could be asked later; steps in one place are asked for the last alone, at the end
+        tally.last = stretch if self.pace.single else stretch.part(slice(-1, None))
         tangent = Tangent(network, stretch)
         inner = None if self.voltage is None else self.voltage.credit(network, stretch)
         if frozen:
