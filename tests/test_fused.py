@@ -292,12 +292,12 @@ BROKEN = {
         "wait0_ = max(wait0_ - {one}, {zero})",
         "wait0_ = max(wait0_ - {one} - {one}, {zero})",
     ),
-    "a synapse": (forward_source, "for event0_ in range(count0_):", "for event0_ in range(count0_ - (count0_ > 1)):"),
+    "a synapse": (forward_source, "left0_ = count0_ - event0_", "left0_ = count0_ - event0_ - (count0_ > 1)"),
     "the order of a sweep": (reverse_source, "time0_ = steps0_ - 1 - back0_", "time0_ = back0_"),
     "what decayed, when something comes": (
         traces_source,
-        '"b0_ = bar_row0_[into0_]" + ("*leftbar0_" if puts_off else "")',
-        '"b0_ = bar_row0_[into0_]"',
+        'f"b0_ = bar_row0_[{at0}]" + ("*leftbar0_" if puts_off else "")',
+        'f"b0_ = bar_row0_[{at0}]"',
     ),
     "what decayed while nothing came": (traces_source, "leftbar0_ *= kappa0_", "leftbar0_ *= 1"),
 }
@@ -570,8 +570,9 @@ def test_threads_change_no_bit(schedule, monkeypatch):
     one, more = (bp.gradient(network, rule, data, backend="numba", threads=n) for n in (1, 5))
     assert len(parts) > 4
     for name, g in one.items():
-        assert g.abs().sum() > 0 and torch.equal(g, more[name])
-    x = inputs(network)
+        assert torch.equal(g, more[name])
+    assert sum(bool(g.any()) for g in one.values()) > 3
+    x = inputs(network)[..., :4]
     assert bp.simulate(network, x, backend="numba").equals(bp.simulate(network, x, backend="numba", threads=5))
 
 

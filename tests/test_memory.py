@@ -56,7 +56,10 @@ LOOKS = {
 }
 
 
-def test_loops_hold_a_piece_at_a_time():
+def test_loops_hold_a_piece_at_a_time(monkeypatch):
+    monkeypatch.setattr(
+        trajectory, "LOOP", STEPS * TRIALS * UNITS // 4
+    )  # a whole sequence of so small a circuit would be one
     with Largest() as largest:
         learner(backend="numba").evaluate()
     assert STEPS * TRIALS <= largest.found < STEPS * TRIALS * UNITS

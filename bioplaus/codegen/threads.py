@@ -26,8 +26,8 @@ _known: WeakSet[Callable[..., Any]] = WeakSet()
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Inside, loops may take so many threads, as far as there are processors for them."""
-    before = _asked.set(number)
+    """Inside, loops may take so many threads, or as many as they may outside, as far as there are processors for them."""
+    before = _asked.set(max(number, _asked.get()))
     try:
         yield
     finally:

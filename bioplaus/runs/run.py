@@ -273,7 +273,7 @@ def train(
     folder : the run's own, ``~`` for the home; ``runs/<task>/<rule>-s<seed>-<hash>`` below the working directory by default.
     label : the name under which the run is listed; the rule's by default.
     checkpoint_every : seconds between checkpoints; 0: one after every update.
-    threads : of torch; None leaves torch's own setting.
+    threads : of torch, and of compiled loops; None leaves torch's own setting.
     progress : True shows lines of text; a function receives a `bioplaus.runs.event.Event` at the start, after every update, and at
         the end. If it raises, the run is saved and interrupted, and the same call goes on.
     **training : fields of `bioplaus.Training`: ``updates``, ``batch``, ``lr``, …
