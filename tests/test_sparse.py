@@ -155,7 +155,7 @@ def test_the_order_of_indices_does_not_matter():
     assert len({(p.synapses, p) for p in each}) <= 2 and all(p.synapses == each[0].synapses for p in each)
 
     def build(p: bp.Projection) -> bp.Network:
-        populations = {"E": bp.Population("lif", 6)}
+        populations = {"E": bp.Population(bp.model("lif"), 6)}
         return bp.Circuit(populations=populations, projections=(p,), inputs=7, readout=bp.Readout(size=1)).build(0)
 
     first, *others = (build(p).matrix("W") for p in each)
@@ -224,7 +224,7 @@ def test_a_checkpoint_of_matrices_goes_on_with_values():
 
     before, after = make(False), make(True)
     assert before.network.masks and not before.network.synapses
-    assert not torch.equal(before.network.there("W"), after.network.there("W"))
+    assert not torch.equal(there(before), there(after))
     for _ in range(3):
         before.update()
     state = before.state_dict()
@@ -236,16 +236,22 @@ def test_a_checkpoint_of_matrices_goes_on_with_values():
     close(after.network.matrix("W"), before.network.matrix("W"), 1e-10)
     again = make(True)
     again.load_state_dict(after.state_dict())
-    assert torch.equal(again.network.there("W"), before.network.there("W"))
+    assert torch.equal(there(again), there(before))
     assert again.update()["loss"] == after.update()["loss"]
     copied = pickle.loads(pickle.dumps(after.network))
     assert torch.equal(copied.matrix("W"), after.network.matrix("W"))
 
 
+def there(trainer: bp.Trainer) -> torch.Tensor:
+    found = trainer.network.there("W")
+    assert found is not None
+    return found
+
+
 def with_storage(task: bp.Task, sparse: bool) -> bp.Circuit:
     make = bp.Projection
     return bp.Circuit(
-        populations={"E": bp.Population("lif", 10)},
+        populations={"E": bp.Population(bp.model("lif"), 10)},
         projections=(
             make(name="W_in", source="input", target="E", gain=30.0),
             make(name="W", source="E", target="E", fan_in=3, autapses=False, sparse=sparse, gain=3.0),
@@ -273,7 +279,7 @@ def with_storage(task: bp.Task, sparse: bool) -> bp.Circuit:
 def test_what_makes_no_sense_is_refused(options, said):
     with pytest.raises(CircuitError, match=said):
         bp.Circuit(
-            populations={"E": bp.Population("lif", 6)},
+            populations={"E": bp.Population(bp.model("lif"), 6)},
             projections=(bp.Projection(name="W", source="E", target="E", **options),),
             inputs=0,
             readout=bp.Readout(size=1),

@@ -65,7 +65,8 @@ def apart(
         if name in saved:
             found[name] = Synapses(saved[name]["rows"], saved[name]["pre"], mine.sources)
         elif name in rest:
-            found[name] = Synapses.of(*rest.pop(name).view(-1, *mine.shape)[0].nonzero().unbind(1), mine.shape)
+            post, pre = rest.pop(name).view(-1, *mine.shape)[0].nonzero().unbind(1)
+            found[name] = Synapses.of(post, pre, mine.shape)
     return found, rest
 
 

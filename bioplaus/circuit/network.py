@@ -212,7 +212,7 @@ class Network:
         if p.fan_in is not None:
             return drawn(torch.full((post,), p.fan_in), pre, autapses, generator)
         many = torch.full((post,), float(most), dtype=torch.float64)
-        chance = torch.full_like(many, p.probability)
+        chance = torch.full_like(many, p.probability or 0.0)
         return drawn(torch.binomial(many, chance, generator=generator).long(), pre, autapses, generator)
 
     def matrix(self, name: str) -> Tensor:

@@ -85,7 +85,8 @@ class Synapses:
         """a W, (…, pre), of a (…, channel · post)."""
         rows, post, order = self.by_pre
         parts = a.reshape(-1, a.shape[-1]).T.chunk(values.shape[0] // len(self))
-        turned = (_matrix(rows, post, v[order], self.shape[::-1]) for v in self.channels(values))
+        shape = self.sources, self.shape[0]
+        turned = (_matrix(rows, post, v[order], shape) for v in self.channels(values))
         total = sum(matrix @ part for matrix, part in zip(turned, parts, strict=True))
         return total.T.reshape(*a.shape[:-1], -1)  # type: ignore[union-attr]
 
