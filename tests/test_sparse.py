@@ -15,6 +15,7 @@ from bioplaus.circuit.synapses import Synapses, drawn
 from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import CircuitError, RuleError
 from bioplaus.rules import TABLE
+from bioplaus.runs.draw import _matrices
 
 
 def given(post: int, pre: int, share: float, seed: int, autapses: bool = True) -> np.ndarray:
@@ -240,6 +241,24 @@ def test_a_checkpoint_of_matrices_goes_on_with_values():
     assert again.update()["loss"] == after.update()["loss"]
     copied = pickle.loads(pickle.dumps(after.network))
     assert torch.equal(copied.matrix("W"), after.network.matrix("W"))
+
+
+def test_brian2_and_a_run_know_the_same_synapses(tmp_path):
+    """Brian2's spikes, what a run's record and its figure hold, and values of the wrong sign."""
+    task = bp.task("pattern_generation", steps=40)
+    made = circuit(True, (bp.model("alif"), bp.model("lif")), 20 * ms, 3, task.inputs, task.outputs, 40.0)
+    alive, x = circuit(True, (bp.model("alif"), bp.model("lif")), 20 * ms), batch().inputs[:, :1]
+    ours, theirs = bp.simulate(alive, x, seed=1), bp.brian.simulate(alive, x, seed=1)
+    for name in ("E.spikes", "I.spikes"):
+        assert ours[name].sum() > 0 and np.array_equal(ours[name], theirs[name])
+    run = bp.train(made, task, bp.rule("eprop", feedback="random"), folder=tmp_path / "run", updates=2, batch=2)
+    described = {p["name"]: p for p in run.config["circuit"]["projections"]}
+    assert described["EE"]["synapses"]["count"] == len(run.network.synapses["EE"])
+    drawn = _matrices(run)
+    assert {"EE", "EI", "W_in", "II"} <= drawn.keys()
+    assert np.array_equal(drawn["EE"], run.network.matrix("EE").numpy())
+    with pytest.raises(CircuitError, match=r"wrong sign.*at \[0\]"):
+        run.network.load({"EI": torch.ones(len(run.network.synapses["EI"]))})
 
 
 def there(trainer: bp.Trainer) -> torch.Tensor:
