@@ -230,8 +230,12 @@ def test_a_checkpoint_of_matrices_goes_on_with_values():
         before.update()
     state = before.state_dict()
     del state["synapses"]
+    assert after.network.synapses["W"].events  # both orders are looked up once, and anew for other synapses
     after.load_state_dict(state)
     assert torch.equal(after.network.matrix("W"), before.network.matrix("W"))
+    a = torch.randn(2, 10, generator=bp.stream(0, "a"), dtype=torch.float64)
+    close(after.network.synapses["W"].back(a, after.network.weights["W"]), a @ before.network.matrix("W"))
+    assert np.array_equal(after.network.synapses["W"].events[1], after.network.synapses["W"].by_pre[1])
     mine, other = ([each.update()["loss"] for _ in range(4)] for each in (after, before))
     assert mine == pytest.approx(other, rel=1e-10) and len(set(mine)) == 4
     close(after.network.matrix("W"), before.network.matrix("W"), 1e-10)
