@@ -140,13 +140,14 @@ class Circuit:
             raise CircuitError(
                 f"Projection {p.name} targets channel {sorted(stray)}; '{p.target}' has {', '.join(cell.channels)}."
             )
-        if (
-            not external
-            and (jumping := [c for c in channels if c in cell.jumps])
-            and not self.populations[p.source].cell.spiking
-        ):
+        if not external and p.sends is not None and p.sends not in (sends := self.populations[p.source].cell.sends):
             raise CircuitError(
-                f"Projection {p.name} brings rates of '{p.source}' to {', '.join(jumping)} of '{p.target}', which jumps at every step by what arrives: the "
+                f"Projection {p.name} carries '{p.sends}', and the cell of '{p.source}' sends {', '.join(sends) or 'nothing beside its output'}: name it in the "
+                f"cell's sends=, such as sends={{'{p.sends}': 's'}}, or leave sends= of the projection out."
+            )
+        if not external and (jumping := [c for c in channels if c in cell.jumps]) and not self._comes_with_spikes(p):
+            raise CircuitError(
+                f"Projection {p.name} brings {p.sends or 'rates'} of '{p.source}' to {', '.join(jumping)} of '{p.target}', which jumps at every step by what arrives: the "
                 "smaller dt, the more. Rates act on channels held over a step, inputs=: name one in channels=, or give the target's cell one."
             )
         delay = (0 if external else 1) if p.delay is None else p.delay
@@ -157,6 +158,10 @@ class Circuit:
         if p.synapses is not None:
             self._within(p, pre)
         return replace(p, channels=tuple(channels), delay=delay)
+
+    def _comes_with_spikes(self, p: Projection) -> bool:
+        cell = self.populations[p.source].cell
+        return cell.spiking if p.sends is None else cell.with_spikes(p.sends)
 
     def _within(self, p: Projection, pre: int) -> None:
         """Refuse synapses of neurons that there are not."""

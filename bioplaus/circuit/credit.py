@@ -28,7 +28,7 @@ class Credit(NamedTuple):
     """
 
     s: tuple[tuple[Tensor | None, ...], ...]  # [population][state]
-    y: tuple[tuple[Tensor | None, ...], ...]  # [population][age]
+    y: tuple[tuple[Tensor | None, ...], ...]  # [population][slot]
     filtered: tuple[Tensor | None, ...]  # [population], read or not; none at all where the readout keeps nothing
     u: tuple[tuple[Tensor | None, ...], ...]  # [population][state]
 
@@ -42,7 +42,7 @@ def silent(network: Network) -> Credit:
     """No credit at all."""
     return Credit(
         nowhere(network),
-        tuple((None,) * p.ages for p in network.populations),
+        tuple((None,) * p.slots for p in network.populations),
         (None,) * len(network.populations) if network.kappa else (),
         nowhere(network),
     )

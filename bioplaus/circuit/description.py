@@ -106,6 +106,7 @@ class Projection:
     target : population name.
     channels : target channels, default those the cell opens to external or recurrent input. Several channels: rows are
         grouped by channel, so the matrix is (channels · post, pre).
+    sends : what of the source it carries: a name of its cell's ``sends``, None for its spikes or rates.
     delay : from an output to its effect, in steps, ≥ 1, or as a time that stays itself when the circuit's dt changes (``1.5*ms``);
         kept as a whole number or in seconds. External input acts in its own step (0).
     sign : +1 or −1 holds every weight at or beyond zero (Dale's law), None leaves it free.
@@ -127,6 +128,7 @@ class Projection:
     source: str
     target: str
     channels: tuple[str, ...] | None = None
+    sends: str | None = None
     delay: Any = None
     sign: int | None = None
     fan_in: int | None = None
@@ -147,6 +149,7 @@ class Projection:
         channels=checks.Optional(
             checks.Several(checks.Word(), "('I',)", different=True), "for those that the cell opens"
         ),
+        sends=checks.Optional(checks.Word(), "for spikes or rates"),
         delay=checks.Optional(Delay(), "for the least there is"),
         sign=checks.Optional(checks.Among((1, -1)), "to leave it free"),
         fan_in=checks.Optional(checks.Whole(), "for all"),
@@ -165,6 +168,10 @@ class Projection:
             raise CircuitError(
                 f"gain of projection {self.name} is {self.gain:g} and its sign {self.sign:+d}: gain is a strength, 0 or more, where sign says which way it acts. "
                 f"Write gain={-self.gain:g}, and sign=-1 for inhibition."
+            )
+        if self.source == INPUT and self.sends:
+            raise CircuitError(
+                f"sends of projection {self.name} is '{self.sends}', and external input is what it is: only cells send something beside it. Leave it out."
             )
         if self.source == INPUT and self.delay:
             raise CircuitError(

@@ -3,7 +3,7 @@
 One step, in Brian2's order (docs/concepts.md)::
 
     I_t = Σ_p W_p y_{t−d_p} + U x_t + b
-    u_t = f(s_{t−1}, I_t);   y_t = φ(u_t);   s_t = r(u_t, y_t)
+    u_t = f(s_{t−1}, I_t);   y_t = φ(u_t);   s_t = r(u_t, y_t)   (and, of cells that send more, z_t = g(s_t, y_t) beside y_t)
     ȳ_t = κ ȳ_{t−1} + (1 − κ) y_t;   o_t = C ȳ_t + c
 """
 
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 
 class PopulationState(NamedTuple):
-    """State variables, recent outputs (newest first) and steps left in the refractory period, each (batch, unit)."""
+    """State variables, recent outputs and steps left in the refractory period, each (batch, unit).
+
+    Of outputs the newest come first; of every step y, and then what is sent beside it.
+    """
 
     s: tuple[Tensor, ...]
     y: tuple[Tensor, ...]
@@ -101,8 +104,10 @@ class Network:
                 outside.append(Wired(p, External(), *onto))
                 self.wired.append(outside[-1])
             else:
-                age = steps(p.delay, circuit.dt, p.name) - 1
-                recurrent.append(Wired(p, Outputs(names.index(p.source), (age,)), *onto))
+                sends = tuple(circuit.populations[p.source].cell.sends)
+                age, voices = steps(p.delay, circuit.dt, p.name) - 1, 1 + len(sends)
+                slot = age * voices + (0 if p.sends is None else 1 + sends.index(p.sends))
+                recurrent.append(Wired(p, Outputs(names.index(p.source), (slot,), voices), *onto))
                 self.wired.append(recurrent[-1])
         for i, (name, population) in enumerate(circuit.populations.items()):
             if population.bias is not None:
@@ -274,16 +279,14 @@ class Network:
         def full(value: float, n: int) -> Tensor:
             return torch.as_tensor(value, dtype=self.dtype, device=self.device).expand(batch, n).clone()
 
-        populations = tuple(
-            PopulationState(
-                s=tuple(full(v, p.size) for v in p.start),
-                y=tuple(full(0.0, p.size) for _ in range(p.ages)),
-                wait=full(0.0, p.size) if p.refracts else None,
-            )
-            for p in self.populations
-        )
+        populations = []
+        for p in self.populations:
+            s, silent = tuple(full(v, p.size) for v in p.start), full(0.0, p.size)
+            said = (silent, *(p.kernel.send(s, silent) if p.kernel.send else ()))
+            y = tuple(each.expand(batch, p.size).clone() for _ in range(p.ages) for each in said)
+            populations.append(PopulationState(s, y, full(0.0, p.size) if p.refracts else None))
         filtered = tuple(full(0.0, self.populations[s].size) for s in self.sources) if self.kappa else ()
-        return State(populations, filtered)
+        return State(tuple(populations), filtered)
 
     @property
     def lines(self) -> int:
@@ -348,7 +351,8 @@ class Network:
             currents.append(I)
             us.append(u)
             actives.append(active)
-            after.append(PopulationState(s, (y, *before.y[:-1]), wait))
+            said = (y, *p.kernel.send(s, y)) if p.kernel.send else (y,)
+            after.append(PopulationState(s, (*said, *before.y[: -len(said)]), wait))
         filtered = tuple(
             torch.lerp(after[s].y[0], f, self.kappa) for s, f in zip(self.sources, state.filtered, strict=False)
         )

@@ -3,7 +3,7 @@
 A step runs  h_{t−1} → u_t → h_t,  where h = (s, y, older outputs in flight, ȳ) is what crosses between steps and u is the
 integrator's result. Its transpose carries credit back through the same two halves (row vectors)::
 
-    to_u    a_y += ry·a_s (+ (1−κ) a_ȳ);   a_u = Ruᵀ a_s + ψ a_y (+ what stands at u)
+    to_u    a_y += ry·a_s + zy·a_z (+ (1−κ) a_ȳ);   a_u = Ruᵀ a_s + Zuᵀ a_z + ψ a_y (+ what stands at u)
     to_h    a_I = Gᵀ a_u;   a_s = Fᵀ a_u;   a_y = E a_u + Σ Wᵀ a_I
 
 Composed over time they are backpropagation; without the Σ Wᵀ a_I they never leave the neuron, which is e-prop; applied to
@@ -43,16 +43,21 @@ def to_u(network: Network, steps: Sequence[Transpose], P: Sequence[Any], credit:
             y[i] = f * (1 - network.kappa) if now is None else torch.add(now, f, alpha=1 - network.kappa)
         filtered.append(None if f is None else f * network.kappa)
     u: Inner = []
-    for p, step, held, s, now, there in zip(network.populations, steps, P, credit.s, y, credit.u, strict=True):
-        if now is None or lacking(s, p.live):
-            some = next((a for a in (now, *s, *there) if a is not None), None)
+    for p, step, held, s, now, said, there in zip(
+        network.populations, steps, P, credit.s, y, credit.y, credit.u, strict=True
+    ):
+        sent = said[1 : p.voices]
+        if now is None or lacking(s, p.live) or any(a is None for a in sent):
+            some = next((a for a in (now, *s, *sent, *there) if a is not None), None)
             if some is None:
                 u.append((None,) * len(s))
                 continue
             zero = torch.zeros_like(some)
             s, now = tuple(zero if a is None else a for a in s), zero if now is None else now
-        u.append(tuple(map(plus, step.to_u(held, s, now), there)))
-    aged = tuple([(*ages[1:], None) for ages in credit.y])
+            sent = tuple(zero if a is None else a for a in sent)
+        u.append(tuple(map(plus, step.to_u(held, s, now, *sent), there)))
+    older = zip(credit.y, network.populations, strict=True)
+    aged = tuple([(*said[p.voices :], *(None,) * p.voices) for said, p in older])
     nothing = tuple([(None,) * len(s) for s in credit.s])
     return u, Credit(nothing, aged, tuple(filtered), nothing)
 

@@ -59,6 +59,10 @@ def generate(
     if folded.waits is not None:
         lines = [*_unpack("states", folded.old), *assignments(["waits"], [folded.waits], "w", show)]
         parts.append(["def waits(states):", *lines, "    return waits"])
+    if folded.sends:
+        sent = [f"sent{i}" for i, _ in enumerate(folded.sends)]
+        lines = [*_unpack("states", folded.old), *assignments(sent, folded.sends, "z", show)]
+        parts.append([f"def send(states, {NOW}):", *lines, f"    return ({_tuple(sent)})"])
     source = "\n\n\n".join("\n".join(lines) for lines in parts) + "\n"
     numbers = {
         name: float(values) if values.ndim == 0 else torch.as_tensor(values, dtype=dtype, device=device)
@@ -68,7 +72,15 @@ def generate(
     made = functions(source, "torch source", **known, **numbers)
     kinds = frozenset(kind for _, kind, _ in needs)
     return Kernel(
-        derived, folded, source, made["step"], made["partials"], made.get("surrogate"), kinds, made.get("waits")
+        derived,
+        folded,
+        source,
+        made["step"],
+        made["partials"],
+        made.get("surrogate"),
+        kinds,
+        made.get("waits"),
+        made.get("send"),
     )
 
 

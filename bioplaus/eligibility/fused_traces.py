@@ -48,7 +48,7 @@ class Loop:
     ) -> None:
         B, n = len(trace.e), within.network.populations[trace.population].size
         self.steps, dtype = within.stretch.steps, trace.e.numpy().dtype
-        pattern, arrays = patterned(part, B * n, B)
+        pattern, arrays = patterned(part.of_output(), B * n, B)
         self.part, self.kind = part, (_heard(credit), ends)
         sparse = trace.synapses is not None
         text, numbers, late = _written(pattern, trace.k, trace.plan, trace.e_bar is not None, *self.kind, sparse)

@@ -78,7 +78,7 @@ class SnAp(Recursion):
         afford(
             type(self).__name__, space, 1, 4 * space.size**2
         )  # who reaches whom, in whole numbers and more, is a matrix already
-        each = torch.cat([torch.full((p.size,), len(p.start) + p.ages - 1) for p in space.network.populations])
+        each = torch.cat([torch.full((p.size,), len(p.start) + p.slots - p.voices) for p in space.network.populations])
         rows = (reach(space, self.order - 1).long() * each).sum(1).split([n for n, _, _ in space.columns])
         total = space.size**2
         for found, (n, k, m) in zip(rows, space.columns, strict=True):
