@@ -8,8 +8,9 @@ Brian2's step k runs in slots, and every piece of a circuit's step (docs/concept
     groups         u = f(s, I)                                           Brian2's state updater, ``cell.method``,
                                                                          or named entries of Φ and Γ (below)
     after_groups   rate_d = rate_{d−1}; …; rate_1 = φ(u)                 rate cells: recent outputs by age
+                   sent_d = sent_{d−1}; …; sent_1 = g(r(u, y), y)        what is sent beside them, of every cell
     thresholds     y = [left > right], 0 while refractory
-    synapses       arriving += w, for spikes fired d − 1 steps ago       which so act d steps after they were fired
+    synapses       arriving += w (sent_d), for spikes fired d − 1 ago    which so act d steps after they were fired
                    s += unit (w, or external_{k+1}), where s jumps
     resets         s = r(u, y)
     end            recorded
@@ -24,7 +25,7 @@ Brian2 is given the step with the constants that torch has: `bioplaus.codegen.pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,11 +37,15 @@ from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Wired, Wiring
 from bioplaus.codegen.propagated import propagated
 from bioplaus.symbolic import noise
+from bioplaus.symbolic.derive import NOW, after
 from bioplaus.symbolic.functions import for_brian
 from bioplaus.symbolic.integrate import declared
+from bioplaus.symbolic.text import substituted, symbol
 from bioplaus.symbolic.units import declaration, plain
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bioplaus.cell import Cell
     from bioplaus.symbolic.text import Expression
 
@@ -71,6 +76,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     more += [f"{name} : second (constant)" for name in waits]
     more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if k < len(cell.inputs)]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
+    more += [f"{_sent(v, age)} : 1" for v in range(1, p.voices) for age in range(1, p.ages + 1)]
 
     namespace, collect, clear, jumps, before = {}, [], [], [], {}
     for k, (channel, external) in enumerate(zip(cell.channels, taken, strict=False)):
@@ -83,7 +89,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
         here = [w for w in recurrent if k in w.channels]
         total = " + ".join([f"external{k}_(t, i)", *(_arriving(network, w, k) for w in here)])
         collect.append(f"{channel} = unit{k}_*({total})")
-        clear += [f"{_arriving(network, w, k)} = 0" for w in here if _spiking(network, w)]
+        clear += [f"{_arriving(network, w, k)} = 0" for w in here if _events(network, w)]
 
     for k, xi in enumerate(cell.noises, p.channels):
         more.append(f"{noise.normal(xi)} : 1")
@@ -106,13 +112,46 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     if texts.output is not None:
         aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
         group.run_regularly("\n".join([*aged, f"rate1_ = {texts.output.brian}"]), when="after_groups", clock=clock)
+    if p.voices > 1:
+        group.run_regularly("\n".join(_sending(p, cell)), when="after_groups", order=1, clock=clock)
     # what is declared, not all that is there: t, i or N may be among the parameters, unused
     values = {n: v for n, v in cell.parameters.items() if n in group.equations} | ours | waits
     values |= dict(zip(cell.states, p.start, strict=True))
+    values |= {_sent(v, age): said.cpu().numpy()[0] for (v, age), said in _said(network, population)}
     for name, value in values.items():
         each = np.tile(np.broadcast_to(plain(value), p.size), batch) + before.get(name, 0.0)
         group.variables[name].set_value(each[0] if group.variables[name].scalar else each)
     return group
+
+
+def _sending(p: Wiring, cell: Cell) -> list[str]:
+    """What is sent beside the output: a function of the states as the reset will leave them, and of whether there is a spike."""
+    d, texts = p.kernel.derived, cell.parsed
+    fired = symbol("fired_")
+    settled = {symbol(s): substituted(r, {NOW: fired}) for s, r in zip(d.states, d.r, strict=True)}
+    ours = {after(s): symbol(s) for s in d.states}
+    lines = []
+    if texts.spike:
+        free = "*int(not_refractory)" if p.refracts else ""
+        lines.append(f"fired_ = int({texts.spike.whole.brian}){free}")
+    for v, e in enumerate(d.sends, 1):
+        lines += [f"{_sent(v, age)} = {_sent(v, age - 1)}" for age in range(p.ages, 1, -1)]
+        new = substituted(substituted(substituted(e, {NOW: fired}), settled), ours)
+        lines.append(f"{_sent(v, 1)} = {sympy_to_str(for_brian(new))}")
+    return lines
+
+
+def _said(network: Network, population: int) -> Iterator[tuple[tuple[int, int], Tensor]]:
+    """What is sent beside the output before the first step, by voice and age."""
+    voices = network.populations[population].voices
+    for slot, said in enumerate(network.start(1).populations[population].y):
+        if slot % voices:
+            yield (slot % voices, slot // voices + 1), said
+
+
+def _sent(voice: int, age: int) -> str:
+    """Of a neuron: what it has sent beside its output, so many steps ago."""
+    return f"sent{voice}_{age}_"
 
 
 def _refractory(p: Wiring, written: Expression | None, clock: Clock) -> Any:
@@ -181,16 +220,17 @@ def synapses(
         return None
     model = [f"w_{k} : 1 (constant)" for k in w.channels]
     age = max(w.source.delays)
-    if _spiking(network, w):
+    if _events(network, w):
+        brought = f"*{_sent(w.source.voice, age)}_pre" if w.source.voice else ""
         cell = network.circuit.populations[network.populations[w.target].name].cell
         names, units = list(cell.channels), {}
         arrive = []
         for k in w.channels:
             if names[k] in cell.jumps:
                 units[f"unit{k}_"] = cell.channels[names[k]]
-                arrive.append(f"{names[k]}_post += unit{k}_*w_{k}")
+                arrive.append(f"{names[k]}_post += unit{k}_*w_{k}{brought}")
             else:
-                arrive.append(f"{_arriving(network, w, k)}_post += w_{k}")
+                arrive.append(f"{_arriving(network, w, k)}_post += w_{k}{brought}")
         made = Synapses(
             source,
             target,
@@ -201,7 +241,8 @@ def synapses(
             namespace=units,
         )
     else:
-        model += [f"{_arriving(network, w, k)}_post = w_{k}*rate{age}__pre : 1 (summed)" for k in w.channels]
+        told = _sent(w.source.voice, age) if w.source.voice else f"rate{age}_"
+        model += [f"{_arriving(network, w, k)}_post = w_{k}*{told}_pre : 1 (summed)" for k in w.channels]
         made = Synapses(source, target, "\n".join(model), clock=clock, namespace={})
         for updater in made.summed_updaters.values():
             updater.when = "start"  # before currents are collected
@@ -222,5 +263,7 @@ def _arriving(network: Network, w: Wired, channel: int) -> str:
     return f"arriving{network.wired.index(w)}_{channel}_"
 
 
-def _spiking(network: Network, w: Wired) -> bool:
-    return network.populations[w.source.population].kernel.derived.spiking
+def _events(network: Network, w: Wired) -> bool:
+    """Whether what a projection carries comes with spikes alone."""
+    derived = network.populations[w.source.population].kernel.derived
+    return derived.spiking and (w.spec.sends is None or w.spec.sends in derived.sent_with_spikes)

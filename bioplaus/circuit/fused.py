@@ -127,8 +127,10 @@ class Fused:
         flat = lambda array: array.reshape(len(array), B * n)  # noqa: E731
         full, kept, at = keep == "all", T + 1 if keep == "all" else 1, 1 if keep == "outputs" else T
         said = empty(ages + T, B, n)
-        for age, y in enumerate(before.y):
-            said[ages - 1 - age] = y.numpy()
+        sent = [empty(ages + T, B, n) for _ in group.voices]
+        for slot, y in enumerate(before.y):
+            age, voice = divmod(slot, wiring.voices)
+            (said, *sent)[voice][ages - 1 - age] = y.numpy()
         s, u = [empty(kept, B, n) for _ in before.s], [empty(at, B, n) for _ in before.s]
         for mine, given in zip(s, before.s, strict=True):
             mine[0] = given.numpy()
@@ -140,7 +142,7 @@ class Fused:
             seen = empty(T + 1, B, n)
             seen[0] = state.filtered[network.sources.index(p)].numpy()
         I = empty(taken, T, B, n) if full else None
-        lane = Lane(ages, said, tuple(u), tuple(s), wait, active, I, seen)
+        lane = Lane(ages, said, tuple(u), tuple(s), wait, active, I, seen, tuple(sent))
         if keep == "outputs":
             lane = replace(lane, u=(), active=None)
         parts: dict[str, Any] = {
@@ -155,6 +157,8 @@ class Fused:
             parts["waits"] = wiring.refractory.to(network.dtype).expand(B, n).reshape(-1).numpy()
         if seen is not None:
             parts["seen"] = flat(seen)
+        for i, each in enumerate(sent):
+            parts |= {f"sent{i}_": each, f"level{i}_": flat(each)}
         for i, (old, new) in enumerate(zip(s, u, strict=True)):
             parts[f"state{i}_"], parts[f"after{i}_"] = flat(old), flat(new)
         return lane, parts

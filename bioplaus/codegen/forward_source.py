@@ -9,6 +9,7 @@ What is looked at later is written down, (time, batch, unit), outputs with those
 
 ============  =======================================================================
 ``said``      outputs, (ages + time, batch, unit)
+``sent``      the same of each thing that is sent beside them
 ``state``     states before each step, and after the last; or the present ones alone
 ``after``     states after the integrator; or the last alone
 ``active``    1, or 0 where a neuron was refractory; or the last alone
@@ -30,7 +31,7 @@ from bioplaus.codegen.folded import Folded, assignments
 from bioplaus.codegen.scalar_printer import FUNCTIONS, ScalarPrinter
 from bioplaus.codegen.scalars import OPTIONS, Numbers
 from bioplaus.symbolic.derive import ACTIVE, HELD, LAST, NOW, RECEPTIVE
-from bioplaus.symbolic.text import symbol
+from bioplaus.symbolic.text import substituted, symbol
 
 #: of a spike: whether its first comparison holds
 FIRED = symbol("fired0_")
@@ -52,10 +53,20 @@ class Group:
     ages: int
     read: bool  # a leaky readout sees it
 
+    @property
+    def voices(self) -> range:
+        """What is sent beside the output."""
+        return range(len(self.folded.sends))
+
+    def said(self, slot: int) -> tuple[str, int]:
+        """The array that holds a slot of what is kept, and by how many steps it is behind."""
+        age, voice = divmod(slot, 1 + len(self.voices))
+        return ("said" if voice == 0 else f"sent{voice - 1}_"), self.ages - 1 - age
+
 
 @dataclass(frozen=True)
 class Link:
-    """A recurrent projection: from which of a population's outputs onto which channels of which; whether one value a synapse is kept."""
+    """A recurrent projection: from which slots of what a population keeps of its outputs onto which channels of which; whether one value a synapse is kept."""
 
     source: int
     target: int
@@ -127,6 +138,8 @@ def arrays(group: Group) -> list[str]:
         "fields",
         "said",
         "flat",
+        *(f"sent{i}_" for i in group.voices),
+        *(f"level{i}_" for i in group.voices),
         *states,
         *waiting,
         "currents",
@@ -149,6 +162,7 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
     each = range(TOGETHER)
     for q, slot in sorted({(link.source, slot) for link in links for slot in link.slots}):
         told = [(i, link) for i, link in enumerate(links) if link.source == q and slot in link.slots]
+        array, behind = groups[q].said(slot)
         dense, sparse = [], []
         for i, link in told:
             p = link.target
@@ -171,7 +185,7 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
                     ]
         lines += [
             "for sample0_ in range(first0_, last0_):",
-            f"    speaking0_ = said{q}_[time0_ + {groups[q].ages - 1 - slot}, sample0_]",
+            f"    speaking0_ = {array}{q}_[time0_ + {behind}, sample0_]",
             "    count0_ = 0",
             f"    for pre0_ in range(size{q}_):",
             "        events0_[count0_] = pre0_",
@@ -241,6 +255,7 @@ def _step(p: int, group: Group, keep: Keep) -> tuple[list[str], np.ndarray, np.n
             body += [*assigned(["holds0_"], [folded.waits], "w"), "wait0_ = wait0_*holds0_"]
         body.append(f"{ACTIVE} = {one} if wait0_ == {zero} else {zero}")
     u, s = [str(x) for x in folded.new], [f"new_{state}" for state in d.states]
+    settled = {old: symbol(new) for old, new in zip(folded.old, s, strict=True)}
     body += assigned(u, folded.f, "f")
     if d.spiking:
         body += assigned(["margin0_"], [folded.output], "m")
@@ -251,6 +266,10 @@ def _step(p: int, group: Group, keep: Keep) -> tuple[list[str], np.ndarray, np.n
         body += assigned([str(NOW)], [folded.output], "m")
     body += assigned(s, folded.r, "r")
     body.append(f"{row('flat', f'time0_ + {group.ages}')} = {NOW}")
+    if folded.sends:
+        sent = [f"sent{i}_" for i in group.voices]
+        body += assigned(sent, [substituted(e, settled) for e in folded.sends], "z")
+        body += [f"{row(f'level{i}_', f'time0_ + {group.ages}')} = {name}" for i, name in enumerate(sent)]
     body += [f"{row(f'state{i}_', then)} = {name}" for i, name in enumerate(s)]
     body += [f"{row(f'after{i}_', at)} = {name}" for i, name in enumerate(u)]
     if folded.refractory:
