@@ -84,6 +84,7 @@ class Cell:
         Further outputs, which projections can carry in place of the spike or the rate (``Projection(sends="s")``): plain numbers, functions of
         the states as they are at the end of a step, after the reset: ``{"s": "s"}`` for a gate that all synapses of a neuron share, ``{"v": "v/mV"}``
         for a graded synapse. ``spike`` is 1 in the step of a spike and else 0, so that ``{"released": "spike*r"}`` is what a spike brings.
+        What has the name of a channel of its target reaches that channel, if a projection names none.
     reset : str
         Run at a spike: ``"v -= threshold; a += 1"``. Assigning to a variable on the left of the spike condition is a reset, to
         any other a jump.
@@ -250,6 +251,10 @@ class Cell:
     def spiking(self) -> bool:
         """Whether the output is a spike."""
         return bool(self.spike)
+
+    def opened(self, sent: str | None = None) -> tuple[str, ...]:
+        """The channels that other neurons reach where a projection names none: by what is sent under a channel's name, that channel."""
+        return (sent,) if sent in self.channels else self.recurrent or tuple(self.channels)
 
     def with_spikes(self, sent: str) -> bool:
         """Whether what is sent under a name comes with spikes, and is zero where there is none."""

@@ -27,6 +27,8 @@ TIMED: dict[str, tuple[dict[str, Any], float, int | None]] = {
     "cuba": (dict(V_T=1e3 * mV), 3.0, None),
     "coba": (dict(V_T=1e3 * mV), 1.0, 1),
     "alpha_current": (dict(V_T=1e3 * mV), 3.0, None),
+    "tsodyks_markram": (dict(V_T=1e3 * mV), 3.0, None),
+    "coba_nmda": (dict(V_T=1e3 * mV), 1.0, 1),
     "noisy_lif": (dict(threshold=1e9, sigma=0.0), 0.7, 1),
     "qif": (dict(), 0.2, 1),
     "izhikevich": (dict(), 2.0, 1),
@@ -40,7 +42,8 @@ UNTIMED = {"elman", "gru", "lstm"}
 START: dict[str, Any] = {"a": 1.5, "v": 0.2, "x": 0.2}
 #: what has arrived before
 ARRIVED: dict[str, dict[str, Any]] = {
-    "cuba": {"ge": 4 * mV, "gi": -2 * mV}, "coba": {"ge": 0.2, "gi": 0.1}, "alpha_current": {"h": 9 * mV, "s": 1 * mV}, "qif": {"v": -0.5},
+    "cuba": {"ge": 4 * mV, "gi": -2 * mV}, "coba": {"ge": 0.2, "gi": 0.1}, "alpha_current": {"h": 9 * mV, "s": 1 * mV}, "tsodyks_markram": {"v": 3 * mV, "u": 0.6, "x": 0.3},
+    "coba_nmda": {"ge": 0.2, "gi": 0.1, "x": 0.4, "s": 0.3}, "qif": {"v": -0.5},
     "izhikevich": {"v": -62 * mV}, "hodgkin_huxley": {"s": 1 * uA / cm**2}, "wang_buzsaki": {"g": 0.05 * mS / cm**2},
 }  # fmt: skip
 

@@ -182,7 +182,7 @@ def bench(
     }
     circuit = Circuit(
         populations={name: Population(cell, size, {} if cell.inputs else None) for name, size in sizes.items()},
-        projections=_excitation_and_inhibition(cell, recurrent) if inhibition else _all_to_all(recurrent),
+        projections=_excitation_and_inhibition(cell, recurrent) if inhibition else _all_to_all(cell, recurrent),
         inputs=INPUTS,
         readout=Readout(size=OUTPUTS, tau=tau),
         dt=dt,
@@ -214,11 +214,16 @@ def bench(
     return Bench(network, batch, written_by_hand, seed)
 
 
-def _all_to_all(recurrent: Mapping[str, Any]) -> tuple[Projection, ...]:
-    """Input and synapses of one population."""
+def _all_to_all(cell: Cell, recurrent: Mapping[str, Any]) -> tuple[Projection, ...]:
+    """Input and synapses of one population, also such as carry what its cell sends beside its output."""
     return (
         Projection(name="W_in", source="input", target="cortex"),
         Projection(name="W_rec", source="cortex", target="cortex", **recurrent),
+        *(
+            Projection(name=f"W_{name}", source="cortex", target="cortex", sends=name, channels=some, **recurrent)
+            for name in cell.sends
+            if (some := tuple(c for c in cell.opened(name) if cell.with_spikes(name) or c not in cell.jumps))
+        ),
     )
 
 

@@ -133,7 +133,7 @@ class Circuit:
         cell = self._population(p.target, f"projection {p.name} (target)").cell
         external = p.source == INPUT
         pre = self.inputs if external else self._population(p.source, f"projection {p.name} (source; or 'input')").size
-        opened = (cell.external if external else cell.recurrent) or tuple(cell.channels)
+        opened = (cell.external or tuple(cell.channels)) if external else cell.opened(p.sends)
         channels = p.channels if p.channels is not None else opened
         stray = set(channels) - set(cell.channels)
         if stray:

@@ -58,6 +58,11 @@ def anywhere(part: Sequence[Sequence[Tensor | None]]) -> bool:
     return any(a is not None for each in part for a in each)
 
 
+def both(a: Inner, b: Inner) -> Inner:
+    """Sum of two credits for u."""
+    return tuple(tuple(map(plus, *each)) for each in zip(a, b, strict=True))
+
+
 def mapped(change: Callable[..., Any], *credits: Credit) -> Credit:
     """A function applied to every part of one or several credits."""
     return Credit(

@@ -32,7 +32,13 @@ class Standing(Rolled):
         carried = [
             a
             for lane in lanes
-            for a in (lane.said, *lane.sent, lane.seen, *(lane.s if keep == "all" else ()), lane.wait if keep == "all" else None)
+            for a in (
+                lane.said,
+                *lane.sent,
+                lane.seen,
+                *(lane.s if keep == "all" else ()),
+                lane.wait if keep == "all" else None,
+            )
         ]
         self.carried, self.fresh = [a for a in carried if a is not None], True
 
