@@ -4,12 +4,11 @@ import brian2
 import numpy as np
 import pytest
 import torch
-from brian2 import ms, mV, second
+from brian2 import ms, mV
 
 import bioplaus as bp
 from bioplaus.check.bench import squared
 from bioplaus.circuit.trajectory import roll
-from bioplaus.errors import CellError, CircuitError
 from bioplaus.learning.sequence import sequence
 from bioplaus.symbolic.runtime import runtime
 from bioplaus.tasks import Batch

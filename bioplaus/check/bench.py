@@ -12,7 +12,7 @@ import torch
 from bioplaus.cell import Cell
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
-from bioplaus.circuit.credit import Credit, at
+from bioplaus.circuit.credit import Credit, anywhere, at
 from bioplaus.circuit.dale import apart, reached
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
@@ -101,8 +101,13 @@ class Bench:
             state, total = past.init(self.network, self.batch.size), {}
             for t, step in enumerate(self.window.steps):
                 one = Tangent(self.network, Stretch(self.network, [step], self.window.x[t : t + 1]))
-                state = past.step(state, one)
-                for name, g in past.gradient(self.network, state, one, one_step(credit, t)).items():
+                now = one_step(credit, t)
+                if isinstance(now, Credit) and anywhere(now.u):  # is met while a step is taken
+                    found, state = past.forward(self.network, state, one, now)
+                else:
+                    state = past.step(state, one)
+                    found = past.gradient(self.network, state, one, now)
+                for name, g in found.items():
                     total[name] = total[name] + g if name in total else g
         masks = self.network.masks
         return {n: g * masks[n] / self.batch.size if n in masks else g / self.batch.size for n, g in total.items()}
