@@ -1,5 +1,7 @@
 """What cells send beside their output: short-term plasticity, gates, graded synapses."""
 
+from dataclasses import replace
+
 import brian2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from brian2 import ms, mV
 import bioplaus as bp
 from bioplaus.check.bench import squared
 from bioplaus.circuit.trajectory import roll
+from bioplaus.errors import CellError, CircuitError
 from bioplaus.learning.sequence import sequence
 from bioplaus.symbolic.runtime import runtime
 from bioplaus.tasks import Batch
@@ -335,3 +338,99 @@ def test_gradients_are_those_of_loops_by_hand(name):
     found = sequence(built, bp.rule("eprop"), {}, batch, squared).gradients
     close(found, local)
     assert float((found["W"] - true["W"]).abs().max()) > 1e-3 * float(true["W"].abs().max())
+
+
+# -- every derivative, every way to compute ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("rule", "how"),
+    [("bptt", {}), ("rtrl", {}), ("eprop", {}), ("eprop", {"schedule": "online"}), ("three_factor", {})],
+)
+def test_loops_have_the_numbers_of_torch(name, rule, how):
+    built, batch, _ = case(name)
+    made = bp.rule(rule, **how)
+    true, found = (
+        sequence(built, made, made.begin(built, batch, 0), batch, squared, backend=backend).gradients
+        for backend in ("torch", "numba")
+    )
+    close(found, true, 1e-12)
+
+
+def test_a_train_of_spikes_releases_what_tsodyks_and_markram_have():
+    """u and x of the n-th of regular spikes, by their recursion: doi:10.1073/pnas.94.2.719, Eqs. 3 and 4, at one more spike each."""
+    cell, T = stp(), 20
+    built = network(
+        cell, [between(channels=("g",), sends="released")], units=2, inputs=1, dt=1 * ms, W_in=[[40.0], [0.0]]
+    )
+    x = np.zeros((10 * T, 1, 1))
+    x[::T] = 1.0
+    seen = bp.simulate(built, x, ("r", "spikes"))
+    assert seen.spikes[:, 0, 0].sum() == 10 and seen.spikes[:, 0, 1].sum() == 0
+    u, z = 0.2, 1.0
+    for n in range(10):
+        u += 0.2 * (1 - u)
+        r = u * z
+        assert float(seen.r[n * T, 0, 0]) == pytest.approx(r, rel=1e-12)
+        z -= r
+        u, z = 0.2 + (u - 0.2) * exp(T, 60), 1 + (z - 1) * exp(T, 90)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (dict(sends=["s"]), "sends=.* is no mapping of names to texts"),
+        (dict(sends={"a b": "s"}), "sends= names 'a b'; write a name like a variable's"),
+        (dict(sends={"z": 3}), r"sends\['z'\]=3 is not text"),
+        (dict(sends={"z": "v"}), r"has unit volt, but an output is a plain number.*sends\['z'\]='\(v\)/mV'"),
+        (dict(sends={"z": "q*s"}), "There is no parameter or variable 'q'"),
+        (dict(sends={"z": "s +"}), "can't be read"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused(given, said):
+    common = {
+        f: getattr(nmda(), f) for f in ("equations", "inputs", "spike", "reset", "surrogate", "parameters", "method")
+    }
+    with pytest.raises(CellError, match=said):
+        bp.Cell(**common, **given)
+
+
+def test_spike_is_a_name_of_spiking_cells():
+    with pytest.raises(CellError, match="'spike'"):
+        bp.Cell(equations="dx/dt = (-x + I)/tau : 1", output="x", sends={"z": "spike*x"}, parameters=dict(tau=5 * ms))
+    with pytest.raises(CellError, match="has a name of its own like that"):
+        bp.Cell(
+            equations="dv/dt = (-v + I + 0*s0)/tau : 1",
+            spike="v > spike",
+            sends={"z": "spike*v"},
+            surrogate=bp.triangular(width="spike"),
+            parameters=dict(tau=5 * ms, spike=1.0, s0=0.0),
+        )
+
+
+def test_a_projection_carries_what_there_is():
+    with pytest.raises(CircuitError, match="carries 'gates', and the cell of 'E' sends gate"):
+        network(nmda(), [between(sends="gates")])
+    with pytest.raises(CircuitError, match="carries 'gate', and the cell of 'E' sends nothing beside its output"):
+        network(bp.model("lif"), [between(sends="gate")])
+    with pytest.raises(CircuitError, match="brings gate of 'E' to ge.*Rates act on"):
+        cell = bp.Cell(**{f: getattr(bp.model("coba_nmda"), f) for f in ("equations", "inputs", "jumps", "spike", "reset", "surrogate", "parameters", "method")}, sends={"gate": "s"})  # fmt: skip
+        network(cell, [between(sends="gate", channels=("ge",))])
+    with pytest.raises(CircuitError, match="external input is what it is"):
+        bp.Projection(name="W", source="input", target="E", sends="gate")
+
+
+def test_the_channel_of_a_name_hears_what_is_sent_under_it():
+    circuit = network(bp.model("coba_nmda"), []).circuit
+    more = between(sends="nmda", sign=1, init="gamma")
+    found = replace(
+        circuit, projections=(*circuit.projections, more, bp.Projection(name="W_ampa", source="E", target="E"))
+    )
+    assert {p.name: p.channels for p in found.projections} == {"W_in": ("I",), "W": ("nmda",), "W_ampa": ("ge",)}
+    assert next(p for p in found.describe()["projections"] if p["name"] == "W")["sends"] == "nmda"
+
+
+def test_a_rule_that_cannot_serve_it_says_so():
+    said = bp.rule("mdgl").eligibility.refuse(case("stp")[0])
+    assert said is not None and "projection 'W' carries 'released'" in said
