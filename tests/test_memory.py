@@ -56,7 +56,8 @@ LOOKS = {
 }
 
 
-def test_loops_hold_a_piece_at_a_time():
+def test_loops_hold_a_piece_at_a_time(monkeypatch):
+    monkeypatch.setattr(trajectory, "LOOP", 64 * TRIALS * UNITS)
     with Largest() as largest:
         learner(backend="numba").evaluate()
     assert STEPS * TRIALS <= largest.found < STEPS * TRIALS * UNITS

@@ -32,6 +32,7 @@ from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 
+from bioplaus.brian.standing import refractory
 from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Wired, Wiring
 from bioplaus.codegen.propagated import propagated
@@ -42,17 +43,20 @@ from bioplaus.symbolic.units import declaration, plain
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
+    from bioplaus.circuit.network import PopulationState, State
     from bioplaus.symbolic.text import Expression
 
 WAIT = "wait0_"  # the refractory times of neurons that have each its own
 
 
-def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) -> NeuronGroup:
-    """The neurons of one population under external input and bias ``drive``, (time, batch, channels · unit)."""
+def neurons(
+    network: Network, population: int, drive: np.ndarray, clock: Clock, start: State | None = None
+) -> NeuronGroup:
+    """The neurons of one population under external input and bias ``drive``, (time, batch, channels · unit), from where they stand, or their start."""
     p = network.populations[population]
     cell = network.circuit.populations[p.name].cell
     T, batch = drive.shape[:2]
-    recurrent = p.recurrent
+    recurrent, stands = p.recurrent, (start or network.start(batch)).populations[population]
     taken = drive.reshape(T, batch, p.taken, p.size).transpose(2, 0, 1, 3).reshape(p.taken, T, batch * p.size)
 
     # the declarations from which the torch step was derived, and what only spike, reset or output use
@@ -77,7 +81,7 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
         namespace |= {f"external{k}_": TimedArray(external, dt=clock.dt), f"unit{k}_": cell.channels[channel]}
         if channel in cell.jumps:
             # spikes of before the first step have arrived when it begins
-            before[channel] = cell.scales[channel] * external[0]
+            before[channel] = cell.scales[channel] * external[0] * _receptive(cell, channel, stands)
             jumps.append(f"{channel} += unit{k}_*external{k}_(t + dt, i)")
             continue
         here = [w for w in recurrent if k in w.channels]
@@ -108,11 +112,24 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
         group.run_regularly("\n".join([*aged, f"rate1_ = {texts.output.brian}"]), when="after_groups", clock=clock)
     # what is declared, not all that is there: t, i or N may be among the parameters, unused
     values = {n: v for n, v in cell.parameters.items() if n in group.equations} | ours | waits
-    values |= dict(zip(cell.states, p.start, strict=True))
     for name, value in values.items():
-        each = np.tile(np.broadcast_to(plain(value), p.size), batch) + before.get(name, 0.0)
+        each = np.tile(np.broadcast_to(plain(value), p.size), batch)
         group.variables[name].set_value(each[0] if group.variables[name].scalar else each)
+    for name, value in zip(cell.states, stands.s, strict=True):
+        group.variables[name].set_value(value.double().cpu().numpy().reshape(-1) + before.get(name, 0.0))
+    for age, value in enumerate(stands.y if not cell.spiking else (), 1):
+        group.variables[f"rate{age}_"].set_value(value.double().cpu().numpy().reshape(-1))
+    if stands.wait is not None and bool(stands.wait.any()):
+        refractory(group, p.refractory, stands, p.kernel.waits is not None, network.circuit.dt)
     return group
+
+
+def _receptive(cell: Cell, channel: str, stands: PopulationState) -> Any:
+    """1, or 0 for neurons that what jumps does not reach while they are refractory."""
+    assert cell.parsed.equations is not None
+    if stands.wait is None or "unless refractory" not in cell.parsed.equations[channel].flags:
+        return 1.0
+    return (stands.wait == 0).double().cpu().numpy().reshape(-1)
 
 
 def _refractory(p: Wiring, written: Expression | None, clock: Clock) -> Any:

@@ -231,7 +231,7 @@ class Trainer:
             for i, batch in enumerate(test_set(self.task)):
                 batch = batch.to(t.device, self.dtype)
                 ran = pieces(self.network, batch.inputs, self.seed, f"test {i}", self.backend, states=False, u=False)
-                o = torch.cat([self.network.output(each.seen()) for each in ran])
+                o = torch.cat([each.output() for each in ran])
                 total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
                 count += batch.size
                 parts.append(batch)

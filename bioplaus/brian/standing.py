@@ -1,0 +1,82 @@
+"""Where a circuit stands, as Brian2 can begin with it, and what it has left behind.
+
+Brian2's queues of spikes begin empty. Which spikes of before the first step are still on their way is known, and what they bring, too: it
+comes beside the external input, in the step in which it would have arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bioplaus.circuit import Network
+from bioplaus.circuit.network import PopulationState, State
+
+if TYPE_CHECKING:
+    from brian2 import NeuronGroup
+    from torch import Tensor
+
+
+def part(state: State, samples: slice) -> State:
+    """Some samples of it."""
+    populations = [
+        PopulationState(
+            tuple([s[samples] for s in p.s]),
+            tuple([y[samples] for y in p.y]),
+            None if p.wait is None else p.wait[samples],
+        )
+        for p in state.populations
+    ]
+    return State(tuple(populations), tuple([f[samples] for f in state.filtered]))
+
+
+def on_their_way(network: Network, state: State, drives: Sequence[Tensor]) -> list[Tensor]:
+    """External input, (time, batch, (channels and noises) · unit) of every population, with what earlier spikes bring.
+
+    A projection of age a reads y_{t−1−a}: in the first a + 1 steps, counted from 0, outputs of before them.
+    """
+    found = [drive.clone() for drive in drives]
+    for w in network.recurrent:
+        if not network.populations[w.source.population].kernel.derived.spiking:
+            continue  # rates stand in the neurons themselves
+        target, said = network.populations[w.target], state.populations[w.source.population].y
+        for t in range(min(w.source.age + 1, len(found[w.target]))):
+            brought = said[w.source.age - t] @ network.weights[w.spec.name].T
+            into = found[w.target][t].unflatten(-1, (target.taken, target.size))
+            into[..., list(w.channels), :] += brought.unflatten(-1, (len(w.channels), target.size))
+    return found
+
+
+def refractory(group: NeuronGroup, refracts: Any, state: PopulationState, condition: bool, dt: float) -> None:
+    """Let neurons wait for as many more steps as they have left, ``refracts`` being all of them."""
+    assert state.wait is not None
+    left = state.wait.double().cpu().numpy()
+    if condition:
+        group.variables["not_refractory"].set_value((left == 0).reshape(-1))
+        return
+    spiked = np.where(left > 0, (left - np.broadcast_to(refracts.double().cpu().numpy(), left.shape) - 1) * dt, -1e4)
+    group.variables["lastspike"].set_value(spiked.reshape(-1))
+
+
+def behind(
+    network: Network, state: State, recorded: Mapping[tuple[int, str, int], np.ndarray], filtered: Tensor | None
+) -> State:
+    """What stands behind the last step, by outputs and states (value at the end) of all steps."""
+    populations = []
+    for i, (p, before) in enumerate(zip(network.populations, state.populations, strict=True)):
+        like = {"dtype": network.dtype, "device": network.device}
+        y = torch.as_tensor(recorded[i, "y_now", 0], **like)
+        s = [torch.as_tensor(recorded[i, "after", j], **like) for j, _ in enumerate(p.start)]
+        said = [*reversed(before.y), *y.unbind(0)][-p.ages :]
+        wait = before.wait
+        for t in range(len(y) if wait is not None else 0):
+            stood = before.s if t == 0 else tuple([each[t - 1] for each in s])
+            wait = (wait - 1).clamp_min(0) if p.kernel.waits is None else wait * p.kernel.waits(stood)  # type: ignore[operator]
+            wait = wait + y[t] * p.refractory
+        populations.append(PopulationState(tuple([each[-1] for each in s]), tuple(reversed(said)), wait))
+    if filtered is None:
+        return State(tuple(populations), ())
+    return State(tuple(populations), tuple(filtered.split([network.populations[i].size for i in network.sources], -1)))
