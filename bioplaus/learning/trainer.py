@@ -250,12 +250,11 @@ class Trainer:
         return row
 
     @ours()
-    def record(self, names: Sequence[str] = ("spikes", "rate")) -> xarray.Dataset:
-        """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists."""
+    def record(self, names: Any = ("spikes", "rate"), every: int = 1) -> xarray.Dataset:
+        """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists; both as of `bioplaus.simulate`."""
         batch = next(test_set(self.task, RECORDED))
-        return simulate(
-            self.network, batch.inputs, names, seed=self.seed, targets=batch.targets, weight=batch.weight, lenient=True
-        )
+        beside = {"targets": batch.targets, "weight": batch.weight}
+        return simulate(self.network, batch.inputs, names, every=every, seed=self.seed, lenient=True, **beside)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""

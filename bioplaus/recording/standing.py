@@ -95,7 +95,9 @@ def standing(network: Network, given: Any, batch: int) -> Standing:
     populations = []
     for p in network.populations:
         s = tuple([next(values) for _ in p.start])
-        populations.append(PopulationState(s, tuple(next(values).unbind(0)), next(values) if p.refracts else None))
+        # each in memory of its own: products round by how that is laid, too
+        said = tuple([y.clone() for y in next(values)])
+        populations.append(PopulationState(s, said, next(values) if p.refracts else None))
     counted = {}
     for i, _ in enumerate(network.populations):
         prefix, dim = _called(network, i)
