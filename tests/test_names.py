@@ -135,7 +135,10 @@ def test_real_numbers_of_any_library(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        ({"v": "all"}, r"record\['v'\] is 'all'; it must be a unit's number, several, a slice, or None for all, of the \d+ units of v"),
+        (
+            {"v": "all"},
+            r"record\['v'\] is 'all'; it must be a unit's number, several, a slice, or None for all, of the \d+ units of v",
+        ),
         ({"v": [0, 100]}, r"record\['v'\] names unit 100; v has \d+, from 0 to \d+"),
         ({"v": slice(100, 200)}, r"record\['v'\] is slice\(100, 200, None\), which is none of the \d+ units of v"),
         ({"v": 0.5}, r"record\['v'\] is 0.5"),

@@ -22,7 +22,9 @@ SURROGATE = bp.triangular(dampening=0.3, width="1.0")
 
 def alif(**more: Any) -> bp.Circuit:
     """Refractory neurons, delays, a readout that leaks."""
-    return bp.circuit("recurrent", cell="alif", inputs=37, units=11, outputs=3, input_gain=5.0, tau_out=20 * ms, delay=4, **more)
+    return bp.circuit(
+        "recurrent", cell="alif", inputs=37, units=11, outputs=3, input_gain=5.0, tau_out=20 * ms, delay=4, **more
+    )
 
 
 def noisy() -> bp.Circuit:
@@ -56,12 +58,13 @@ def jumping() -> bp.Circuit:
     """Conductances that jump, and refractoriness that ends by a condition."""
     cell = bp.Cell(
         equations="""dv/dt = (g - v)/(10*ms) : 1 (unless refractory)
-        dg/dt = -g/(5*ms) : 1""",
+        dg/dt = -g/(5*ms) : 1
+        dw/dt = -w/(4*ms) : 1""",
         jumps=("g",),
         spike="v > 1",
-        reset="v = 0",
+        reset="v = 0; w += 1",
         surrogate=SURROGATE,
-        refractory="g > 1",
+        refractory="w > 0.3",
     )
     return bp.circuit("recurrent", cell=cell, inputs=5, units=9, outputs=2, input_gain=6.0, delay=2)
 
@@ -71,7 +74,9 @@ def rates() -> bp.Circuit:
 
 
 CIRCUITS = {"alif": alif, "noisy": noisy, "jumping": jumping, "rates": rates}
-CASES = [(name, backend) for name in CIRCUITS for backend in ("torch", "numba") if (name, backend) != ("rates", "numba")]
+CASES = [
+    (name, backend) for name in CIRCUITS for backend in ("torch", "numba") if (name, backend) != ("rates", "numba")
+]
 
 
 def inputs(network: bp.Network, steps: int = STEPS, batch: int = 3) -> np.ndarray:
@@ -85,7 +90,9 @@ def everything(network: bp.Network) -> list[str]:
     return found
 
 
-def in_pieces(simulate: Any, network: bp.Network, x: np.ndarray, cuts: list[int], **asked: Any) -> tuple[xr.Dataset, xr.Dataset]:
+def in_pieces(
+    simulate: Any, network: bp.Network, x: np.ndarray, cuts: list[int], **asked: Any
+) -> tuple[xr.Dataset, xr.Dataset]:
     """As one recording, and the state behind it."""
     state, parts = None, []
     for begin, end in zip([0, *cuts], [*cuts, len(x)], strict=True):
@@ -151,7 +158,9 @@ def test_inputs_from_an_iterator(length):
     network = alif().build(dtype=torch.float64)
     x = inputs(network)
     given: dict[str, Any] = {"record": ("v", "spikes"), "backend": "torch"}
-    streamed, state = bp.simulate(network, (x[a : a + length] for a in range(0, STEPS, length)), return_state=True, **given)
+    streamed, state = bp.simulate(
+        network, (x[a : a + length] for a in range(0, STEPS, length)), return_state=True, **given
+    )
     whole, end = bp.simulate(network, x, return_state=True, **given)
     assert streamed.identical(whole.drop_vars("input")) and state.identical(end)
     more = bp.simulate(network, iter([x[:50]]), state=state, **given)
@@ -182,7 +191,8 @@ def test_one_state_for_many_samples_and_other_noise_from_here_on():
     assert many["E.v"].std("batch").min() > 0 and many.sizes["batch"] == 4
     # weights are those of the seed that goes on, and another seed is another future
     same, as_it_was, others = (
-        bp.simulate(c, x, "E.v", state=state, **more) for c, more in ((circuit, {}), (network, {}), (network, {"seed": 4}))
+        bp.simulate(c, x, "E.v", state=state, **more)
+        for c, more in ((circuit, {}), (network, {}), (network, {"seed": 4}))
     )
     assert same.identical(as_it_was) and not same["E.v"].equals(others["E.v"])
 
@@ -211,7 +221,15 @@ def test_auto_goes_on_as_it_began():
 
 @pytest.mark.parametrize(
     ("units", "which"),
-    [(3, [3]), ([0, 5], [0, 5]), (slice(2, 9, 3), [2, 5, 8]), (range(3), [0, 1, 2]), (-1, [10]), (np.arange(11) > 8, [9, 10]), (np.array([4, 1]), [4, 1])],
+    [
+        (3, [3]),
+        ([0, 5], [0, 5]),
+        (slice(2, 9, 3), [2, 5, 8]),
+        (range(3), [0, 1, 2]),
+        (-1, [10]),
+        (np.arange(11) > 8, [9, 10]),
+        (np.array([4, 1]), [4, 1]),
+    ],
 )
 def test_units(units, which):
     network = alif().build(dtype=torch.float64)
@@ -249,9 +267,15 @@ def test_input_current_is_all_that_arrives_in_the_unit_of_the_channel():
 
 def test_an_input_current_has_a_unit():
     cell = bp.Cell(
-        equations="dv/dt = (I*10*Mohm - v)/(20*ms) : volt", inputs={"I": 2 * bp.nA}, spike="v > 15*mV", reset="v = 0*mV", surrogate=bp.triangular(dampening=0.3, width="15*mV")
+        equations="dv/dt = (I*10*Mohm - v)/(20*ms) : volt",
+        inputs={"I": 2 * bp.nA},
+        spike="v > 15*mV",
+        reset="v = 0*mV",
+        surrogate=bp.triangular(dampening=0.3, width="15*mV"),
     )
-    network = bp.circuit("recurrent", cell=cell, inputs=4, units=6, outputs=1, input_gain=4.0).build(dtype=torch.float64)
+    network = bp.circuit("recurrent", cell=cell, inputs=4, units=6, outputs=1, input_gain=4.0).build(
+        dtype=torch.float64
+    )
     x = inputs(network)
     ours, theirs = (simulate(network, x, ("I", "spikes")) for simulate in (bp.simulate, bp.brian.simulate))
     assert ours.I.attrs["units"] == theirs.I.attrs["units"] == "amp" and ours.spikes.sum() > 10
@@ -268,7 +292,9 @@ def test_every_tenth_step_and_the_spikes_of_ten(simulate):
     for name in ("v", "I", "input", "output"):
         assert (tenth[name].values == each[name].values[9::10]).all()
     counts = each.spikes.values[:330].reshape(33, 10, 3, 11).sum(1)
-    assert (tenth.spikes.values == counts).all() and counts.max() > 1 and tenth.spikes.attrs["units"] == "1 per 10 steps"
+    assert (
+        (tenth.spikes.values == counts).all() and counts.max() > 1 and tenth.spikes.attrs["units"] == "1 per 10 steps"
+    )
     # cut between two recorded steps: no spike is lost
     cuts = [3, 9, 10, 11, 24, 30, 37, 101, 200]
     parts, state = in_pieces(simulate, network, x, cuts, every=10, **asked)
@@ -287,7 +313,12 @@ def test_targets_at_recorded_steps():
 
 def test_trainers_record_so_too():
     task = bp.task("sine_wave")
-    trainer = bp.Trainer(bp.circuit("recurrent", cell="alif", inputs=task.inputs, units=8, outputs=task.outputs), task, "eprop", bp.Training(batch=2))
+    trainer = bp.Trainer(
+        bp.circuit("recurrent", cell="alif", inputs=task.inputs, units=8, outputs=task.outputs),
+        task,
+        "eprop",
+        bp.Training(batch=2),
+    )
     whole, some = trainer.record(("v", "spikes")), trainer.record({"v": [1]}, every=5)
     assert (some.v.values == whole.v.values[4::5][..., [1]]).all() and some.target.sizes["time"] == some.sizes["time"]
 
@@ -320,7 +351,9 @@ def mistakes() -> dict[str, tuple[Any, str]]:
     recording, state = bp.simulate(network, x[:33], return_state=True)
     other = bp.circuit("recurrent", cell="lif", inputs=37, units=11, outputs=3).build(dtype=torch.float64)
     smaller = bp.circuit("recurrent", cell="alif", inputs=37, units=7, outputs=3, tau_out=20 * ms, delay=4).build()
-    finer = bp.circuit("recurrent", cell="alif", inputs=37, units=11, outputs=3, tau_out=20 * ms, delay=4, dt=0.5 * ms).build()
+    finer = bp.circuit(
+        "recurrent", cell="alif", inputs=37, units=11, outputs=3, tau_out=20 * ms, delay=4, dt=0.5 * ms
+    ).build()
     sooner = bp.circuit("recurrent", cell="alif", inputs=37, units=11, outputs=3, tau_out=20 * ms, delay=2).build()
     broken = state.copy(deep=True)
     broken["v"][0, 0] = np.nan
@@ -330,14 +363,26 @@ def mistakes() -> dict[str, tuple[Any, str]]:
         return lambda simulate: simulate(net, given, **more)
 
     return {
-        "the recording": (run(state=recording), "state is a recording, from which nothing can go on: it must be what bp.simulate"),
+        "the recording": (
+            run(state=recording),
+            "state is a recording, from which nothing can go on: it must be what bp.simulate",
+        ),
         "both": (run(state=(recording, state)), r"state is both .*recording, state = bp.simulate"),
         "a number": (run(state=3), "state is 3; it must be what bp.simulate"),
         "true": (run(state=True), "state is True"),
-        "another cell": (run(other, state=state), "does not fit the circuit 'recurrent'.*has a, filtered output, which the circuit has not"),
+        "another cell": (
+            run(other, state=state),
+            "does not fit the circuit 'recurrent'.*has a, filtered output, which the circuit has not",
+        ),
         "lacks": (run(state=state.drop_vars("a")), "it lacks a. Go on with"),
-        "other sizes": (run(smaller, state=state), "'v' of the state has batch 3, unit 11; this circuit's has batch 3, unit 7"),
-        "other delays": (run(sooner, state=state), "'last outputs' of the state has age 4, batch 3, unit 11; this circuit's has age 2"),
+        "other sizes": (
+            run(smaller, state=state),
+            "'v' of the state has batch 3, unit 11; this circuit's has batch 3, unit 7",
+        ),
+        "other delays": (
+            run(sooner, state=state),
+            "'last outputs' of the state has age 4, batch 3, unit 11; this circuit's has age 2",
+        ),
         "another dt": (run(finer, state=state), "whose step is 1 ms, and this one's is 0.5 ms"),
         "samples": (run(given=x[:, :1], state=state), r"has 3 samples, and the inputs have 1.*isel\(batch=\[0\]\*1\)"),
         "nan": (run(state=broken), "'v' of the state holds what is not a finite number"),
@@ -345,8 +390,14 @@ def mistakes() -> dict[str, tuple[Any, str]]:
         "return_state": (run(return_state="yes"), "return_state is 'yes'; it must be True or False"),
         "every 0": (run(every=0), "every is 0; it must be a whole number from 1"),
         "every in ms": (run(every=10 * ms), "every is 10. ms; it must be a whole number"),
-        "every too long": (run(every=1000), "every=1000 records the last of so many steps, and steps 1 to 331 have none"),
-        "between": (run(state=state, every=10, record="spikes"), "behind 33 steps, 3 of them since every=10 last recorded, and spikes of those were not counted"),
+        "every too long": (
+            run(every=1000),
+            "every=1000 records the last of so many steps, and steps 1 to 331 have none",
+        ),
+        "between": (
+            run(state=state, every=10, record="spikes"),
+            "behind 33 steps, 3 of them since every=10 last recorded, and spikes of those were not counted",
+        ),
         "seed": (run(seed=-1), "seed is -1"),
     }
 
@@ -406,12 +457,16 @@ def beyond(backend: str, steps: int, record: str, every: int = 1) -> float:
 
 
 @pytest.mark.parametrize(("backend", "steps"), [("torch", 5_000), ("numba", 100_000)])
-@pytest.mark.parametrize(("record", "every"), [("'spikes'", 1), ("('v', 'I')", 1), ("{'v': [0, 1], 'spikes': None}", 100)])
+@pytest.mark.parametrize(
+    ("record", "every"), [("'spikes'", 1), ("('v', 'I')", 1), ("{'v': [0, 1], 'spikes': None}", 100)]
+)
 def test_no_more_memory_than_what_is_recorded(backend, steps, record, every):
     assert beyond(backend, steps, record, every) < 20
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("record", "every"), [("'spikes'", 1), ("{'v': [0, 1]}", 1), ("{'v': None, 'spikes': None}", 1000)])
+@pytest.mark.parametrize(
+    ("record", "every"), [("'spikes'", 1), ("{'v': [0, 1]}", 1), ("{'v': None, 'spikes': None}", 1000)]
+)
 def test_a_million_steps(record, every):
     assert beyond("numba", 1_000_000, record, every) < 20
