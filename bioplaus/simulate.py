@@ -208,7 +208,7 @@ def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
         raise CircuitError(
             f"inputs have shape {tuple(np.shape(inputs))}; expected (time, batch, {network.circuit.inputs}) or (time, {network.circuit.inputs})."
         )
-    if not all(map(torch.isfinite, x.aminmax())):
+    if x.numel() and not all(map(torch.isfinite, x.aminmax())):
         raise CircuitError("inputs contain values that are not finite (NaN or infinity).")
     refuse_negative(network.circuit, x, "inputs")
     return x
