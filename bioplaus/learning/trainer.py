@@ -253,7 +253,7 @@ class Trainer:
     def record(self, names: Any = ("spikes", "rate"), every: int = 1) -> xarray.Dataset:
         """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists; both as of `bioplaus.simulate`."""
         batch = next(test_set(self.task, RECORDED))
-        beside = {"targets": batch.targets, "weight": batch.weight}
+        beside: Any = {"targets": batch.targets, "weight": batch.weight}
         return simulate(self.network, batch.inputs, names, every=every, seed=self.seed, lenient=True, **beside)
 
     def state_dict(self) -> dict[str, Any]:
