@@ -193,7 +193,11 @@ def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
                 f"inputs carry a unit ({', '.join(unit)}); they are plain numbers, which the weights turn into currents: one unit of weight is what the cell's "
                 "inputs={'I': …} says. Divide by a unit."
             )
-        given = inputs.to_dense() if isinstance(inputs, torch.Tensor) else torch.as_tensor(_copied(inputs, network))
+        given = (
+            inputs.detach().to_dense()
+            if isinstance(inputs, torch.Tensor)
+            else torch.as_tensor(_copied(inputs, network))
+        )
     except (TypeError, ValueError) as error:
         raise checks.refusal(
             CircuitError, "inputs", inputs, f"an array (time, batch, {network.circuit.inputs})"

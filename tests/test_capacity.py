@@ -34,7 +34,7 @@ TOO_LARGE = {
     "units": (lambda: sized(units=10**6).build(), CircuitError, r"W_rec \(1000000 × 1000000\)"),
     "inputs": (lambda: sized(inputs=10**9, units=100).build(), CircuitError, "W_in"),
     "outputs": (lambda: sized(outputs=10**9, units=100).build(), CircuitError, "W_out"),
-    "few synapses": (lambda: sized(units=10**6, fan_in=10).build(), CircuitError, "fan_in"),
+    "few synapses": (lambda: sized(units=10**7, fan_in=10**5).build(), CircuitError, "fewer synapses"),
     "double": (lambda: sized(units=10**6).build(dtype="float64"), CircuitError, "GiB"),
     "simulated": (lambda: bp.simulate(sized(units=10**6), torch.zeros(2, 2)), CircuitError, "fewer units"),
     "learning": (lambda: bp.Trainer(sized(inputs=10, units=10**6, outputs=2), "target_reaching", "bptt"), CircuitError, "GiB"),

@@ -111,7 +111,7 @@ TRACES = {
     "traces that neurons share start anew in every call": (r"(h0_ =) commons0_", r"\1 0*commons0_"),
     "the surrogate is forgotten": (r"e0_ = (\w+)\*(\w+) \+ \w+\*", r"e0_ = \2 + "),
     "the surrogate is that of another neuron": (r"(p\d+_ = arrays0_\[0\]\[.*) unit0_\]", r"\1 0]"),
-    "the last synapse is left out": (r"for into0_ in range\(pre0_.shape\[0\]\)", "for into0_ in range(pre0_.shape[0] - 1)"),
+    "the last synapse is left out": (r"for into0_ in range\(pres0_.shape\[2\]\)", "for into0_ in range(pres0_.shape[2] - 1)"),
     "a stored trace forgets the spike": (r"(n0_ =) \w+\*e0_ \+", r"\1"),
     "a stored trace is not kept": (r"stored0_\[into0_\] = n0_", "stored0_[into0_] = 0*n0_"),
     "one minus kappa is forgotten": (r"\(c\d+_ - kappa0_\)\*e0_", "e0_"),

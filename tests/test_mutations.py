@@ -398,12 +398,10 @@ def neighbours_meet_the_trace_of_the_same_step(patch: Patch) -> None:
 
 @mistake(lambda: mdgl_is_one_crossing(case("lstm", steps=20)))
 def neighbours_heard_against_the_synapse(patch: Patch) -> None:
-    real = MDGL.weights
-    patch.setattr(
-        MDGL,
-        "weights",
-        lambda self, network, w: torch.cat([b.T for b in real(self, network, w).chunk(len(w.channels))]),
-    )
+    def turned(self: MDGL, network: bp.Network, w: Any, a: torch.Tensor) -> torch.Tensor:
+        return a @ torch.cat([b.T for b in network.matrix(w.spec.name).chunk(len(w.channels))])
+
+    patch.setattr(MDGL, "crossed", turned)
 
 
 @mistake(lambda: mdgl_is_one_crossing(dale(delay=1, steps=20)))

@@ -185,8 +185,8 @@ def synapses(
 ) -> Synapses | None:
     """The synapses of one recurrent projection, those that its mask leaves; None where it leaves none."""
     pre, post = network.populations[w.source.population].size, network.populations[w.target].size
-    W = network.weights[w.spec.name].cpu().numpy().reshape(len(w.channels), post, pre)
-    mask = network.masks.get(w.spec.name)
+    W = network.matrix(w.spec.name).cpu().numpy().reshape(len(w.channels), post, pre)
+    mask = network.there(w.spec.name)
     j, i = np.nonzero(np.ones((post, pre)) if mask is None else mask.cpu().numpy().reshape(W.shape).any(0))
     if not i.size:
         return None

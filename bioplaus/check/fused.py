@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 ROUNDING = 1e-12
 #: what to do where loops are wrong
 REMEDY = (
-    "Give backend='torch' (--training.backend torch) wherever this cell is used, and tell of it with the cell's file: "
+    "Give backend='torch' (--backend torch) wherever this cell is used, and tell of it with the cell's file: "
     "such a fault is bioplaus's, not the cell's."
 )
 #: times its input with which a circuit is run once more: so hard driven, neurons would fire while they are refractory

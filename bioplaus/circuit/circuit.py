@@ -153,7 +153,27 @@ class Circuit:
         most = pre if p.autapses or p.source != p.target else pre - 1
         if p.fan_in is not None and p.fan_in > most:
             raise CircuitError(f"Projection {p.name} wants fan_in={p.fan_in} of {most} possible sources.")
+        if p.synapses is not None:
+            self._within(p, pre)
         return replace(p, channels=tuple(channels), delay=delay)
+
+    def _within(self, p: Projection, pre: int) -> None:
+        """Refuse synapses of neurons that there are not."""
+        post, given = self.populations[p.target].size, p.synapses
+        if given.shape not in (None, (post, pre)):
+            raise CircuitError(
+                f"synapses of projection {p.name} are a matrix {given.shape[0]} × {given.shape[1]}, and '{p.target}' has {post} neurons, '{p.source}' {pre}: "
+                f"give one of {post} × {pre}, [post, pre]."
+            )
+        for end, indices, size, name in (("post", given.post, post, p.target), ("pre", given.pre, pre, p.source)):
+            if len(given) and indices.max() >= size:
+                raise CircuitError(
+                    f"synapses of projection {p.name} name {end}synaptic neuron {indices.max()}, and '{name}' has {size}: indices go from 0 to {size - 1}."
+                )
+        if p.source == p.target and not p.autapses and (given.post == given.pre).any():
+            raise CircuitError(
+                f"synapses of projection {p.name} connect neuron {given.post[given.post == given.pre][0]} to itself, and autapses=False. Leave such pairs out, or say autapses=True."
+            )
 
     def _in_steps(self, name: str, delay: int | float, ends: tuple[str, str]) -> None:
         """Refuse a delay in ms that is none in steps."""

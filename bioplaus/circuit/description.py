@@ -8,6 +8,7 @@ from typing import Any
 
 from bioplaus import checks
 from bioplaus.cell import Cell
+from bioplaus.circuit.connect import SPARSE, Connected
 from bioplaus.circuit.dale import conductances
 from bioplaus.circuit.delays import Delay, shown
 from bioplaus.content import model
@@ -108,7 +109,13 @@ class Projection:
     delay : from an output to its effect, in steps, ≥ 1, or as a time that stays itself when the circuit's dt changes (``1.5*ms``);
         kept as a whole number or in seconds. External input acts in its own step (0).
     sign : +1 or −1 holds every weight at or beyond zero (Dale's law), None leaves it free.
-    fan_in : number of distinct sources per neuron, None for all (dense).
+    fan_in : number of distinct sources per neuron, None for all.
+    probability : that a neuron speaks to another, for every pair by itself.
+    synapses : which there are: two arrays (synapse,) of the postsynaptic and the presynaptic neuron, or a boolean matrix [post, pre]. Of these
+        three one at most.
+    sparse : whether weights are kept for synapses alone: ``network.weights[name]`` has then one value a synapse (channels one after the other),
+        ``network.synapses[name]`` says which is whose, and ``network.matrix(name)`` gives W[post, pre]; all costs go with the number of synapses.
+        None: where at most a tenth of all pairs is connected.
     autapses : whether a neuron may project to itself.
     init : ``"normal"`` N(0, gain²/fan-in), ``"uniform"`` U(±gain/√fan-in), ``"gamma"`` (shape 2) of mean gain/fan-in, ``"zeros"``;
         ``"orthogonal"``: gain times a random orthogonal matrix for each channel, which passes all directions on alike (Saxe, McClelland
@@ -123,6 +130,9 @@ class Projection:
     delay: Any = None
     sign: int | None = None
     fan_in: int | None = None
+    probability: float | None = None
+    synapses: Any = None
+    sparse: bool | None = None
     autapses: bool = True
     init: str = "normal"
     gain: float = 1.0
@@ -140,6 +150,9 @@ class Projection:
         delay=checks.Optional(Delay(), "for the least there is"),
         sign=checks.Optional(checks.Among((1, -1)), "to leave it free"),
         fan_in=checks.Optional(checks.Whole(), "for all"),
+        probability=checks.Optional(checks.Real(above=0, most=1), "for all"),
+        synapses=checks.Optional(Connected(), "for all"),
+        sparse=checks.Optional(checks.Flag(), "for where few are connected"),
         autapses=checks.Flag(),
         init=checks.Word(INITS),
         gain=checks.Real(),
@@ -161,12 +174,48 @@ class Projection:
             raise CircuitError(
                 f"delay of projection {self.name} is 0; it must be at least 1: an output takes effect one step later, or after more."
             )
-        sparse = self.fan_in is not None or (self.source == self.target and not self.autapses)
-        if self.init == "orthogonal" and (sparse or self.sign is not None):
+        said = [n for n in ("fan_in", "probability", "synapses") if getattr(self, n) is not None]
+        if len(said) > 1:
             raise CircuitError(
-                f"init='orthogonal' of projection {self.name} goes with every weight present and free in sign: with fan_in, sign or autapses=False "
+                f"Projection {self.name} says which synapses there are in {len(said)} ways, {' and '.join(said)}: give one of them."
+            )
+        if self.sparse and not said:
+            raise CircuitError(
+                f"Projection {self.name} has sparse=True and every synapse. Say which there are: fan_in=100, probability=0.1, or synapses=(post, pre)."
+            )
+        missing = bool(said) or (self.source == self.target and not self.autapses)
+        if self.init == "orthogonal" and (missing or self.sign is not None):
+            raise CircuitError(
+                f"init='orthogonal' of projection {self.name} goes with every weight present and free in sign: with fan_in, probability, synapses, sign or autapses=False "
                 "the matrix would not be orthogonal any more. Leave those out, or take another init, such as 'normal'."
             )
+
+    def possible(self, post: int, pre: int) -> int:
+        """How many synapses there could be, from so many neurons to so many."""
+        return post * (pre if self.autapses or self.source != self.target else pre - 1)
+
+    def count(self, post: int, pre: int) -> int:
+        """How many there are; where they are drawn one by one, on average."""
+        if self.fan_in is not None:
+            return post * self.fan_in
+        if self.probability is not None:
+            return round(self.probability * self.possible(post, pre))
+        return self.possible(post, pre) if self.synapses is None else len(self.synapses)
+
+    def apart(self, post: int, pre: int) -> bool:
+        """Whether weights are kept one by one, for synapses alone."""
+        if self.sparse is not None:
+            return self.sparse
+        return self.partial and self.count(post, pre) <= SPARSE * self.possible(post, pre)
+
+    def sources(self, post: int, pre: int) -> int:
+        """Of a neuron, on average: what first weights go by."""
+        return max(1, round(self.count(post, pre) / post)) if self.partial else pre
+
+    @property
+    def partial(self) -> bool:
+        """Whether it is said which synapses there are."""
+        return any(each is not None for each in (self.fan_in, self.probability, self.synapses))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,10 +17,11 @@ import torch
 
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.rolled import Lane, Rolled
-from bioplaus.circuit.wiring import Wiring
+from bioplaus.circuit.wiring import Wired, Wiring
 from bioplaus.codegen import compiled, threads
 from bioplaus.codegen.folded import entries
 from bioplaus.codegen.forward_source import Group, Keep, Link, forward
+from bioplaus.codegen.forward_source import given as names
 from bioplaus.codegen.kernel import Kernel
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.partials_source import partials
@@ -28,6 +29,9 @@ from bioplaus.codegen.partials_source import partials
 if TYPE_CHECKING:
     from torch import Tensor
 
+
+#: of one projection
+Rows: TypeAlias = "tuple[np.ndarray, ...]"
 
 #: of a neuron's step, for every channel, or of an entry of its partials  # measured: about 10 ns
 OPERATIONS = 30
@@ -60,7 +64,10 @@ class Fused:
         self.dtype = {torch.float32: np.float32, torch.float64: np.float64}[network.dtype]
         read = set(network.sources) if network.kappa else set()
         self.groups = [Group(p.kernel.folded, p.taken, p.ages, i in read) for i, p in enumerate(network.populations)]
-        self.links = [Link(w.source.population, w.target, w.source.age, w.channels) for w in network.recurrent]
+        self.links = [
+            Link(w.source.population, w.target, w.source.age, w.channels, w.synapses is not None)
+            for w in network.recurrent
+        ]
         kept: tuple[Keep, ...] = ("outputs", "u", "all")
         self.written = {keep: forward(self.groups, self.links, keep) for keep in kept}
         self.linear = [Linear(p.kernel, self.dtype) for p in network.populations]
@@ -73,12 +80,12 @@ class Fused:
         drive: Sequence[Tensor],
         states: bool,
         u: bool,
-        rows: Sequence[np.ndarray] | None,
+        rows: Sequence[Rows],
     ) -> tuple[Rolled, State]:
         """The steps of a stretch, and the state behind it; arguments as of `bioplaus.circuit.trajectory.roll`, ``drive`` as of `Network.drive`."""
         arriving = zip(drive, network.populations, strict=True)
         drives = [by_channel(drive, p).contiguous().numpy() for drive, p in arriving]
-        lanes, run = self.prepared(network, state, drives, rows or weights(network), self.keep(network, states, u))
+        lanes, run = self.prepared(network, state, drives, rows, self.keep(network, states, u))
         run()
         rolled = Rolled(lanes, network.sources, bool(network.kappa), self.linear)
         return rolled, rolled.last
@@ -95,13 +102,14 @@ class Fused:
         network: Network,
         state: State,
         drives: Sequence[np.ndarray],
-        rows: Sequence[np.ndarray],
+        rows: Sequence[Rows],
         keep: Keep,
     ) -> tuple[list[Lane], Callable[[], None]]:
         """Arrays for as many steps as ``drives`` have, (time, channel, batch, unit), and what runs the loop; ``rows`` are `weights`."""
         written, B = self.written[keep], drives[0].shape[2]
         given: dict[str, Any] = {"first0_": 0, "last0_": B, "kappa0_": self.kappa}
-        given |= {f"weights{i}_": W for i, W in enumerate(rows)}
+        for i, (link, some) in enumerate(zip(self.links, rows, strict=True)):
+            given |= {f"{name}{i}_": array for name, array in zip(names(link), some, strict=True)}
         lanes = []
         for p, before in enumerate(state.populations):
             lane, more = self._lane(network, p, before, state, drives[p], keep)
@@ -158,9 +166,22 @@ class Fused:
         return lane, parts
 
 
-def weights(network: Network) -> list[np.ndarray]:
-    """The recurrent weights, (pre, channel · post): each spike adds a row."""
-    return [np.ascontiguousarray(network.weights[w.spec.name].detach().numpy().T) for w in network.recurrent]
+def weights(network: Network) -> list[Rows] | None:
+    """`laid` as it is now; None where a weight is not finite: then also silent neurons tell it, in products."""
+    found = laid(network)
+    return found if all(np.isfinite(rows[0]).all() for rows in found) else None
+
+
+def laid(network: Network) -> list[Rows]:
+    """The recurrent weights as loops read them, by presynaptic neuron: (pre, channel · post); or (channel, synapse), where each source's begin, and whither they go."""
+    return [_rows(w, network.weights[w.spec.name].detach().numpy()) for w in network.recurrent]
+
+
+def _rows(w: Wired, W: np.ndarray) -> Rows:
+    if w.synapses is None:
+        return (np.ascontiguousarray(W.T),)
+    begins, onto, order = w.synapses.events
+    return np.ascontiguousarray(W.reshape(len(w.channels), -1)[:, order]), begins, onto
 
 
 def by_channel(drive: Tensor, p: Wiring) -> Tensor:
@@ -177,8 +198,8 @@ class Linear:
         #: entries as torch has them, for one neuron of one sample at one step: what does not vary stays as it is
         nothing = torch.zeros(1, 1, 1, dtype=torch.float32 if dtype is np.float32 else torch.float64)
         self.pattern = Partials(*kernel.partials(lambda kind, i: nothing))
-        self.moving = sum(kernel.folded.moves(e) for e in entries(tuple(kernel.folded.partials)))
         self.moves = [kernel.folded.moves(e) for e in entries(tuple(kernel.folded.partials))]
+        self.moving = sum(self.moves)
 
     def __call__(self, lane: Lane) -> Partials:
         """Entries over all steps of a stretch, (time, batch, unit) where they vary."""

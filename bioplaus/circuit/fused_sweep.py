@@ -84,7 +84,7 @@ def _population(tangent: Tangent, p: int, direct: Credit, after: Credit) -> _Swe
     out = torch.empty(wiring.channels, T, B, n, dtype=network.dtype)
 
     def rows(e: Tensor | None) -> np.ndarray:
-        return np.zeros((1, 1), dtype=kind) if e is None else e.expand(T, B, n).reshape(T, flat).numpy()
+        return np.zeros((1, 1), dtype=kind) if e is None else e.expand(T, B, n).reshape(T, flat).contiguous().numpy()
 
     given = (
         np.array(numbers, dtype=kind), kind.type(network.kappa), 0, flat, T, tuple(arrays) or (rows(None),), rows(told),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus import checks
+from bioplaus.circuit.synapses import Synapses
 from bioplaus.errors import CircuitError, unknown
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def fitting(network: Network, weights: Any) -> dict[str, Tensor]:
             raise checks.refusal(
                 CircuitError, f"Weight {name}", value, "an array of real numbers, [post, pre]"
             ) from error
+        if name in network.synapses and tensor.dim() == 2:
+            tensor = _taken(network, name, tensor)
         if tensor.shape != network.weights[name].shape:
             raise CircuitError(
                 f"Weight {name} has shape {tuple(tensor.shape)}, expected {tuple(network.weights[name].shape)} ([post, pre])."
@@ -48,6 +51,41 @@ def fitting(network: Network, weights: Any) -> dict[str, Tensor]:
         ready[name] = tensor
     refuse_stray(network, ready)
     return ready
+
+
+def apart(
+    network: Network, masks: Mapping[str, Tensor], saved: Mapping[str, Any]
+) -> tuple[dict[str, Synapses], dict[str, Tensor]]:
+    """Where the synapses of sparse projections are in a checkpoint, and its other masks.
+
+    One of before sparse projections holds matrices and masks for them; `Synapses.at` of what comes back makes values of such matrices.
+    """
+    found, rest = {}, dict(masks)
+    for name, mine in network.synapses.items():
+        if name in saved:
+            found[name] = Synapses(saved[name]["rows"], saved[name]["pre"], mine.sources)
+        elif name in rest:
+            post, pre = rest.pop(name).view(-1, *mine.shape)[0].nonzero().unbind(1)
+            found[name] = Synapses.of(post, pre, mine.shape)
+    return found, rest
+
+
+def values(synapses: Mapping[str, Synapses], name: str, value: Tensor) -> Tensor:
+    """A weight, or what is shaped like it, as it is kept now: a matrix of a sparse projection becomes its synapses' values."""
+    return synapses[name].at(value) if name in synapses and value.dim() == 2 else value
+
+
+def _taken(network: Network, name: str, W: Tensor) -> Tensor:
+    """Of a matrix [post, pre], the values of a sparse projection; the matrix itself where its shape does not fit."""
+    there, synapses = network.there(name), network.synapses[name]
+    assert there is not None
+    if W.shape != there.shape:
+        return W
+    where = (
+        f"Give 0 there: network.synapses['{name}'] says where there is one. Another seed has its synapses elsewhere."
+    )
+    _refuse(name, W, (there == 0) & (W != 0), "where the circuit has no synapse", where)
+    return synapses.at(W)
 
 
 def refuse_stray(network: Network, weights: Mapping[str, Tensor]) -> None:

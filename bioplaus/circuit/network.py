@@ -20,6 +20,7 @@ from bioplaus.circuit.description import INPUT, Projection
 from bioplaus.circuit.drawn import wanted
 from bioplaus.circuit.initial import initial
 from bioplaus.circuit.loading import fitting
+from bioplaus.circuit.synapses import Synapses, drawn
 from bioplaus.circuit.wiring import Bias, External, Outputs, Source, Wired, Wiring
 from bioplaus.codegen.kernel import Kernel, hard_spike, surrogate_spike, uncut
 from bioplaus.settings import ours
@@ -71,6 +72,8 @@ class Network:
         units of all sources) and ``b_out``. Replace values in place or with `load`.
     masks : dict of str to Tensor
         1 where a weight may be nonzero; absent where all may.
+    synapses : dict of str to Synapses
+        Of sparse projections, whose weights are one value a synapse: which neuron speaks to which. `matrix` gives W[post, pre].
     """
 
     @ours()
@@ -83,6 +86,7 @@ class Network:
         self.drawn = wanted(circuit)
         self.weights: dict[str, Tensor] = {}
         self.masks: dict[str, Tensor] = {}
+        self.synapses: dict[str, Synapses] = {}
         generator = stream(seed, "weights")
         outside: list[Wired[External | Bias]] = []
         recurrent: list[Wired[Outputs]] = []
@@ -91,7 +95,8 @@ class Network:
             cell = circuit.populations[p.target].cell
             assert p.channels is not None
             channels = tuple(tuple(cell.channels).index(c) for c in p.channels)
-            onto = (names.index(p.target), channels, _whole(cell, channels))
+            self._draw(p, generator)
+            onto = (names.index(p.target), channels, _whole(cell, channels), self.synapses.get(p.name))
             if p.source == INPUT:
                 outside.append(Wired(p, External(), *onto))
                 self.wired.append(outside[-1])
@@ -99,7 +104,6 @@ class Network:
                 age = steps(p.delay, circuit.dt, p.name) - 1
                 recurrent.append(Wired(p, Outputs(names.index(p.source), age), *onto))
                 self.wired.append(recurrent[-1])
-            self._draw(p, generator)
         for i, (name, population) in enumerate(circuit.populations.items()):
             if population.bias is not None:
                 outside.append(self._bias(i, name, "b" if len(names) == 1 else f"b_{name}"))
@@ -123,6 +127,7 @@ class Network:
         """Generated functions stay behind and are generated again."""
         weights = {name: w.detach().cpu() for name, w in self.weights.items()}
         masks = {name: m.cpu() for name, m in self.masks.items()}
+        synapses = {name: each.to(torch.device("cpu")) for name, each in self.synapses.items()}
         return _again, (
             self.circuit,
             self.seed,
@@ -130,6 +135,7 @@ class Network:
             str(self.device),
             weights,
             masks,
+            synapses,
         )
 
     def _steps(self, refractory: Any) -> Tensor:
@@ -176,6 +182,12 @@ class Network:
         pre = circuit.inputs if p.source == INPUT else circuit.populations[p.source].size
         post = circuit.populations[p.target].size
         assert p.channels is not None
+        K, fan_in = len(p.channels), p.sources(post, pre)
+        if p.apart(post, pre):
+            found = self.synapses[p.name] = self._synapses(p, post, pre, generator).to(self.device)
+            W = initial((K, len(found)), fan_in, p.init, p.gain, generator).flatten()
+            self.weights[p.name] = self._tensor(W.abs() * p.sign if p.sign else W)
+            return
         mask = torch.ones(post, pre)
         if not p.autapses and p.source == p.target:
             mask.fill_diagonal_(0)
@@ -183,12 +195,46 @@ class Network:
             drawn = torch.rand(post, pre, generator=generator, dtype=torch.float32).masked_fill(mask == 0, 2.0)
             order = drawn.argsort(dim=1, stable=True).argsort(1)
             mask = (order < p.fan_in).to(mask.dtype)
-        fan_in = p.fan_in or pre
-        W = initial((len(p.channels) * post, pre), fan_in, p.init, p.gain, generator, len(p.channels))
-        mask = mask.repeat(len(p.channels), 1)
+        elif p.probability is not None or p.synapses is not None:
+            found = self._synapses(p, post, pre, generator)
+            mask = found.dense(torch.ones(len(found)))
+        W = initial((K * post, pre), fan_in, p.init, p.gain, generator, K)
+        mask = mask.repeat(K, 1)
         self.weights[p.name] = self._tensor((W.abs() * p.sign if p.sign else W) * mask)
         if not bool(mask.all()):
             self.masks[p.name] = self._tensor(mask)
+
+    @staticmethod
+    def _synapses(p: Projection, post: int, pre: int, generator: torch.Generator) -> Synapses:
+        autapses, most = p.autapses or p.source != p.target, p.possible(1, pre)
+        if p.synapses is not None:
+            return Synapses.of(torch.from_numpy(p.synapses.post), torch.from_numpy(p.synapses.pre), (post, pre))
+        if p.fan_in is not None:
+            return drawn(torch.full((post,), p.fan_in), pre, autapses, generator)
+        many = torch.full((post,), float(most), dtype=torch.float64)
+        chance = torch.full_like(many, p.probability or 0.0)
+        return drawn(torch.binomial(many, chance, generator=generator).long(), pre, autapses, generator)
+
+    def matrix(self, name: str) -> Tensor:
+        """W[post, pre] of a projection, however its weights are kept; rows grouped by channel."""
+        W = self.weights[name]
+        return self.synapses[name].dense(W) if name in self.synapses else W
+
+    def there(self, name: str) -> Tensor | None:
+        """1 in [post, pre] where there is a synapse, rows grouped by channel; None where all are."""
+        if name in self.synapses:
+            return self.synapses[name].dense(torch.ones_like(self.weights[name]))
+        return self.masks.get(name)
+
+    def fitted(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Gradients where there are synapses: those of matrices masked, or taken where weights are kept one by one."""
+        for name, mask in self.masks.items():
+            if name in gradients:
+                gradients[name] = gradients[name] * mask
+        for name, synapses in self.synapses.items():
+            if name in gradients and gradients[name].dim() == 2:
+                gradients[name] = synapses.at(gradients[name])
+        return gradients
 
     # -- weights --------------------------------------------------------------------------------------------------------
 
@@ -263,7 +309,7 @@ class Network:
         for p in self.populations:
             I: Tensor | None = None
             for w in p.driven:
-                I = self._add(I, w.source.drive(given, self.weights[w.spec.name]), w, p)
+                I = self._add(I, w.drive(given, self.weights[w.spec.name]), w, p)
             if I is None:
                 I = x.new_zeros(*x.shape[:-1], p.taken * p.size)
             if p.drawn:
@@ -288,7 +334,7 @@ class Network:
         for p, before, I in zip(self.populations, state.populations, drive, strict=True):
             for w in p.recurrent:
                 y, W = state.populations[w.source.population].y[w.source.age], self.weights[w.spec.name]
-                I = torch.addmm(I, y, W.T) if w.whole else self._add(I, y @ W.T, w, p)
+                I = torch.addmm(I, y, W.T) if w.whole and w.synapses is None else self._add(I, w.drive(y, W), w, p)
             channels = (I,) if p.taken == 1 else I.chunk(p.taken, -1)
             wait, active, receptive = before.wait, None, None
             if wait is not None:
@@ -324,10 +370,18 @@ def _whole(cell: Cell, channels: tuple[int, ...]) -> bool:
 
 
 def _again(
-    circuit: Circuit, seed: int, dtype: str, device: str, weights: dict[str, Tensor], masks: dict[str, Tensor]
+    circuit: Circuit,
+    seed: int,
+    dtype: str,
+    device: str,
+    weights: dict[str, Tensor],
+    masks: dict[str, Tensor],
+    synapses: dict[str, Synapses],
 ) -> Network:
     """A network that was pickled."""
     network = Network(circuit, seed, getattr(torch, dtype), device)
+    for name, mine in network.synapses.items():
+        mine.become(synapses[name])
     for mine, saved in ((network.weights, weights), (network.masks, masks)):
         mine.update({name: value.to(network.device) for name, value in saved.items()})
     return network

@@ -15,7 +15,9 @@ from bioplaus.codegen.partials import Partials
 if TYPE_CHECKING:
     from torch import Tensor
 
-_tensor = torch.from_numpy
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(array)  # asked for here, so that who only reads descriptions loads no torch
 
 
 @dataclass(frozen=True)

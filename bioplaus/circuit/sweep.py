@@ -86,10 +86,10 @@ def to_h(
         if a is not None:
             W, ages, age = network.weights[w.spec.name], y[w.source.population], w.source.age
             old = ages[age]
-            if old is not None and a.dim() == 2 == old.dim():
+            if old is not None and a.dim() == 2 == old.dim() and w.synapses is None:
                 ages[age] = torch.addmm(old, a, W)
             else:
-                ages[age] = plus(old, a @ W)
+                ages[age] = plus(old, w.back(a, W))
     return I, Credit(tuple(s), tuple(map(tuple, y)), passed.filtered, passed.u)
 
 
@@ -227,5 +227,5 @@ def weight_gradients(network: Network, stretch: Stretch, a_I: Currents | Sequenc
             W = network.weights[w.spec.name]
             ones = isinstance(w.source, Bias) and stretch.uses is None  # a bias whose deeds all count
             flat = a.flatten(0, -2)
-            gradients[w.spec.name] = flat.sum(0) if ones else (flat.T @ stretch.pre(w).flatten(0, -2)).view_as(W)
+            gradients[w.spec.name] = flat.sum(0) if ones else w.outer(flat, stretch.pre(w).flatten(0, -2)).view_as(W)
     return gradients

@@ -145,7 +145,8 @@ def roll(
     ``blocks`` says that it is a piece of a longer way, and where that was begun.
     """
     drive = network.drive(x) if blocks is None else blocks(network.drive, x)
-    if backend == "numba":
+    rows = weights_for(network, backend) if rows is None else rows
+    if rows is not None:
         from bioplaus.circuit.fused import fused  # sympy and numba, for whoever asks for loops
 
         rolled, after = fused(network).roll(network, state, drive, states, u, rows)
@@ -169,7 +170,7 @@ def _placed(stretch: Stretch, blocks: Blocks | None) -> Stretch:
 
 
 def weights_for(network: Network, backend: str) -> Any:
-    """The weights as a backend reads them, for `roll` over one stretch after the other while they are held."""
+    """The weights as loops read them, for `roll` over one stretch after the other while they are held; None where torch takes the steps."""
     if backend != "numba":
         return None
     from bioplaus.circuit.fused import weights

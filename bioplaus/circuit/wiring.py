@@ -17,6 +17,7 @@ from bioplaus.codegen.kernel import Kernel
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bioplaus.circuit.synapses import Synapses
     from bioplaus.circuit.trajectory import Stretch
 
 
@@ -75,6 +76,33 @@ class Wired(Generic[S]):
     target: int
     channels: tuple[int, ...]
     whole: bool  # covers all that a step of the target takes, in order
+    synapses: Synapses | None = None  # where weights are kept one by one
+
+    def drive(self, x: Tensor, W: Tensor) -> Tensor:
+        """What arrives of x (…, pre), (…, channel · post)."""
+        if self.synapses is not None:
+            return self.synapses.product(x, W)
+        return x @ W.T if isinstance(self.source, Outputs) else self.source.drive(x, W)
+
+    def back(self, a: Tensor, W: Tensor) -> Tensor:
+        """Credit for what arrives, (…, channel · post), as credit for its sources, (…, pre)."""
+        return a @ W if self.synapses is None else self.synapses.back(a, W)
+
+    def outer(self, a: Tensor, x: Tensor) -> Tensor:
+        """Σ of credit (many, channel · post) ⊗ sources (many, pre), as the weights are kept."""
+        return a.T @ x if self.synapses is None else self.synapses.outer(a, x)
+
+    def matrix(self, W: Tensor) -> Tensor:
+        """The weights as [channel · post, pre]."""
+        return W if self.synapses is None else self.synapses.dense(W)
+
+    def fitted(self, G: Tensor) -> Tensor:
+        """Of a matrix that is shaped like that, what stands where weights are kept."""
+        return G if self.synapses is None or G.dim() == 1 else self.synapses.at(G)
+
+    def width(self, W: Tensor) -> int:
+        """How many sources there are."""
+        return self.source.width(W) if self.synapses is None else self.synapses.sources
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,15 @@ def conduct(
     if results.error is not None:
         raise results.error
     return 0
+
+
+def computed(experiment: Experiment, backend: str | None, threads: int | None) -> Experiment:
+    """The same with what computes its time steps, where that was typed."""
+    given = {key: value for key, value in (("backend", backend), ("threads", threads)) if value is not None}
+    if not given:
+        return experiment
+    arms = {label: replace(arm, training=replace(arm.training, **given)) for label, arm in experiment.arms.items()}
+    return replace(experiment, arms=arms)
 
 
 def chosen(name: str, arms: Mapping[str, Arm], words: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 numba keeps machine code beside a module that can be imported by name. So every text has a folder of its own, called by the hash of text,
 dtype, versions and processor, with a seal: the hashes of what the compiler left there. Where text or seal do not fit, it is compiled
-anew. A process compiles in a folder that only it knows, and puts it in its place when it is whole; so of several that compile the same,
+anew. That guards against damage; who may write into the user's cache folder may write a seal, too, and folders of other users are not read. A process compiles in a folder that only it knows, and puts it in its place when it is whole; so of several that compile the same,
 one folder stays, and none sees half a one.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import importlib.util
 import json
 import os
 import platform
@@ -18,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -28,15 +28,15 @@ PLACE = "BIOPLAUS_KERNELS"
 SEAL = "seal.json"
 #: seconds after which what a process that was killed has left is thrown away  # chosen: no compilation takes so long
 STRAY = 86_400
-#: how long a compilation takes, in words  # measured: 1 to 5 s each, of which a circuit has two to four
-LENGTH = "some seconds"
+#: how long a compilation takes, in words  # measured: 1 to 5 s each, of which a circuit has two to four; more where processors are busy
+LENGTH = "5 to 30 s"
 
 
 def place() -> Path:
     """The folder of compiled loops."""
     if given := os.environ.get(PLACE):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioplaus" / "kernels"
+        return Path(os.path.expanduser(given))
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "bioplaus" / "kernels"
 
 
 def name_of(text: str) -> str:
@@ -63,21 +63,40 @@ def function(text: str, name: str, dtype: str) -> Callable[..., Any]:
     called = name_of(text)
     folder = place() / called
     if sound(folder, called, text):
-        return getattr(_module(called, folder), name)
+        return _alone(getattr(_module(called, folder, text), name))
     _announce()
     fresh = _fresh(called, text)
-    made = getattr(_module(called, fresh), name)
+    made = getattr(_module(called, fresh, text), name)
 
     def first(*given: Any) -> Any:
         nonlocal kept
+        began = time.perf_counter()
         answer = made(*given)
         if not kept:
             kept = True
+            _SPENT[0] += time.perf_counter() - began
             _keep(fresh, folder, called, text)
+            _alone(made)
+            shutil.rmtree(fresh, ignore_errors=True)
         return answer
 
     kept = False
     return first
+
+
+#: seconds that this process has spent compiling
+_SPENT = [0.0]
+
+
+def spent() -> float:
+    """Seconds that this process has spent compiling, or waiting for what was first called."""
+    return _SPENT[0]
+
+
+def _alone(made: Any) -> Any:
+    """A function that writes no more beside its text, where a seal is of what stands there: other kinds of arrays are compiled for this process."""
+    made._cache.save_overload = lambda *given: None
+    return made
 
 
 @lru_cache(maxsize=1)
@@ -98,12 +117,12 @@ def sound(folder: Path, called: str, text: str) -> bool:
         return False
 
 
-def _module(called: str, folder: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(called, folder / f"{called}.py")
-    assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
+def _module(called: str, folder: Path, text: str) -> Any:
+    """The text that was compared, run; not what Python may have kept of some file."""
+    made = types.ModuleType(called)
+    made.__file__ = str(folder / f"{called}.py")
     sys.modules[called] = made  # numba looks it up by name
-    spec.loader.exec_module(made)
+    exec(compile(text, made.__file__, "exec"), made.__dict__)
     return made
 
 

@@ -55,12 +55,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Link:
-    """A recurrent projection: from which population's outputs of which age onto which channels of which."""
+    """A recurrent projection: from which population's outputs of which age onto which channels of which; whether one value a synapse is kept."""
 
     source: int
     target: int
     age: int
     channels: tuple[int, ...]
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Writt
         fields.append(each)
         steps += lines
         arguments += [f"{name}{p}_" for name in arrays(group)]
-    arguments += [f"weights{i}_" for i, _ in enumerate(links)]
+    arguments += [f"{name}{i}_" for i, link in enumerate(links) for name in given(link)]
     sizes = [f"size{p}_ = said{p}_.shape[2]" for p, _ in enumerate(groups)]
     here = [f"begin{p}_, end{p}_ = first0_*size{p}_, last0_*size{p}_" for p, _ in enumerate(groups)]
     arrived: list[str] = []
@@ -106,6 +107,11 @@ def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Writt
         ]
     )
     return Written(text, tuple(arguments), tuple(numbers), tuple(fields))
+
+
+def given(link: Link) -> list[str]:
+    """What the loop takes for a projection: rows of weights, (pre, channel · post); or (channel, synapse), where each source's begin, and whither they go."""
+    return ["weights", "begins", "onto"] if link.sparse else ["weights"]
 
 
 def arrays(group: Group) -> list[str]:
@@ -143,17 +149,26 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
     each = range(TOGETHER)
     for q, age in sorted({(link.source, link.age) for link in links}):
         told = [(i, link) for i, link in enumerate(links) if (link.source, link.age) == (q, age)]
-        adds = []
+        dense, sparse = [], []
         for i, link in told:
+            p = link.target
             for row, channel in enumerate(link.channels):
-                p = link.target
-                terms = " + ".join(f"spoke{k}_*from{k}_[unit0_]" for k in each)
-                adds += [
-                    f"into0_ = cur{p}_[{channel}, sample0_*size{p}_:(sample0_ + 1)*size{p}_]",
-                    *(f"from{k}_ = weights{i}_[pre{k}_, {row}*size{p}_:{row + 1}*size{p}_]" for k in each),
-                    f"for unit0_ in range(size{p}_):",
-                    f"    into0_[unit0_] += {terms}",
-                ]
+                into = f"into0_ = cur{p}_[{channel}, sample0_*size{p}_:(sample0_ + 1)*size{p}_]"
+                if link.sparse:
+                    sparse += [
+                        into,
+                        f"from0_ = weights{i}_[{row}]",
+                        f"for synapse0_ in range(begins{i}_[pre0_], begins{i}_[pre0_ + 1]):",
+                        f"    into0_[onto{i}_[synapse0_]] += spoke0_*from0_[synapse0_]",
+                    ]
+                else:
+                    terms = " + ".join(f"spoke{k}_*from{k}_[unit0_]" for k in each)
+                    dense += [
+                        into,
+                        *(f"from{k}_ = weights{i}_[pre{k}_, {row}*size{p}_:{row + 1}*size{p}_]" for k in each),
+                        f"for unit0_ in range(size{p}_):",
+                        f"    into0_[unit0_] += {terms}",
+                    ]
         lines += [
             "for sample0_ in range(first0_, last0_):",
             f"    speaking0_ = said{q}_[time0_ + {groups[q].ages - 1 - age}, sample0_]",
@@ -161,12 +176,22 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
             f"    for pre0_ in range(size{q}_):",
             "        events0_[count0_] = pre0_",
             "        count0_ += np0_.int64(speaking0_[pre0_] != 0)",
-            f"    for event0_ in range(0, count0_, {TOGETHER}):",
-            "        left0_ = count0_ - event0_",
-            *(f"        pre{k}_ = events0_[event0_ + {k}] if left0_ > {k} else events0_[event0_]" for k in each),
-            *(f"        spoke{k}_ = speaking0_[pre{k}_] if left0_ > {k} else nothing0_" for k in each),
-            *(f"        {line}" for line in adds),
         ]
+        if dense:
+            lines += [
+                f"    for event0_ in range(0, count0_, {TOGETHER}):",
+                "        left0_ = count0_ - event0_",
+                *(f"        pre{k}_ = events0_[event0_ + {k}] if left0_ > {k} else events0_[event0_]" for k in each),
+                *(f"        spoke{k}_ = speaking0_[pre{k}_] if left0_ > {k} else nothing0_" for k in each),
+                *(f"        {line}" for line in dense),
+            ]
+        if sparse:
+            lines += [
+                "    for event0_ in range(count0_):",
+                "        pre0_ = events0_[event0_]",
+                "        spoke0_ = speaking0_[pre0_]",
+                *(f"        {line}" for line in sparse),
+            ]
     return lines
 
 

@@ -26,8 +26,8 @@ _known: WeakSet[Callable[..., Any]] = WeakSet()
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Inside, loops may take so many threads, as far as there are processors for them."""
-    before = _asked.set(number)
+    """Inside, loops may take so many threads, or as many as they may outside, as far as there are processors for them."""
+    before = _asked.set(max(number, _asked.get()))
     try:
         yield
     finally:
@@ -42,7 +42,8 @@ def processors() -> int:
 def allowed() -> int:
     """How many threads a loop may take now."""
     limit = os.environ.get(LIMIT, "")
-    return max(1, min(_asked.get(), processors(), int(limit) if limit.isdigit() else _asked.get()))
+    most = int(limit) if limit.isascii() and limit.isdigit() else processors()
+    return max(1, min(_asked.get(), processors(), most))
 
 
 def run(loop: Callable[..., Any], arguments: Sequence[Any], at: int, count: int, operations: float) -> None:
@@ -55,11 +56,17 @@ def run(loop: Callable[..., Any], arguments: Sequence[Any], at: int, count: int,
     before, after = tuple(arguments[:at]), tuple(arguments[at + 2 :])
     cuts = [count * i // parts for i in range(parts + 1)]
     others = [_pool().submit(loop, *before, *cut, *after) for cut in zip(cuts[1:], cuts[2:], strict=False)]
-    loop(*before, *cuts[:2], *after)
-    for other in others:
-        other.result()
+    try:
+        loop(*before, *cuts[:2], *after)
+    finally:
+        for other in others:  # they write into the same arrays: nothing goes on before they are done
+            other.result()
 
 
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(processors(), thread_name_prefix="loops")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of its parent's threads

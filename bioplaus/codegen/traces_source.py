@@ -27,7 +27,14 @@ def lazy(coefficients: Any, output: bool) -> bool:
 
 
 def traces(
-    c: Any, numbers: Numbers, output: bool, leaky: bool, credit: tuple[bool, bool], ends: bool, moves: Sequence[bool]
+    c: Any,
+    numbers: Numbers,
+    output: bool,
+    leaky: bool,
+    credit: tuple[bool, bool],
+    ends: bool,
+    moves: Sequence[bool],
+    sparse: bool,
 ) -> str:
     """The text of ``traces0_``, which reads ``numbers``.
 
@@ -39,6 +46,8 @@ def traces(
     credit : whether there is any for e, and for ē.
     ends : whether somebody reads the last e; if not, it is not written down where decay is put off.
     moves : of each of P, whether it varies in time.
+    sparse : whether traces are those of the synapses of a sparse projection, one after the other (batch, synapse) in the order of their postsynaptic
+        neurons: then where each neuron's begin, and whence they come, stand before h, and G is (synapse,).
 
     ``traces0_(numbers, κ, first, last, pre, P, L, L̄, h, h', s, e, ē, left, G)`` takes neurons first to before last: pre (time, batch, pre), P a tuple of (time,
     batch, post), credit (time, batch, post), h and h' shared traces before and behind (i, batch, pre), s (m, batch, post, pre), e, ē (batch, post,
@@ -80,22 +89,29 @@ def traces(
         )
         for m in S
     ]
+    at0, row = ("synapse0_", "sample0_") if sparse else ("into0_", "sample0_, unit0_")
+    loop = (
+        "for synapse0_ in range(begins0_[unit0_], begins0_[unit0_ + 1]):"
+        if sparse
+        else "for into0_ in range(pres0_.shape[2]):"
+    )
     kept = [f"left{m}_" for m in S]
-    body = [f"h{i}_ = row{i}_[into0_]" for i in H] + ["x0_ = pre0_[into0_]"]
-    body += [f"s{m}_ = stored{m}_[into0_]" + (f"*{kept[m]}" if puts_off else "") for m in S]
-    body += ["last0_ = e_row0_[into0_]"] if output else []
+    body = ["into0_ = whence0_[synapse0_]"] if sparse else []
+    body += [f"h{i}_ = row{i}_[into0_]" for i in H] + ["x0_ = pre0_[into0_]"]
+    body += [f"s{m}_ = stored{m}_[{at0}]" + (f"*{kept[m]}" if puts_off else "") for m in S]
+    body += [f"last0_ = e_row0_[{at0}]"] if output else []
     body.append(f"e0_ = {written(into_e)}")
-    body += [f"n{m}_ = {written(into_s[m])}" for m in S] + [f"stored{m}_[into0_] = n{m}_" for m in S]
+    body += [f"n{m}_ = {written(into_s[m])}" for m in S] + [f"stored{m}_[{at0}] = n{m}_" for m in S]
     met = ["told0_*e0_"] if credit[0] else []
     if leaky:
-        body.append("b0_ = bar_row0_[into0_]" + ("*leftbar0_" if puts_off else ""))
-        body += [f"z0_ = kappa0_*b0_ + ({one} - kappa0_)*e0_", "bar_row0_[into0_] = z0_"]
+        body.append(f"b0_ = bar_row0_[{at0}]" + ("*leftbar0_" if puts_off else ""))
+        body += [f"z0_ = kappa0_*b0_ + ({one} - kappa0_)*e0_", f"bar_row0_[{at0}] = z0_"]
         met += ["shown0_*z0_"] if credit[1] else []
-    body += ["e_row0_[into0_] = e0_"] if ends or not puts_off else []
+    body += [f"e_row0_[{at0}] = e0_"] if ends or not puts_off else []
     if met:
-        body.append(f"sum0_[into0_] += {' + '.join(met)}")
+        body.append(f"sum0_[{at0}] += {' + '.join(met)}")
     rows = [f"row{i}_ = shared0_[{i}, time0_]" for i in H] + ["pre0_ = pres0_[time0_, sample0_]"]
-    step = [*rows, "for into0_ in range(pre0_.shape[0]):", *(f"    {line}" for line in body)]
+    step = [*rows, loop, *(f"    {line}" for line in body)]
     over_time = ["told0_ = credit0_[time0_, sample0_, unit0_]"] if credit[0] else []
     over_time += ["shown0_ = credit1_[time0_, sample0_, unit0_]"] if credit[1] else []
     over_time += entering
@@ -108,7 +124,7 @@ def traces(
         ]
         begin = [f"{name} = {place}" for name, place in zip(where, at, strict=True)]
         owes = leaky and credit[1]
-        paid = ["for into0_ in range(sum0_.shape[0]):", "    sum0_[into0_] += owed0_*bar_row0_[into0_]"]
+        paid = [loop, f"    sum0_[{at0}] += owed0_*bar_row0_[{at0}]"]
         begin += [f"owed0_ = {zero}"] if owes else []
         waits = [f"{kept[m]} *= {numbers.text(c.s_s[m][m])}" for m in S] + (["leftbar0_ *= kappa0_"] if leaky else [])
         waits += (["owed0_ += shown0_*leftbar0_"] if owes else []) + ([f"speaks0_ = {zero}"] if ends else [])
@@ -131,16 +147,16 @@ def traces(
         "",
         "",
         f"@nb0_.njit({OPTIONS})",
-        "def traces0_(numbers0_, kappa0_, first0_, until0_, pres0_, arrays0_, credit0_, credit1_, commons0_, behind0_, owns0_, ends0_, bars0_, put0_, out0_):",
+        f"def traces0_(numbers0_, kappa0_, first0_, until0_, pres0_, arrays0_, credit0_, credit1_, {'begins0_, whence0_, ' if sparse else ''}commons0_, behind0_, owns0_, ends0_, bars0_, put0_, out0_):",
         *(f"    {line}" for line in numbers.loads("numbers0_")),
         f"    shared0_ = np0_.empty(({max(len(H), 1)}, pres0_.shape[0], pres0_.shape[2]), pres0_.dtype)",
         "    for sample0_ in range(pres0_.shape[1]):",
         *(_shared(shared) if shared else []),
         "        for unit0_ in range(first0_, until0_):",
-        "            sum0_ = out0_[unit0_]",
-        *(f"            stored{m}_ = owns0_[{m}][sample0_, unit0_]" for m in S),
-        "            e_row0_ = ends0_[sample0_, unit0_]",
-        *(["            bar_row0_ = bars0_[sample0_, unit0_]"] if leaky else []),
+        "            sum0_ = out0_" if sparse else "            sum0_ = out0_[unit0_]",
+        *(f"            stored{m}_ = owns0_[{m}][{row}]" for m in S),
+        f"            e_row0_ = ends0_[{row}]",
+        *([f"            bar_row0_ = bars0_[{row}]"] if leaky else []),
         *(f"            {line}" for line in begin),
         "            for time0_ in range(pres0_.shape[0]):",
         *(f"                {line}" for line in (*loads, *over_time)),

@@ -30,8 +30,9 @@ from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import sweep, weight_gradients
 from bioplaus.circuit.tangent import Tangent, split
 from bioplaus.circuit.trajectory import roll
+from bioplaus.circuit.wiring import Wired
 from bioplaus.codegen.partials import Partials
-from bioplaus.codegen.plans import plan
+from bioplaus.codegen.plans import Plan, plan
 from bioplaus.declaration import Declaration
 from bioplaus.eligibility import fused_traces
 from bioplaus.eligibility.base import Eligibility
@@ -79,36 +80,11 @@ class EProp(Eligibility[Credit]):
         pattern = self.partials(Tangent(network, roll(network, network.start(1), x)[0]))
         items = []
         for p, wiring in enumerate(network.populations):
-            n = wiring.size
             for k in range(wiring.channels):
-                pieces, m = [], 0
-                for w in network.learned:
-                    if w.target == p and k in w.channels:
-                        width = w.source.width(network.weights[w.spec.name])
-                        pieces.append(Piece(w, w.channels.index(k), slice(m, m + width)))
-                        m += width
-                if not pieces:
-                    continue
-                chosen = plan(pattern[p], k)
-
-                def zeros(*shape: int) -> Tensor:
-                    return torch.zeros(batch, *shape, dtype=network.dtype, device=network.device)
-
-                spare = (len(chosen.stored) if len(chosen.stored) > 1 else 0) + chosen.output
-                items.append(
-                    Trace(
-                        p,
-                        k,
-                        pieces,
-                        chosen,
-                        [zeros(m) for _ in chosen.shared],
-                        [zeros(n, m) for _ in chosen.stored],
-                        zeros(n, m),
-                        zeros(n, m) if network.kappa else None,
-                        None,
-                        [zeros(n, m) for _ in range(spare)],
-                    )
-                )
+                onto = [w for w in network.learned if w.target == p and k in w.channels]
+                together = [w for w in onto if w.synapses is None]
+                for some in ([together] if together else []) + [[w] for w in onto if w.synapses is not None]:
+                    items.append(_trace(network, p, k, some, plan(pattern[p], k), batch))
         return Traces(items)
 
     def step(self, state: Traces, tangent: Tangent) -> Traces:
@@ -169,7 +145,7 @@ class EProp(Eligibility[Credit]):
         for trace in state.items:
             c = credit.y[trace.population][0]
             if c is not None and trace.e_sum is not None:
-                _place(out, network, trace, (c.unsqueeze(-1) * trace.e_sum).sum(0))
+                _place(out, network, trace, (trace.wide(c) * trace.e_sum).sum(0))
         return out
 
     def window(
@@ -184,8 +160,8 @@ class EProp(Eligibility[Credit]):
             if not untouched:
                 self._met(network, state, within[0], first, sums)
             for trace in state.items:
-                n = trace.e.shape[1]
-                mine = torch.cat([_rows(sums[x.wired.spec.name], n, x).view(n, -1) for x in trace.pieces], -1)
+                n = network.populations[trace.population].size
+                mine = torch.cat([_rows(sums[x.wired.spec.name], trace, n, x) for x in trace.pieces], -1)
                 trace.e_sum = mine[None] if trace.e_sum is None else trace.e_sum + mine
         if not untouched:
             self._met(network, state, within[0], start, gradients)
@@ -218,7 +194,40 @@ class EProp(Eligibility[Credit]):
                 pairs.append((start.filtered[p], trace.e_bar))
             for a, derivative in pairs:
                 if a is not None and derivative is not None:
-                    _place(gradients, network, trace, torch.einsum("bn,bnm->nm", a, derivative))
+                    if trace.synapses is None:
+                        met = torch.einsum("bn,bnm->nm", a, derivative)
+                    else:
+                        met = (trace.wide(a) * derivative).sum(0)
+                    _place(gradients, network, trace, met)
+
+
+def _trace(network: Network, p: int, k: int, onto: Sequence[Wired], chosen: Plan, batch: int) -> Trace:
+    """The traces of some projections onto a channel, all zero."""
+    pieces, m = [], 0
+    for w in onto:
+        width = w.width(network.weights[w.spec.name])
+        pieces.append(Piece(w, w.channels.index(k), slice(m, m + width)))
+        m += width
+    synapses = onto[0].synapses
+    each = (network.populations[p].size, m) if synapses is None else (len(synapses),)
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(batch, *shape, dtype=network.dtype, device=network.device)
+
+    spare = (len(chosen.stored) if len(chosen.stored) > 1 else 0) + chosen.output
+    return Trace(
+        p,
+        k,
+        pieces,
+        chosen,
+        [zeros(m) for _ in chosen.shared],
+        [zeros(*each) for _ in chosen.stored],
+        zeros(*each),
+        zeros(*each) if network.kappa else None,
+        None,
+        [zeros(*each) for _ in range(spare)],
+        synapses=synapses,
+    )
 
 
 def _outer(trace: Trace, credit: Credit | None) -> tuple[Tensor | None, Tensor | None]:
@@ -232,7 +241,7 @@ def _outer(trace: Trace, credit: Credit | None) -> tuple[Tensor | None, Tensor |
 def _meetings(trace: Trace, credit: Credit | None) -> list[tuple[str, Any, Tensor]]:
     """Which trace meets which credit, (time)(batch, post, 1), and where each sample's sum goes: the trace is read as it lies."""
     pairs = zip(("e", "e_bar"), _outer(trace, credit), strict=True)
-    met = {name: c.unsqueeze(-1).unbind(0) for name, c in pairs if c is not None}
+    met = {name: trace.wide(c).unbind(0) for name, c in pairs if c is not None}
     for name in met.keys() - trace.met.keys():
         trace.met[name] = torch.empty_like(trace.e)
     return [(name, L, trace.met[name]) for name, L in met.items()]
@@ -261,26 +270,31 @@ def _before(trace: Trace, part: Partials) -> dict[int, Tensor]:
             c = part.Ru[m][j]
             if c is not None:
                 assert isinstance(c, float), "a shared trace passes through constant entries only"
-                total = total + (shared * c).unsqueeze(-2)
+                total = total + trace.spread(shared * c)
         out[m] = total
     return out
 
 
-def _rows(W: Tensor, n: int, piece: Piece) -> Tensor:
-    return W[piece.row * n : (piece.row + 1) * n]
+def _rows(W: Tensor, trace: Trace, n: int, piece: Piece) -> Tensor:
+    """A channel's part of a weight, as its trace is: (post, pre), or (synapse,)."""
+    if trace.synapses is not None:
+        return W[piece.row * len(trace.synapses) : (piece.row + 1) * len(trace.synapses)]
+    return W[piece.row * n : (piece.row + 1) * n].view(n, -1)
 
 
 def _place(out: dict[str, Tensor], network: Network, trace: Trace, g: Tensor) -> None:
-    """Add a channel's (post, pre) gradient to its rows of the weights."""
+    """Add a channel's gradient, (post, pre) or (synapse,), to its rows of the weights."""
+    n = network.populations[trace.population].size
     for piece in trace.pieces:
-        name = piece.wired.spec.name
-        if name not in out and g.shape[0] == network.weights[name].shape[0]:
-            out[name] = g[:, piece.where].reshape(network.weights[name].shape)
+        name, W = piece.wired.spec.name, network.weights[piece.wired.spec.name]
+        mine = g if trace.synapses is not None else g[:, piece.where]
+        if name not in out and mine.numel() == W.numel():
+            out[name] = mine.reshape(W.shape)
             continue
         if name not in out:
-            out[name] = torch.zeros_like(network.weights[name])
-        rows = _rows(out[name], network.populations[trace.population].size, piece)
-        rows += g[:, piece.where].reshape(rows.shape)
+            out[name] = torch.zeros_like(W)
+        rows = _rows(out[name], trace, n, piece)
+        rows += mine
 
 
 __all__ = ["EProp"]

@@ -32,7 +32,7 @@ def met(trace: Trace, within: Tangent, credit: tuple[Tensor | None, Tensor | Non
     ``ends`` says whether somebody will read e.
     """
     part, steps = within.partials[trace.population], within.stretch.steps
-    if trace.loop is None or trace.loop.steps is not steps or trace.loop.heard != _heard(credit):
+    if trace.loop is None or not trace.loop.goes_on(steps, part, (_heard(credit), ends)):
         trace.loop = Loop(trace, part, within, credit, ends)
     return trace.loop(trace.arriving(within.stretch), *credit)
 
@@ -46,11 +46,12 @@ class Loop:
     def __init__(
         self, trace: Trace, part: Partials, within: Tangent, credit: tuple[Tensor | None, Tensor | None], ends: bool
     ) -> None:
-        B, n, self.width = trace.e.shape
+        B, n = len(trace.e), within.network.populations[trace.population].size
         self.steps, dtype = within.stretch.steps, trace.e.numpy().dtype
         pattern, arrays = patterned(part, B * n, B)
-        self.heard = _heard(credit)
-        text, numbers, late = _written(pattern, trace.k, trace.plan, trace.e_bar is not None, self.heard, ends)
+        self.part, self.kind = part, (_heard(credit), ends)
+        sparse = trace.synapses is not None
+        text, numbers, late = _written(pattern, trace.k, trace.plan, trace.e_bar is not None, *self.kind, sparse)
         self.function = compiled.function(text, "traces0_", str(dtype))
         if trace.left is None:
             trace.left = torch.ones(len(trace.stored) + 2, B, n, dtype=trace.e.dtype)
@@ -64,14 +65,21 @@ class Loop:
         self.varying = tuple([a.reshape(-1, B, n) for a in arrays]) or (self.nothing,)
         e_bar = self.nothing if trace.e_bar is None else trace.e_bar.numpy()
         stored = tuple([s.numpy() for s in trace.stored]) or (self.nothing,)
-        self.carried = (self.before, self.behind, stored, trace.e.numpy(), e_bar, trace.left.numpy())
+        where = () if trace.synapses is None else (trace.synapses.rows.numpy(), trace.synapses.pre.numpy())
+        self.shape, self.size = trace.e.shape[1:], trace.e.numel()
+        self.carried = (*where, self.before, self.behind, stored, trace.e.numpy(), e_bar, trace.left.numpy())
+
+    def goes_on(self, steps: Any, part: Partials, kind: tuple[tuple[bool, bool], bool]) -> bool:
+        """Whether these are the same steps' arrays, in which the next has been written: of the cell's own partials alone, for relatives of e-prop make
+        new ones of them at every step."""
+        return self.steps is steps and self.part is part and self.kind == kind
 
     def __call__(self, pre: Tensor, told: Tensor | None, shown: Tensor | None) -> Tensor:
         self.before[:] = self.behind
-        out = pre.new_zeros(self.given[-1], self.width)
+        out = pre.new_zeros(self.shape)
         credit = [self.nothing if c is None else c.contiguous().numpy() for c in (told, shown)]
         given = (*self.given, pre.contiguous().numpy(), self.varying, *credit, *self.carried, out.numpy())
-        threads.run(self.function, given, 2, self.given[-1], OPERATIONS * pre.numel() * self.given[-1])
+        threads.run(self.function, given, 2, self.given[-1], OPERATIONS * len(pre) * self.size)
         return out
 
 
@@ -83,11 +91,11 @@ def _heard(credit: tuple[Tensor | None, Tensor | None]) -> tuple[bool, bool]:
 
 @cache
 def _written(
-    pattern: Any, k: int, plan: Plan, leaky: bool, credit: tuple[bool, bool], ends: bool
+    pattern: Any, k: int, plan: Plan, leaky: bool, credit: tuple[bool, bool], ends: bool, sparse: bool
 ) -> tuple[str, tuple[float, ...], bool]:
     """The text of the loop for a pattern of partials, the numbers it reads, and whether it puts decay off."""
     numbers = Numbers()
     c = coefficients(Partials(*scalar(pattern, numbers)), k, plan)
     moves = [moves for _, moves in sorted({e for e in entries(pattern) if varies(e)})]
-    text = traces(c, numbers, plan.output, leaky, credit, ends, moves)
+    text = traces(c, numbers, plan.output, leaky, credit, ends, moves, sparse)
     return text, tuple(numbers.values), lazy(c, plan.output)

@@ -70,7 +70,7 @@ class Space:
         for i in range(len(network.populations)):
             at, found = 0, []
             for w in (w for w in network.learned if w.target == i):
-                m = w.source.width(network.weights[w.spec.name])
+                m = w.width(network.weights[w.spec.name])
                 found.append((w, slice(at, at + m)))
                 at += m
             self.arriving.append(found)
@@ -175,7 +175,7 @@ class Space:
         written: set[tuple[int, int]] = set()
         for w in self.network.recurrent:
             n, source = self.network.populations[w.target].size, self.network.populations[w.source.population].size
-            W = self.network.weights[w.spec.name].view(len(w.channels), n, source)
+            W = self.network.matrix(w.spec.name).view(len(w.channels), n, source)
             G = now.parts[w.target].G
             for to in self.u(w.target):
                 total: Tensor | None = None
@@ -241,7 +241,7 @@ class Space:
             source = dy[w.source.population] if w.source.age == 0 else mine["y", w.source.population, w.source.age - 1]
             if source is None:
                 continue
-            I = (source @ network.weights[w.spec.name].T).unflatten(-1, (len(w.channels), -1))  # type: ignore[operator]
+            I = w.drive(source, network.weights[w.spec.name]).unflatten(-1, (len(w.channels), -1))  # type: ignore[operator]
             for row, k in enumerate(w.channels):
                 currents[w.target, k] = plus(currents.get((w.target, k)), I[..., row, :])
         out = []
@@ -314,7 +314,9 @@ class Space:
             g = g.view(shape)
             for w, where in arriving:
                 mine = g[..., where] if w.whole else g[:, list(w.channels), where]
-                out[w.spec.name] = mine.transpose(0, 1).reshape(self.network.weights[w.spec.name].shape)
+                W = self.network.weights[w.spec.name]
+                mine = mine.transpose(0, 1).flatten(0, 1)
+                out[w.spec.name] = mine if w.synapses is not None else mine.reshape(W.shape)
         return out
 
 

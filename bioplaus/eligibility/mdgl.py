@@ -160,16 +160,16 @@ class MDGL(EProp):
                 I = tangent.transposes[w.target].currents(tangent.varying[w.target], u[w.target])
                 a = channels(network, I, w)
                 if a is not None:
-                    out[w.source.population] = plus(out[w.source.population], a @ self.weights(network, w))
+                    out[w.source.population] = plus(out[w.source.population], self.crossed(network, w, a))
         return out
 
-    def weights(self, network: Network, w: Wired) -> Tensor:
-        """W, or the mean of each channel's block in its place."""
-        W = network.weights[w.spec.name]
+    def crossed(self, network: Network, w: Wired, a: Tensor) -> Tensor:
+        """a W, with W or the mean of each channel's block in its place."""
         if not self.types:
-            return W
+            return w.back(a, network.weights[w.spec.name])
+        W = network.matrix(w.spec.name)
         blocks = W.view(len(w.channels), -1, W.shape[1])
-        return blocks.mean((1, 2), keepdim=True).expand_as(blocks).reshape(W.shape)
+        return a @ blocks.mean((1, 2), keepdim=True).expand_as(blocks).reshape(W.shape)
 
 
 def _shifted(a: Tensor | None, after: Tensor | None) -> Tensor | None:

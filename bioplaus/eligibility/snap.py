@@ -147,8 +147,8 @@ def reach(space: Space, synapses: int) -> Tensor:
         at += p.size
     direct = torch.zeros(at, at, dtype=torch.bool)
     for w in network.recurrent:
-        W = network.weights[w.spec.name]
-        there = network.masks.get(w.spec.name, torch.ones_like(W)).cpu() != 0
+        found = network.there(w.spec.name)
+        there = (torch.ones_like(network.matrix(w.spec.name)) if found is None else found).cpu() != 0
         there = there.view(len(w.channels), -1, there.shape[1]).any(0)  # (post, pre)
         n, m = there.shape
         direct[
@@ -180,7 +180,7 @@ def wired(space: Space, population: int) -> list[list[int]]:
     n = space.columns[population][0]
     there = torch.zeros(n, space.columns[population][2], dtype=torch.bool)
     for w, where in space.arriving[population]:
-        mask = space.network.masks.get(w.spec.name)
+        mask = space.network.there(w.spec.name)
         if mask is None:
             there[:, where] = True
         else:

@@ -22,6 +22,7 @@ from bioplaus.codegen.plans import Plan
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bioplaus.circuit.synapses import Synapses
     from bioplaus.circuit.trajectory import Stretch
 
 
@@ -92,7 +93,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Trace:
-    """Traces of all that arrives on one channel of a population, its sources side by side.
+    """Traces of all that arrives on one channel of a population, its sources side by side, (batch, post, pre); or of one sparse projection, (batch, synapse).
 
     ``spare`` takes what is computed from the values it replaces; ``met`` the sum over a window's steps of what met ``e`` and ``e_bar``, by
     these names; ``left`` is what a fused loop still owes the traces, see `settle`.
@@ -110,12 +111,13 @@ class Trace:
     spare: list[Tensor] = field(default_factory=list)
     met: dict[str, Tensor] = field(default_factory=dict)
     left: Tensor | None = None
+    synapses: Synapses | None = None
     loop: Any = None  # see `bioplaus.eligibility.fused_traces`
 
     def settle(self) -> Trace:
         """Let traces have decayed where that was put off (`bioplaus.codegen.traces_source`), in place."""
         if self.left is not None:
-            *stored, bar, speaks = self.left.unsqueeze(-1).unbind(0)
+            *stored, bar, speaks = (self.wide(factor) for factor in self.left.unbind(0))
             for s, factor in zip(self.stored, stored, strict=True):
                 s.mul_(factor)
             if self.e_bar is not None:
@@ -123,6 +125,16 @@ class Trace:
             self.e.mul_(speaks)
         self.left = self.loop = None
         return self
+
+    def wide(self, c: Any) -> Any:
+        """A per-neuron entry seen by its synapses."""
+        if not isinstance(c, torch.Tensor):
+            return c
+        return c.unsqueeze(-1) if self.synapses is None else c[..., self.synapses.post]
+
+    def spread(self, v: Tensor) -> Tensor:
+        """What stands at the sources seen by their synapses."""
+        return v.unsqueeze(-2) if self.synapses is None else v[..., self.synapses.pre]
 
     def arriving(self, stretch: Stretch) -> Tensor:
         """What all of the weights multiply, (time, batch, pre)."""
@@ -140,15 +152,18 @@ class Traces:
     fresh: bool = True  # no step has been taken: all traces are zero
 
 
-#: a term of a sum over synapses: c · a (per synapse), or c ⊗ v (per neuron and per input)
+#: a term of a sum over synapses: c · a, of c for each neuron and a as synapses see it
 Term: TypeAlias = "tuple[Entry, Tensor]"
 
 
-def gather(out: Tensor, terms: list[Term], old: Tensor | None = None, decay: Entry = None) -> None:
+def gather(trace: Trace, out: Tensor, terms: list[Term], old: Tensor | None = None, decay: Entry = None) -> None:
     """out ← decay · old + Σ terms, in place and in as few passes over the synapses as torch allows; ``old`` may be ``out``."""
+    wide = trace.wide
     terms = [(c, a) for c, a in terms if c is not None]
     if old is not None and isinstance(decay, float):
-        alone = next((i for i, (c, a) in enumerate(terms) if isinstance(c, float) and c == 1.0 and a.dim() == 3), None)
+        alone = next(
+            (i for i, (c, a) in enumerate(terms) if isinstance(c, float) and c == 1.0 and a.shape == out.shape), None
+        )
         if alone is not None:
             torch.add(terms.pop(alone)[1], old, alpha=decay, out=out)
         else:
@@ -158,22 +173,16 @@ def gather(out: Tensor, terms: list[Term], old: Tensor | None = None, decay: Ent
     elif terms:
         c, a = terms.pop(0)
         if isinstance(c, float):
-            out.copy_(c * a if a.dim() == 3 else (c * a).unsqueeze(-2))
+            out.copy_(c * a)
         else:
-            torch.mul(a if a.dim() == 3 else a.unsqueeze(-2), wide(c), out=out)
+            torch.mul(a, wide(c), out=out)
     else:
         out.zero_()
     for c, a in terms:
-        per_synapse = a if a.dim() == 3 else a.unsqueeze(-2)
         if isinstance(c, float):
-            out.add_(per_synapse, alpha=c)
+            out.add_(a, alpha=c)
         else:
-            out.addcmul_(per_synapse, wide(c))
-
-
-def wide(c: Any) -> Any:
-    """A per-neuron entry seen by its synapses."""
-    return c.unsqueeze(-1) if isinstance(c, torch.Tensor) else c
+            out.addcmul_(a, wide(c))
 
 
 def advance(
@@ -187,6 +196,7 @@ def advance(
             value = plus(value, times(trace.shared[j], a))
         shared.append(value if isinstance(value, torch.Tensor) else torch.zeros_like(trace.shared[i]))
     trace.shared = shared
+    shared, pre = [trace.spread(each) for each in shared], trace.spread(pre)
     last, met = trace.e, None
     if told is not None:
         met = torch.empty_like(last)
@@ -195,12 +205,12 @@ def advance(
             (told.e_pre, pre),
             *zip(told.e_s, trace.stored, strict=True),
         ]
-        gather(met, [*terms, (told.e_e, last)])
+        gather(trace, met, [*terms, (told.e_e, last)])
         met = met.sum(0)
     if trace.plan.output:  # e still stands in its own sum
         trace.e, trace.spare[-1] = trace.spare[-1], trace.e
     e_terms = [*zip(c.e_shared, shared, strict=True), (c.e_pre, pre), *zip(c.e_s, trace.stored, strict=True)]
-    gather(trace.e, e_terms, last if trace.plan.output else None, c.e_e)
+    gather(trace, trace.e, e_terms, last if trace.plan.output else None, c.e_e)
     fresh = trace.spare if len(trace.stored) > 1 else trace.stored
     for m, old in enumerate(trace.stored):
         terms = [
@@ -210,7 +220,7 @@ def advance(
             (c.s_e[m], trace.e),
         ]
         terms += [(c.s_s[m][q], other) for q, other in enumerate(trace.stored) if q != m]
-        gather(fresh[m], terms, old, c.s_s[m][m])
+        gather(trace, fresh[m], terms, old, c.s_s[m][m])
     if len(trace.stored) > 1:
         kept = len(trace.stored)
         trace.stored, trace.spare[:kept] = trace.spare[:kept], trace.stored

@@ -47,8 +47,10 @@ class Path(ABC):
             from bioplaus.circuit.standing import Standing
 
             self._standing = Standing(network, state, x.shape[1])
-        self._standing.step(x)
-        return Stretch(network, self._standing, x), self._standing.state
+        if self._standing.step(x):
+            return Stretch(network, self._standing, x), self._standing.state
+        self.single = False  # by torch from here on, which says where it is that numbers broke
+        return self.simulate(network, self._standing.state, x, states)
 
     @abstractmethod
     def meet(self, past: Eligibility, network: Network, trace: Any, met: Met, last: bool) -> tuple[Gradients, Any]:

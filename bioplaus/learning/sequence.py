@@ -160,10 +160,7 @@ class _Walk:
         if self.late and final:
             assert self.regulariser is not None
             add(gradients, past.summed(self.network, self.trace, self.constant(self.regulariser)))
-        for name, mask in self.network.masks.items():
-            if name in gradients:
-                gradients[name] = gradients[name] * mask
-        return gradients, own
+        return self.network.fitted(gradients), own
 
     def simulate(self, begin: int, end: int, frozen: bool) -> Part:
         """Some steps of the circuit, and what is asked of them; ``frozen`` reduces them to what their derivatives need."""
@@ -178,7 +175,9 @@ class _Walk:
             refuse_broken(network, stretch, o, begin)
         else:
             self.sound = self.sound & sound(stretch, o)
-        self.at, tally.last = end, stretch
+        self.at = end
+        # of a stretch that is frozen below nothing could be asked later; steps in one place are asked for the last alone, at the end
+        tally.last = stretch if self.pace.single else stretch.part(slice(-1, None))
         tangent = Tangent(network, stretch)
         inner = None if self.voltage is None else self.voltage.credit(network, stretch)
         if frozen:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bioplaus import checks
+from bioplaus.codegen.threads import threads as loops_on
 from bioplaus.errors import LearningWarning, RunError
 from bioplaus.runs.asked import answered
 from bioplaus.runs.event import Report, unheard
@@ -72,7 +73,8 @@ def execute(
     checkpoint_every : float
         Seconds between checkpoints; 0 writes one after every update.
     threads : int or None
-        Of torch. One: small circuits are fastest so, and a sum split over others rounds differently. ``None``: as set.
+        Of torch, and of compiled loops, which compute the same on any number. One: small circuits are fastest so, and a sum of torch's that is split
+        over others rounds differently. ``None``: as set.
     progress : callable or bool, optional
         Receives `Event` objects; True shows lines of text. If it raises, the run is saved and interrupted first.
     stop : callable, optional
@@ -95,7 +97,7 @@ def execute(
         told("found", job.updates)
         return
     check_run(files, job.files)
-    with threads_limited(threads), interruptible(stop) as stopped, warnings.catch_warnings():
+    with threads_limited(threads), loops_on(threads or 1), interruptible(stop) as stopped, warnings.catch_warnings():
         if told.report is not unheard:  # who watches is told of it by an event
             warnings.simplefilter("ignore", LearningWarning)
         if learner is None:

@@ -197,14 +197,19 @@ class Run:
         """
         import torch
 
+        from bioplaus.circuit.loading import apart, values
+
         circuit = self._circuit or self._circuit_of_experiment()
         training = self.config["training"]
         dtype = getattr(torch, training.get("dtype", "float32"))
         network = circuit.build(seed=self.seed, dtype=dtype, device="cpu")
-        masks = tensors_of(self.checkpoint, "masks")
+        saved = trainer_of(self.checkpoint).get("synapses", {})  # checkpoints of before have none
+        synapses, masks = apart(network, tensors_of(self.checkpoint, "masks"), saved)
         with torch.no_grad():
+            for name, there in synapses.items():
+                network.synapses[name].become(there)
             for name, weight in network.weights.items():
-                weight.copy_(self.weights[name])
+                weight.copy_(values(synapses, name, self.weights[name]))
             for name, mask in network.masks.items():
                 mask.copy_(masks[name])
         return network
@@ -268,7 +273,7 @@ def train(
     folder : the run's own, ``~`` for the home; ``runs/<task>/<rule>-s<seed>-<hash>`` below the working directory by default.
     label : the name under which the run is listed; the rule's by default.
     checkpoint_every : seconds between checkpoints; 0: one after every update.
-    threads : of torch; None leaves torch's own setting.
+    threads : of torch, and of compiled loops; None leaves torch's own setting.
     progress : True shows lines of text; a function receives a `bioplaus.runs.event.Event` at the start, after every update, and at
         the end. If it raises, the run is saved and interrupted, and the same call goes on.
     **training : fields of `bioplaus.Training`: ``updates``, ``batch``, ``lr``, …

@@ -120,8 +120,9 @@ def random_feedback(network: Network, generator: torch.Generator) -> Own:
     out = {}
     for w in network.recurrent:
         name, p = w.spec.name, w.spec
-        W = network.weights[name]
-        B = torch.randn(W.shape, generator=generator, dtype=torch.float64) * p.gain / (p.fan_in or W.shape[1]) ** 0.5
+        W, n = network.weights[name], network.populations
+        fan_in = p.sources(n[w.target].size, n[w.source.population].size)
+        B = torch.randn(W.shape, generator=generator, dtype=torch.float64) * p.gain / fan_in**0.5
         out[name] = B.to(W) * network.masks.get(name, 1)
     return Own(fixed=out)
 

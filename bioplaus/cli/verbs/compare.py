@@ -42,13 +42,13 @@ def main(words: Sequence[str]) -> int:
     along.only_here(given.draws, given.lags)
 
     config = Comparison(task, rules, given.setting, tuning)
-    from bioplaus.cli.conduct import conduct
+    from bioplaus.cli.conduct import computed, conduct
 
     with typed():
-        experiment = comparison(config)
+        experiment = computed(comparison(config), given.backend, given.threads)
     if tuning.rates:
         config = search(config, given.workers, given.root)
-        experiment = comparison(config)
+        experiment = computed(comparison(config), given.backend, given.threads)
     return conduct(experiment, config.name, config, seeds, None, given.workers, given.root)
 
 
@@ -79,6 +79,10 @@ def _options() -> Any:
         """mode align: steps back over which credit is measured, 0:20 for 0 to 19; by default spread over the task"""
         workers: int = 1
         """runs at a time, each in a process with one thread"""
+        backend: str | None = None
+        """what computes time steps: torch, numba or auto, the default"""
+        threads: int | None = None
+        """processors that compiled loops may use; 1 by default"""
         root: str = "runs"
         """folder in which the comparison's folder lies"""
 

@@ -30,6 +30,8 @@ _OWN = {
     "seeds": (str | None, None, "seeds in place of the experiment's own: 0:5, 0,2,4 or 3"),
     "only": (str | None, None, "arms to run, by label or rule: bp_lambda,bptt"),
     "workers": (int, 1, "runs at a time, each in a process with one thread"),
+    "backend": (str | None, None, "what computes time steps, in place of the experiment's own: torch, numba or auto"),
+    "threads": (int | None, None, "processors that compiled loops may use, in place of the experiment's own"),
     "root": (str, "runs", "folder in which the experiment's folder lies"),
 }
 
@@ -54,13 +56,14 @@ def main(words: Sequence[str]) -> int:
         late.put_off("torch")  # what computes is theirs to load
     only = split(own["only"]) if own["only"] is not None else None
     make = content.factory("experiment", name)
-    from bioplaus.cli.conduct import conduct
+    from bioplaus.cli.conduct import computed, conduct
 
     with typed():
         experiment = content.call("experiment", name) if config is None else make(config)
         checks.accept(
             ContentError, f"What {name}() returns", experiment, checks.Instance(Experiment, "Experiment(title, arms)")
         )
+        experiment = computed(experiment, own["backend"], own["threads"])
     return conduct(experiment, name, config, own["seeds"], only, own["workers"], own["root"])
 
 
