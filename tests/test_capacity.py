@@ -60,6 +60,25 @@ def test_what_memory_cannot_hold_is_refused_at_once(what, monkeypatch):
     ) < 2**26
 
 
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [("bp_lambda", "last layer.*8.0 GiB"), ("dni", "last layer"), ("snap", "SnAp.*GiB"), ("rtrl", "RTRL.*GiB")],
+)
+def test_few_synapses_and_a_rule_that_keeps_more_than_them(rule, says, monkeypatch):
+    """The circuit fits; what the rule would make of all pairs of its neurons is refused before it is made."""
+    monkeypatch.setattr(capacity, "memory", lambda device: 2**33)
+    monkeypatch.setattr(influence, "memory", lambda device: 2**33)
+    task = bp.task("flip_flop", steps=10)
+    circuit = bp.circuit("recurrent", cell="lif", inputs=task.inputs, units=60_000, outputs=task.outputs, fan_in=2)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(RuleError, match=says) as refused:
+        bp.Trainer(circuit, task, rule, bp.Training(batch=1))
+    assert "\n" not in str(refused.value)
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (
+        1 if sys.platform == "darwin" else 1024
+    ) < 2**28
+
+
 def test_the_border_of_a_circuit_is_where_its_weights_end(monkeypatch):
     circuit = sized(inputs=2, units=30, outputs=1)
     held, drawn = 4 * (30 * 2 + 30 * 30 + 30), 8 * 30 * 30

@@ -25,6 +25,7 @@ import bioplaus as bp
 from bioplaus import rules
 from bioplaus.checks import Among, Amount, Flag, Instance, Mapped, Optional, Real, Several, Table, Text, Whole, Word
 from bioplaus.circuit import Projection
+from bioplaus.circuit.connect import Connected, Pairs
 from bioplaus.circuit.delays import Delay
 from bioplaus.eligibility import Immediate
 from bioplaus.runs import Arm, Experiment
@@ -102,6 +103,8 @@ def good(row: Any) -> list[Any]:
         return [*good(row.steps), *good(row.time)]
     if isinstance(row, Feedback):
         return [*good(row.word), Matrix(torch.ones(1, 2))]
+    if isinstance(row, Connected):
+        return [Pairs(np.array([0, 1]), np.array([2, 0]))]
     assert isinstance(row, (Instance, Several, Mapped)), f"say here what {type(row).__name__} takes"
     return [made(row.example)]
 
@@ -175,6 +178,9 @@ def bad(row: Any) -> list[Any]:
             {"": entry},
             *({"a": value} for value in bad(row.each)),
         ] + [{}] * row.least
+    if isinstance(row, Connected):
+        twice, below, odd = ([0, 0], [1, 1]), ([-1], [0]), ([0, 1], [2])
+        return [*WRONG, 3, "x", True, twice, below, odd, ([0.5], [1]), np.ones((3, 4)), [1, 2], ([0], [1], [2])]
     assert isinstance(row, Instance), f"say here what {type(row).__name__} refuses"
     return [*WRONG, None, 3, "x", True, type(made(row.example))]
 

@@ -185,7 +185,7 @@ def test_options_are_dotted_and_typed(study):
     sizes = config.circuit
     assert (sizes.units, sizes.lambdas, sizes.cell_type) == (256, (0.5, 1.0), "gru")
     assert config.gated is False and config.updates == 10
-    assert own == {"seeds": (0, 1, 2), "only": "a,b", "workers": 1, "root": "runs"}
+    assert own == {"seeds": (0, 1, 2), "only": "a,b", "workers": 1, "root": "runs", "backend": None, "threads": None}
     config, own = parse("light", ["--circuit.units=7"])
     assert config.circuit.units == 7 and own["seeds"] is None
 

@@ -304,7 +304,11 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param(n, marks=pytest.mark.slow) if n in ("a delay", "a refractory step") else n for n in BROKEN]
+    "what",
+    [
+        pytest.param(n, marks=pytest.mark.slow) if n in ("a delay", "a refractory step", "a synapse") else n
+        for n in BROKEN
+    ],
 )
 def test_a_loop_that_is_broken_is_seen(what, monkeypatch, request):
     """By the comparisons above: with one line of the text changed they fail."""

@@ -15,6 +15,7 @@ from bioplaus.circuit.synapses import Synapses, drawn
 from bioplaus.circuit.trajectory import pieces
 from bioplaus.errors import CircuitError, RuleError
 from bioplaus.rules import TABLE
+from bioplaus.runs.draw import _matrices
 
 
 def given(post: int, pre: int, share: float, seed: int, autapses: bool = True) -> np.ndarray:
@@ -229,8 +230,12 @@ def test_a_checkpoint_of_matrices_goes_on_with_values():
         before.update()
     state = before.state_dict()
     del state["synapses"]
+    assert after.network.synapses["W"].events  # both orders are looked up once, and anew for other synapses
     after.load_state_dict(state)
     assert torch.equal(after.network.matrix("W"), before.network.matrix("W"))
+    a = torch.randn(2, 10, generator=bp.stream(0, "a"), dtype=torch.float64)
+    close(after.network.synapses["W"].back(a, after.network.weights["W"]), a @ before.network.matrix("W"))
+    assert np.array_equal(after.network.synapses["W"].events[1], after.network.synapses["W"].by_pre[1])
     mine, other = ([each.update()["loss"] for _ in range(4)] for each in (after, before))
     assert mine == pytest.approx(other, rel=1e-10) and len(set(mine)) == 4
     close(after.network.matrix("W"), before.network.matrix("W"), 1e-10)
@@ -240,6 +245,24 @@ def test_a_checkpoint_of_matrices_goes_on_with_values():
     assert again.update()["loss"] == after.update()["loss"]
     copied = pickle.loads(pickle.dumps(after.network))
     assert torch.equal(copied.matrix("W"), after.network.matrix("W"))
+
+
+def test_brian2_and_a_run_know_the_same_synapses(tmp_path):
+    """Brian2's spikes, what a run's record and its figure hold, and values of the wrong sign."""
+    task = bp.task("pattern_generation", steps=40)
+    made = circuit(True, (bp.model("alif"), bp.model("lif")), 20 * ms, 3, task.inputs, task.outputs, 40.0)
+    alive, x = circuit(True, (bp.model("alif"), bp.model("lif")), 20 * ms), batch().inputs[:, :1]
+    ours, theirs = bp.simulate(alive, x, seed=1), bp.brian.simulate(alive, x, seed=1)
+    for name in ("E.spikes", "I.spikes"):
+        assert ours[name].sum() > 0 and np.array_equal(ours[name], theirs[name])
+    run = bp.train(made, task, bp.rule("eprop", feedback="random"), folder=tmp_path / "run", updates=2, batch=2)
+    described = {p["name"]: p for p in run.config["circuit"]["projections"]}
+    assert described["EE"]["synapses"]["count"] == len(run.network.synapses["EE"])
+    drawn = _matrices(run)
+    assert {"EE", "EI", "W_in", "II"} <= drawn.keys()
+    assert np.array_equal(drawn["EE"], run.network.matrix("EE").numpy())
+    with pytest.raises(CircuitError, match=r"wrong sign.*at \[0\]"):
+        run.network.load({"EI": torch.ones(len(run.network.synapses["EI"]))})
 
 
 def there(trainer: bp.Trainer) -> torch.Tensor:

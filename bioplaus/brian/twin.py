@@ -185,9 +185,15 @@ def synapses(
 ) -> Synapses | None:
     """The synapses of one recurrent projection, those that its mask leaves; None where it leaves none."""
     pre, post = network.populations[w.source.population].size, network.populations[w.target].size
-    W = network.matrix(w.spec.name).cpu().numpy().reshape(len(w.channels), post, pre)
-    mask = network.there(w.spec.name)
-    j, i = np.nonzero(np.ones((post, pre)) if mask is None else mask.cpu().numpy().reshape(W.shape).any(0))
+    W = network.weights[w.spec.name].cpu().numpy()
+    if w.synapses is not None:
+        j, i = (each.cpu().numpy() for each in (w.synapses.post, w.synapses.pre))
+        W = W.reshape(len(w.channels), -1)
+    else:
+        mask = network.masks.get(w.spec.name)
+        W = W.reshape(len(w.channels), post, pre)
+        j, i = np.nonzero(np.ones((post, pre)) if mask is None else mask.cpu().numpy().reshape(W.shape).any(0))
+        W = W[:, j, i]
     if not i.size:
         return None
     model = [f"w_{k} : 1 (constant)" for k in w.channels]
@@ -219,7 +225,7 @@ def synapses(
     sample = np.arange(batch)[:, None]
     made.connect(i=(sample * pre + i).ravel(), j=(sample * post + j).ravel())
     for k, channel in zip(w.channels, W, strict=True):
-        made.variables[f"w_{k}"].set_value(np.tile(channel[j, i], batch))
+        made.variables[f"w_{k}"].set_value(np.tile(channel, batch))
     return made
 
 

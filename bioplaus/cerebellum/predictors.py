@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus import checks
+from bioplaus.capacity import lacking
 from bioplaus.errors import RuleError, by_name, unknown
 from bioplaus.own import Gradients, Own
 
@@ -162,8 +163,17 @@ class MLP(Predictor):
 
 
 def last_layer(outputs: int, features: int, dtype: Any, device: Any) -> dict[str, Tensor]:
-    """A and b, zero: nothing is predicted before anything was learned."""
+    """A and b, zero: nothing is predicted before anything was learned.
+
+    Raises
+    ------
+    RuleError
+        If memory can't hold them.
+    """
     shapes = {"A": (outputs, features), "b": (outputs,)}
+    needs = {f"its last layer ({outputs} × {features})": outputs * features * torch.finfo(dtype).bits // 8}
+    if reason := lacking(needs, torch.device(device)):
+        raise RuleError(f"The predictor {reason} Use a smaller circuit, or a rule without a predictor, such as eprop.")
     return {name: torch.zeros(shape, dtype=dtype, device=device) for name, shape in shapes.items()}
 
 

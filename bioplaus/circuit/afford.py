@@ -46,8 +46,8 @@ def afford(circuit: Circuit, dtype: torch.dtype, device: torch.device) -> None:
     for needs, where in ((held, device), (drawing, torch.device("cpu"))):
         if reason := lacking(needs, where):
             raise CircuitError(
-                f"The circuit '{circuit.name}' ({circuit.counts()}) {reason} Give fewer units, inputs or outputs, or fewer synapses: of projections that connect at most a tenth of all pairs (fan_in=, probability=, synapses=) only the "
-                "synapses are kept."
+                f"The circuit '{circuit.name}' ({circuit.counts()}) {reason} Give fewer units, inputs or outputs, or fewer synapses: of projections "
+                "that connect at most a tenth of all pairs (fan_in=, probability=, synapses=) only the synapses are kept."
             )
 
 

@@ -12,6 +12,7 @@ import torch
 from bioplaus import checks
 from bioplaus.cerebellum import predictor
 from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.circuit.connect import told
 from bioplaus.circuit.delays import shown, steps, timeless
 from bioplaus.circuit.description import INPUT, Population, Projection, Readout
 from bioplaus.circuit.network import Network
@@ -223,7 +224,11 @@ class Circuit:
                 for n, p in self.populations.items()
             },
             "projections": [
-                {k: v for k, v in (vars(p) | {"delay": shown(p.delay)}).items() if v is not None}
+                {
+                    k: v
+                    for k, v in (vars(p) | {"delay": shown(p.delay), "synapses": told(p.synapses)}).items()
+                    if v is not None
+                }
                 for p in self.projections
             ],
             "cerebellum": None if self.cerebellum is None else self.cerebellum.describe(),

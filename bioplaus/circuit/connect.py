@@ -42,6 +42,11 @@ class Pairs:
         return hashlib.sha256(self.post[order].tobytes() + self.pre[order].tobytes()).hexdigest()
 
 
+def told(pairs: Pairs | None) -> dict[str, Any] | None:
+    """What a record holds of them: how many, and a hash."""
+    return None if pairs is None else {"count": len(pairs), "sha256": pairs.digest}
+
+
 @dataclass(frozen=True)
 class Connected:
     """The constraint of ``synapses=``."""

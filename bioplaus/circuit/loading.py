@@ -63,10 +63,14 @@ def apart(
     found, rest = {}, dict(masks)
     for name, mine in network.synapses.items():
         if name in saved:
-            found[name] = Synapses(saved[name]["rows"], saved[name]["pre"], mine.sources)
+            found[name] = Synapses(**saved[name])
         elif name in rest:
             post, pre = rest.pop(name).view(-1, *mine.shape)[0].nonzero().unbind(1)
             found[name] = Synapses.of(post, pre, mine.shape)
+        if name in found and found[name].shape != mine.shape:
+            raise CircuitError(
+                f"The checkpoint's synapses of {name} are of {found[name].shape} neurons (post, pre), here are {mine.shape}."
+            )
     return found, rest
 
 
@@ -121,6 +125,6 @@ def _refuse(name: str, W: Tensor, wrong: Tensor, how: str, remedy: str) -> None:
     if not bool(wrong.any()):
         return
     places = wrong.nonzero()
-    post, pre = (int(i) for i in places[0])
-    first = f"{float(W[post, pre]):.4g} at [{post}, {pre}]"
+    where = tuple(places[0].tolist())  # [post, pre], or of a sparse projection the synapse
+    first = f"{float(W[where]):.4g} at {list(where)}"
     raise CircuitError(f"Weight {name} has {len(places)} of {W.numel()} entries {how}, the first {first}. {remedy}")

@@ -62,7 +62,7 @@ class Synapses:
         return tuple(each.cpu().numpy() for each in self.by_pre)  # type: ignore[return-value]
 
     def become(self, other: Synapses) -> None:
-        """Take another's place: the same number of synapses, elsewhere."""
+        """Take another's place: as many synapses of as many neurons, elsewhere."""
         self.rows.copy_(other.rows)
         self.pre.copy_(other.pre)
         for name in ("post", "by_pre", "events"):

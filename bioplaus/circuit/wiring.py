@@ -92,14 +92,6 @@ class Wired(Generic[S]):
         """Σ of credit (many, channel · post) ⊗ sources (many, pre), as the weights are kept."""
         return a.T @ x if self.synapses is None else self.synapses.outer(a, x)
 
-    def matrix(self, W: Tensor) -> Tensor:
-        """The weights as [channel · post, pre]."""
-        return W if self.synapses is None else self.synapses.dense(W)
-
-    def fitted(self, G: Tensor) -> Tensor:
-        """Of a matrix that is shaped like that, what stands where weights are kept."""
-        return G if self.synapses is None or G.dim() == 1 else self.synapses.at(G)
-
     def width(self, W: Tensor) -> int:
         """How many sources there are."""
         return self.source.width(W) if self.synapses is None else self.synapses.sources

@@ -2,7 +2,8 @@
 
 numba keeps machine code beside a module that can be imported by name. So every text has a folder of its own, called by the hash of text,
 dtype, versions and processor, with a seal: the hashes of what the compiler left there. Where text or seal do not fit, it is compiled
-anew. That guards against damage; who may write into the user's cache folder may write a seal, too, and folders of other users are not read. A process compiles in a folder that only it knows, and puts it in its place when it is whole; so of several that compile the same,
+anew. That guards against damage; who may write into the user's cache folder may write a seal, too, and folders of other users are not
+read. A process compiles in a folder that only it knows, and puts it in its place when it is whole; so of several that compile the same,
 one folder stays, and none sees half a one.
 """
 

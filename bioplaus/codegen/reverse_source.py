@@ -24,8 +24,8 @@ def reverse(pattern: Any, direct: tuple[bool, bool, tuple[bool, ...]]) -> tuple[
     pattern : F, E, G, ψ, Ru, ry as patterns of entries (`bioplaus.codegen.scalars`).
     direct : whether there is credit for y, for ȳ, for each u.
 
-    ``reverse0_(numbers, kappa, first, last, T, P, y, ȳ, u, a, a_y, a_ȳ, I)`` takes neurons first to before last, and has all arrays flat over (batch · unit): P, u tuples of (time, …), a (state, …), I (channel,
-    time, …); it overwrites a, a_y, a_ȳ with what stands before the first step.
+    ``reverse0_(numbers, kappa, first, last, T, P, y, ȳ, u, a, a_y, a_ȳ, I)`` takes neurons first to before last, and has all arrays flat over
+    (batch · unit): P, u tuples of (time, …), a (state, …), I (channel, time, …); it overwrites a, a_y, a_ȳ with what stands before the first step.
     """
     numbers = Numbers()
     F, E, G, psi, Ru, ry = scalar(pattern, numbers)

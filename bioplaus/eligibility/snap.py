@@ -28,7 +28,7 @@ from bioplaus import checks
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.upstream import upstream
 from bioplaus.declaration import Declaration
-from bioplaus.eligibility.influence import Moment, Space
+from bioplaus.eligibility.influence import Moment, Space, afford
 from bioplaus.eligibility.recursion import Moving, Recursion
 from bioplaus.errors import RuleError
 from bioplaus.own import Owns
@@ -75,6 +75,9 @@ class SnAp(Recursion):
         return upstream(network, hearers, synapses=self.order - 1)
 
     def numbers(self, space: Space) -> int:
+        afford(
+            type(self).__name__, space, 1, 4 * space.size**2
+        )  # who reaches whom, in whole numbers and more, is a matrix already
         each = torch.cat([torch.full((p.size,), len(p.start) + p.ages - 1) for p in space.network.populations])
         rows = (reach(space, self.order - 1).long() * each).sum(1).split([n for n, _, _ in space.columns])
         total = space.size**2

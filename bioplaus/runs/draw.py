@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bioplaus.errors import RunError, unknown
+from bioplaus.runs.formats import trainer_of
 from bioplaus.runs.results import Results
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ OF_RESULTS = ("learning", "alignment")
 OF_RUN = ("learning", "alignment", "raster", "trajectories", "weights")
 
 _ROWS = 7  # as many as a page holds
+_DRAWN = 10**7  # chosen: entries of a matrix that is still made to be drawn
 _POINTS = 100  # chosen: as many as can be told apart across half a page
 
 
@@ -57,8 +59,7 @@ def draw_run(run: Run, name: str) -> Figure:
     if name in OF_RESULTS:
         return draw(Results({run.label: [run]}), name)
     if name == "weights":
-        matrices = {key: weight.cpu().numpy() for key, weight in run.weights.items() if weight.ndim == 2}
-        return figures.weights(dict(list(matrices.items())[:_ROWS]))
+        return figures.weights(dict(list(_matrices(run).items())[:_ROWS]))
     recordings = run.recordings
     if name == "raster":
         return figures.activity(recordings, states=_states(recordings), target=_target(recordings), output=True)
@@ -177,3 +178,19 @@ def windowed(updates: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
     starts = np.arange(0, len(updates), width)
     counts = np.diff(np.append(starts, len(updates)))
     return np.add.reduceat(updates, starts) / counts, np.add.reduceat(values, starts, axis=1) / counts
+
+
+def _matrices(run: Run) -> dict[str, Any]:
+    """W[post, pre] by name, of sparse projections too, as far as one can be looked at."""
+    from bioplaus.circuit.synapses import Synapses
+
+    saved, found = trainer_of(run.checkpoint).get("synapses", {}), {}
+    for name, W in run.weights.items():
+        if name in saved:
+            there = Synapses(**saved[name])
+            if there.shape[0] * there.shape[1] > _DRAWN:
+                continue
+            W = there.dense(W)
+        if W.ndim == 2:
+            found[name] = W.cpu().numpy()
+    return found
