@@ -69,13 +69,57 @@ def jumping() -> bp.Circuit:
     return bp.circuit("recurrent", cell=cell, inputs=5, units=9, outputs=2, input_gain=6.0, delay=2)
 
 
+def sparse() -> bp.Circuit:
+    """One value a synapse: onto channels that jump and that do not, with delays, noise, a background, refractoriness of both kinds."""
+    cell = bp.Cell(
+        equations="""dv/dt = (g + I - v)/(10*ms) + 0.3*xi/(10*ms)**0.5 : 1 (unless refractory)
+        dg/dt = -g/(5*ms) : 1""",
+        inputs=("I",),
+        jumps=("g",),
+        spike="v > 1",
+        reset="v = 0",
+        surrogate=SURROGATE,
+        method="euler",
+        refractory=np.linspace(1, 5, 24).round() * ms,
+    )
+    driven = bp.Population(cell, 24, bias={"I": 0.2}, background={"g": bp.Poisson(rate=20 * Hz, n=10, weight=0.3)})
+    some: dict[str, Any] = {"probability": 0.3, "sparse": True}
+    return bp.Circuit(
+        name="sparse",
+        inputs=9,
+        populations={"E": driven, "L": bp.Population("alif", 12)},
+        projections=(
+            bp.Projection(name="W_in", source="input", target="E", channels=("g",), gain=3.0, **some),
+            bp.Projection(name="W_EE", source="E", target="E", channels=("I", "g"), delay=5, autapses=False, **some),
+            bp.Projection(name="W_EL", source="E", target="L", delay=3, gain=60.0, **some),
+            bp.Projection(name="W_LE", source="L", target="E", channels=("I",), gain=2.0, sign=-1, **some),
+        ),
+        readout=bp.Readout(size=2, tau=10 * ms),
+    )
+
+
+def sparse_rates() -> bp.Circuit:
+    """Rates of before the first step are on their way in Brian2's neurons, not in its queues."""
+    return bp.circuit("recurrent", cell="leaky_rate", inputs=37, units=20, outputs=3, delay=3, fan_in=2)
+
+
 def rates() -> bp.Circuit:
     return bp.circuit("recurrent", cell="leaky_rate", inputs=37, units=11, outputs=3, tau_out=20 * ms, delay=3)
 
 
-CIRCUITS = {"alif": alif, "noisy": noisy, "jumping": jumping, "rates": rates}
+CIRCUITS = {
+    "alif": alif,
+    "noisy": noisy,
+    "jumping": jumping,
+    "sparse": sparse,
+    "rates": rates,
+    "sparse rates": sparse_rates,
+}
 CASES = [
-    (name, backend) for name in CIRCUITS for backend in ("torch", "numba") if (name, backend) != ("rates", "numba")
+    (name, backend)
+    for name in CIRCUITS
+    for backend in ("torch", "numba")
+    if (backend == "torch" or "rates" not in name)
 ]
 
 

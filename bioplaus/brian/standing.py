@@ -44,7 +44,7 @@ def on_their_way(network: Network, state: State, drives: Sequence[Tensor]) -> li
             continue  # rates stand in the neurons themselves
         target, said = network.populations[w.target], state.populations[w.source.population].y
         for t in range(min(w.source.age + 1, len(found[w.target]))):
-            brought = said[w.source.age - t] @ network.weights[w.spec.name].T
+            brought = w.drive(said[w.source.age - t], network.weights[w.spec.name])
             into = found[w.target][t].unflatten(-1, (target.taken, target.size))
             into[..., list(w.channels), :] += brought.unflatten(-1, (len(w.channels), target.size))
     return found
