@@ -40,7 +40,7 @@ def noisy() -> bp.Circuit:
         refractory=np.arange(1, 10) * ms,
     )
     driven = bp.Population(cell, 9, bias={"I": 0.3}, background={"I": bp.Poisson(rate=20 * Hz, n=10, weight=0.5)})
-    others = bp.Population("lif", 5)
+    others = bp.Population(bp.model("lif"), 5)
     return bp.Circuit(
         name="noisy",
         inputs=5,
@@ -55,16 +55,16 @@ def noisy() -> bp.Circuit:
 
 
 def jumping() -> bp.Circuit:
-    """Conductances that jump, and refractoriness that ends by a condition."""
+    """Conductances that jump, of which a spike takes a part, and refractoriness that ends by a condition on them."""
     cell = bp.Cell(
         equations="""dv/dt = (g - v)/(10*ms) : 1 (unless refractory)
         dg/dt = -g/(5*ms) : 1
         dw/dt = -w/(4*ms) : 1""",
         jumps=("g",),
         spike="v > 1",
-        reset="v = 0; w += 1",
+        reset="v = 0.1*g; g *= 0.5; w += 1",
         surrogate=SURROGATE,
-        refractory="w > 0.3",
+        refractory="w > 0.3 and g < 4",
     )
     return bp.circuit("recurrent", cell=cell, inputs=5, units=9, outputs=2, input_gain=6.0, delay=2)
 
@@ -87,7 +87,7 @@ def sparse() -> bp.Circuit:
     return bp.Circuit(
         name="sparse",
         inputs=9,
-        populations={"E": driven, "L": bp.Population("alif", 12)},
+        populations={"E": driven, "L": bp.Population(bp.model("alif"), 12)},
         projections=(
             bp.Projection(name="W_in", source="input", target="E", channels=("g",), gain=3.0, **some),
             bp.Projection(name="W_EE", source="E", target="E", channels=("I", "g"), delay=5, autapses=False, **some),
@@ -138,12 +138,13 @@ def in_pieces(
     simulate: Any, network: bp.Network, x: np.ndarray, cuts: list[int], **asked: Any
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """As one recording, and the state behind it."""
-    state, parts = None, []
+    state: Any = None
+    parts: list[Any] = []
     for begin, end in zip([0, *cuts], [*cuts, len(x)], strict=True):
         part, state = simulate(network, x[begin:end], state=state, return_state=True, **asked)
         parts.append(part)
-    assert state is not None
-    return xr.concat(parts, "time"), state
+    whole: Any = xr.concat(parts, "time")
+    return whole, state
 
 
 def ten(seed: int, steps: int = STEPS) -> list[int]:
@@ -168,6 +169,15 @@ def test_ten_pieces_are_one_bit_for_bit(name, backend, dtype):
             parts.append(part)
         assert xr.concat(parts, "time").identical(whole)
         assert state.identical(end) and state.attrs["steps"] == STEPS and state.attrs["seed"] == 7
+
+
+@pytest.mark.parametrize("name", [name for name, backend in CASES if backend == "numba"])
+def test_loops_have_torchs_numbers(name):
+    network = CIRCUITS[name]().build(seed=2, dtype=torch.float64)
+    x, record = inputs(network), everything(network)
+    torchs, loops = (bp.simulate(network, x, record, seed=7, backend=backend) for backend in ("torch", "numba"))
+    for each in torchs:
+        assert np.allclose(torchs[each], loops[each], rtol=1e-10, atol=1e-10), each
 
 
 @pytest.mark.parametrize("backend", ["torch", "numba"])
@@ -235,8 +245,7 @@ def test_one_state_for_many_samples_and_other_noise_from_here_on():
     assert many["E.v"].std("batch").min() > 0 and many.sizes["batch"] == 4
     # weights are those of the seed that goes on, and another seed is another future
     same, as_it_was, others = (
-        bp.simulate(c, x, "E.v", state=state, **more)
-        for c, more in ((circuit, {}), (network, {}), (network, {"seed": 4}))
+        bp.simulate(c, x, "E.v", state=state, seed=seed) for c, seed in ((circuit, None), (network, None), (network, 4))
     )
     assert same.identical(as_it_was) and not same["E.v"].equals(others["E.v"])
 
@@ -460,15 +469,16 @@ def test_mistakes_with_iterators():
     x = inputs(network)
     used = iter([x])
     list(used)
-    for given, more, words in (
+    given: list[tuple[Any, dict[str, Any], str]] = [
         (used, {}, "an iterator that gives nothing"),
         (iter([x, x[:, :2]]), {}, "has 2 samples, and the first had 3"),
         (iter([x, x[..., :5]]), {}, r"shape \(331, 3, 5\)"),
         (iter([x]), {"targets": x}, "targets can't go beside inputs that come from an iterator"),
         (iter([x]), {"every": 500}, "steps 1 to 331 have none"),
-    ):
+    ]
+    for pieces, more, words in given:
         with pytest.raises(CircuitError, match=words):
-            bp.simulate(network, given, backend="torch", **more)
+            bp.simulate(network, pieces, backend="torch", **more)
     with pytest.raises(CircuitError, match="array"):
         bp.brian.simulate(network, iter([x]))
 
@@ -476,11 +486,11 @@ def test_mistakes_with_iterators():
 # -- memory -------------------------------------------------------------------------------------------------------------
 
 MEASURE = """
-import resource, sys
+import ast, resource, sys
 import numpy as np
 import bioplaus as bp
 
-backend, steps, record, every = sys.argv[1], int(sys.argv[2]), eval(sys.argv[3]), int(sys.argv[4])
+backend, steps, record, every = sys.argv[1], int(sys.argv[2]), ast.literal_eval(sys.argv[3]), int(sys.argv[4])
 net = bp.circuit("recurrent", cell="alif", inputs=5, units=100, outputs=2, tau_out=20 * bp.ms, input_gain=9.0).build()
 rng = np.random.default_rng(0)
 stream = lambda steps: (rng.random((1000, 1, 5)) for _ in range(steps // 1000))

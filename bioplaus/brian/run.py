@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import brian2
 import numpy as np
-import sympy as sp
 import torch
 
 from bioplaus import checks
 from bioplaus.brian import twin
-from bioplaus.brian.standing import behind, on_their_way, part
+from bioplaus.brian.standing import behind, evaluated, on_their_way, part
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import CircuitError
 from bioplaus.recording import Kept, Standing, asked, dataset, standing, state_of, thinned
@@ -21,7 +20,6 @@ from bioplaus.recording.between import over, refuse_nothing, settled, so_far
 from bioplaus.settings import ours
 from bioplaus.simulate import checked_inputs
 from bioplaus.symbolic.derive import NOW, after
-from bioplaus.symbolic.functions import NUMPY
 from bioplaus.symbolic.runtime import runtime
 from bioplaus.symbolic.units import plain
 
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 
     from bioplaus.cell import Cell
     from bioplaus.circuit.network import State
+    from bioplaus.circuit.wiring import Wiring
     from bioplaus.symbolic.derive import Derived
 
 # chosen: so many synapses at once take Brian2 some 100 MB; larger batches run in parts
@@ -127,7 +126,7 @@ def simulate(
     looked = {(p, "y_now", 0): None for p in network.sources}  # the readout sees outputs, recorded or not
     looked |= dict.fromkeys(one.key for one in wanted)
     if return_state:
-        looked |= {(i, *each): None for i, p in enumerate(network.populations) for each in _crossing(len(p.start))}
+        looked |= {(i, *each): None for i, p in enumerate(network.populations) for each in _crossing(p)}
     synapses = sum(network.weights[w.spec.name].numel() for w in network.recurrent)
     with torch.no_grad(), runtime():
         samples = range(0, batch, most := max(1, SYNAPSES // max(1, synapses)))
@@ -148,9 +147,10 @@ def simulate(
     return recording, state_of(network, Standing(left, first + T, seed, "auto", every, over(kept, first + T, every)))
 
 
-def _crossing(states: int) -> list[tuple[str, int]]:
+def _crossing(p: Wiring) -> list[tuple[str, int]]:
     """What crosses from step to step, as `_run` names it."""
-    return [("y_now", 0), *(("after", j) for j in range(states))]
+    by_condition = [("active", 0)] if p.kernel.waits is not None else []
+    return [("y_now", 0), *(("after", j) for j, _ in enumerate(p.start)), *by_condition]
 
 
 def _refuse_maps(network: Network) -> None:
@@ -215,6 +215,8 @@ def _monitor(group: Any, derived: Derived, channels: Sequence[str], kind: str, i
         if derived.spiking:
             return brian2.SpikeMonitor(group)
         return brian2.StateMonitor(group, "rate1_", record=True, when="end", clock=clock)
+    if kind == "active":
+        return brian2.StateMonitor(group, "not_refractory", record=True, when="end", clock=clock)
     if kind == "I":
         return brian2.StateMonitor(group, channels[i], record=True, when="after_groups", clock=clock)
     when = "end" if kind == "after" else "after_groups"
@@ -225,9 +227,7 @@ def _reset(cell: Cell, i: int, u: Sequence[np.ndarray], y: np.ndarray) -> np.nda
     """r_i(u, y), what the reset leaves of a state."""
     values: dict[str, Any] = {after(s).name: each for s, each in zip(cell.states, u, strict=True)} | {NOW.name: y}
     values |= {name: plain(value) for name, value in cell.constants.items()}
-    e = cell.derived.r[i]
-    needed = sorted(e.free_symbols, key=str)
-    return sp.lambdify(needed, e, [NUMPY, np])(*(values[str(s)] for s in needed)) + np.zeros_like(y)
+    return evaluated(cell.derived.r[i], values) + np.zeros_like(y)
 
 
 def _filtered(network: Network, outputs: Tensor, start: State) -> Tensor:

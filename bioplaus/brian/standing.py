@@ -10,14 +10,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import sympy as sp
 import torch
 
 from bioplaus.circuit import Network
 from bioplaus.circuit.network import PopulationState, State
+from bioplaus.symbolic.derive import HELD, LAST, RECEPTIVE, arriving
+from bioplaus.symbolic.functions import NUMPY
+from bioplaus.symbolic.units import plain
 
 if TYPE_CHECKING:
     from brian2 import NeuronGroup
     from torch import Tensor
+
+    from bioplaus.cell import Cell
 
 
 def part(state: State, samples: slice) -> State:
@@ -50,6 +56,23 @@ def on_their_way(network: Network, state: State, drives: Sequence[Tensor]) -> li
     return found
 
 
+def begun(cell: Cell, state: PopulationState, arrived: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """States as Brian2's first step finds them, (batch, unit) each: ``arrived`` since the last spikes, by state, it has before the reset that went with those."""
+    old, last = ([each.double().cpu().numpy() for each in some] for some in (state.s, state.y[:1]))
+    receptive = np.ones_like(last[0]) if state.wait is None else (state.wait == 0).double().cpu().numpy()
+    values: dict[str, Any] = {LAST.name: last[0], HELD.name: last[0], RECEPTIVE.name: receptive}
+    values |= {name: plain(value) for name, value in cell.constants.items()}
+    values |= {f"unit_{channel}": scale for channel, scale in cell.scales.items()}
+    values |= {arriving(s).name: number for s, number in arrived.items()} | dict(zip(cell.states, old, strict=True))
+    return [evaluated(e, values) for e in cell.derived.begins]
+
+
+def evaluated(e: sp.Expr, values: Mapping[str, Any]) -> np.ndarray:
+    """An expression, by the numbers of its names."""
+    needed = sorted(e.free_symbols, key=str)
+    return sp.lambdify(needed, e, [NUMPY, np])(*(values[str(s)] for s in needed))
+
+
 def refractory(group: NeuronGroup, refracts: Any, state: PopulationState, condition: bool, dt: float) -> None:
     """Let neurons wait for as many more steps as they have left, ``refracts`` being all of them."""
     assert state.wait is not None
@@ -64,7 +87,7 @@ def refractory(group: NeuronGroup, refracts: Any, state: PopulationState, condit
 def behind(
     network: Network, state: State, recorded: Mapping[tuple[int, str, int], np.ndarray], filtered: Tensor | None
 ) -> State:
-    """What stands behind the last step, by outputs and states (value at the end) of all steps."""
+    """What stands behind the last step, by outputs and states (value at the end) of all steps, and who is not refractory where a condition ends it."""
     populations = []
     for i, (p, before) in enumerate(zip(network.populations, state.populations, strict=True)):
         like = {"dtype": network.dtype, "device": network.device}
@@ -72,10 +95,11 @@ def behind(
         s = [torch.as_tensor(recorded[i, "after", j], **like) for j, _ in enumerate(p.start)]
         said = [*reversed(before.y), *y.unbind(0)][-p.ages :]
         wait = before.wait
-        for t in range(len(y) if wait is not None else 0):
-            stood = before.s if t == 0 else tuple([each[t - 1] for each in s])
-            wait = (wait - 1).clamp_min(0) if p.kernel.waits is None else wait * p.kernel.waits(stood)  # type: ignore[operator]
-            wait = wait + y[t] * p.refractory
+        if p.kernel.waits is not None and wait is not None:
+            wait = 1 - torch.as_tensor(recorded[i, "active", 0][-1], **like)
+        elif wait is not None:
+            for now in y:
+                wait = (wait - 1).clamp_min(0) + now * p.refractory
         populations.append(PopulationState(tuple([each[-1] for each in s]), tuple(reversed(said)), wait))
     if filtered is None:
         return State(tuple(populations), ())

@@ -32,7 +32,7 @@ from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 
-from bioplaus.brian.standing import refractory
+from bioplaus.brian.standing import begun, refractory
 from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Wired, Wiring
 from bioplaus.codegen.propagated import propagated
@@ -43,7 +43,7 @@ from bioplaus.symbolic.units import declaration, plain
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
-    from bioplaus.circuit.network import PopulationState, State
+    from bioplaus.circuit.network import State
     from bioplaus.symbolic.text import Expression
 
 WAIT = "wait0_"  # the refractory times of neurons that have each its own
@@ -76,12 +76,10 @@ def neurons(
     more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if k < len(cell.inputs)]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
 
-    namespace, collect, clear, jumps, before = {}, [], [], [], {}
+    namespace, collect, clear, jumps = {}, [], [], []
     for k, (channel, external) in enumerate(zip(cell.channels, taken, strict=False)):
         namespace |= {f"external{k}_": TimedArray(external, dt=clock.dt), f"unit{k}_": cell.channels[channel]}
         if channel in cell.jumps:
-            # spikes of before the first step have arrived when it begins
-            before[channel] = cell.scales[channel] * external[0] * _receptive(cell, channel, stands)
             jumps.append(f"{channel} += unit{k}_*external{k}_(t + dt, i)")
             continue
         here = [w for w in recurrent if k in w.channels]
@@ -115,21 +113,15 @@ def neurons(
     for name, value in values.items():
         each = np.tile(np.broadcast_to(plain(value), p.size), batch)
         group.variables[name].set_value(each[0] if group.variables[name].scalar else each)
-    for name, value in zip(cell.states, stands.s, strict=True):
-        group.variables[name].set_value(value.double().cpu().numpy().reshape(-1) + before.get(name, 0.0))
+    # spikes of before the first step have arrived when it begins
+    arrived = {s: taken[k, 0].reshape(batch, p.size) for k, s in enumerate(cell.channels) if s in cell.jumps}
+    for name, value in zip(cell.states, begun(cell, stands, arrived), strict=True):
+        group.variables[name].set_value(value.reshape(-1))
     for age, value in enumerate(stands.y if not cell.spiking else (), 1):
         group.variables[f"rate{age}_"].set_value(value.double().cpu().numpy().reshape(-1))
     if stands.wait is not None and bool(stands.wait.any()):
         refractory(group, p.refractory, stands, p.kernel.waits is not None, network.circuit.dt)
     return group
-
-
-def _receptive(cell: Cell, channel: str, stands: PopulationState) -> Any:
-    """1, or 0 for neurons that what jumps does not reach while they are refractory."""
-    assert cell.parsed.equations is not None
-    if stands.wait is None or "unless refractory" not in cell.parsed.equations[channel].flags:
-        return 1.0
-    return (stands.wait == 0).double().cpu().numpy().reshape(-1)
 
 
 def _refractory(p: Wiring, written: Expression | None, clock: Clock) -> Any:
