@@ -42,15 +42,16 @@ def part(state: State, samples: slice) -> State:
 def on_their_way(network: Network, state: State, drives: Sequence[Tensor]) -> list[Tensor]:
     """External input, (time, batch, (channels and noises) · unit) of every population, with what earlier spikes bring.
 
-    A projection of age a reads y_{t−1−a}: in the first a + 1 steps, counted from 0, outputs of before them.
+    In step t, counted from 0, a slot i holds y_{t−1−i}: an output of before the first step as long as t ≤ i; those from then on Brian2 brings.
     """
     found = [drive.clone() for drive in drives]
     for w in network.recurrent:
         if not network.populations[w.source.population].kernel.derived.spiking:
             continue  # rates stand in the neurons themselves
         target, said = network.populations[w.target], state.populations[w.source.population].y
-        for t in range(min(w.source.age + 1, len(found[w.target]))):
-            brought = w.drive(said[w.source.age - t], network.weights[w.spec.name])
+        silence = torch.zeros_like(said[0])
+        for t in range(min(max(w.source.delays), len(found[w.target]))):
+            brought = w.drive(w.source.of([*[silence] * t, *said]), network.weights[w.spec.name])
             into = found[w.target][t].unflatten(-1, (target.taken, target.size))
             into[..., list(w.channels), :] += brought.unflatten(-1, (len(w.channels), target.size))
     return found
