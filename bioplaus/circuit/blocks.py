@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: the fewest steps of a block  # chosen: a product of so many rows reads its weights from memory seldom enough
 FEWEST = 16
 #: the most, and rows (of steps and samples) that it has about  # measured: a product's call takes 10 us, a step in torch 100, in loops 2
-MOST, ROWS = {"torch": 64, "numba": 1024}, {"torch": 256, "numba": 1024}
+MOST, ROWS = {"torch": 64, "numba": 512}, {"torch": 256, "numba": 512}
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Blocks:
             left, right = max(begin, self.first), min(begin + self.length, end)
             block[left - begin : right - begin] = x[left - self.first : right - self.first]
             made = rows(block)
+            if right - left == len(x):
+                return tuple([each[left - begin : right - begin] for each in made])
             if not out:
                 out = tuple([each.new_empty(len(x), *each.shape[1:]) for each in made])
             for into, each in zip(out, made, strict=True):
