@@ -254,7 +254,7 @@ class Cell:
 
     def opened(self, sent: str | None = None) -> tuple[str, ...]:
         """The channels that other neurons reach where a projection names none: by what is sent under a channel's name, that channel."""
-        return (sent,) if sent in self.channels else self.recurrent or tuple(self.channels)
+        return (sent,) if sent is not None and sent in self.channels else self.recurrent or tuple(self.channels)
 
     def with_spikes(self, sent: str) -> bool:
         """Whether what is sent under a name comes with spikes, and is zero where there is none."""

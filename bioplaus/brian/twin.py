@@ -25,7 +25,7 @@ Brian2 is given the step with the constants that torch has: `bioplaus.codegen.pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 
+from bioplaus.brian.standing import begun, events, refractory
 from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Wired, Wiring
 from bioplaus.codegen.propagated import propagated
@@ -44,20 +45,21 @@ from bioplaus.symbolic.text import substituted, symbol
 from bioplaus.symbolic.units import declaration, plain
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from bioplaus.cell import Cell
+    from bioplaus.circuit.network import State
     from bioplaus.symbolic.text import Expression
 
 WAIT = "wait0_"  # the refractory times of neurons that have each its own
 
 
-def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) -> NeuronGroup:
-    """The neurons of one population under external input and bias ``drive``, (time, batch, channels · unit)."""
+def neurons(
+    network: Network, population: int, drive: np.ndarray, clock: Clock, start: State | None = None
+) -> NeuronGroup:
+    """The neurons of one population under external input and bias ``drive``, (time, batch, channels · unit), from where they stand, or their start."""
     p = network.populations[population]
     cell = network.circuit.populations[p.name].cell
     T, batch = drive.shape[:2]
-    recurrent = p.recurrent
+    recurrent, stands = p.recurrent, (start or network.start(batch)).populations[population]
     taken = drive.reshape(T, batch, p.taken, p.size).transpose(2, 0, 1, 3).reshape(p.taken, T, batch * p.size)
 
     # the declarations from which the torch step was derived, and what only spike, reset or output use
@@ -78,18 +80,16 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
     more += [f"{_sent(v, age)} : 1" for v in range(1, p.voices) for age in range(1, p.ages + 1)]
 
-    namespace, collect, clear, jumps, before = {}, [], [], [], {}
+    namespace, collect, clear, jumps = {}, [], [], []
     for k, (channel, external) in enumerate(zip(cell.channels, taken, strict=False)):
         namespace |= {f"external{k}_": TimedArray(external, dt=clock.dt), f"unit{k}_": cell.channels[channel]}
         if channel in cell.jumps:
-            # spikes of before the first step have arrived when it begins
-            before[channel] = cell.scales[channel] * external[0]
             jumps.append(f"{channel} += unit{k}_*external{k}_(t + dt, i)")
             continue
         here = [w for w in recurrent if k in w.channels]
         total = " + ".join([f"external{k}_(t, i)", *(_arriving(network, w, k) for w in here)])
         collect.append(f"{channel} = unit{k}_*({total})")
-        clear += [f"{_arriving(network, w, k)} = 0" for w in here if _events(network, w)]
+        clear += [f"{_arriving(network, w, k)} = 0" for w in here if events(network, w)]
 
     for k, xi in enumerate(cell.noises, p.channels):
         more.append(f"{noise.normal(xi)} : 1")
@@ -116,11 +116,19 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
         group.run_regularly("\n".join(_sending(p, cell)), when="after_groups", order=1, clock=clock)
     # what is declared, not all that is there: t, i or N may be among the parameters, unused
     values = {n: v for n, v in cell.parameters.items() if n in group.equations} | ours | waits
-    values |= dict(zip(cell.states, p.start, strict=True))
-    values |= {_sent(v, age): said.cpu().numpy()[0] for (v, age), said in _said(network, population)}
     for name, value in values.items():
-        each = np.tile(np.broadcast_to(plain(value), p.size), batch) + before.get(name, 0.0)
+        each = np.tile(np.broadcast_to(plain(value), p.size), batch)
         group.variables[name].set_value(each[0] if group.variables[name].scalar else each)
+    # spikes of before the first step have arrived when it begins
+    arrived = {s: taken[k, 0].reshape(batch, p.size) for k, s in enumerate(cell.channels) if s in cell.jumps}
+    for name, value in zip(cell.states, begun(cell, stands, arrived), strict=True):
+        group.variables[name].set_value(value.reshape(-1))
+    for slot, value in enumerate(stands.y):
+        age, voice = divmod(slot, p.voices)
+        if voice or not cell.spiking:
+            group.variables[_told(voice, age + 1)].set_value(value.double().cpu().numpy().reshape(-1))
+    if stands.wait is not None and bool(stands.wait.any()):
+        refractory(group, p.refractory, stands, p.kernel.waits is not None, network.circuit.dt)
     return group
 
 
@@ -141,17 +149,14 @@ def _sending(p: Wiring, cell: Cell) -> list[str]:
     return lines
 
 
-def _said(network: Network, population: int) -> Iterator[tuple[tuple[int, int], Tensor]]:
-    """What is sent beside the output before the first step, by voice and age."""
-    voices = network.populations[population].voices
-    for slot, said in enumerate(network.start(1).populations[population].y):
-        if slot % voices:
-            yield (slot % voices, slot // voices + 1), said
-
-
 def _sent(voice: int, age: int) -> str:
     """Of a neuron: what it has sent beside its output, so many steps ago."""
     return f"sent{voice}_{age}_"
+
+
+def _told(voice: int, age: int) -> str:
+    """The same, or its rate."""
+    return _sent(voice, age) if voice else f"rate{age}_"
 
 
 def _refractory(p: Wiring, written: Expression | None, clock: Clock) -> Any:
@@ -220,7 +225,7 @@ def synapses(
         return None
     model = [f"w_{k} : 1 (constant)" for k in w.channels]
     age = max(w.source.delays)
-    if _events(network, w):
+    if events(network, w):
         brought = f"*{_sent(w.source.voice, age)}_pre" if w.source.voice else ""
         cell = network.circuit.populations[network.populations[w.target].name].cell
         names, units = list(cell.channels), {}
@@ -241,7 +246,7 @@ def synapses(
             namespace=units,
         )
     else:
-        told = _sent(w.source.voice, age) if w.source.voice else f"rate{age}_"
+        told = _told(w.source.voice, age)
         model += [f"{_arriving(network, w, k)}_post = w_{k}*{told}_pre : 1 (summed)" for k in w.channels]
         made = Synapses(source, target, "\n".join(model), clock=clock, namespace={})
         for updater in made.summed_updaters.values():
@@ -261,9 +266,3 @@ def clock(network: Network) -> Clock:
 def _arriving(network: Network, w: Wired, channel: int) -> str:
     """What a projection brings to a channel in the next step, in units of weight."""
     return f"arriving{network.wired.index(w)}_{channel}_"
-
-
-def _events(network: Network, w: Wired) -> bool:
-    """Whether what a projection carries comes with spikes alone."""
-    derived = network.populations[w.source.population].kernel.derived
-    return derived.spiking and (w.spec.sends is None or w.spec.sends in derived.sent_with_spikes)

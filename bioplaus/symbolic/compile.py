@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import sympy as sp
@@ -79,7 +78,7 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
         )
     assert parsed.spike is not None and parsed.surrogate is not None  # as Cell has seen to
     spike, (height, width) = parsed.spike, parsed.surrogate
-    derived = derive(
+    return derive(
         f=f,
         inputs=inputs,
         output=spike.left.value - spike.right.value,
@@ -97,6 +96,5 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
         noises=noises,
         propagators=step.propagators,
         sends=sends,
+        waits=parsed.refractory.value if parsed.refractory is not None and parsed.refractory.condition else None,
     )
-    waits = parsed.refractory.value if parsed.refractory is not None and parsed.refractory.condition else None
-    return replace(derived, waits=waits)

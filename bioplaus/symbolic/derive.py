@@ -75,7 +75,8 @@ class Derived:
     floor: sp.Expr = ZERO
     closed: bool = False  # or zero
     noises: tuple[str, ...] = ()  # normal numbers that f takes beside the inputs
-    waits: sp.Expr | None = None  # in old states: whether a refractory neuron stays so; None where it waits for a time
+    begins: Entries = ()  # s + J, in old states, jumps and LAST: what f takes
+    waits: sp.Expr | None = None  # whether a refractory neuron stays so, as f begins; None where it waits for a time
     propagators: tuple[Propagator, ...] = ()  # what names in f, other than of parameters, stand for
     sends: Entries = ()  # g, in states after the reset and NOW
     Zu: Matrix = ()  # [sent][state]
@@ -102,6 +103,7 @@ def derive(
     noises: tuple[str, ...] = (),
     propagators: tuple[Propagator, ...] = (),
     sends: Mapping[str, sp.Expr] | None = None,
+    waits: sp.Expr | None = None,
 ) -> Derived:
     """Assemble a cell's step and differentiate it.
 
@@ -119,6 +121,7 @@ def derive(
     noises : normal numbers that ``f`` takes beside the inputs; what they bring is no weight's doing.
     propagators : of names in ``f`` and ``refractory`` that are no parameters.
     sends : name → what is sent beside the output, in states after the reset and `SPIKE`.
+    waits : whether a refractory neuron stays so, in old states.
     """
     states = tuple(f)
     to_u = {symbol(s): after(s) for s in states}
@@ -130,9 +133,12 @@ def derive(
     r = _after_spike(states, reset)
     kept = frozenset(s.name for s in reset if ("reset" if s.name in reset_variables else "jumps") in differentiate)
     Ru = tuple(tuple(sp.diff(e, after(s)) for s in states) for e in r)
+    begins: Entries = tuple(symbol(s) for s in states)
     if jumps:
         shifted = landed(states, jumps, Ru, kept)
+        begins = tuple(substituted(s, shifted) for s in begins)
         stepped = tuple(substituted(e, shifted) for e in stepped)
+        waits = None if waits is None else substituted(waits, shifted)
     inputs_and_jumps = (*(symbol(k) for k in inputs), *(arriving(s) for s in jumps or ()))
     old = [symbol(s) for s in states]
     ry = tuple(sp.diff(e, NOW) if s in kept else ZERO for s, e in zip(states, r, strict=True))
@@ -167,6 +173,8 @@ def derive(
             substituted(sp.diff(e, NOW), reached) + _dot(row, ry) for e, row in zip(g.values(), slopes, strict=True)
         ),
         sent_with_spikes=frozenset(name for name, e in g.items() if spiking and substituted(e, {NOW: ZERO}) == 0),
+        begins=begins,
+        waits=waits,
     )
 
 
