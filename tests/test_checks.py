@@ -27,6 +27,7 @@ from bioplaus.checks import Among, Amount, Flag, Instance, Mapped, Optional, Rea
 from bioplaus.circuit import Projection
 from bioplaus.circuit.connect import Connected, Pairs
 from bioplaus.circuit.delays import Delay
+from bioplaus.circuit.space import Coordinates, Periods, Placed
 from bioplaus.eligibility import Immediate
 from bioplaus.runs import Arm, Experiment
 from bioplaus.runs.config import digest, plain
@@ -105,6 +106,12 @@ def good(row: Any) -> list[Any]:
         return [*good(row.word), Matrix(torch.ones(1, 2))]
     if isinstance(row, Connected):
         return [Pairs(np.array([0, 1]), np.array([2, 0]))]
+    if isinstance(row, Coordinates):
+        return [np.array([[0.0, 0.1], [0.2, 0.3]])]
+    if isinstance(row, Placed):
+        return [bp.grid(3, spacing=1 * bp.mm)]
+    if isinstance(row, Periods):
+        return [(0.1, 0.2), *good(row.each)]
     assert isinstance(row, (Instance, Several, Mapped)), f"say here what {type(row).__name__} takes"
     return [made(row.example)]
 
@@ -179,8 +186,13 @@ def bad(row: Any) -> list[Any]:
             *({"a": value} for value in bad(row.each)),
         ] + [{}] * row.least
     if isinstance(row, Connected):
-        twice, below, odd = ([0, 0], [1, 1]), ([-1], [0]), ([0, 1], [2])
-        return [*WRONG, 3, "x", True, twice, below, odd, ([0.5], [1]), np.ones((3, 4)), [1, 2], ([0], [1], [2])]
+        twice, below, uneven = ([0, 0], [1, 1]), ([-1], [0]), ([0, 1], [2])
+        return [*WRONG, 3, "x", True, twice, below, uneven, ([0.5], [1]), np.ones((3, 4)), [1, 2], ([0], [1], [2])]
+    if isinstance(row, (Coordinates, Placed)):
+        odd: list[Any] = [3, "x", True, [[0.0] * 4], [[[0.0]]], [[np.nan]], [[0.0], [0.0, 0.1]], [2.0], [1] * bp.ms, []]
+        return [value for value in WRONG if not isinstance(value, np.ndarray)] + odd
+    if isinstance(row, Periods):
+        return [*bad(row.each), [0.1, -0.1], [], [0.1] * 4]
     assert isinstance(row, Instance), f"say here what {type(row).__name__} refuses"
     return [*WRONG, None, 3, "x", True, type(made(row.example))]
 

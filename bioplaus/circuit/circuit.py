@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil, exp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,6 +18,9 @@ from bioplaus.circuit.description import INPUT, Population, Projection, Readout
 from bioplaus.circuit.network import Network
 from bioplaus.errors import CircuitError, cut
 from bioplaus.settings import unusable
+
+if TYPE_CHECKING:
+    from bioplaus.circuit.near import Near
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -156,7 +159,27 @@ class Circuit:
             raise CircuitError(f"Projection {p.name} wants fan_in={p.fan_in} of {most} possible sources.")
         if p.synapses is not None:
             self._within(p, pre)
-        return replace(p, channels=tuple(channels), delay=delay)
+        completed = replace(p, channels=tuple(channels), delay=delay)
+        if p.kernel is not None:
+            object.__setattr__(completed, "near", self._near(p))
+        return completed
+
+    def _near(self, p: Projection) -> Near:
+        """The kernel of a projection between where its neurons are."""
+        from bioplaus.circuit.near import Near
+
+        ends = [self.populations[name] for name in (p.target, p.source)]
+        nowhere = sorted(
+            {name for name, each in zip((p.target, p.source), ends, strict=True) if each.positions is None}
+        )
+        if nowhere:
+            raise CircuitError(
+                f"Projection {p.name} has a kernel, and '{nowhere[0]}' no positions: give the population positions=bp.grid((20, 50), spacing=10*um), or an array "
+                "(neuron, 1 to 3) of lengths."
+            )
+        post, pre = (each.positions for each in ends)
+        post.refuse(pre, p.name)
+        return Near(p.kernel, post, pre, p.source == p.target and not p.autapses, p.name)
 
     def _within(self, p: Projection, pre: int) -> None:
         """Refuse synapses of neurons that there are not."""
@@ -221,16 +244,16 @@ class Circuit:
             "populations": {
                 n: {"size": p.size, "bias": None if p.bias is None else dict(p.bias), "cell": p.cell.describe()}
                 | ({"background": {k: vars(b) for k, b in p.background.items()}} if p.background else {})
+                | ({"positions": p.positions.describe()} if p.positions is not None else {})
                 for n, p in self.populations.items()
             },
-            "projections": [
-                {
-                    k: v
-                    for k, v in (vars(p) | {"delay": shown(p.delay), "synapses": told(p.synapses)}).items()
-                    if v is not None
-                }
-                for p in self.projections
-            ],
+            "projections": [{k: v for k, v in (vars(p) | _told(p)).items() if v is not None} for p in self.projections],
             "cerebellum": None if self.cerebellum is None else self.cerebellum.describe(),
             "readout": {**{k: v for k, v in vars(self.readout).items() if k != "tau"}, "kappa": self.kappa},
         }
+
+
+def _told(p: Projection) -> dict[str, Any]:
+    """What a projection's record holds in other words than the projection itself."""
+    kernel = None if p.kernel is None else p.kernel.describe()
+    return {"delay": shown(p.delay), "synapses": told(p.synapses), "kernel": kernel, "near": None}

@@ -191,11 +191,11 @@ class Network:
         mask = torch.ones(post, pre)
         if not p.autapses and p.source == p.target:
             mask.fill_diagonal_(0)
-        if p.fan_in is not None:
+        if p.fan_in is not None and p.near is None:
             drawn = torch.rand(post, pre, generator=generator, dtype=torch.float32).masked_fill(mask == 0, 2.0)
             order = drawn.argsort(dim=1, stable=True).argsort(1)
             mask = (order < p.fan_in).to(mask.dtype)
-        elif p.probability is not None or p.synapses is not None:
+        elif p.partial:
             found = self._synapses(p, post, pre, generator)
             mask = found.dense(torch.ones(len(found)))
         W = initial((K * post, pre), fan_in, p.init, p.gain, generator, K)
@@ -209,6 +209,8 @@ class Network:
         autapses, most = p.autapses or p.source != p.target, p.possible(1, pre)
         if p.synapses is not None:
             return Synapses.of(torch.from_numpy(p.synapses.post), torch.from_numpy(p.synapses.pre), (post, pre))
+        if p.near is not None:
+            return p.near.drawn(generator, p.probability, p.fan_in)
         if p.fan_in is not None:
             return drawn(torch.full((post,), p.fan_in), pre, autapses, generator)
         many = torch.full((post,), float(most), dtype=torch.float64)
