@@ -105,7 +105,7 @@ def followed(name: str) -> Path:
 
 
 def undelayed(name: str) -> bool:
-    return all(w.source.age == 0 for w in made(name).network.recurrent)
+    return all(w.source.slots[0] == 0 for w in made(name).network.recurrent)
 
 
 # -- derivatives of one step in z, by autograd through the forward simulation --------------------------------------------

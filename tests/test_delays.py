@@ -118,7 +118,7 @@ def test_maps_take_steps_unless_they_know_what_a_step_is():
         chain(3 * ms, 1 * ms, silent)
     assert "\n" not in str(error.value)
     for cell in (a_map("x = exp(-dt/tau)*x + I"), a_map("x = 0.9*x + I", made_for=1 * ms)):
-        assert chain(3 * ms, 1 * ms, cell).build().recurrent[0].source.age == 2
+        assert chain(3 * ms, 1 * ms, cell).build().recurrent[0].source.slots[0] == 2
 
 
 def test_a_delay_is_described_as_it_was_given_and_sent():
@@ -127,4 +127,4 @@ def test_a_delay_is_described_as_it_was_given_and_sent():
     described = json.loads(json.dumps(in_time.describe()["projections"][1]["delay"]))
     assert described == "3.0 ms" and "delay" in in_steps.describe()["projections"][0]
     network = pickle.loads(pickle.dumps(in_time.build()))
-    assert network.circuit == in_time and network.recurrent[0].source.age == 2
+    assert network.circuit == in_time and network.recurrent[0].source.slots[0] == 2

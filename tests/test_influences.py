@@ -101,16 +101,16 @@ def test_rows_are_states_and_outputs_in_flight(name):
     for p, population in enumerate(c.network.populations):
         assert [r.index for r in space.rows if r.population == p and r.kind == "y"] == list(range(population.ages - 1))
         assert population.ages == max(
-            [w.source.age + 1 for w in c.network.recurrent if w.source.population == p], default=1
+            [w.source.slots[0] + 1 for w in c.network.recurrent if w.source.population == p], default=1
         )
         for w in (w for w in c.network.recurrent if w.source.population == p):
             for t, step in enumerate(c.window.steps):  # what arrives, d steps after it was sent
                 sent = (
-                    c.window.spikes(p)[t - 1 - w.source.age]
-                    if t > w.source.age
+                    c.window.spikes(p)[t - 1 - w.source.slots[0]]
+                    if t > w.source.slots[0]
                     else torch.zeros(c.batch.size, population.size)
                 )
-                assert torch.equal(step.before.populations[p].y[w.source.age], sent.to(torch.float64))
+                assert torch.equal(step.before.populations[p].y[w.source.slots[0]], sent.to(torch.float64))
                 where = next(where for v, where in space.arriving[w.target] if v is w)
                 assert torch.equal(steps[t].a[w.target][:, where], sent.to(torch.float64))
 
@@ -174,7 +174,7 @@ def test_enough_hops_are_rtrl(name):
     if c.batch.steps * c.network.weights["W_out"].shape[1] > 100:
         c = Case(c.network, Batch(*(x[:8, :1] for x in (c.batch.inputs, c.batch.targets, c.batch.weight + 1.0))))
     same(c.gradients(rule_of(Hops(c.batch.steps - 1))), c.true)
-    if any(w.source.age for w in c.network.recurrent) and len(c.network.populations) == 1:  # fewer fit into the time
+    if any(w.source.slots[0] for w in c.network.recurrent) and len(c.network.populations) == 1:  # fewer fit into the time
         same(c.gradients(rule_of(Hops((c.batch.steps - 1) // 2))), c.true)
 
 

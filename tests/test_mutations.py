@@ -362,8 +362,8 @@ misprint(
     rtrl(delay=3),
     Space,
     "across",
-    "at.index == w.source.age - 1",
-    "at.index == w.source.age - 2",
+    "at.index == slot - 1",
+    "at.index == slot - 2",
 )
 misprint(
     "influence_filtered_without_one_minus_kappa",

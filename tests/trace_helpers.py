@@ -76,7 +76,7 @@ def crossing(c: Case, through: Callable[[str, Tensor], Tensor]) -> list[Tensor]:
             state = unpacked(network, h, step.before)
             currents = list(step.I)
             for w in network.recurrent:
-                y = state.populations[w.source.population].y[w.source.age]
+                y = state.populations[w.source.population].y[w.source.slots[0]]
                 part = (y - y.detach()) @ through(w.spec.name, kept[w.spec.name]).T
                 currents[w.target] = network._add(currents[w.target], part, w, network.populations[w.target])
             return layout.vector(network.advance(state, tuple(currents), differentiable=True).after).sum(0)

@@ -180,7 +180,7 @@ def synapses(
     if not i.size:
         return None
     model = [f"w_{k} : 1 (constant)" for k in w.channels]
-    age = w.source.age + 1
+    age = max(w.source.delays)
     if _spiking(network, w):
         cell = network.circuit.populations[network.populations[w.target].name].cell
         names, units = list(cell.channels), {}

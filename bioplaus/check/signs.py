@@ -154,7 +154,7 @@ def short(bench: Bench, rule: Rule) -> Bench | None:
     """
     circuit = bench.network.circuit
     population = next(iter(circuit.populations.values()))
-    delay = min(LATEST, max((w.source.age + 1 for w in bench.network.recurrent), default=1))
+    delay = min(LATEST, max((d for w in bench.network.recurrent for d in w.source.delays), default=1))
     fixed: Any = {"delay": delay, "tau": circuit.readout.tau, "written_by_hand": False, "lively": LIVELY, "gain": GAIN}
     for units, more in ((2, 2), (1, 2), (1, 1)):
         make = partial(bench_of, population.cell, units=units, **fixed)

@@ -65,7 +65,7 @@ class Fused:
         read = set(network.sources) if network.kappa else set()
         self.groups = [Group(p.kernel.folded, p.taken, p.ages, i in read) for i, p in enumerate(network.populations)]
         self.links = [
-            Link(w.source.population, w.target, w.source.age, w.channels, w.synapses is not None)
+            Link(w.source.population, w.target, w.source.slots, w.channels, w.synapses is not None)
             for w in network.recurrent
         ]
         kept: tuple[Keep, ...] = ("outputs", "u", "all")

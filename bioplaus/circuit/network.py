@@ -102,7 +102,7 @@ class Network:
                 self.wired.append(outside[-1])
             else:
                 age = steps(p.delay, circuit.dt, p.name) - 1
-                recurrent.append(Wired(p, Outputs(names.index(p.source), age), *onto))
+                recurrent.append(Wired(p, Outputs(names.index(p.source), (age,)), *onto))
                 self.wired.append(recurrent[-1])
         for i, (name, population) in enumerate(circuit.populations.items()):
             if population.bias is not None:
@@ -161,7 +161,7 @@ class Network:
         population = self.circuit.populations[name]
         cell = population.cell
         kernel = cell.kernel(population.size, self.circuit.dt, self.dtype, self.device)
-        ages = max([w.source.age + 1 for w in self.recurrent if w.source.population == index], default=1)
+        ages = max([d for w in self.recurrent if w.source.population == index for d in w.source.delays], default=1)
         return Wiring(
             name=name,
             size=population.size,
@@ -335,7 +335,7 @@ class Network:
         currents, us, actives, after = [], [], [], []
         for p, before, I in zip(self.populations, state.populations, drive, strict=True):
             for w in p.recurrent:
-                y, W = state.populations[w.source.population].y[w.source.age], self.weights[w.spec.name]
+                y, W = w.source.of(state.populations[w.source.population].y), self.weights[w.spec.name]
                 I = torch.addmm(I, y, W.T) if w.whole and w.synapses is None else self._add(I, w.drive(y, W), w, p)
             channels = (I,) if p.taken == 1 else I.chunk(p.taken, -1)
             wait, active, receptive = before.wait, None, None

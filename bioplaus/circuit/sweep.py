@@ -84,12 +84,13 @@ def to_h(
     for w in network.recurrent if recurrent else ():
         a = channels(network, I[w.target], w)
         if a is not None:
-            W, ages, age = network.weights[w.spec.name], y[w.source.population], w.source.age
-            old = ages[age]
-            if old is not None and a.dim() == 2 == old.dim() and w.synapses is None:
-                ages[age] = torch.addmm(old, a, W)
+            W, said, slots = network.weights[w.spec.name], y[w.source.population], w.source.slots
+            old = said[slots[0]]
+            if old is not None and a.dim() == 2 == old.dim() and w.synapses is None and len(slots) == 1:
+                said[slots[0]] = torch.addmm(old, a, W)
             else:
-                ages[age] = plus(old, w.back(a, W))
+                for slot, part in w.source.apart(w.back(a, W)):
+                    said[slot] = plus(said[slot], part)
     return I, Credit(tuple(s), tuple(map(tuple, y)), passed.filtered, passed.u)
 
 

@@ -23,7 +23,7 @@ def upstream(
     while waiting:
         to, crossed, passed = waiting.pop()
         for w in network.recurrent:
-            now = (w.source.population, crossed + 1, passed + w.source.age + 1)
+            now = (w.source.population, crossed + 1, passed + min(w.source.delays))
             if w.target == to and now[1] <= synapses and now[2] <= steps and not _shorter(found, now):
                 found.add(now)
                 waiting.append(now)

@@ -6,9 +6,12 @@ the circuit's input, the constant of a bias. What other neurons said is known st
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+import torch
 
 from bioplaus.circuit.description import Projection
 from bioplaus.circuit.drawn import Drawn
@@ -51,16 +54,36 @@ class Bias:
 
 @dataclass(frozen=True)
 class Outputs:
-    """y_{t−1−age} of a population, by its index."""
+    """What a population, by its index, has said: one of the outputs that it keeps, or several side by side.
+
+    Those are, the newest first, what `PopulationState.y` holds; slot i is y_{t−1−i}.
+    """
 
     population: int
-    age: int = 0
+    slots: tuple[int, ...] = (0,)
+
+    @property
+    def delays(self) -> tuple[int, ...]:
+        """After how many steps each takes effect."""
+        return tuple([slot + 1 for slot in self.slots])
+
+    def of(self, said: Sequence[Tensor]) -> Tensor:
+        """Of all that the population keeps, (…, unit) each, what is meant, (…, pre)."""
+        return side_by_side([said[slot] for slot in self.slots])
 
     def pre(self, stretch: Stretch) -> Tensor:
-        return stretch.outputs(self.population, self.age)
+        return side_by_side([stretch.outputs(self.population, slot) for slot in self.slots])
+
+    def apart(self, e: Tensor) -> Iterable[tuple[int, Tensor]]:
+        """(…, pre) cut into slots: which, and its part."""
+        return zip(self.slots, (e,) if len(self.slots) == 1 else e.chunk(len(self.slots), -1), strict=True)
 
     def width(self, W: Tensor) -> int:
         return W.shape[1]
+
+
+def side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), -1)
 
 
 Source = External | Bias | Outputs
@@ -91,6 +114,10 @@ class Wired(Generic[S]):
     def outer(self, a: Tensor, x: Tensor) -> Tensor:
         """Σ of credit (many, channel · post) ⊗ sources (many, pre), as the weights are kept."""
         return a.T @ x if self.synapses is None else self.synapses.outer(a, x)
+
+    def dense(self, W: Tensor) -> Tensor:
+        """The weights as a matrix, (channel · post, pre)."""
+        return W if self.synapses is None else self.synapses.dense(W)
 
     def width(self, W: Tensor) -> int:
         """How many sources there are."""

@@ -55,11 +55,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Link:
-    """A recurrent projection: from which population's outputs of which age onto which channels of which; whether one value a synapse is kept."""
+    """A recurrent projection: from which of a population's outputs onto which channels of which; whether one value a synapse is kept."""
 
     source: int
     target: int
-    age: int
+    slots: tuple[int, ...]
     channels: tuple[int, ...]
     sparse: bool = False
 
@@ -147,8 +147,8 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
     """
     lines: list[str] = []
     each = range(TOGETHER)
-    for q, age in sorted({(link.source, link.age) for link in links}):
-        told = [(i, link) for i, link in enumerate(links) if (link.source, link.age) == (q, age)]
+    for q, slot in sorted({(link.source, slot) for link in links for slot in link.slots}):
+        told = [(i, link) for i, link in enumerate(links) if link.source == q and slot in link.slots]
         dense, sparse = [], []
         for i, link in told:
             p = link.target
@@ -171,7 +171,7 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
                     ]
         lines += [
             "for sample0_ in range(first0_, last0_):",
-            f"    speaking0_ = said{q}_[time0_ + {groups[q].ages - 1 - age}, sample0_]",
+            f"    speaking0_ = said{q}_[time0_ + {groups[q].ages - 1 - slot}, sample0_]",
             "    count0_ = 0",
             f"    for pre0_ in range(size{q}_):",
             "        events0_[count0_] = pre0_",

@@ -15,8 +15,9 @@ F_t = κ F_{t−1} + (1 − κ) ψ_t P_t.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -25,7 +26,7 @@ from bioplaus.capacity import memory
 from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent, split
-from bioplaus.circuit.wiring import Wired
+from bioplaus.circuit.wiring import Outputs, Wired, side_by_side
 from bioplaus.codegen.kernel import Entry
 from bioplaus.codegen.partials import Partials
 from bioplaus.eligibility.traces import plus, times
@@ -174,8 +175,8 @@ class Space:
         """R as a matrix, written into ``out`` (batch, size, size), which is zero where R never has entries; the blocks written."""
         written: set[tuple[int, int]] = set()
         for w in self.network.recurrent:
-            n, source = self.network.populations[w.target].size, self.network.populations[w.source.population].size
-            W = self.network.matrix(w.spec.name).view(len(w.channels), n, source)
+            n = self.network.populations[w.target].size
+            W = w.dense(self.network.weights[w.spec.name]).view(len(w.channels), n, -1)
             G = now.parts[w.target].G
             for to in self.u(w.target):
                 total: Tensor | None = None
@@ -186,23 +187,23 @@ class Space:
                         total = part if total is None else total + part
                 if total is None:
                     continue
-                for at in self.rows:
+                for (slot, some), at in product(w.source.apart(total), self.rows):
                     if at.population != w.source.population:
                         continue
                     e: Entry = None
-                    if w.source.age == 0:
+                    if slot == 0:
                         e = before.parts[w.source.population].psi[at.index] if at.kind == "u" else None
-                    elif at.kind == "y" and at.index == w.source.age - 1:
+                    elif at.kind == "y" and at.index == slot - 1:
                         e = 1.0
                     if e is None:
                         continue
                     place, block = (to.where.start, at.where.start), out[..., to.where, at.where]
                     value = e.unsqueeze(-2) if isinstance(e, torch.Tensor) else e
                     if place in written:
-                        block += total * value
+                        block += some * value
                     else:
-                        torch.mul(total, value, out=block) if isinstance(value, torch.Tensor) else block.copy_(
-                            total * value
+                        torch.mul(some, value, out=block) if isinstance(value, torch.Tensor) else block.copy_(
+                            some * value
                         )
                         written.add(place)
         return written
@@ -238,7 +239,7 @@ class Space:
             dy.append(total)
         currents: dict[tuple[int, int], Entry] = {}
         for w in network.recurrent:
-            source = dy[w.source.population] if w.source.age == 0 else mine["y", w.source.population, w.source.age - 1]
+            source = self._said(w.source, dy, mine)
             if source is None:
                 continue
             I = w.drive(source, network.weights[w.spec.name]).unflatten(-1, (len(w.channels), -1))  # type: ignore[operator]
@@ -263,6 +264,16 @@ class Space:
                     value = plus(value, times(part.G[i][k], currents.get((p, k))))
             out.append(value if isinstance(value, torch.Tensor) else torch.zeros_like(z[..., where]))
         return torch.cat(out, -1) if len(out) > 1 else out[0]
+
+    @staticmethod
+    def _said(source: Outputs, dy: Sequence[Entry], mine: Mapping[tuple[str, int, int], Tensor]) -> Tensor | None:
+        """What reaches the outputs that a projection takes, (…, pre); None where nothing does."""
+        p = source.population
+        each = [dy[p] if slot == 0 else mine["y", p, slot - 1] for slot in source.slots]
+        some = next((e for e in each if isinstance(e, torch.Tensor)), None)
+        if some is None:
+            return None
+        return side_by_side([e if isinstance(e, torch.Tensor) else torch.zeros_like(some) for e in each])
 
     # -- M ------------------------------------------------------------------------------------------------------------------
 

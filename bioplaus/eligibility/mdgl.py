@@ -72,10 +72,10 @@ class MDGL(EProp):
             object.__setattr__(self, "declaration", replace(type(self).declaration, transport=False))
 
     def refuse(self, network: Network) -> str | None:
-        late = next((w for w in network.recurrent if w.source.age), None)
+        late = next((w for w in network.recurrent if w.source.delays != (1,)), None)
         if late is None:
             return None
-        return f"what a neighbour tells must meet the trace of the step before, and projection '{late.spec.name}' takes {late.source.age + 1} steps"
+        return f"what a neighbour tells must meet the trace of the step before, and projection '{late.spec.name}' takes {max(late.source.delays)} steps"
 
     #: credit that is known at the end only would need to be heard through every step's Gψ: n times the traces
     sums: ClassVar[bool] = False
