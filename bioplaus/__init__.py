@@ -20,6 +20,7 @@ _HOMES = {
     "bioplaus.content": ("model", "circuit", "experiment"),
     "bioplaus.cell": ("Cell", "fast_sigmoid", "triangular"),
     "bioplaus.circuit": ("Circuit", "Network", "Poisson", "Population", "Projection", "Readout"),
+    "bioplaus.circuit.delays": ("Conduction", "Normal", "Uniform"),
     "bioplaus.circuit.space": ("Exponential", "Gaussian", "Kernel", "Positions", "Within", "grid"),
     "bioplaus.simulate": ("simulate",),
     "bioplaus.streams": ("stream",),
@@ -71,6 +72,9 @@ if TYPE_CHECKING:
     from bioplaus.circuit import Population as Population
     from bioplaus.circuit import Projection as Projection
     from bioplaus.circuit import Readout as Readout
+    from bioplaus.circuit.delays import Conduction as Conduction
+    from bioplaus.circuit.delays import Normal as Normal
+    from bioplaus.circuit.delays import Uniform as Uniform
     from bioplaus.circuit.space import Exponential as Exponential
     from bioplaus.circuit.space import Gaussian as Gaussian
     from bioplaus.circuit.space import Kernel as Kernel

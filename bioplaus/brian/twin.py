@@ -180,7 +180,7 @@ def synapses(
     if not i.size:
         return None
     model = [f"w_{k} : 1 (constant)" for k in w.channels]
-    age = max(w.source.delays)
+    late = np.full(len(i), w.source.delays[0]) if w.synapses is None else w.synapses.delay.cpu().numpy()
     if _spiking(network, w):
         cell = network.circuit.populations[network.populations[w.target].name].cell
         names, units = list(cell.channels), {}
@@ -196,12 +196,15 @@ def synapses(
             target,
             "\n".join(model),
             on_pre="\n".join(arrive),
-            delay=(age - 1) * clock.dt,
+            delay=(late[0] - 1) * clock.dt if len(w.source.delays) == 1 else None,
             clock=clock,
             namespace=units,
         )
     else:
-        model += [f"{_arriving(network, w, k)}_post = w_{k}*rate{age}__pre : 1 (summed)" for k in w.channels]
+        several = len(w.source.delays) > 1
+        model += ["late : 1 (constant)"] if several else []
+        rates = [f"int(late == {age})*rate{age}__pre" if several else f"rate{age}__pre" for age in w.source.delays]
+        model += [f"{_arriving(network, w, k)}_post = w_{k}*({' + '.join(rates)}) : 1 (summed)" for k in w.channels]
         made = Synapses(source, target, "\n".join(model), clock=clock, namespace={})
         for updater in made.summed_updaters.values():
             updater.when = "start"  # before currents are collected
@@ -209,6 +212,10 @@ def synapses(
     made.connect(i=(sample * pre + i).ravel(), j=(sample * post + j).ravel())
     for k, channel in zip(w.channels, W, strict=True):
         made.variables[f"w_{k}"].set_value(np.tile(channel, batch))
+    if len(w.source.delays) > 1 and _spiking(network, w):
+        made.delay = np.tile((late - 1) * network.circuit.dt, batch) * second
+    elif len(w.source.delays) > 1:
+        made.variables["late"].set_value(np.tile(late.astype(float), batch))
     return made
 
 

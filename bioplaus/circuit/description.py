@@ -10,13 +10,14 @@ from bioplaus import checks
 from bioplaus.cell import Cell
 from bioplaus.circuit.connect import SPARSE, Connected
 from bioplaus.circuit.dale import conductances
-from bioplaus.circuit.delays import Delay, shown
+from bioplaus.circuit.delays import Delay, Late, Listed, shown
 from bioplaus.circuit.space import Kernel, Placed
 from bioplaus.content import model
 from bioplaus.errors import CircuitError
 
 if TYPE_CHECKING:
     from bioplaus.circuit.near import Near
+    from bioplaus.circuit.space import Positions
 
 INPUT = "input"
 INITS = ("normal", "uniform", "gamma", "orthogonal", "zeros")
@@ -119,7 +120,9 @@ class Projection:
     channels : target channels, default those the cell opens to external or recurrent input. Several channels: rows are
         grouped by channel, so the matrix is (channels · post, pre).
     delay : from an output to its effect, in steps, ≥ 1, or as a time that stays itself when the circuit's dt changes (``1.5*ms``);
-        kept as a whole number or in seconds. External input acts in its own step (0).
+        kept as a whole number or in seconds. External input acts in its own step (0). Each synapse its own: an array (synapse,) in the order of
+        ``synapses``, or a matrix [post, pre]; drawn from the seed, ``bp.Uniform(1*ms, 5*ms)``, ``bp.Normal(3*ms, 1*ms)``; by distance,
+        ``bp.Conduction(velocity=0.3*mm/ms)``. Such times go to the nearest step, one at least, and weights are kept one by one.
     sign : +1 or −1 holds every weight at or beyond zero (Dale's law), None leaves it free.
     fan_in : number of distinct sources per neuron, None for all.
     probability : that a neuron speaks to another, for every pair by itself.
@@ -152,8 +155,9 @@ class Projection:
     init: str = "normal"
     gain: float = 1.0
     learned: bool = True
-    #: where the neurons of both ends are, once a circuit knows them
+    #: where the neurons of both ends are, once a circuit knows them: for the kernel, and for delays
     near: Near | None = field(default=None, init=False, repr=False, compare=False)
+    ends: tuple[Positions, Positions] | None = field(default=None, init=False, repr=False, compare=False)
 
     constraints = checks.Table(
         CircuitError,
@@ -192,12 +196,20 @@ class Projection:
             raise CircuitError(
                 f"delay of projection {self.name} is 0; it must be at least 1: an output takes effect one step later, or after more."
             )
+        if isinstance(self.delay, Listed):
+            pairs, delay = self.delay.beside(self.synapses, self.name)
+            object.__setattr__(self, "synapses", pairs)
+            object.__setattr__(self, "delay", delay)
         said = [n for n in ("fan_in", "probability", "synapses") if getattr(self, n) is not None]
         if len(said) > 1:
             raise CircuitError(
                 f"Projection {self.name} says which synapses there are in {len(said)} ways, {' and '.join(said)}: give one of them."
             )
-        if self.sparse and not said:
+        if self.sparse is False and isinstance(self.delay, Late):
+            raise CircuitError(
+                f"Projection {self.name} has sparse=False and delays that differ from synapse to synapse, with which weights are kept one by one. Leave sparse out."
+            )
+        if self.sparse and not (said or isinstance(self.delay, Late)):
             raise CircuitError(
                 f"Projection {self.name} has sparse=True and every synapse. Say which there are: fan_in=100, probability=0.1, or synapses=(post, pre)."
             )
@@ -209,10 +221,10 @@ class Projection:
             raise CircuitError(
                 f"Projection {self.name} has a kernel, and external input has no positions. Leave it out, or give the pairs themselves: synapses=(post, pre)."
             )
-        missing = bool(said) or (self.source == self.target and not self.autapses)
+        missing = bool(said) or isinstance(self.delay, Late) or (self.source == self.target and not self.autapses)
         if self.init == "orthogonal" and (missing or self.sign is not None):
             raise CircuitError(
-                f"init='orthogonal' of projection {self.name} goes with every weight present and free in sign: with fan_in, probability, synapses, sign or autapses=False "
+                f"init='orthogonal' of projection {self.name} goes with every weight present and free in sign: with fan_in, probability, synapses, sign, autapses=False or delays of each synapse "
                 "the matrix would not be orthogonal any more. Leave those out, or take another init, such as 'normal'."
             )
 
@@ -232,6 +244,8 @@ class Projection:
 
     def apart(self, post: int, pre: int) -> bool:
         """Whether weights are kept one by one, for synapses alone."""
+        if isinstance(self.delay, Late):
+            return True
         if self.sparse is not None:
             return self.sparse
         return self.partial and self.count(post, pre) <= SPARSE * self.possible(post, pre)

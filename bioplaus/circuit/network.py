@@ -10,12 +10,13 @@ One step, in Brian2's order (docs/concepts.md)::
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from bioplaus.circuit.afford import afford
-from bioplaus.circuit.delays import steps
+from bioplaus.circuit.delays import Late, steps
 from bioplaus.circuit.description import INPUT, Projection
 from bioplaus.circuit.drawn import wanted
 from bioplaus.circuit.initial import initial
@@ -101,8 +102,11 @@ class Network:
                 outside.append(Wired(p, External(), *onto))
                 self.wired.append(outside[-1])
             else:
-                age = steps(p.delay, circuit.dt, p.name) - 1
-                recurrent.append(Wired(p, Outputs(names.index(p.source), (age,)), *onto))
+                delays = (
+                    self.synapses[p.name].delays if isinstance(p.delay, Late) else (steps(p.delay, circuit.dt, p.name),)
+                )
+                slots = tuple([d - 1 for d in delays])
+                recurrent.append(Wired(p, Outputs(names.index(p.source), slots), *onto))
                 self.wired.append(recurrent[-1])
         for i, (name, population) in enumerate(circuit.populations.items()):
             if population.bias is not None:
@@ -184,8 +188,14 @@ class Network:
         assert p.channels is not None
         K, fan_in = len(p.channels), p.sources(post, pre)
         if p.apart(post, pre):
-            found = self.synapses[p.name] = self._synapses(p, post, pre, generator).to(self.device)
-            W = initial((K, len(found)), fan_in, p.init, p.gain, generator).flatten()
+            found = self._synapses(p, post, pre, generator)
+            W = initial((K, len(found)), fan_in, p.init, p.gain, generator)
+            if isinstance(p.delay, Late):
+                found, order = found.late(p.delay.steps(found, circuit.dt, stream(self.seed, f"delays of {p.name}"), p))
+                W = W[:, order]
+            elif p.source != INPUT:
+                found = replace(found, delays=(steps(p.delay, circuit.dt, p.name),))
+            self.synapses[p.name], W = found.to(self.device), W.flatten()
             self.weights[p.name] = self._tensor(W.abs() * p.sign if p.sign else W)
             return
         mask = torch.ones(post, pre)
@@ -213,6 +223,8 @@ class Network:
             return p.near.drawn(generator, p.probability, p.fan_in)
         if p.fan_in is not None:
             return drawn(torch.full((post,), p.fan_in), pre, autapses, generator)
+        if p.probability is None:
+            return drawn(torch.full((post,), most), pre, autapses, generator)
         many = torch.full((post,), float(most), dtype=torch.float64)
         chance = torch.full_like(many, p.probability or 0.0)
         return drawn(torch.binomial(many, chance, generator=generator).long(), pre, autapses, generator)
@@ -220,12 +232,12 @@ class Network:
     def matrix(self, name: str) -> Tensor:
         """W[post, pre] of a projection, however its weights are kept; rows grouped by channel."""
         W = self.weights[name]
-        return self.synapses[name].dense(W) if name in self.synapses else W
+        return self.synapses[name].matrix(W) if name in self.synapses else W
 
     def there(self, name: str) -> Tensor | None:
         """1 in [post, pre] where there is a synapse, rows grouped by channel; None where all are."""
         if name in self.synapses:
-            return self.synapses[name].dense(torch.ones_like(self.weights[name]))
+            return self.synapses[name].matrix(torch.ones_like(self.weights[name]))
         return self.masks.get(name)
 
     def fitted(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
