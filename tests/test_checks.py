@@ -26,7 +26,7 @@ from bioplaus import rules
 from bioplaus.checks import Among, Amount, Flag, Instance, Mapped, Optional, Real, Several, Table, Text, Whole, Word
 from bioplaus.circuit import Projection
 from bioplaus.circuit.connect import Connected, Pairs
-from bioplaus.circuit.delays import Delay
+from bioplaus.circuit.delays import Delay, One
 from bioplaus.circuit.space import Coordinates, Periods, Placed
 from bioplaus.eligibility import Immediate
 from bioplaus.runs import Arm, Experiment
@@ -100,8 +100,10 @@ def good(row: Any) -> list[Any]:
         return [None, *good(row.given)]
     if isinstance(row, Amount):
         return [made(row.example), float(made(row.example)), 5e-324]
-    if isinstance(row, Delay):
+    if isinstance(row, One):
         return [*good(row.steps), *good(row.time)]
+    if isinstance(row, Delay):
+        return [*good(row.one), bp.Uniform(1, 3), np.ones((2, 3), int), np.ones((2, 3)) * bp.ms]
     if isinstance(row, Feedback):
         return [*good(row.word), Matrix(torch.ones(1, 2))]
     if isinstance(row, Connected):
@@ -156,8 +158,11 @@ def bad(row: Any) -> list[Any]:
         ]
     if isinstance(row, Amount):
         return [*WRONG, None, "1", True, 0, -1, math.inf, bp.Hz if row.unit == "s" else bp.ms]
-    if isinstance(row, Delay):
+    if isinstance(row, One):
         return [*bad(row.steps), -1 * bp.ms, 0.0, 1.5, math.inf, bp.Hz]
+    if isinstance(row, Delay):  # an array of whole numbers is one of steps
+        one = [value for value in bad(row.one) if not isinstance(value, np.ndarray)]
+        return [*one, bp.Uniform, np.zeros((2, 3)), np.ones((2, 3, 4)), np.zeros((2, 3), int), np.ones((2, 3)) * bp.Hz]
     if isinstance(row, Feedback):
         return [*bad(row.word), [1.0, 2.0], [[1.0], [1.0, 2.0]], [[math.nan]], [[1j]], [[True]], np.ones((2, 0))]
     if isinstance(row, Among):

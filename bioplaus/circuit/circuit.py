@@ -205,7 +205,7 @@ class Circuit:
         maps = [each for each in ends if each in self.populations and timeless(self.populations[each].cell)]
         if (delay.in_time if isinstance(delay, Late) else isinstance(delay, float)) and maps:
             raise CircuitError(
-                f"delay of projection {name} is {shown(delay)}, and '{maps[0]}' is of a discrete map (update=) that does not read dt: its steps are no time. "
+                f"delay of projection {name} is {delay if isinstance(delay, Late) else shown(delay)}, and '{maps[0]}' is of a discrete map (update=) that does not read dt: its steps are no time. "
                 "Give the delay in steps, such as delay=2; or write the map's constants with dt, or say made_for= which dt they hold."
             )
         if isinstance(delay, Listed):

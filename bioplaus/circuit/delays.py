@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bioplaus.circuit.synapses import Synapses
 
 LONGEST = 10_000  # steps of delay; every one of them is kept for every neuron  # chosen: 10 s at 1 ms
+HALF = 1e-6  # steps, by which a time that is halfway but for rounding goes to the later one, on every machine
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Late:
         """
         found = self.each(synapses, generator, p)
         if self.in_time:
-            found = (found / dt + 0.5).floor()
+            found = (found / dt + 0.5 + HALF).floor()
         found = found.clamp_min(1).long()
         if len(found) and int(found.max()) > LONGEST:
             raise CircuitError(

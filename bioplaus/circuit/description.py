@@ -190,7 +190,7 @@ class Projection:
             )
         if self.source == INPUT and self.delay:
             raise CircuitError(
-                f"delay of projection {self.name} is {shown(self.delay)}; external input has none: it acts in its own step. Leave it out."
+                f"delay of projection {self.name} is {self.delay if isinstance(self.delay, Late) else shown(self.delay)}; external input has none: it acts in its own step. Leave it out."
             )
         if self.source != INPUT and self.delay == 0:
             raise CircuitError(
