@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
 
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
-from bioplaus.circuit.backend import choice
+from bioplaus.circuit.backend import STEPS, choice
 from bioplaus.circuit.dale import refuse_negative
-from bioplaus.circuit.trajectory import pieces
+from bioplaus.circuit.trajectory import Way
 from bioplaus.codegen.threads import threads as on
-from bioplaus.errors import CircuitError, unknown
+from bioplaus.errors import CircuitError
+from bioplaus.recording import Kept, Standing, asked, dataset, standing, state_of, thinned
+from bioplaus.recording.between import over, refuse_nothing, settled, so_far
 from bioplaus.settings import ours
 
 if TYPE_CHECKING:
@@ -25,31 +27,74 @@ if TYPE_CHECKING:
 SPOKEN = ("spikes", "rate")
 
 
+@overload
+def simulate(
+    circuit: Circuit | Network,
+    inputs: Any,
+    record: Any = ...,
+    *,
+    every: int = ...,
+    state: Any = ...,
+    return_state: Literal[False] = ...,
+    seed: int | None = ...,
+    dtype: str = ...,
+    targets: Any = ...,
+    weight: Any = ...,
+    lenient: bool = ...,
+    backend: str = ...,
+    threads: int = ...,
+) -> xarray.Dataset: ...
+@overload
+def simulate(
+    circuit: Circuit | Network,
+    inputs: Any,
+    record: Any = ...,
+    *,
+    every: int = ...,
+    state: Any = ...,
+    return_state: Literal[True],
+    seed: int | None = ...,
+    dtype: str = ...,
+    targets: Any = ...,
+    weight: Any = ...,
+    lenient: bool = ...,
+    backend: str = ...,
+    threads: int = ...,
+) -> tuple[xarray.Dataset, xarray.Dataset]: ...
 @ours()
 def simulate(
     circuit: Circuit | Network,
     inputs: Any,
     record: Any = SPOKEN,
     *,
-    seed: int = 0,
+    every: int = 1,
+    state: Any = None,
+    return_state: bool = False,
+    seed: int | None = None,
     dtype: str = "float64",
     targets: Any = None,
     weight: Any = None,
     lenient: bool = False,
     backend: str = "auto",
     threads: int = 1,
-) -> xarray.Dataset:
+) -> xarray.Dataset | tuple[xarray.Dataset, xarray.Dataset]:
     """Simulate a circuit under external input; nothing learns.
+
+    No more is held than what is recorded and a few steps; and in pieces, cut anywhere, it is bit for bit the same as in one, by the same backend.
 
     Parameters
     ----------
     circuit : a circuit, built here with ``seed`` and ``dtype``, or a built network (for example ``run.network``).
-    seed : of the weights, where they are drawn here, and of noise and background; `bioplaus.brian.simulate` draws the same.
-    inputs : (time, batch, input) or (time, input), array or tensor.
-    record : a name or several: any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``;
-        by default that of the two which a cell has.
+    inputs : (time, batch, input) or (time, input), array or tensor; or an iterator of such pieces, of which one is held at a time and none recorded.
+    record : a name, several, or ``{name: units}``, units by number, several, a slice, or None for all: any of the cells' state variables (value at the
+        end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``, or a channel held over a step (``"I"``: all that arrives on it); by
+        default that of ``"spikes"`` and ``"rate"`` which a cell has. ``"E.v"`` is that of one population.
+    every : record the last of so many steps (the k-th, the 2 k-th, … since the first), and of spikes how many there were in them.
+    state : where to go on: what ``return_state=True`` returned. Time goes on, and so do noise and background.
+    return_state : return the recording and the state behind its last step, a dataset that can be saved, too.
+    seed : of the weights, where they are drawn here, and of noise and background; None: the state's, or 0. `bioplaus.brian.simulate` draws the same.
     targets, weight : recorded beside the output, if given: what was asked for, and where.
-    backend : ``"torch"``, ``"numba"`` (fused loops, for spiking circuits), or ``"auto"``, which takes those where the work is large.
+    backend : ``"torch"``, ``"numba"`` (fused loops, for spiking circuits), or ``"auto"``: the state's; else loops where the work is large, or of unknown length.
     threads : on how many processors fused loops run at most, with the same results to the last bit.
     lenient : pass over names that no population has, instead of refusing.
 
@@ -57,30 +102,87 @@ def simulate(
     -------
     xarray.Dataset
         Dims time (ms), batch, unit; one variable per recorded name, plus ``input`` and ``output``. With several populations
-        the variables are ``population.name`` and the unit dims ``unit_population``. Units in the attributes.
+        the variables are ``population.name`` and the unit dims ``unit_population``. Where only some units are recorded a coordinate says which; where
+        they are not the same for all names of a population, their dim is ``unit_name``. Units in the attributes.
 
     Raises
     ------
     CircuitError
-        For an unknown name or inputs of the wrong shape.
+        For an unknown name, inputs of the wrong shape, or a state that does not fit.
+
+    Examples
+    --------
+    >>> import bioplaus as bp
+    >>> network = bp.circuit("recurrent", cell="alif", inputs=3, units=20, outputs=1, input_gain=9.0).build()
+    >>> x = np.random.default_rng(0).random((300, 1, 3))
+    >>> first, state = bp.simulate(network, x[:101], {"v": [0, 1]}, return_state=True)
+    >>> then = bp.simulate(network, x[101:], {"v": [0, 1]}, state=state)
+    >>> whole = bp.simulate(network, x, {"v": [0, 1]})
+    >>> bool((whole.v[:101] == first.v).all()), bool((whole.v[101:] == then.v).all())
+    (True, True)
     """
     if not isinstance(circuit, (Circuit, Network)):
         raise checks.refusal(CircuitError, "The circuit", circuit, "one that bp.circuit('recurrent', cell=…) makes")
     dtype = checks.accept(CircuitError, "dtype", dtype, checks.Word(("float64", "float32")))
+    every, seed = settled(every, state, seed)
+    return_state = checks.accept(CircuitError, "return_state", return_state, checks.Flag())
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
-    x = checked_inputs(network, inputs)
-    wanted = resolve(network, record, lenient or record is SPOKEN)
-    chosen = choice(backend, network, *x.shape[:2]).name
+    wanted = asked(network, record, lenient or record is SPOKEN)
+
+    streamed, given = hasattr(inputs, "__next__"), in_pieces(network, inputs)
+    x = next(given)
+    T, batch = x.shape[:2]
+    beside = _beside(targets, weight, None if streamed else x)
+    at = None if state is None else standing(network, state, batch)
+    backend = at.backend if at is not None and backend == "auto" else backend
+    chosen = choice(backend, network, STEPS if streamed else T, batch).name  # how long a stream is nobody knows
+    begin = 0 if at is None else at.step
+    way = Way(network, batch, seed, "", chosen, None if at is None else at.state, begin)
+    if not streamed:
+        refuse_nothing(every, begin, begin + T, return_state)
+    counted = so_far(at, wanted, every)
+    kept = [Kept(one, every, counted.get(one.population), streamed) for one in wanted]
+    output = Kept(None, every, grows=streamed)
+    states = any(one.kind != "y_now" for one in wanted)
     with torch.no_grad(), on(checks.accept(CircuitError, "threads", threads, checks.Whole())):
-        parts: dict[str, list[np.ndarray]] = {label: [] for label in wanted}
-        outputs = []
-        states = any(kind != "y_now" for _, kind, _ in wanted.values())
-        for piece in pieces(network, x, seed, backend=chosen, states=states, u=states):
-            for label, (p, kind, i) in wanted.items():
-                parts[label].append(piece.get(p, kind, i).cpu().numpy())
-            outputs.append(network.output(piece.seen()).cpu().numpy())
-    values, output = {label: np.concatenate(each) for label, each in parts.items()}, np.concatenate(outputs)
-    return dataset(network, values, {k: p for k, (p, _, _) in wanted.items()}, x.cpu().numpy(), output, targets, weight)
+        piece: torch.Tensor | None = x
+        while piece is not None:
+            for each in (*kept, output):
+                each.reserve((way.step + len(piece)) // every - way.step // every)
+            for stretch in way.along(piece, states=states, u=states):
+                first = way.step - len(stretch)
+                for each, one in zip(kept, wanted, strict=True):
+                    each.add(first, stretch.get(*one.key).cpu().numpy())
+                output.add(first, stretch.output().cpu().numpy())
+                del stretch
+            piece = next(given, None)
+    refuse_nothing(every, begin, way.step, return_state)
+    seen = [(one, each.values) for one, each in zip(wanted, kept, strict=True)]
+    thin = {} if streamed else {"input": thinned(x.cpu().numpy(), begin, every)}
+    thin |= {"output": output.values} | {name: thinned(values, begin, every) for name, values in beside.items()}
+    recording = dataset(network, seen, begin, way.step, every, thin)
+    if not return_state:
+        return recording
+    at = Standing(way.state, way.step, seed, chosen, every, over(kept, way.step, every))
+    return recording, state_of(network, at)
+
+
+def _beside(targets: Any, weight: Any, x: torch.Tensor | None) -> dict[str, np.ndarray]:
+    """What is recorded beside the output, if it is as long as the inputs."""
+    found = {}
+    for name, said, values in (("target", "targets", targets), ("weight", "weight", weight)):
+        if values is None:
+            continue
+        if x is None:
+            raise CircuitError(
+                f"{said} can't go beside inputs that come from an iterator, of which nobody knows how many there are. Put them beside the recording."
+            )
+        found[name] = array = np.asarray(values)
+        if array.shape[:2] != x.shape[:2]:
+            raise CircuitError(
+                f"{said} have shape {array.shape}, but the inputs have {x.shape[0]} steps of {x.shape[1]} samples: (time, batch, …) is expected of both."
+            )
+    return found
 
 
 def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
@@ -91,7 +193,11 @@ def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
                 f"inputs carry a unit ({', '.join(unit)}); they are plain numbers, which the weights turn into currents: one unit of weight is what the cell's "
                 "inputs={'I': …} says. Divide by a unit."
             )
-        given = inputs.detach().to_dense() if isinstance(inputs, torch.Tensor) else torch.as_tensor(np.array(inputs))
+        given = (
+            inputs.detach().to_dense()
+            if isinstance(inputs, torch.Tensor)
+            else torch.as_tensor(_copied(inputs, network))
+        )
     except (TypeError, ValueError) as error:
         raise checks.refusal(
             CircuitError, "inputs", inputs, f"an array (time, batch, {network.circuit.inputs})"
@@ -106,94 +212,38 @@ def checked_inputs(network: Network, inputs: Any) -> torch.Tensor:
         raise CircuitError(
             f"inputs have shape {tuple(np.shape(inputs))}; expected (time, batch, {network.circuit.inputs}) or (time, {network.circuit.inputs})."
         )
-    if not bool(torch.isfinite(x).all()):
+    if x.numel() and not all(map(torch.isfinite, x.aminmax())):
         raise CircuitError("inputs contain values that are not finite (NaN or infinity).")
     refuse_negative(network.circuit, x, "inputs")
     return x
 
 
-def resolve(network: Network, record: Any, lenient: bool = False) -> dict[str, tuple[int, str, int]]:
-    """Recorded names → (population, kind, index)."""
-    if isinstance(record, str):
-        record = (record,)
-    if isinstance(record, Mapping):
-        raise CircuitError(
-            f"record is {checks.short(record)}; it must be a name, or several such as ('v', 'spikes'). All units are recorded: choose among them afterwards, "
-            f"as in .{next(iter(record), 'v')}.isel(unit=[0, 1])."
-        )
-    record = checks.accept(CircuitError, "record", record, checks.Several(checks.Word(), "('v', 'spikes')", least=0))
-    found: dict[str, tuple[int, str, int]] = {}
-    several = len(network.populations) > 1
-    for name in record:
-        here = {}
-        for i, p in enumerate(network.populations):
-            label = f"{p.name}.{name}" if several else name
-            derived = p.kernel.derived
-            if name in derived.states:
-                here[label] = (i, "after", derived.states.index(name))
-            elif name == ("spikes" if derived.spiking else "rate"):
-                here[label] = (i, "y_now", 0)
-        if not here and not lenient:
-            known = sorted(
-                {
-                    n
-                    for p in network.populations
-                    for n in (*p.kernel.derived.states, "spikes" if p.kernel.derived.spiking else "rate")
-                }
+def _copied(inputs: Any, network: Network) -> np.ndarray:
+    """Inputs apart from the user's, as numbers that the network computes with at once: of a million steps a copy of a copy is much."""
+    plain = isinstance(inputs, np.ndarray) and inputs.dtype.kind in "fiub"
+    return np.array(inputs, dtype=str(network.dtype).removeprefix("torch.") if plain else None)
+
+
+def in_pieces(network: Network, inputs: Any) -> Iterator[torch.Tensor]:
+    """Inputs as tensors that fit the network: an array as one, of an iterator one after the other.
+
+    Raises
+    ------
+    CircuitError
+    """
+    if not hasattr(inputs, "__next__"):
+        yield checked_inputs(network, inputs)
+        return
+    batch = 0
+    for given in inputs:
+        x = checked_inputs(network, given)
+        batch = batch or x.shape[1]
+        if x.shape[1] != batch:
+            raise CircuitError(
+                f"A piece of inputs has {x.shape[1]} samples, and the first had {batch}; all must have as many."
             )
-            raise CircuitError(unknown("recordable variable", name, known))
-        found |= here
-    return found
-
-
-def dataset(
-    network: Network,
-    values: dict[str, Any],
-    population: dict[str, int],
-    inputs: Any,
-    output: Any,
-    targets: Any = None,
-    weight: Any = None,
-) -> xarray.Dataset:
-    """Label recordings."""
-    import xarray as xr
-
-    several = len(network.populations) > 1
-    variables: dict[str, Any] = {}
-    for label, value in values.items():
-        p = network.populations[population[label]]
-        unit = f"unit_{p.name}" if several else "unit"
-        variables[label] = (
-            ("time", "batch", unit),
-            value,
-            {"units": _unit(network, p.name, label.rpartition(".")[2]), "population": p.name},
-        )
-    variables["input"] = (("time", "batch", "unit_input"), inputs, {"units": "1"})
-    variables["output"] = (("time", "batch", "unit_output"), output, {"units": "1"})
-    if targets is not None:
-        t = _beside(np.asarray(targets), "targets", inputs)
-        dims = ("time", "batch", "unit_output") if t.ndim == 3 else ("time", "batch")
-        variables["target"] = (dims, t, {"units": "1"})
-    if weight is not None:
-        variables["weight"] = (("time", "batch"), _beside(np.asarray(weight), "weight", inputs), {"units": "1"})
-    dt = network.circuit.dt * 1e3
-    # discrete maps have steps, not milliseconds, unless a differential equation beside them gives time a scale
-    scaled = any(p.cell.continuous or p.cell.spiking for p in network.circuit.populations.values())
-    steps = np.arange(len(inputs))
-    time = xr.DataArray(steps * dt if scaled else steps, dims="time", attrs={"units": "ms" if scaled else "1"})
-    return xr.Dataset(variables, coords={"time": time}, attrs={"dt_ms": dt, "circuit": network.circuit.name})
-
-
-def _beside(array: np.ndarray, name: str, inputs: Any) -> np.ndarray:
-    if array.shape[:2] != inputs.shape[:2]:
+        yield x
+    if not batch:
         raise CircuitError(
-            f"{name} have shape {array.shape}, but the inputs have {inputs.shape[0]} steps of {inputs.shape[1]} samples: (time, batch, …) is expected of both."
+            "inputs is an iterator that gives nothing, or that has been used up; it must give arrays (time, batch, input). Make it anew."
         )
-    return array
-
-
-def _unit(network: Network, population: str, name: str) -> str:
-    if name in ("spikes", "rate"):
-        return "1 per step" if name == "spikes" else "1"
-    cell = network.circuit.populations[population].cell
-    return cell.units.get(name, "1")

@@ -259,6 +259,17 @@ def test_the_twin_in_brian2_has_the_same_delays(cells):
     assert ours["I.spikes"].sum() > 0
 
 
+@pytest.mark.parametrize("way", ("torch", "numba", "brian"))
+def test_a_simulation_that_is_cut_goes_on_with_what_is_on_its_way(way):
+    network, x = circuit(CELLS["alif"]()).build(seed=1, dtype=torch.float64), batch(90).inputs
+    run: Any = bp.brian.simulate if way == "brian" else lambda *a, **k: bp.simulate(*a, backend=way, **k)
+    whole = run(network, x, "spikes")
+    first, state = run(network, x[:31], "spikes", return_state=True)
+    rest = run(network, x[31:], "spikes", state=state)
+    for name in ("E.spikes", "I.spikes"):
+        assert whole[name].sum() > 0 and np.array_equal(np.concatenate([first[name], rest[name]]), whole[name])
+
+
 # -- what is said -------------------------------------------------------------------------------------------------------------
 
 

@@ -86,6 +86,12 @@ CASES = {
                      ds/dt = (x - s)/taus : 1
                      dx/dt = -x/taus : 1""",
         jumps={"x": 16}, reset="v = 0", parameters=dict(taum=20 * ms, taus=1 * ms, thr=1.0)),
+    "refractory as long as input lasts": Case(
+        equations="dv/dt = (x - v)/taum : 1 (unless refractory)\ndx/dt = -x/taus : 1", jumps={"x": 8}, reset="v = 0",
+        refractory="x > 6", parameters=dict(taum=10 * ms, taus=2 * ms, thr=1.0)),
+    "refractory by a jump, while input that a spike takes a part of is shut out": Case(
+        equations="dv/dt = (x - v)/taum : 1 (unless refractory)\ndx/dt = -x/taus : 1 (unless refractory)\nda/dt = -a/taum : 1",
+        jumps={"x": 8, "a": 0.5}, reset="v = 0; x *= 0.75; a += 1", refractory="a > 0.1*x", parameters=dict(taum=10 * ms, taus=2 * ms, thr=1.0)),
 }  # fmt: skip
 
 

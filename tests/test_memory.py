@@ -57,9 +57,7 @@ LOOKS = {
 
 
 def test_loops_hold_a_piece_at_a_time(monkeypatch):
-    monkeypatch.setattr(
-        trajectory, "LOOP", STEPS * TRIALS * UNITS // 4
-    )  # a whole sequence of so small a circuit would be one
+    monkeypatch.setattr(trajectory, "LOOP", 64 * TRIALS * UNITS)
     with Largest() as largest:
         learner(backend="numba").evaluate()
     assert STEPS * TRIALS <= largest.found < STEPS * TRIALS * UNITS

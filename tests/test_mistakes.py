@@ -170,7 +170,7 @@ MISTAKES: list[tuple[Any, str]] = [
     (lambda: bp.simulate(circuit(), np.full((9, 1, 4), np.nan)), "not finite"),
     (lambda: bp.simulate(circuit(), STEPS * nA), r"inputs carry a unit \(current\)"),
     (lambda: bp.simulate(circuit(), STEPS, record=["V"]), "Did you mean 'v'"),
-    (lambda: bp.simulate(circuit(), STEPS, record=["rate"]), "Known: spikes, v"),
+    (lambda: bp.simulate(circuit(), STEPS, record=["rate"]), "Known: I, spikes, v"),
     (lambda: bp.simulate(circuit(), STEPS, targets=np.ones((5, 1, 2))), r"targets have shape \(5, 1, 2\), but the inputs have 9 steps"),
     (lambda: bp.brian.simulate(circuit(cell="elman"), STEPS), "discrete maps"),
     (lambda: circuit().build().load({"W_in": np.ones((4, 10))}), r"has shape \(4, 10\), expected \(10, 4\)"),

@@ -135,9 +135,20 @@ def test_real_numbers_of_any_library(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        ({"v": [0, 1]}, r"record is \{'v': \[0, 1\]\}.*isel\(unit=\[0, 1\]\)"),
-        ({"v": "all"}, "All units are recorded"),
+        (
+            {"v": "all"},
+            r"record\['v'\] is 'all'; it must be a unit's number, several, a slice, or None for all, of the \d+ units of v",
+        ),
+        ({"v": [0, 100]}, r"record\['v'\] names unit 100; v has \d+, from 0 to \d+"),
+        ({"v": slice(100, 200)}, r"record\['v'\] is slice\(100, 200, None\), which is none of the \d+ units of v"),
+        ({"v": 0.5}, r"record\['v'\] is 0.5"),
+        ({"v": True}, r"record\['v'\] is True"),
+        ({"v": {0: 1}}, r"record\['v'\] is"),
+        ({"V": 0}, "no recordable variable 'V'.*Did you mean 'v'"),
+        ({3: 0}, "record is"),
         ({}, "record is"),
+        ("E.v", "record asks for 'E.v'. There is no population 'E'.*Known: cortex"),
+        ("cortex.V", "no recordable variable 'V' of population 'cortex'. Did you mean 'v'"),
         (("v", 3), "record is .*name"),
         (True, "record is True"),
         (None, "record is None"),

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import brian2
 import numpy as np
-import sympy as sp
 import torch
 
+from bioplaus import checks
 from bioplaus.brian import twin
+from bioplaus.brian.standing import behind, evaluated, on_their_way, part
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import CircuitError
+from bioplaus.recording import Kept, Standing, asked, dataset, standing, state_of, thinned
+from bioplaus.recording.between import over, refuse_nothing, settled, so_far
 from bioplaus.settings import ours
-from bioplaus.simulate import checked_inputs, dataset, resolve
+from bioplaus.simulate import checked_inputs
 from bioplaus.symbolic.derive import NOW, after
-from bioplaus.symbolic.functions import NUMPY
 from bioplaus.symbolic.runtime import runtime
 from bioplaus.symbolic.units import plain
 
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bioplaus.cell import Cell
+    from bioplaus.circuit.network import State
+    from bioplaus.circuit.wiring import Wiring
     from bioplaus.symbolic.derive import Derived
 
 # chosen: so many synapses at once take Brian2 some 100 MB; larger batches run in parts
@@ -35,8 +40,39 @@ SYNAPSES = 2_000_000
 SEEN = ("v", "spikes", "rate")
 
 
+@overload
+def simulate(
+    circuit: Circuit | Network,
+    inputs: Any,
+    record: Any = ...,
+    *,
+    every: int = ...,
+    state: Any = ...,
+    return_state: Literal[False] = ...,
+    seed: int | None = ...,
+) -> xarray.Dataset: ...
+@overload
+def simulate(
+    circuit: Circuit | Network,
+    inputs: Any,
+    record: Any = ...,
+    *,
+    every: int = ...,
+    state: Any = ...,
+    return_state: Literal[True],
+    seed: int | None = ...,
+) -> tuple[xarray.Dataset, xarray.Dataset]: ...
 @ours()
-def simulate(circuit: Circuit | Network, inputs: Any, record: Any = SEEN, *, seed: int = 0) -> xarray.Dataset:
+def simulate(
+    circuit: Circuit | Network,
+    inputs: Any,
+    record: Any = SEEN,
+    *,
+    every: int = 1,
+    state: Any = None,
+    return_state: bool = False,
+    seed: int | None = None,
+) -> xarray.Dataset | tuple[xarray.Dataset, xarray.Dataset]:
     """Simulate a circuit with Brian2: equations, weights and step of `bioplaus.simulate` in another simulator.
 
     Brian2 runs inside this process with its numpy target; its device and preferences are put back as they were.
@@ -46,9 +82,9 @@ def simulate(circuit: Circuit | Network, inputs: Any, record: Any = SEEN, *, see
     circuit : a circuit, built here with ``seed`` in float64, or a built network (for example ``run.network``),
         whose weights are taken as they are. Brian2 integrates its cells with their own ``method``.
     inputs : (time, batch, input) or (time, input), array or tensor; constant during a step, acting in that step.
-    seed : of the weights, where they are drawn here, and of noise and background, the same that `bioplaus.simulate` draws.
-    record : a name or several: any of the cells' state variables (value at the end of the step, after the reset), ``"spikes"``
-        (spiking cells) or ``"rate"``.
+    record, every : as of `bioplaus.simulate`. Brian2 holds all steps and units while it runs.
+    state, return_state : as of `bioplaus.simulate`; one may go on from the other's state.
+    seed : of the weights, where they are drawn here, and of noise and background, the same that `bioplaus.simulate` draws; None: the state's, or 0.
 
     Returns
     -------
@@ -75,24 +111,46 @@ def simulate(circuit: Circuit | Network, inputs: Any, record: Any = SEEN, *, see
             f"bp.brian.simulate takes a circuit or a built network, not {circuit!r}. "
             "Make one with bp.circuit('recurrent', …)."
         )
+    every, seed = settled(every, state, seed)
+    return_state = checks.accept(CircuitError, "return_state", return_state, checks.Flag())
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=torch.float64)
     _refuse_maps(network)
+    wanted = asked(network, record, lenient=record is SEEN)
     given = checked_inputs(network, inputs)
-    x = network.draw(given, seed)
-    wanted = resolve(network, record, lenient=record is SEEN)
-    asked = [(p, "y_now", 0) for p in network.sources]  # the readout sees outputs, recorded or not
-    asked += [key for key in wanted.values() if key not in asked]
+    T, batch = given.shape[:2]
+    at = None if state is None else standing(network, state, batch)
+    first, start = (0, network.start(batch)) if at is None else (at.step, at.state)
+    refuse_nothing(every, first, first + T, return_state)
+    counted = so_far(at, wanted, every)
+    x = network.draw(given, seed, first=first)
+    looked = {(p, "y_now", 0): None for p in network.sources}  # the readout sees outputs, recorded or not
+    looked |= dict.fromkeys(one.key for one in wanted)
+    if return_state:
+        looked |= {(i, *each): None for i, p in enumerate(network.populations) for each in _crossing(p)}
     synapses = sum(network.weights[w.spec.name].numel() for w in network.recurrent)
     with torch.no_grad(), runtime():
-        batches = x.split(max(1, SYNAPSES // max(1, synapses)), dim=1)
-        parts = [_run(network, batch, asked) for batch in batches]
-        recorded = {key: np.concatenate([part[key] for part in parts], axis=1) for key in asked}
+        samples = range(0, batch, most := max(1, SYNAPSES // max(1, synapses)))
+        parts = [_run(network, x[:, k : k + most], part(start, slice(k, k + most)), tuple(looked)) for k in samples]
+        recorded = {key: np.concatenate([each[key] for each in parts], axis=1) for key in looked}
         outputs = torch.as_tensor(np.concatenate([recorded[p, "y_now", 0] for p in network.sources], axis=-1)).to(x)
-        output = network.output(_filtered(network, outputs))
-    values = {label: recorded[key] for label, key in wanted.items()}
-    return dataset(
-        network, values, {k: p for k, (p, _, _) in wanted.items()}, given.cpu().numpy(), output.cpu().numpy()
-    )
+        filtered = _filtered(network, outputs, start)
+        output = network.output(filtered)
+        kept = [Kept(replace(one, scale=1.0), every, counted.get(one.population)) for one in wanted]
+        for each, one in zip(kept, wanted, strict=True):
+            each.add(first, recorded[one.key])
+        left = behind(network, start, recorded, filtered[-1] if network.kappa else None) if return_state else None
+    thin = {name: thinned(v.cpu().numpy(), first, every) for name, v in (("input", given), ("output", output))}
+    seen = [(one, each.values) for one, each in zip(wanted, kept, strict=True)]
+    recording = dataset(network, seen, first, first + T, every, thin)
+    if left is None:
+        return recording
+    return recording, state_of(network, Standing(left, first + T, seed, "auto", every, over(kept, first + T, every)))
+
+
+def _crossing(p: Wiring) -> list[tuple[str, int]]:
+    """What crosses from step to step, as `_run` names it."""
+    by_condition = [("active", 0)] if p.kernel.waits is not None else []
+    return [("y_now", 0), *(("after", j) for j, _ in enumerate(p.start)), *by_condition]
 
 
 def _refuse_maps(network: Network) -> None:
@@ -106,12 +164,14 @@ def _refuse_maps(network: Network) -> None:
         )
 
 
-def _run(network: Network, x: Tensor, asked: Sequence[tuple[int, str, int]]) -> dict[tuple[int, str, int], np.ndarray]:
-    """Run some samples; (population, kind, index) → (time, batch, unit)."""
+def _run(
+    network: Network, x: Tensor, start: State, asked: Sequence[tuple[int, str, int]]
+) -> dict[tuple[int, str, int], np.ndarray]:
+    """Run some samples from where they stand; (population, kind, index) → (time, batch, unit)."""
     T, batch = x.shape[:2]
     clock = twin.clock(network)
-    drives = [d.double().cpu().numpy() for d in network.drive(x)]
-    groups = [twin.neurons(network, i, drive, clock) for i, drive in enumerate(drives)]
+    drives = [d.double().cpu().numpy() for d in on_their_way(network, start, network.drive(x))]
+    groups = [twin.neurons(network, i, drive, clock, start) for i, drive in enumerate(drives)]
     projections = [
         twin.synapses(network, w, groups[w.source.population], groups[w.target], batch, clock)
         for w in network.recurrent
@@ -127,7 +187,8 @@ def _run(network: Network, x: Tensor, asked: Sequence[tuple[int, str, int]]) -> 
             wanted = [(p, kind, i)]
         for key in wanted:
             if key not in monitors:
-                monitors[key] = _monitor(groups[p], derived, *key[1:], clock)
+                channels = list(network.circuit.populations[network.populations[p].name].cell.channels)
+                monitors[key] = _monitor(groups[p], derived, channels, *key[1:], clock)
     objects = [*groups, *(s for s in projections if s is not None), *monitors.values()]
     brian2.Network(*objects).run(T * clock.dt, namespace={})
 
@@ -149,11 +210,15 @@ def _run(network: Network, x: Tensor, asked: Sequence[tuple[int, str, int]]) -> 
     return recorded
 
 
-def _monitor(group: Any, derived: Derived, kind: str, i: int, clock: Any) -> Any:
+def _monitor(group: Any, derived: Derived, channels: Sequence[str], kind: str, i: int, clock: Any) -> Any:
     if kind == "y_now":
         if derived.spiking:
             return brian2.SpikeMonitor(group)
         return brian2.StateMonitor(group, "rate1_", record=True, when="end", clock=clock)
+    if kind == "active":
+        return brian2.StateMonitor(group, "not_refractory", record=True, when="end", clock=clock)
+    if kind == "I":
+        return brian2.StateMonitor(group, channels[i], record=True, when="after_groups", clock=clock)
     when = "end" if kind == "after" else "after_groups"
     return brian2.StateMonitor(group, derived.states[i], record=True, when=when, clock=clock)
 
@@ -162,16 +227,14 @@ def _reset(cell: Cell, i: int, u: Sequence[np.ndarray], y: np.ndarray) -> np.nda
     """r_i(u, y), what the reset leaves of a state."""
     values: dict[str, Any] = {after(s).name: each for s, each in zip(cell.states, u, strict=True)} | {NOW.name: y}
     values |= {name: plain(value) for name, value in cell.constants.items()}
-    e = cell.derived.r[i]
-    needed = sorted(e.free_symbols, key=str)
-    return sp.lambdify(needed, e, [NUMPY, np])(*(values[str(s)] for s in needed)) + np.zeros_like(y)
+    return evaluated(cell.derived.r[i], values) + np.zeros_like(y)
 
 
-def _filtered(network: Network, outputs: Tensor) -> Tensor:
+def _filtered(network: Network, outputs: Tensor, start: State) -> Tensor:
     """ȳ_t = κ ȳ_{t−1} + (1 − κ) y_t over time."""
     if not network.kappa:
         return outputs
-    filtered, seen = torch.zeros_like(outputs[0]), []
+    filtered, seen = torch.cat(start.filtered, -1), []
     for y in outputs:
         filtered = torch.lerp(y, filtered, network.kappa)
         seen.append(filtered)

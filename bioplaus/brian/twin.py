@@ -32,6 +32,7 @@ from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 
+from bioplaus.brian.standing import begun, refractory
 from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Wired, Wiring
 from bioplaus.codegen.propagated import propagated
@@ -42,17 +43,20 @@ from bioplaus.symbolic.units import declaration, plain
 
 if TYPE_CHECKING:
     from bioplaus.cell import Cell
+    from bioplaus.circuit.network import State
     from bioplaus.symbolic.text import Expression
 
 WAIT = "wait0_"  # the refractory times of neurons that have each its own
 
 
-def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) -> NeuronGroup:
-    """The neurons of one population under external input and bias ``drive``, (time, batch, channels · unit)."""
+def neurons(
+    network: Network, population: int, drive: np.ndarray, clock: Clock, start: State | None = None
+) -> NeuronGroup:
+    """The neurons of one population under external input and bias ``drive``, (time, batch, channels · unit), from where they stand, or their start."""
     p = network.populations[population]
     cell = network.circuit.populations[p.name].cell
     T, batch = drive.shape[:2]
-    recurrent = p.recurrent
+    recurrent, stands = p.recurrent, (start or network.start(batch)).populations[population]
     taken = drive.reshape(T, batch, p.taken, p.size).transpose(2, 0, 1, 3).reshape(p.taken, T, batch * p.size)
 
     # the declarations from which the torch step was derived, and what only spike, reset or output use
@@ -72,12 +76,10 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
     more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if k < len(cell.inputs)]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
 
-    namespace, collect, clear, jumps, before = {}, [], [], [], {}
+    namespace, collect, clear, jumps = {}, [], [], []
     for k, (channel, external) in enumerate(zip(cell.channels, taken, strict=False)):
         namespace |= {f"external{k}_": TimedArray(external, dt=clock.dt), f"unit{k}_": cell.channels[channel]}
         if channel in cell.jumps:
-            # spikes of before the first step have arrived when it begins
-            before[channel] = cell.scales[channel] * external[0]
             jumps.append(f"{channel} += unit{k}_*external{k}_(t + dt, i)")
             continue
         here = [w for w in recurrent if k in w.channels]
@@ -108,10 +110,17 @@ def neurons(network: Network, population: int, drive: np.ndarray, clock: Clock) 
         group.run_regularly("\n".join([*aged, f"rate1_ = {texts.output.brian}"]), when="after_groups", clock=clock)
     # what is declared, not all that is there: t, i or N may be among the parameters, unused
     values = {n: v for n, v in cell.parameters.items() if n in group.equations} | ours | waits
-    values |= dict(zip(cell.states, p.start, strict=True))
     for name, value in values.items():
-        each = np.tile(np.broadcast_to(plain(value), p.size), batch) + before.get(name, 0.0)
+        each = np.tile(np.broadcast_to(plain(value), p.size), batch)
         group.variables[name].set_value(each[0] if group.variables[name].scalar else each)
+    # spikes of before the first step have arrived when it begins
+    arrived = {s: taken[k, 0].reshape(batch, p.size) for k, s in enumerate(cell.channels) if s in cell.jumps}
+    for name, value in zip(cell.states, begun(cell, stands, arrived), strict=True):
+        group.variables[name].set_value(value.reshape(-1))
+    for age, value in enumerate(stands.y if not cell.spiking else (), 1):
+        group.variables[f"rate{age}_"].set_value(value.double().cpu().numpy().reshape(-1))
+    if stands.wait is not None and bool(stands.wait.any()):
+        refractory(group, p.refractory, stands, p.kernel.waits is not None, network.circuit.dt)
     return group
 
 

@@ -74,10 +74,16 @@ class Fused:
         self.kappa = self.dtype(network.kappa)
 
     def roll(
-        self, network: Network, state: State, x: Tensor, states: bool, u: bool, rows: Sequence[Rows]
+        self,
+        network: Network,
+        state: State,
+        drive: Sequence[Tensor],
+        states: bool,
+        u: bool,
+        rows: Sequence[Rows],
     ) -> tuple[Rolled, State]:
-        """The steps of a stretch, and the state behind it; arguments as of `bioplaus.circuit.trajectory.roll`."""
-        arriving = zip(network.drive(x), network.populations, strict=True)
+        """The steps of a stretch, and the state behind it; arguments as of `bioplaus.circuit.trajectory.roll`, ``drive`` as of `Network.drive`."""
+        arriving = zip(drive, network.populations, strict=True)
         drives = [by_channel(drive, p).contiguous().numpy() for drive, p in arriving]
         lanes, run = self.prepared(network, state, drives, rows, self.keep(network, states, u))
         run()

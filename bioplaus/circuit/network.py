@@ -353,7 +353,10 @@ class Network:
             wait, active, receptive = before.wait, None, None
             if wait is not None:
                 receptive = (wait == 0).to(self.dtype)
-                wait = (wait - 1).clamp_min_(0) if p.kernel.waits is None else wait * p.kernel.waits(before.s)
+                if p.kernel.waits is None:
+                    wait = (wait - 1).clamp_min_(0)
+                else:
+                    wait = wait * p.kernel.waits(before.s, channels, before.y[0], receptive)
                 active = (wait == 0).to(self.dtype)
             spike, cut = (_differentiable(p.kernel)) if differentiable else (hard_spike, uncut)
             u, y, s = p.kernel.step(before.s, channels, before.y[0], active, spike, cut, receptive)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bioplaus.circuit.network import Network, State, Step
+from bioplaus.circuit.blocks import Blocks, length
+from bioplaus.circuit.network import Network, PopulationState, State, Step
 from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.wiring import Source, Wired
 from bioplaus.codegen.partials import Partials
@@ -15,11 +16,12 @@ from bioplaus.codegen.partials import Partials
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: steps that are held at a time where a trajectory is only looked at  # chosen: a multiple of what matrix products go by, so
-#: that they round as over all steps at once; more is not faster
+#: steps that are held at a time where a trajectory is only looked at  # chosen: more is not faster
 PIECE = 64
 #: the same for loops, in steps of neurons  # measured: 2 MB of outputs stay in a cache; a call of 1000 steps costs what they do
 LOOP = 500_000
+#: the same where they write down states as well, of which there are some ten  # chosen: some 15 MB
+FULL = 2**18
 
 
 class Stretch:
@@ -33,6 +35,8 @@ class Stretch:
         self._stacked: dict[Any, Tensor] = {}
         #: (time,) 0 or 1: in which steps the weights' own deeds count; None: in all
         self.uses: Tensor | None = None
+        #: how products over its steps are computed, where it is a piece of a longer way
+        self.blocks: Blocks | None = None
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -113,6 +117,11 @@ class Stretch:
             lambda: self._stack(lambda step: torch.cat(read(step.after), -1) if several else read(step.after)[0]),
         )
 
+    def output(self) -> Tensor:
+        """o of all steps, (time, batch, output)."""
+        output, seen = self.network.output, self.seen()
+        return output(seen) if self.blocks is None else self.blocks(lambda block: (output(block),), seen)[0]
+
     def spikes(self, p: int) -> Tensor:
         """Outputs of a population, (time, batch, unit)."""
         return self.get(p, "y_now", 0)
@@ -126,20 +135,23 @@ def roll(
     backend: str = "torch",
     u: bool = True,
     rows: Any = None,
+    blocks: Blocks | None = None,
 ) -> tuple[Stretch, State]:
     """Run the circuit over inputs (time, batch, input).
 
     ``states=False`` forgets the state variables (after the reset) and currents that no derivative needs: the less is kept,
     the less memory is touched. ``u=False`` lets loops forget u and refractoriness as well, so that outputs are left and nothing can be
-    differentiated. ``backend`` is ``"torch"`` or ``"numba"``; ``rows`` what `weights_for` has laid ready for it.
+    differentiated. ``backend`` is ``"torch"`` or ``"numba"``; ``rows`` what `weights_for` has laid ready for it;
+    ``blocks`` says that it is a piece of a longer way, and where that was begun.
     """
+    drive = network.drive(x) if blocks is None else blocks(network.drive, x)
     rows = weights_for(network, backend) if rows is None else rows
     if rows is not None:
         from bioplaus.circuit.fused import fused  # sympy and numba, for whoever asks for loops
 
-        rolled, after = fused(network).roll(network, state, x, states, u, rows)
-        return Stretch(network, rolled, x), after
-    drives = [d.unbind(0) for d in network.drive(x)]
+        rolled, after = fused(network).roll(network, state, drive, states, u, rows)
+        return _placed(Stretch(network, rolled, x), blocks), after
+    drives = [d.unbind(0) for d in drive]
     steps = []
     lean = not states and not any(p.kernel.needs & {"s", "I", "receptive"} for p in network.populations)
     last = state.outputs() if lean else state
@@ -149,7 +161,12 @@ def roll(
         if lean:
             step = Step(last, (), step.u, step.active, last := state.outputs())
         steps.append(step)
-    return Stretch(network, steps, x), state
+    return _placed(Stretch(network, steps, x), blocks), state
+
+
+def _placed(stretch: Stretch, blocks: Blocks | None) -> Stretch:
+    stretch.blocks = blocks
+    return stretch
 
 
 def weights_for(network: Network, backend: str) -> Any:
@@ -161,6 +178,49 @@ def weights_for(network: Network, backend: str) -> Any:
     return weights(network)
 
 
+class Way:
+    """A circuit on its way through time, a piece after the other, cut anywhere: the numbers are the same to the last bit.
+
+    Attributes
+    ----------
+    state : what stands behind the last step.
+    step : how many steps there were since the first; by it noise and background are drawn, and products cut (`bioplaus.circuit.blocks`).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        batch: int,
+        seed: int = 0,
+        occasion: str = "",
+        backend: str = "torch",
+        state: State | None = None,
+        step: int = 0,
+    ) -> None:
+        self.network, self.batch, self.seed, self.occasion, self.backend = network, batch, seed, occasion, backend
+        self.state, self.step = network.start(batch) if state is None else state, step
+        self._rows = weights_for(network, backend)
+
+    def along(self, x: Tensor, states: bool = True, u: bool = True) -> Iterator[Stretch]:
+        """The steps of inputs (time, batch, input), a few at a time, so that memory does not grow with time; ``states`` and ``u`` as for `roll`.
+
+        What the circuit draws by itself is drawn for each, if it does not stand beside the input yet.
+        """
+        each, most = length(self.network, self.batch, self.backend, FULL), PIECE
+        if self.backend == "numba":
+            width = self.batch * sum(p.size for p in self.network.populations)
+            most = max(each, (FULL if states else LOOP) // width // each * each)
+        begin, end = self.step, self.step + len(x)
+        for left in range(begin - begin % most, end, most):
+            first, last = max(left, begin), min(left + most, end)
+            given = self.network.draw(x[first - begin : last - begin], self.seed, self.occasion, first)
+            blocks = Blocks(first, each)
+            stretch, state = roll(self.network, self.state, given, states, self.backend, u, self._rows, blocks)
+            self.state, self.step = apart(state), last
+            yield stretch
+            del stretch, state  # nor is the piece before held while the next is made
+
+
 def pieces(
     network: Network,
     x: Tensor,
@@ -170,20 +230,18 @@ def pieces(
     states: bool = True,
     u: bool = True,
 ) -> Iterator[Stretch]:
-    """Run the circuit over inputs (time, batch, input) from its start, a piece at a time, so that memory does not grow with time; ``states`` and ``u`` as for `roll`.
+    """Run the circuit over inputs (time, batch, input) from its start, a piece at a time: see `Way`."""
+    return Way(network, x.shape[1], seed, occasion, backend).along(x, states, u)
 
-    What the circuit draws by itself is drawn for each, if it does not stand beside the input yet. No piece is shorter than `PIECE`, unless all is: products of very few rows round differently.
-    """
-    state, T, rows = network.start(x.shape[1]), x.shape[0], weights_for(network, backend)
-    piece = (
-        PIECE
-        if backend == "torch"
-        else max(PIECE // 2, min(T, LOOP // (x.shape[1] * sum(p.size for p in network.populations))))
-    )
-    inner = range(piece, T - piece + 1, piece)
-    for begin, end in zip((0, *inner), (*inner, T), strict=True):
-        stretch, state = roll(
-            network, state, network.draw(x[begin:end], seed, occasion, begin), states, backend, u, rows
+
+def apart(state: State) -> State:
+    """The same in memory of its own: what loops leave lies in arrays over all their steps."""
+    kept = [
+        PopulationState(
+            tuple([s.clone() for s in p.s]),
+            tuple([y.clone() for y in p.y]),
+            None if p.wait is None else p.wait.clone(),
         )
-        yield stretch
-        del stretch  # nor is the piece before held while the next is made
+        for p in state.populations
+    ]
+    return State(tuple(kept), tuple([f.clone() for f in state.filtered]))

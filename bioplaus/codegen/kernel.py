@@ -36,8 +36,8 @@ class Kernel:
     surrogate: Callable[[torch.Tensor], torch.Tensor] | None
     #: which kinds of quantity ``partials`` asks for
     needs: frozenset[str]
-    #: of old states: whether a refractory neuron stays so; None where it waits for a time
-    waits: Callable[[tuple[torch.Tensor, ...]], torch.Tensor] | None = None
+    #: ``waits(s, I, y_last, receptive)``, whether a refractory neuron stays so; None where it waits for a time
+    waits: Callable[..., torch.Tensor] | None = None
 
 
 def hard_spike(x: torch.Tensor, closed: bool = False) -> torch.Tensor:

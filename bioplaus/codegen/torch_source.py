@@ -20,7 +20,7 @@ from bioplaus.codegen.source import functions
 from bioplaus.codegen.torch_functions import KNOWN
 from bioplaus.codegen.torch_printer import TorchPrinter
 from bioplaus.symbolic import arguments, refractory
-from bioplaus.symbolic.derive import ACTIVE, HELD, MARGIN, NOW, Derived
+from bioplaus.symbolic.derive import ACTIVE, HELD, LAST, MARGIN, NOW, RECEPTIVE, Derived
 from bioplaus.symbolic.text import substituted, symbol
 from bioplaus.symbolic.units import plain
 
@@ -57,8 +57,9 @@ def generate(
             [f"def surrogate({MARGIN}):", *assignments(["height"], [folded.surrogate], "h", show), "    return height"]
         )
     if folded.waits is not None:
-        lines = [*_unpack("states", folded.old), *assignments(["waits"], [folded.waits], "w", show)]
-        parts.append(["def waits(states):", *lines, "    return waits"])
+        lines = [*_unpack("states", folded.old), *_unpack("currents", folded.inputs), f"    {HELD} = {LAST}"]
+        lines += assignments(["waits"], [folded.waits], "w", show)
+        parts.append([f"def waits(states, currents, {LAST}, {RECEPTIVE}):", *lines, "    return waits"])
     source = "\n\n\n".join("\n".join(lines) for lines in parts) + "\n"
     numbers = {
         name: float(values) if values.ndim == 0 else torch.as_tensor(values, dtype=dtype, device=device)

@@ -90,7 +90,7 @@ def penalised(
     """The mean loss over a batch, and what regularisers add to it."""
     outputs, sums, more = [], [0.0 for _ in network.populations], 0.0
     for each in pieces(network, batch.inputs, backend=backend, states=False, u=voltage is not None):
-        outputs.append(network.output(each.seen()))
+        outputs.append(each.output())
         if rate is not None:
             sums = [total + rate.total(each.spikes(i)) for i, total in enumerate(sums)]
         if voltage is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +232,7 @@ class Trainer:
             for i, batch in enumerate(test_set(self.task)):
                 batch = batch.to(t.device, self.dtype)
                 ran = pieces(self.network, batch.inputs, self.seed, f"test {i}", self.backend, states=False, u=False)
-                o = torch.cat([self.network.output(each.seen()) for each in ran])
+                o = torch.cat([each.output() for each in ran])
                 total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
                 count += batch.size
                 parts.append(batch)
@@ -251,12 +251,11 @@ class Trainer:
         return row
 
     @ours()
-    def record(self, names: Sequence[str] = ("spikes", "rate")) -> xarray.Dataset:
-        """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists."""
+    def record(self, names: Any = ("spikes", "rate"), every: int = 1) -> xarray.Dataset:
+        """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists; both as of `bioplaus.simulate`."""
         batch = next(test_set(self.task, RECORDED))
-        return simulate(
-            self.network, batch.inputs, names, seed=self.seed, targets=batch.targets, weight=batch.weight, lenient=True
-        )
+        beside: Any = {"targets": batch.targets, "weight": batch.weight}
+        return simulate(self.network, batch.inputs, names, every=every, seed=self.seed, lenient=True, **beside)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""

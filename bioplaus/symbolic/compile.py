@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import sympy as sp
@@ -77,7 +76,7 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
         )
     assert parsed.spike is not None and parsed.surrogate is not None  # as Cell has seen to
     spike, (height, width) = parsed.spike, parsed.surrogate
-    derived = derive(
+    return derive(
         f=f,
         inputs=inputs,
         output=spike.left.value - spike.right.value,
@@ -94,6 +93,5 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
         jumps=jumps,
         noises=noises,
         propagators=step.propagators,
+        waits=parsed.refractory.value if parsed.refractory is not None and parsed.refractory.condition else None,
     )
-    waits = parsed.refractory.value if parsed.refractory is not None and parsed.refractory.condition else None
-    return replace(derived, waits=waits)

@@ -73,7 +73,8 @@ class Derived:
     floor: sp.Expr = ZERO
     closed: bool = False  # or zero
     noises: tuple[str, ...] = ()  # normal numbers that f takes beside the inputs
-    waits: sp.Expr | None = None  # in old states: whether a refractory neuron stays so; None where it waits for a time
+    begins: Entries = ()  # s + J, in old states, jumps and LAST: what f takes
+    waits: sp.Expr | None = None  # whether a refractory neuron stays so, as f begins; None where it waits for a time
     propagators: tuple[Propagator, ...] = ()  # what names in f, other than of parameters, stand for
 
 
@@ -95,6 +96,7 @@ def derive(
     jumps: Mapping[str, sp.Expr] | None = None,
     noises: tuple[str, ...] = (),
     propagators: tuple[Propagator, ...] = (),
+    waits: sp.Expr | None = None,
 ) -> Derived:
     """Assemble a cell's step and differentiate it.
 
@@ -111,6 +113,7 @@ def derive(
     jumps : state → by how much one unit of weight makes it jump, times `RECEPTIVE` where refractoriness discards that.
     noises : normal numbers that ``f`` takes beside the inputs; what they bring is no weight's doing.
     propagators : of names in ``f`` and ``refractory`` that are no parameters.
+    waits : whether a refractory neuron stays so, in old states.
     """
     states = tuple(f)
     to_u = {symbol(s): after(s) for s in states}
@@ -122,9 +125,12 @@ def derive(
     r = _after_spike(states, reset)
     kept = frozenset(s.name for s in reset if ("reset" if s.name in reset_variables else "jumps") in differentiate)
     Ru = tuple(tuple(sp.diff(e, after(s)) for s in states) for e in r)
+    begins: Entries = tuple(symbol(s) for s in states)
     if jumps:
         shifted = landed(states, jumps, Ru, kept)
+        begins = tuple(substituted(s, shifted) for s in begins)
         stepped = tuple(substituted(e, shifted) for e in stepped)
+        waits = None if waits is None else substituted(waits, shifted)
     inputs_and_jumps = (*(symbol(k) for k in inputs), *(arriving(s) for s in jumps or ()))
     old = [symbol(s) for s in states]
     F = tuple(tuple(sp.diff(e, s) for s in old) for e in stepped)
@@ -149,6 +155,8 @@ def derive(
         closed=closed,
         noises=noises,
         propagators=propagators,
+        begins=begins,
+        waits=waits,
     )
 
 

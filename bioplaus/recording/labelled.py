@@ -1,0 +1,58 @@
+"""Recordings as labelled arrays with units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bioplaus.circuit import Network
+from bioplaus.recording.asked import Asked
+from bioplaus.recording.kept import recorded_steps
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def dataset(
+    network: Network,
+    recorded: Sequence[tuple[Asked, np.ndarray]],
+    first: int,
+    last: int,
+    every: int,
+    beside: Mapping[str, np.ndarray],
+) -> xarray.Dataset:
+    """Label what was recorded of the steps from ``first`` to before ``last``, counted from the first there ever was; ``beside`` are input, output, target and weight at these."""
+    import xarray as xr
+
+    variables: dict[str, Any] = {}
+    coordinates: dict[str, Any] = {"time": times(network, recorded_steps(first, last, every))}
+    for one, value in recorded:
+        p = network.populations[one.population]
+        dim = f"unit_{p.name}" if len(network.populations) > 1 else "unit"
+        together = [other.units for other, _ in recorded if other.population == one.population]
+        if one.units is not None:
+            # numbers that are not those of its neighbours are counted along an axis of its own
+            alike = all(units is not None and np.array_equal(units, one.units) for units in together)
+            dim = dim if alike else f"unit_{one.label}"
+            coordinates[dim] = one.units
+        unit = f"1 per {every} steps" if one.counted and every > 1 else one.unit
+        variables[one.label] = (("time", "batch", dim), value, {"units": unit, "population": p.name})
+    for name, values in beside.items():
+        dim = "unit_input" if name == "input" else "unit_output"
+        variables[name] = (("time", "batch", dim) if values.ndim == 3 else ("time", "batch"), values, {"units": "1"})
+    attributes: dict[str, Any] = {"dt_ms": network.circuit.dt * 1e3, "circuit": network.circuit.name}
+    if every > 1:
+        attributes["every"] = every
+    return xr.Dataset(variables, coords=coordinates, attrs=attributes)
+
+
+def times(network: Network, steps: np.ndarray) -> Any:
+    """When steps begin: in ms; of discrete maps their number, unless a differential equation beside them gives time a scale."""
+    import xarray as xr
+
+    scaled = any(p.cell.continuous or p.cell.spiking for p in network.circuit.populations.values())
+    return xr.DataArray(
+        steps * (network.circuit.dt * 1e3) if scaled else steps, dims="time", attrs={"units": "ms" if scaled else "1"}
+    )
