@@ -347,7 +347,7 @@ def test_drawn_delays_are_of_their_distribution_and_of_the_seed():
     }
     for name, (delay, probable) in made.items():
         c = bp.Circuit(
-            populations={"E": bp.Population("lif", 60)},
+            populations={"E": bp.Population(bp.model("lif"), 60)},
             projections=(bp.Projection(name="W", source="E", target="E", fan_in=30, delay=delay),),
             inputs=0,
             readout=bp.Readout(size=1),
@@ -447,7 +447,7 @@ def test_what_is_no_distribution_is_refused(make, said):
 def test_distance_needs_positions():
     with pytest.raises(CircuitError, match="has delays by distance, and 'E' no positions"):
         bp.Circuit(
-            populations={"E": bp.Population("lif", 6)},
+            populations={"E": bp.Population(bp.model("lif"), 6)},
             projections=(bp.Projection(name="W", source="E", target="E", delay=bp.Conduction(0.3 * mm / ms)),),
             inputs=0,
             readout=bp.Readout(size=1),
