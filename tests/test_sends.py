@@ -119,7 +119,6 @@ def plain_stp(W, W_in, x, steps, delay):
         on_pre="""u += 0.2*(1 - u)
                   g_post += w*u*x
                   x -= u*x""",
-        delay=delay * DT,
         clock=clock,
         method="exact",
         namespace={},
@@ -127,6 +126,7 @@ def plain_stp(W, W_in, x, steps, delay):
     i, j = np.nonzero(W.T)
     synapses.connect(i=i, j=j)
     synapses.w, synapses.u, synapses.x = W[j, i], 0.2, 1.0
+    synapses.delay = np.broadcast_to(delay, W.shape)[j, i] * DT
     spikes = brian2.SpikeMonitor(neurons)
     trace = brian2.StateMonitor(neurons, "v", record=True, when="after_groups", clock=clock)
     brian2.Network(neurons, synapses, spikes, trace).run(steps * DT)
@@ -139,15 +139,17 @@ def fired(monitor, steps, units):
     return found
 
 
-@pytest.mark.parametrize("delay", [1, 12])
+@pytest.mark.parametrize("delay", [1, 12, np.random.default_rng(4).integers(1, 9, (20, 20))])
 def test_short_term_plasticity_is_that_of_plain_brian2(delay):
     W = no_diagonal(drawn(20, 20, seed=1, high=1.0))
     W_in, x = drawn(20, 5, seed=2, high=0.8), drawn(1000, 5, seed=3)
     with runtime():
         spikes, v = plain_stp(W.numpy(), W_in.numpy(), x.numpy(), 1000, delay - 1)
-    built = network(stp(), [between(channels=("g",), sends="released", delay=delay)], W=W, W_in=W_in)
+    built = network(stp(), [between(channels=("g",), sends="released", delay=delay)], W_in=W_in)
+    built.load({"W": W if np.ndim(delay) == 0 else built.synapses["W"].at(W)})
     found = bp.simulate(built, x[:, None], ("v", "spikes"))
-    silent = bp.simulate(network(stp(), [between(channels=("g",), delay=delay)], W=W, W_in=W_in), x[:, None], "spikes")
+    tireless = network(stp(), [between(channels=("g",))], W=W, W_in=W_in)
+    silent = bp.simulate(tireless, x[:, None], "spikes")
     assert 100 < spikes.sum() < 4000 and not np.array_equal(silent.spikes[:, 0], spikes)
     assert np.array_equal(found.spikes[:, 0], spikes)
     free = spikes == 0

@@ -224,9 +224,13 @@ def synapses(
     if not i.size:
         return None
     model = [f"w_{k} : 1 (constant)" for k in w.channels]
-    age = max(w.source.delays)
+    late = np.full(len(i), w.source.delays[0]) if w.synapses is None else w.synapses.delay.cpu().numpy()
+    several = len(w.source.delays) > 1
+    model += ["late : 1 (constant)"] if several else []
+    told = [(age, f"{_told(w.source.voice, age)}_pre") for age in w.source.delays]
+    said = "*(" + " + ".join(f"int(late == {age})*{name}" if several else name for age, name in told) + ")"
     if events(network, w):
-        brought = f"*{_sent(w.source.voice, age)}_pre" if w.source.voice else ""
+        brought = said if w.source.voice else ""
         cell = network.circuit.populations[network.populations[w.target].name].cell
         names, units = list(cell.channels), {}
         arrive = []
@@ -241,13 +245,12 @@ def synapses(
             target,
             "\n".join(model),
             on_pre="\n".join(arrive),
-            delay=(age - 1) * clock.dt,
+            delay=(late[0] - 1) * clock.dt if len(w.source.delays) == 1 else None,
             clock=clock,
             namespace=units,
         )
     else:
-        told = _told(w.source.voice, age)
-        model += [f"{_arriving(network, w, k)}_post = w_{k}*{told}_pre : 1 (summed)" for k in w.channels]
+        model += [f"{_arriving(network, w, k)}_post = w_{k}{said} : 1 (summed)" for k in w.channels]
         made = Synapses(source, target, "\n".join(model), clock=clock, namespace={})
         for updater in made.summed_updaters.values():
             updater.when = "start"  # before currents are collected
@@ -255,6 +258,10 @@ def synapses(
     made.connect(i=(sample * pre + i).ravel(), j=(sample * post + j).ravel())
     for k, channel in zip(w.channels, W, strict=True):
         made.variables[f"w_{k}"].set_value(np.tile(channel, batch))
+    if several and events(network, w):
+        made.delay = np.tile((late - 1) * network.circuit.dt, batch) * second
+    if several:
+        made.variables["late"].set_value(np.tile(late.astype(float), batch))
     return made
 
 

@@ -10,12 +10,13 @@ One step, in Brian2's order (docs/concepts.md)::
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from bioplaus.circuit.afford import afford
-from bioplaus.circuit.delays import steps
+from bioplaus.circuit.delays import Late, steps
 from bioplaus.circuit.description import INPUT, Projection
 from bioplaus.circuit.drawn import wanted
 from bioplaus.circuit.initial import initial
@@ -105,9 +106,12 @@ class Network:
                 self.wired.append(outside[-1])
             else:
                 sends = tuple(circuit.populations[p.source].cell.sends)
-                age, voices = steps(p.delay, circuit.dt, p.name) - 1, 1 + len(sends)
-                slot = age * voices + (0 if p.sends is None else 1 + sends.index(p.sends))
-                recurrent.append(Wired(p, Outputs(names.index(p.source), (slot,), voices), *onto))
+                voice, voices = 0 if p.sends is None else 1 + sends.index(p.sends), 1 + len(sends)
+                delays = (
+                    self.synapses[p.name].delays if isinstance(p.delay, Late) else (steps(p.delay, circuit.dt, p.name),)
+                )
+                slots = tuple([(d - 1) * voices + voice for d in delays])
+                recurrent.append(Wired(p, Outputs(names.index(p.source), slots, voices), *onto))
                 self.wired.append(recurrent[-1])
         for i, (name, population) in enumerate(circuit.populations.items()):
             if population.bias is not None:
@@ -189,18 +193,24 @@ class Network:
         assert p.channels is not None
         K, fan_in = len(p.channels), p.sources(post, pre)
         if p.apart(post, pre):
-            found = self.synapses[p.name] = self._synapses(p, post, pre, generator).to(self.device)
-            W = initial((K, len(found)), fan_in, p.init, p.gain, generator).flatten()
+            found = self._synapses(p, post, pre, generator)
+            W = initial((K, len(found)), fan_in, p.init, p.gain, generator)
+            if isinstance(p.delay, Late):
+                found, order = found.late(p.delay.steps(found, circuit.dt, stream(self.seed, f"delays of {p.name}"), p))
+                W = W[:, order]
+            elif p.source != INPUT:
+                found = replace(found, delays=(steps(p.delay, circuit.dt, p.name),))
+            self.synapses[p.name], W = found.to(self.device), W.flatten()
             self.weights[p.name] = self._tensor(W.abs() * p.sign if p.sign else W)
             return
         mask = torch.ones(post, pre)
         if not p.autapses and p.source == p.target:
             mask.fill_diagonal_(0)
-        if p.fan_in is not None:
+        if p.fan_in is not None and p.near is None:
             drawn = torch.rand(post, pre, generator=generator, dtype=torch.float32).masked_fill(mask == 0, 2.0)
             order = drawn.argsort(dim=1, stable=True).argsort(1)
             mask = (order < p.fan_in).to(mask.dtype)
-        elif p.probability is not None or p.synapses is not None:
+        elif p.partial:
             found = self._synapses(p, post, pre, generator)
             mask = found.dense(torch.ones(len(found)))
         W = initial((K * post, pre), fan_in, p.init, p.gain, generator, K)
@@ -214,8 +224,12 @@ class Network:
         autapses, most = p.autapses or p.source != p.target, p.possible(1, pre)
         if p.synapses is not None:
             return Synapses.of(torch.from_numpy(p.synapses.post), torch.from_numpy(p.synapses.pre), (post, pre))
+        if p.near is not None:
+            return p.near.drawn(generator, p.probability, p.fan_in)
         if p.fan_in is not None:
             return drawn(torch.full((post,), p.fan_in), pre, autapses, generator)
+        if p.probability is None:
+            return drawn(torch.full((post,), most), pre, autapses, generator)
         many = torch.full((post,), float(most), dtype=torch.float64)
         chance = torch.full_like(many, p.probability or 0.0)
         return drawn(torch.binomial(many, chance, generator=generator).long(), pre, autapses, generator)
@@ -223,12 +237,12 @@ class Network:
     def matrix(self, name: str) -> Tensor:
         """W[post, pre] of a projection, however its weights are kept; rows grouped by channel."""
         W = self.weights[name]
-        return self.synapses[name].dense(W) if name in self.synapses else W
+        return self.synapses[name].matrix(W) if name in self.synapses else W
 
     def there(self, name: str) -> Tensor | None:
         """1 in [post, pre] where there is a synapse, rows grouped by channel; None where all are."""
         if name in self.synapses:
-            return self.synapses[name].dense(torch.ones_like(self.weights[name]))
+            return self.synapses[name].matrix(torch.ones_like(self.weights[name]))
         return self.masks.get(name)
 
     def fitted(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -169,10 +169,11 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
             for row, channel in enumerate(link.channels):
                 into = f"into0_ = cur{p}_[{channel}, sample0_*size{p}_:(sample0_ + 1)*size{p}_]"
                 if link.sparse:
+                    block = f"{at}*size{q}_ + " if (at := link.slots.index(slot)) else ""
                     sparse += [
                         into,
                         f"from0_ = weights{i}_[{row}]",
-                        f"for synapse0_ in range(begins{i}_[pre0_], begins{i}_[pre0_ + 1]):",
+                        f"for synapse0_ in range(begins{i}_[{block}pre0_], begins{i}_[{block}pre0_ + 1]):",
                         f"    into0_[onto{i}_[synapse0_]] += spoke0_*from0_[synapse0_]",
                     ]
                 else:

@@ -65,7 +65,7 @@ class Loop:
         self.varying = tuple([a.reshape(-1, B, n) for a in arrays]) or (self.nothing,)
         e_bar = self.nothing if trace.e_bar is None else trace.e_bar.numpy()
         stored = tuple([s.numpy() for s in trace.stored]) or (self.nothing,)
-        where = () if trace.synapses is None else (trace.synapses.rows.numpy(), trace.synapses.pre.numpy())
+        where = () if trace.synapses is None else (trace.synapses.rows.numpy(), trace.synapses.columns.numpy())
         self.shape, self.size = trace.e.shape[1:], trace.e.numel()
         self.carried = (*where, self.before, self.behind, stored, trace.e.numpy(), e_bar, trace.left.numpy())
 

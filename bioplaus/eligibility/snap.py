@@ -183,7 +183,11 @@ def wired(space: Space, population: int) -> list[list[int]]:
     n = space.columns[population][0]
     there = torch.zeros(n, space.columns[population][2], dtype=torch.bool)
     for w, where in space.arriving[population]:
-        mask = space.network.there(w.spec.name)
+        mask = (
+            space.network.masks.get(w.spec.name)
+            if w.synapses is None
+            else w.dense(torch.ones_like(space.network.weights[w.spec.name]))
+        )
         if mask is None:
             there[:, where] = True
         else:
