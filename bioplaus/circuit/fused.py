@@ -17,10 +17,10 @@ import torch
 
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.rolled import Lane, Rolled
-from bioplaus.circuit.wiring import Wired, Wiring
+from bioplaus.circuit.wiring import External, Wired, Wiring
 from bioplaus.codegen import compiled, threads
 from bioplaus.codegen.folded import entries
-from bioplaus.codegen.forward_source import Group, Keep, Link, forward
+from bioplaus.codegen.forward_source import LINES, Group, Keep, Link, Written, forward
 from bioplaus.codegen.forward_source import given as names
 from bioplaus.codegen.kernel import Kernel
 from bioplaus.codegen.partials import Partials
@@ -64,12 +64,9 @@ class Fused:
         self.dtype = {torch.float32: np.float32, torch.float64: np.float64}[network.dtype]
         read = set(network.sources) if network.kappa else set()
         self.groups = [Group(p.kernel.folded, p.taken, p.ages, i in read) for i, p in enumerate(network.populations)]
-        self.links = [
-            Link(w.source.population, w.target, w.source.age, w.channels, w.synapses is not None)
-            for w in network.recurrent
-        ]
-        kept: tuple[Keep, ...] = ("outputs", "u", "all")
-        self.written = {keep: forward(self.groups, self.links, keep) for keep in kept}
+        self.links = [_link(w, w.source.population, w.source.age) for w in network.recurrent]
+        self.lines = [_link(w, LINES, 0) for w in lines(network)]
+        self._written: dict[tuple[Keep, bool], Written] = {}
         self.linear = [Linear(p.kernel, self.dtype) for p in network.populations]
         self.kappa = self.dtype(network.kappa)
 
@@ -83,6 +80,12 @@ class Fused:
         run()
         rolled = Rolled(lanes, network.sources, bool(network.kappa), self.linear)
         return rolled, rolled.last
+
+    def written(self, keep: Keep, told: bool) -> Written:
+        """The text of the loop, which is ``told`` input lines or what they drive."""
+        if (keep, told) not in self._written:
+            self._written[keep, told] = forward(self.groups, [*self.links, *(self.lines if told else ())], keep)
+        return self._written[keep, told]
 
     @staticmethod
     def keep(network: Network, states: bool, u: bool) -> Keep:
@@ -98,11 +101,16 @@ class Fused:
         drives: Sequence[np.ndarray],
         rows: Sequence[Rows],
         keep: Keep,
+        told: np.ndarray | None = None,
     ) -> tuple[list[Lane], Callable[[], None]]:
-        """Arrays for as many steps as ``drives`` have, (time, channel, batch, unit), and what runs the loop; ``rows`` are `weights`."""
-        written, B = self.written[keep], drives[0].shape[2]
-        given: dict[str, Any] = {"first0_": 0, "last0_": B, "kappa0_": self.kappa}
-        for i, (link, some) in enumerate(zip(self.links, rows, strict=True)):
+        """Arrays for as many steps as ``drives`` have, (time, channel, batch, unit), and what runs the loop; ``rows`` are `laid`.
+
+        ``told`` are input lines (time, batch, input) that drives do not hold yet; then rows of those follow upon the recurrent ones.
+        """
+        written, B = self.written(keep, told is not None), drives[0].shape[2]
+        given: dict[str, Any] = {"first0_": 0, "last0_": B, "kappa0_": self.kappa, "told0_": told}
+        links = self.links if told is None else [*self.links, *self.lines]
+        for i, (link, some) in enumerate(zip(links, rows, strict=True)):
             given |= {f"{name}{i}_": array for name, array in zip(names(link), some, strict=True)}
         lanes = []
         for p, before in enumerate(state.populations):
@@ -162,16 +170,25 @@ class Fused:
 
 def weights(network: Network) -> list[Rows] | None:
     """`laid` as it is now; None where a weight is not finite: then also silent neurons tell it, in products."""
-    found = laid(network)
+    found = laid(network, network.recurrent)
     return found if all(np.isfinite(rows[0]).all() for rows in found) else None
 
 
-def laid(network: Network) -> list[Rows]:
-    """The recurrent weights as loops read them, by presynaptic neuron: (pre, channel · post); or (channel, synapse), where each source's begin, and whither they go."""
-    return [_rows(w, network.weights[w.spec.name].detach().numpy()) for w in network.recurrent]
+def lines(network: Network) -> list[Wired[External]]:
+    """The projections from the circuit's input lines."""
+    return [w for p in network.populations for w in p.driven if isinstance(w.source, External)]  # type: ignore[misc]
 
 
-def _rows(w: Wired, W: np.ndarray) -> Rows:
+def laid(network: Network, some: Sequence[Wired[Any]]) -> list[Rows]:
+    """Weights of projections as loops read them, by source: (pre, channel · post); or (channel, synapse), where each source's begin, and whither they go."""
+    return [_rows(w, network.weights[w.spec.name].detach().numpy()) for w in some]
+
+
+def _link(w: Wired[Any], source: int, age: int) -> Link:
+    return Link(source, w.target, age, w.channels, w.synapses is not None)
+
+
+def _rows(w: Wired[Any], W: np.ndarray) -> Rows:
     if w.synapses is None:
         return (np.ascontiguousarray(W.T),)
     begins, onto, order = w.synapses.events

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bioplaus.circuit.fused import by_channel, fused, laid
+from bioplaus.circuit.fused import fused, laid, lines
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.rolled import Rolled
+from bioplaus.circuit.wiring import Bias
 from bioplaus.codegen.partials import Partials
 
 if TYPE_CHECKING:
@@ -16,16 +17,20 @@ if TYPE_CHECKING:
 
 
 class Standing(Rolled):
-    """The step just taken, which the next overwrites; ``state`` is what stands behind it, in the same place: not to be kept."""
+    """The step just taken, which the next overwrites; ``state`` is what stands behind it, in the same place: not to be kept.
+
+    Input arrives as spikes do, row by row of the weights, so that a step is one call of one loop.
+    """
 
     def __init__(self, network: Network, state: State, batch: int) -> None:
         loops = fused(network)
-        empty = lambda *shape: np.empty(shape, loops.dtype)  # noqa: E731
-        self.network = network
-        self.drives = [empty(1, p.taken, batch, p.size) for p in network.populations]
-        self.weights = laid(network)
+        self.network, self.wired = network, [*network.recurrent, *lines(network)]
+        self.told = np.empty((1, batch, network.circuit.inputs), loops.dtype)
+        #: bias and what is drawn
+        self.drives = [np.zeros((1, p.taken, batch, p.size), loops.dtype) for p in network.populations]
+        self.weights = laid(network, self.wired)
         keep = loops.keep(network, False, True)
-        lanes, self.run = loops.prepared(network, state, self.drives, self.weights, keep)
+        lanes, self.run = loops.prepared(network, state, self.drives, self.weights, keep, self.told)
         super().__init__(lanes, network.sources, bool(network.kappa), loops.linear)
         self.state = self.last
         self.bound = [linear.bound(lane) for linear, lane in zip(loops.linear, lanes, strict=True)]
@@ -37,8 +42,8 @@ class Standing(Rolled):
         self.carried, self.fresh = [a for a in carried if a is not None], True
 
     def step(self, x: Tensor) -> bool:
-        """The next step, with inputs (1, batch, input), if the weights are finite."""
-        for (into, *_), w in zip(self.weights, self.network.recurrent, strict=True):
+        """The next step, with inputs (1, batch, line), if the weights are finite."""
+        for (into, *_), w in zip(self.weights, self.wired, strict=True):
             W = self.network.weights[w.spec.name].detach().numpy()
             if w.synapses is None:
                 into[:] = W.T
@@ -50,10 +55,20 @@ class Standing(Rolled):
             for array in self.carried:
                 array[:-1] = array[1:]
         self.fresh = False
-        for into, drive, p in zip(self.drives, self.network.drive(x), self.network.populations, strict=True):
-            into[:] = by_channel(drive, p).numpy()
+        self._given(x.numpy())
         self.run()
         return True
+
+    def _given(self, x: np.ndarray) -> None:
+        """Input lines, and what is known of the drive before the step beside them."""
+        self.told[:] = x[..., : self.told.shape[-1]]
+        for (into,), p in zip(self.drives, self.network.populations, strict=True):
+            into.fill(0)
+            for w in p.driven:
+                if isinstance(w.source, Bias):  # onto all channels, which come first
+                    into[: p.channels] += self.network.weights[w.spec.name].detach().numpy().reshape(-1, 1, p.size)
+            for d in p.drawn:
+                into[d.channel] += d.weight * x[0, :, d.columns]
 
     def partials(self) -> tuple[Partials, ...]:
         return tuple([each() for each in self.bound])

@@ -2,7 +2,8 @@
 
 For every step, of the samples from ``first`` to before ``last`` (their neurons stand in one row)::
 
-    I_p = what is known before the step (input, bias, noise), and for each spike that arrives, its row of weights
+    I_p = what is known before the step (input, bias, noise), and for each spike that arrives, its row of weights; where weights move at every
+          step, input arrives as spikes do
     u, y, s of every neuron in one pass, as its cell's expressions have it (`bioplaus.codegen.folded`)
 
 What is looked at later is written down, (time, batch, unit), outputs with those of before the first step in front:
@@ -39,6 +40,9 @@ FIRED = symbol("fired0_")
 #: how much is written down: outputs; u and refractoriness as well, from which most cells' derivatives follow; states and currents as well
 Keep: TypeAlias = Literal["outputs", "u", "all"]
 
+#: in the place of a population, as the source of a link: the circuit's input lines
+LINES = -1
+
 #: spikes whose rows of weights are added in one pass  # measured: 1, 2, 4, 8
 TOGETHER = 4
 
@@ -55,9 +59,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Link:
-    """A recurrent projection: from which population's outputs of which age onto which channels of which; whether one value a synapse is kept."""
+    """A projection: from which population's outputs of which age, or from the circuit's input lines, onto which channels of which; whether one value a synapse is kept."""
 
-    source: int
+    source: int  # or LINES
     target: int
     age: int
     channels: tuple[int, ...]
@@ -75,7 +79,7 @@ class Written:
 
 
 def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Written:
-    """The text of `forward0_`, which writes down as much as ``keep`` says."""
+    """The text of `forward0_`, which writes down as much as ``keep`` says; told0_ are input lines (time, batch, input), if a link reads them."""
     arguments = ["first0_", "last0_", "kappa0_"]
     numbers, fields, steps = [], [], []
     for p, group in enumerate(groups):
@@ -85,6 +89,8 @@ def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Writt
         steps += lines
         arguments += [f"{name}{p}_" for name in arrays(group)]
     arguments += [f"{name}{i}_" for i, link in enumerate(links) for name in given(link)]
+    told = ["told0_"] if any(link.source == LINES for link in links) else []
+    arguments += told
     sizes = [f"size{p}_ = said{p}_.shape[2]" for p, _ in enumerate(groups)]
     here = [f"begin{p}_, end{p}_ = first0_*size{p}_, last0_*size{p}_" for p, _ in enumerate(groups)]
     arrived: list[str] = []
@@ -92,7 +98,7 @@ def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Writt
         for k in range(group.taken):
             arrived += [f"cur{p}_[{k}, begin{p}_:end{p}_] = drive{p}_[time0_, {k}, begin{p}_:end{p}_]"]
     arrived += _arriving(groups, links)
-    most = " + ".join(f"size{p}_" for p, _ in enumerate(groups))
+    most = " + ".join([*(f"size{p}_" for p, _ in enumerate(groups)), *(f"{name}.shape[2]" for name in told)])
     text = "\n".join(
         [
             *head(),
@@ -169,11 +175,15 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
                         f"for unit0_ in range(size{p}_):",
                         f"    into0_[unit0_] += {terms}",
                     ]
+        if q == LINES:
+            speaking, many = "told0_[time0_, sample0_]", "told0_.shape[2]"
+        else:
+            speaking, many = f"said{q}_[time0_ + {groups[q].ages - 1 - age}, sample0_]", f"size{q}_"
         lines += [
             "for sample0_ in range(first0_, last0_):",
-            f"    speaking0_ = said{q}_[time0_ + {groups[q].ages - 1 - age}, sample0_]",
+            f"    speaking0_ = {speaking}",
             "    count0_ = 0",
-            f"    for pre0_ in range(size{q}_):",
+            f"    for pre0_ in range({many}):",
             "        events0_[count0_] = pre0_",
             "        count0_ += np0_.int64(speaking0_[pre0_] != 0)",
         ]
