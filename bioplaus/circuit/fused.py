@@ -6,7 +6,7 @@ is nothing. What rate cells say is never nothing: they keep torch's matrix produ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -66,6 +66,7 @@ class Fused:
         self.groups = [Group(p.kernel.folded, p.taken, p.ages, i in read) for i, p in enumerate(network.populations)]
         self.links = [_link(w, w.source.population, w.source.age) for w in network.recurrent]
         self.lines = [_link(w, LINES, 0) for w in lines(network)]
+        self.sources = network.sources
         self._written: dict[tuple[Keep, bool], Written] = {}
         self.linear = [Linear(p.kernel, self.dtype) for p in network.populations]
         self.kappa = self.dtype(network.kappa)
@@ -81,11 +82,12 @@ class Fused:
         rolled = Rolled(lanes, network.sources, bool(network.kappa), self.linear)
         return rolled, rolled.last
 
-    def written(self, keep: Keep, told: bool) -> Written:
-        """The text of the loop, which is ``told`` input lines or what they drive."""
-        if (keep, told) not in self._written:
-            self._written[keep, told] = forward(self.groups, [*self.links, *(self.lines if told else ())], keep)
-        return self._written[keep, told]
+    def written(self, keep: Keep, read: bool) -> Written:
+        """The text of the loop; of that which takes input lines and reads every step out, if so asked."""
+        if (keep, read) not in self._written:
+            more = ([*self.links, *self.lines], keep, self.sources) if read else (self.links, keep)
+            self._written[keep, read] = forward(self.groups, *more)
+        return self._written[keep, read]
 
     @staticmethod
     def keep(network: Network, states: bool, u: bool) -> Keep:
@@ -101,15 +103,16 @@ class Fused:
         drives: Sequence[np.ndarray],
         rows: Sequence[Rows],
         keep: Keep,
-        told: np.ndarray | None = None,
+        read: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[list[Lane], Callable[[], None]]:
         """Arrays for as many steps as ``drives`` have, (time, channel, batch, unit), and what runs the loop; ``rows`` are `laid`.
 
-        ``told`` are input lines (time, batch, input) that drives do not hold yet; then rows of those follow upon the recurrent ones.
+        ``read`` is what a loop takes that reads every step out, by name; then rows of input lines, which drives do not hold, follow upon the
+        recurrent ones.
         """
-        written, B = self.written(keep, told is not None), drives[0].shape[2]
-        given: dict[str, Any] = {"first0_": 0, "last0_": B, "kappa0_": self.kappa, "told0_": told}
-        links = self.links if told is None else [*self.links, *self.lines]
+        written, B = self.written(keep, read is not None), drives[0].shape[2]
+        given: dict[str, Any] = {"first0_": 0, "last0_": B, "kappa0_": self.kappa, **(read or {})}
+        links = self.links if read is None else [*self.links, *self.lines]
         for i, (link, some) in enumerate(zip(links, rows, strict=True)):
             given |= {f"{name}{i}_": array for name, array in zip(names(link), some, strict=True)}
         lanes = []

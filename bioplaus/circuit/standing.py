@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from bioplaus.circuit.fused import fused, laid, lines
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.wiring import Bias
+from bioplaus.codegen.forward_source import READ
 from bioplaus.codegen.partials import Partials
 
 if TYPE_CHECKING:
@@ -19,18 +21,24 @@ if TYPE_CHECKING:
 class Standing(Rolled):
     """The step just taken, which the next overwrites; ``state`` is what stands behind it, in the same place: not to be kept.
 
-    Input arrives as spikes do, row by row of the weights, so that a step is one call of one loop.
+    Input arrives as spikes do, row by row of the weights, and the readout's output is computed with the step: one call of one loop.
     """
 
     def __init__(self, network: Network, state: State, batch: int) -> None:
         loops = fused(network)
+        zeros = lambda *shape: np.zeros(shape, loops.dtype)  # noqa: E731
         self.network, self.wired = network, [*network.recurrent, *lines(network)]
-        self.told = np.empty((1, batch, network.circuit.inputs), loops.dtype)
         #: bias and what is drawn
-        self.drives = [np.zeros((1, p.taken, batch, p.size), loops.dtype) for p in network.populations]
+        self.drives = [zeros(1, p.taken, batch, p.size) for p in network.populations]
         self.weights = laid(network, self.wired)
+        C = network.weights["W_out"]
+        self.told, self.readout, self.shift = zeros(1, batch, network.circuit.inputs), zeros(*C.shape), zeros(len(C))
+        self.out, self.fault = zeros(1, batch, len(C)), zeros(batch)
+        self.counts = [torch.from_numpy(zeros(batch, p.size)) for p in network.populations]
+        read = dict(zip(READ, (self.told, self.readout, self.shift, self.out, self.fault), strict=True))
+        read |= {f"tally{p}_": count.numpy().reshape(-1) for p, count in enumerate(self.counts)}
         keep = loops.keep(network, False, True)
-        lanes, self.run = loops.prepared(network, state, self.drives, self.weights, keep, self.told)
+        lanes, self.run = loops.prepared(network, state, self.drives, self.weights, keep, read)
         super().__init__(lanes, network.sources, bool(network.kappa), loops.linear)
         self.state = self.last
         self.bound = [linear.bound(lane) for linear, lane in zip(loops.linear, lanes, strict=True)]
@@ -44,7 +52,7 @@ class Standing(Rolled):
     def step(self, x: Tensor) -> bool:
         """The next step, with inputs (1, batch, line), if the weights are finite."""
         for (into, *_), w in zip(self.weights, self.wired, strict=True):
-            W = self.network.weights[w.spec.name].detach().numpy()
+            W = self._weight(w.spec.name)
             if w.synapses is None:
                 into[:] = W.T
             else:
@@ -57,18 +65,28 @@ class Standing(Rolled):
         self.fresh = False
         self._given(x.numpy())
         self.run()
+        self.o = torch.from_numpy(self.out.copy())
         return True
 
+    def _weight(self, name: str) -> np.ndarray:
+        return self.network.weights[name].detach().numpy()
+
     def _given(self, x: np.ndarray) -> None:
-        """Input lines, and what is known of the drive before the step beside them."""
+        """Input lines, what is known of the drive before the step beside them, and the readout as it is."""
         self.told[:] = x[..., : self.told.shape[-1]]
+        self.readout[:] = self._weight("W_out")
+        if "b_out" in self.network.weights:
+            self.shift[:] = self._weight("b_out")
         for (into,), p in zip(self.drives, self.network.populations, strict=True):
             into.fill(0)
             for w in p.driven:
                 if isinstance(w.source, Bias):  # onto all channels, which come first
-                    into[: p.channels] += self.network.weights[w.spec.name].detach().numpy().reshape(-1, 1, p.size)
+                    into[: p.channels] += self._weight(w.spec.name).reshape(-1, 1, p.size)
             for d in p.drawn:
                 into[d.channel] += d.weight * x[0, :, d.columns]
+
+    def finite(self, o: Tensor) -> bool:
+        return not self.fault.any()
 
     def partials(self) -> tuple[Partials, ...]:
         return tuple([each() for each in self.bound])

@@ -113,6 +113,11 @@ class Stretch:
             lambda: self._stack(lambda step: torch.cat(read(step.after), -1) if several else read(step.after)[0]),
         )
 
+    def output(self) -> Tensor:
+        """The readout's output, (time, batch, output)."""
+        known = self.steps.o if isinstance(self.steps, Rolled) else None
+        return self.network.output(self.seen()) if known is None else known
+
     def spikes(self, p: int) -> Tensor:
         """Outputs of a population, (time, batch, unit)."""
         return self.get(p, "y_now", 0)

@@ -17,6 +17,9 @@ What is looked at later is written down, (time, batch, unit), outputs with those
 ``currents``  of each channel, (channel, time, batch, unit)
 ``seen``      what a leaky readout sees, before each step and after the last
 ============  =======================================================================
+
+Where weights move at every step, a step is followed by what is asked of it at once: the readout's output, Σ over steps of what each neuron
+of each sample says (``tally``), and whether all is finite: ``fault`` (batch,) is 0, or no number.
 """
 
 from __future__ import annotations
@@ -42,6 +45,9 @@ Keep: TypeAlias = Literal["outputs", "u", "all"]
 
 #: in the place of a population, as the source of a link: the circuit's input lines
 LINES = -1
+
+#: what is told to a loop that computes the readout's output too: input lines, the readout's weights and bias, and where to
+READ = ("told0_", "readout0_", "shift0_", "out0_", "fault0_")
 
 #: spikes whose rows of weights are added in one pass  # measured: 1, 2, 4, 8
 TOGETHER = 4
@@ -78,19 +84,21 @@ class Written:
     fields: tuple[np.ndarray, ...]  # (constant, unit), of each population
 
 
-def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Written:
-    """The text of `forward0_`, which writes down as much as ``keep`` says; told0_ are input lines (time, batch, input), if a link reads them."""
-    arguments = ["first0_", "last0_", "kappa0_"]
+def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep, sources: Sequence[int] = ()) -> Written:
+    """The text of `forward0_`, which writes down as much as ``keep`` says.
+
+    ``sources`` are the populations that the readout sees, where its output is computed too; then ``told0_`` are input lines (time, batch, input),
+    which links may read.
+    """
+    arguments = ["first0_", "last0_", "kappa0_", *(READ if sources else ())]
     numbers, fields, steps = [], [], []
     for p, group in enumerate(groups):
-        lines, values, each = _step(p, group, keep)
+        lines, values, each = _step(p, group, keep, bool(sources))
         numbers.append(values)
         fields.append(each)
         steps += lines
-        arguments += [f"{name}{p}_" for name in arrays(group)]
+        arguments += [f"{name}{p}_" for name in (*arrays(group), *(["tally"] if sources else []))]
     arguments += [f"{name}{i}_" for i, link in enumerate(links) for name in given(link)]
-    told = ["told0_"] if any(link.source == LINES for link in links) else []
-    arguments += told
     sizes = [f"size{p}_ = said{p}_.shape[2]" for p, _ in enumerate(groups)]
     here = [f"begin{p}_, end{p}_ = first0_*size{p}_, last0_*size{p}_" for p, _ in enumerate(groups)]
     arrived: list[str] = []
@@ -98,7 +106,7 @@ def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Writt
         for k in range(group.taken):
             arrived += [f"cur{p}_[{k}, begin{p}_:end{p}_] = drive{p}_[time0_, {k}, begin{p}_:end{p}_]"]
     arrived += _arriving(groups, links)
-    most = " + ".join([*(f"size{p}_" for p, _ in enumerate(groups)), *(f"{name}.shape[2]" for name in told)])
+    most = " + ".join([*(f"size{p}_" for p, _ in enumerate(groups)), *(["told0_.shape[2]"] if sources else [])])
     text = "\n".join(
         [
             *head(),
@@ -107,8 +115,10 @@ def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Writt
             *(f"    {line}" for line in (*sizes, *here)),
             f"    events0_ = np0_.empty({most} + 1, np0_.int32)",
             "    nothing0_ = kappa0_ - kappa0_",
+            *(["    broken0_ = nothing0_"] if sources else []),
             "    for time0_ in range(drive0_.shape[0]):",
-            *(f"        {line}" for line in (*arrived, *steps)),
+            *(f"        {line}" for line in (*arrived, *steps, *_read(groups, sources))),
+            *(["    fault0_[first0_:last0_] = broken0_"] if sources else []),
             "",
         ]
     )
@@ -205,6 +215,30 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
     return lines
 
 
+def _read(groups: Sequence[Group], sources: Sequence[int]) -> list[str]:
+    """The readout's output at a step, of all sources side by side."""
+    if not sources:
+        return []
+    lines, column = [], "0"
+    for p in sources:
+        seen = f"seen{p}_[time0_ + 1" if groups[p].read else f"flat{p}_[time0_ + {groups[p].ages}"
+        lines += [
+            f"from0_ = readout0_[output0_, {column}:{column} + size{p}_]",
+            f"into0_ = {seen}, sample0_*size{p}_:(sample0_ + 1)*size{p}_]",
+            f"for unit0_ in range(size{p}_):",
+            "    total0_ += from0_[unit0_]*into0_[unit0_]",
+        ]
+        column += f" + size{p}_"
+    return [
+        "for sample0_ in range(first0_, last0_):",
+        "    for output0_ in range(out0_.shape[2]):",
+        "        total0_ = shift0_[output0_]",
+        *(f"        {line}" for line in lines),
+        "        out0_[time0_, sample0_, output0_] = total0_",
+        "        broken0_ += nothing0_*total0_",
+    ]
+
+
 class Rows:
     """Views of one step, so that one number is the only index in the loop over the neurons of all samples.
 
@@ -225,7 +259,7 @@ class Rows:
         return [f"{view} = {place}" for place, view in self._views.items()]
 
 
-def _step(p: int, group: Group, keep: Keep) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _step(p: int, group: Group, keep: Keep, read: bool) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The pass over the neurons of a population, the numbers it reads, and those of each neuron."""
     folded, d = group.folded, group.folded.derived
     numbers, row = Numbers(), Rows(p)
@@ -268,6 +302,9 @@ def _step(p: int, group: Group, keep: Keep) -> tuple[list[str], np.ndarray, np.n
         body.append(f"{row('waiting', then)} = wait0_ + {NOW}*{row('waits')}")
     if full:
         body += [f"{row('currents', str(i), 'time0_')} = {k}" for i, k in enumerate(folded.inputs)]
+    if read:
+        body.append(f"{row('tally')} += {NOW}")
+        body += [f"broken0_ += nothing0_*{name}" for name in u]
     if group.read:
         before, behind = row("seen", "time0_"), row("seen", "time0_ + 1")
         body.append(f"{behind} = {NOW} + kappa0_*({before} - {NOW})")

@@ -167,10 +167,9 @@ class _Walk:
         network, tally, when = self.network, self.tally, slice(begin, end)
         stretch, self.state = self.path.simulate(network, self.state, self.batch.inputs[when], not self.pace.lean)
         stretch.uses = None if self.uses is None else self.uses[when]
-        o = network.output(stretch.seen())
+        o = stretch.output()
         tally.outputs[when] = o
-        for i, total in enumerate(tally.sums):
-            total += stretch.spikes(i).sum(0 if self.apart else (0, 1))
+        tally.count(stretch, self.apart)
         if stretch.fused:  # on the CPU, where reading is free, and maybe in a place that the next step takes
             refuse_broken(network, stretch, o, begin)
         else:
@@ -201,7 +200,7 @@ class _Walk:
                 for begin, end in pace.pieces(start, stop):
                     if self.from_step <= begin and end <= self.at:
                         stretch, state = self.path.simulate(self.network, state, self.batch.inputs[begin:end], True)
-                        refuse_broken(self.network, stretch, self.network.output(stretch.seen()), begin)
+                        refuse_broken(self.network, stretch, stretch.output(), begin)
             raise NumericalError(
                 "The simulation gave numbers that are not finite, and gave others when it was run again."
             )
@@ -232,7 +231,8 @@ class _Walk:
         """The regulariser's credit for every output, the same at all steps."""
         T, B = self.batch.inputs.shape[:2]
         empty = silent(self.network)
-        each, count = zip(self.tally.sums, empty.y, strict=True), T if self.apart else T * B
+        sums = [total if self.apart or total.dim() == 1 else total.sum(0) for total in self.tally.sums]
+        each, count = zip(sums, empty.y, strict=True), T if self.apart else T * B
         return empty._replace(y=tuple((regulariser.credit(total / count, T), *ages[1:]) for total, ages in each))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bioplaus.circuit.network import Network, State
+from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.trajectory import Stretch
 from bioplaus.own import Gradients
 from bioplaus.tasks import Batch, Loss
@@ -53,13 +54,22 @@ class Outcome:
 class Tally:
     """What is added up on the way."""
 
-    sums: list[Tensor]  # of each neuron's outputs, per population, (unit,), or (batch, unit) where trials are apart
+    #: of each neuron's outputs, per population, (unit,), or (batch, unit) where trials are apart or a loop has counted
+    sums: list[Tensor]
     outputs: Tensor  # (time, batch, output), of steps that are still to come not yet anything
     totals: tuple[Gradients, Gradients] = field(default_factory=lambda: ({}, {}))
     #: Σ over windows of what the signal reported, and of how many
     reported: dict[str, tuple[float | Tensor, int]] = field(default_factory=dict)
     stretches: list[Stretch] = field(default_factory=list)
     last: Stretch | None = None
+
+    def count(self, stretch: Stretch, apart: bool) -> None:
+        """Add what neurons said."""
+        if isinstance(stretch.steps, Rolled) and stretch.steps.counts is not None:
+            self.sums = stretch.steps.counts
+            return
+        for i, total in enumerate(self.sums):
+            total += stretch.spikes(i).sum(0 if apart else (0, 1))
 
     def note(self, info: Mapping[str, float | Tensor]) -> None:
         """Add what a signal reports of a window, without reading it: tensors in double precision, as numbers of Python are."""
