@@ -148,6 +148,10 @@ class Rolled(Sequence[Step]):
         """Whether outputs are, and all that the last step left before its reset."""
         return all(bool(np.isfinite(a).all()) for a in (o.numpy(), *(u[-1] for lane in self.lanes for u in lane.u)))
 
+    def learned(self, error: Tensor) -> dict[str, Tensor] | None:
+        """What the readout's weights learn of errors, where the loop has read steps out."""
+        return None
+
     def partials(self) -> tuple[Partials, ...]:
         """The partials of every population's cell at all steps."""
         return tuple([linear(lane) for linear, lane in zip(self.linear, self.lanes, strict=True)])

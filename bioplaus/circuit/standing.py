@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,10 @@ from bioplaus.circuit.fused import fused, laid, lines
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.wiring import Bias
+from bioplaus.codegen import compiled
 from bioplaus.codegen.forward_source import READ
 from bioplaus.codegen.partials import Partials
+from bioplaus.codegen.readout_source import READOUT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,9 +34,14 @@ class Standing(Rolled):
         #: bias and what is drawn
         self.drives = [zeros(1, p.taken, batch, p.size) for p in network.populations]
         self.weights = laid(network, self.wired)
+        self._found: dict[tuple[int, str, int], Tensor] = {}
+        self._seen: Tensor | None = None
+        self._learned = compiled.function(READOUT, "readout0_", str(np.dtype(loops.dtype)))
+        self._held: dict[str, tuple[Tensor, int, np.ndarray]] = {}
         C = network.weights["W_out"]
         self.told, self.readout, self.shift = zeros(1, batch, network.circuit.inputs), zeros(*C.shape), zeros(len(C))
         self.out, self.fault = zeros(1, batch, len(C)), zeros(batch)
+        self.x = torch.from_numpy(self.told)
         self.counts = [torch.from_numpy(zeros(batch, p.size)) for p in network.populations]
         read = dict(zip(READ, (self.told, self.readout, self.shift, self.out, self.fault), strict=True))
         read |= {f"tally{p}_": count.numpy().reshape(-1) for p, count in enumerate(self.counts)}
@@ -57,7 +65,7 @@ class Standing(Rolled):
                 into[:] = W.T
             else:
                 np.take(W.reshape(into.shape), w.synapses.events[-1], 1, out=into)
-            if not np.isfinite(into.sum()) and not np.isfinite(into).all():
+            if not math.isfinite(np.add.reduce(into, None)) and not np.isfinite(into).all():
                 return False
         if not self.fresh:
             for array in self.carried:
@@ -68,8 +76,21 @@ class Standing(Rolled):
         self.o = torch.from_numpy(self.out.copy())
         return True
 
+    def get(self, p: int, kind: str, i: int) -> Tensor:
+        """As of any steps; what lies in arrays is found once, for it stays there."""
+        if kind == "receptive":  # made of what does
+            return super().get(p, kind, i)
+        if (p, kind, i) not in self._found:
+            self._found[p, kind, i] = super().get(p, kind, i)
+        return self._found[p, kind, i]
+
     def _weight(self, name: str) -> np.ndarray:
-        return self.network.weights[name].detach().numpy()
+        """A weight as an array, found once, while the tensor is the same and where it was."""
+        W = self.network.weights[name]
+        held = self._held.get(name)
+        if held is None or held[0] is not W or held[1] != W.data_ptr():
+            held = self._held[name] = W, W.data_ptr(), W.detach().numpy()
+        return held[2]
 
     def _given(self, x: np.ndarray) -> None:
         """Input lines, what is known of the drive before the step beside them, and the readout as it is."""
@@ -78,15 +99,30 @@ class Standing(Rolled):
         if "b_out" in self.network.weights:
             self.shift[:] = self._weight("b_out")
         for (into,), p in zip(self.drives, self.network.populations, strict=True):
-            into.fill(0)
-            for w in p.driven:
-                if isinstance(w.source, Bias):  # onto all channels, which come first
-                    into[: p.channels] += self._weight(w.spec.name).reshape(-1, 1, p.size)
+            biases = [w for w in p.driven if isinstance(w.source, Bias)]
+            if biases or p.drawn:
+                into.fill(0)
+            for w in biases:  # onto all channels, which come first
+                into[: p.channels] += self._weight(w.spec.name).reshape(-1, 1, p.size)
             for d in p.drawn:
                 into[d.channel] += d.weight * x[0, :, d.columns]
 
     def finite(self, o: Tensor) -> bool:
-        return not self.fault.any()
+        return not np.count_nonzero(self.fault)
+
+    def seen(self) -> Tensor:
+        if len(self.sources) > 1:  # put side by side
+            return super().seen()
+        if self._seen is None:
+            self._seen = super().seen()
+        return self._seen
+
+    def learned(self, error: Tensor) -> dict[str, Tensor]:
+        """What the readout's weights learn of errors (1, batch, output), Σ over the batch."""
+        C, c = np.zeros_like(self.readout), np.zeros_like(self.shift)
+        self._learned(error[0].contiguous().numpy(), self.seen()[0].contiguous().numpy(), C, c)
+        found = {"W_out": torch.from_numpy(C)}
+        return found | {"b_out": torch.from_numpy(c)} if "b_out" in self.network.weights else found
 
     def partials(self) -> tuple[Partials, ...]:
         return tuple([each() for each in self.bound])

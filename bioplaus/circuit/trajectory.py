@@ -118,6 +118,10 @@ class Stretch:
         known = self.steps.o if isinstance(self.steps, Rolled) else None
         return self.network.output(self.seen()) if known is None else known
 
+    def learned(self, error: Tensor) -> dict[str, Tensor] | None:
+        """What the readout's weights learn of errors (time, batch, output), Σ over time and batch, if a loop that reads steps out has run it."""
+        return self.steps.learned(error) if isinstance(self.steps, Rolled) else None
+
     def spikes(self, p: int) -> Tensor:
         """Outputs of a population, (time, batch, unit)."""
         return self.get(p, "y_now", 0)

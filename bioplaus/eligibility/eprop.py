@@ -289,7 +289,7 @@ def _place(out: dict[str, Tensor], network: Network, trace: Trace, g: Tensor) ->
         name, W = piece.wired.spec.name, network.weights[piece.wired.spec.name]
         mine = g if trace.synapses is not None else g[:, piece.where]
         if name not in out and mine.numel() == W.numel():
-            out[name] = mine.reshape(W.shape)
+            out[name] = mine if mine.shape == W.shape else mine.reshape(W.shape)
             continue
         if name not in out:
             out[name] = torch.zeros_like(W)

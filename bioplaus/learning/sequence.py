@@ -82,7 +82,7 @@ def sequence(
             found = complete(network, gradients), more
             if apply is not None:
                 walk.settle()
-                apply(*(mean(each, batch.size) for each in found))
+                apply(mean(found[0], batch.size, walk.path.single), mean(more, batch.size))
             else:
                 for total, each in zip(walk.tally.totals, found, strict=True):
                     add(total, each)
@@ -160,7 +160,7 @@ class _Walk:
         if self.late and final:
             assert self.regulariser is not None
             add(gradients, past.summed(self.network, self.trace, self.constant(self.regulariser)))
-        return self.network.fitted(gradients), own
+        return self.network.fitted(gradients, self.path.single), own  # of a step that is not held, nor are gradients
 
     def simulate(self, begin: int, end: int, frozen: bool) -> Part:
         """Some steps of the circuit, and what is asked of them; ``frozen`` reduces them to what their derivatives need."""
@@ -265,10 +265,12 @@ def readout_gradients(network: Network, stretches: Sequence[tuple[Tangent, Tenso
     """Σ δ ⊗ ȳ: the readout learns from the error itself under every rule."""
     gradients: Gradients = {}
     for tangent, error in stretches:
-        errors = error.flatten(0, -2)
-        add(gradients, {"W_out": errors.T @ tangent.stretch.seen().flatten(0, -2)})
-        if "b_out" in network.weights:
-            add(gradients, {"b_out": errors.sum(0)})
+        if (found := tangent.stretch.learned(error)) is None:
+            errors = error.flatten(0, -2)
+            found = {"W_out": errors.T @ tangent.stretch.seen().flatten(0, -2)}
+            if "b_out" in network.weights:
+                found["b_out"] = errors.sum(0)
+        add(gradients, found)
     return gradients
 
 

@@ -100,5 +100,5 @@ def add(total: Gradients, new: Gradients) -> None:
         total[name] = total[name] + g if name in total else g
 
 
-def mean(total: Gradients, batch: int) -> Gradients:
-    return {name: g / batch for name, g in total.items()}
+def mean(total: Gradients, batch: int, in_place: bool = False) -> Gradients:
+    return {name: g.div_(batch) if in_place else g / batch for name, g in total.items()}
