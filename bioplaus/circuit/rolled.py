@@ -152,6 +152,10 @@ class Rolled(Sequence[Step]):
         """What the readout's weights learn of errors, where the loop has read steps out."""
         return None
 
+    def through(self, error: Tensor, W: Tensor) -> Tensor:
+        """Errors (time, batch, output) through weights (output, unit)."""
+        return error @ W
+
     def partials(self) -> tuple[Partials, ...]:
         """The partials of every population's cell at all steps."""
         return tuple([linear(lane) for linear, lane in zip(self.linear, self.lanes, strict=True)])

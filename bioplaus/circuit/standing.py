@@ -15,7 +15,7 @@ from bioplaus.circuit.wiring import Bias
 from bioplaus.codegen import compiled
 from bioplaus.codegen.forward_source import READ
 from bioplaus.codegen.partials import Partials
-from bioplaus.codegen.readout_source import READOUT
+from bioplaus.codegen.readout_source import LEARNED, TOLD
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,8 @@ class Standing(Rolled):
         self.weights = laid(network, self.wired)
         self._found: dict[tuple[int, str, int], Tensor] = {}
         self._seen: Tensor | None = None
-        self._learned = compiled.function(READOUT, "readout0_", str(np.dtype(loops.dtype)))
+        self._learned = compiled.function(LEARNED, "learned0_", str(np.dtype(loops.dtype)))
+        self._told = compiled.function(TOLD, "told0_", str(np.dtype(loops.dtype)))
         self._held: dict[str, tuple[Tensor, int, np.ndarray]] = {}
         C = network.weights["W_out"]
         self.told, self.readout, self.shift = zeros(1, batch, network.circuit.inputs), zeros(*C.shape), zeros(len(C))
@@ -123,6 +124,12 @@ class Standing(Rolled):
         self._learned(error[0].contiguous().numpy(), self.seen()[0].contiguous().numpy(), C, c)
         found = {"W_out": torch.from_numpy(C)}
         return found | {"b_out": torch.from_numpy(c)} if "b_out" in self.network.weights else found
+
+    def through(self, error: Tensor, W: Tensor) -> Tensor:
+        """Errors (1, batch, output) through weights (output, unit)."""
+        out = np.zeros((error.shape[1], W.shape[1]), self.out.dtype)
+        self._told(error[0].contiguous().numpy(), W.detach().contiguous().numpy(), out)
+        return torch.from_numpy(out)[None]
 
     def partials(self) -> tuple[Partials, ...]:
         return tuple([each() for each in self.bound])

@@ -122,6 +122,10 @@ class Stretch:
         """What the readout's weights learn of errors (time, batch, output), Σ over time and batch, if a loop that reads steps out has run it."""
         return self.steps.learned(error) if isinstance(self.steps, Rolled) else None
 
+    def through(self, error: Tensor, W: Tensor) -> Tensor:
+        """Errors (time, batch, output) through weights (output, unit), as what has run it computes a product."""
+        return self.steps.through(error, W) if isinstance(self.steps, Rolled) else error @ W
+
     def spikes(self, p: int) -> Tensor:
         """Outputs of a population, (time, batch, unit)."""
         return self.get(p, "y_now", 0)
