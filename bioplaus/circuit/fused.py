@@ -85,8 +85,8 @@ class Fused:
     def written(self, keep: Keep, read: bool) -> Written:
         """The text of the loop; of that which takes input lines and reads every step out, if so asked."""
         if (keep, read) not in self._written:
-            more = ([*self.links, *self.lines], keep, self.sources) if read else (self.links, keep)
-            self._written[keep, read] = forward(self.groups, *more)
+            links, sources = ([*self.links, *self.lines], self.sources) if read else (self.links, ())
+            self._written[keep, read] = forward(self.groups, links, keep, sources)
         return self._written[keep, read]
 
     @staticmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.wiring import Bias
 from bioplaus.codegen import compiled
 from bioplaus.codegen.forward_source import READ
+from bioplaus.codegen.laid_source import laid as laid_text
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.readout_source import LEARNED, TOLD
 
@@ -56,23 +56,25 @@ class Standing(Rolled):
             for lane in lanes
             for a in (lane.said, lane.seen, *(lane.s if keep == "all" else ()), lane.wait if keep == "all" else None)
         ]
-        self.carried, self.fresh = [a for a in carried if a is not None], True
+        self.carried, self.goes_on, self.nothing = tuple([a for a in carried if a is not None]), False, loops.dtype(0)
+        self._laid = compiled.function(
+            laid_text([w.synapses is not None for w in self.wired]), "laid0_", str(np.dtype(loops.dtype))
+        )
+        each = zip(self.wired, self.weights, strict=True)
+        self.laid = [
+            (w.spec.name, *(() if w.synapses is None else w.synapses.events[-1:]), rows[0]) for w, rows in each
+        ]
 
     def step(self, x: Tensor) -> bool:
         """The next step, with inputs (1, batch, line), if the weights are finite."""
-        for (into, *_), w in zip(self.weights, self.wired, strict=True):
-            W = self._weight(w.spec.name)
-            if w.synapses is None:
-                into[:] = W.T
-            else:
-                np.take(W.reshape(into.shape), w.synapses.events[-1], 1, out=into)
-            if not math.isfinite(np.add.reduce(into, None)) and not np.isfinite(into).all():
-                return False
-        if not self.fresh:
-            for array in self.carried:
-                array[:-1] = array[1:]
-        self.fresh = False
-        self._given(x.numpy())
+        drawn = np.ascontiguousarray(x[0].numpy())
+        shift = self._weight("b_out") if "b_out" in self.network.weights else self.shift
+        weights = [a for name, *into in self.laid for a in (self._weight(name), *into)]
+        given = (self.nothing, self.goes_on, drawn, self.told, self.carried, self._weight("W_out"), self.readout)
+        if self._laid(*given, shift, self.shift, *weights):  # 0, or no number
+            return False
+        self.goes_on = True
+        self._given(drawn)
         self.run()
         self.o = torch.from_numpy(self.out.copy())
         return True
@@ -90,15 +92,13 @@ class Standing(Rolled):
         W = self.network.weights[name]
         held = self._held.get(name)
         if held is None or held[0] is not W or held[1] != W.data_ptr():
-            held = self._held[name] = W, W.data_ptr(), W.detach().numpy()
+            apart = name in self.network.synapses  # (channel, synapse)
+            found = W.view(-1, len(self.network.synapses[name])) if apart else W
+            held = self._held[name] = W, W.data_ptr(), found.detach().numpy()
         return held[2]
 
     def _given(self, x: np.ndarray) -> None:
-        """Input lines, what is known of the drive before the step beside them, and the readout as it is."""
-        self.told[:] = x[..., : self.told.shape[-1]]
-        self.readout[:] = self._weight("W_out")
-        if "b_out" in self.network.weights:
-            self.shift[:] = self._weight("b_out")
+        """What is known of the drive before the step, beside input lines."""
         for (into,), p in zip(self.drives, self.network.populations, strict=True):
             biases = [w for w in p.driven if isinstance(w.source, Bias)]
             if biases or p.drawn:
@@ -106,7 +106,7 @@ class Standing(Rolled):
             for w in biases:  # onto all channels, which come first
                 into[: p.channels] += self._weight(w.spec.name).reshape(-1, 1, p.size)
             for d in p.drawn:
-                into[d.channel] += d.weight * x[0, :, d.columns]
+                into[d.channel] += d.weight * x[:, d.columns]
 
     def finite(self, o: Tensor) -> bool:
         return not np.count_nonzero(self.fault)

@@ -28,8 +28,9 @@ class Stretch:
     def __init__(self, network: Network, steps: Sequence[Step], x: Tensor) -> None:
         self.network, self.x = network, x
         self.steps: Sequence[Step] = steps
-        #: whether a fused loop has run it
-        self.fused = isinstance(steps, Rolled)
+        #: the same steps, if a fused loop has run them
+        self.rolled = steps if isinstance(steps, Rolled) else None
+        self.fused = self.rolled is not None
         self._stacked: dict[Any, Tensor] = {}
         #: (time,) 0 or 1: in which steps the weights' own deeds count; None: in all
         self.uses: Tensor | None = None
@@ -50,7 +51,7 @@ class Stretch:
 
     def forget(self) -> None:
         """Keep outputs and presynaptic signals, as far as they are stacked; the steps themselves are gone."""
-        self.steps = ()
+        self.steps, self.rolled = (), None
         self._stacked = {
             key: value for key, value in self._stacked.items() if key == "seen" or key[1] in ("pre", "y_now")
         }
@@ -66,8 +67,8 @@ class Stretch:
 
     def get(self, p: int, kind: str, i: int) -> Tensor:
         """A stacked quantity of population ``p``, (time, batch, unit)."""
-        if self.fused:
-            return self._kept((p, kind, i), lambda: self.steps.get(p, kind, i))  # type: ignore[attr-defined]
+        if (rolled := self.rolled) is not None:
+            return self._kept((p, kind, i), lambda: rolled.get(p, kind, i))
         if kind == "I":
             return self._kept((p, "I"), lambda: self._currents(p))[i]
         picks: dict[str, Callable[[Step], Tensor]] = {
@@ -93,8 +94,8 @@ class Stretch:
 
     def partials(self) -> tuple[Partials, ...]:
         """The partials of every population's cell at all steps."""
-        if isinstance(self.steps, Rolled):
-            return self.steps.partials()
+        if self.rolled is not None:
+            return self.rolled.partials()
         kernels = enumerate(p.kernel for p in self.network.populations)
         return tuple(Partials(*k.partials(lambda kind, i, p=p: self.get(p, kind, i))) for p, k in kernels)
 
@@ -105,8 +106,8 @@ class Stretch:
 
     def seen(self) -> Tensor:
         """ȳ of all readout sources side by side, (time, batch, unit)."""
-        if self.fused:
-            return self._kept("seen", lambda: self.steps.seen())  # type: ignore[attr-defined]
+        if self.rolled is not None:
+            return self._kept("seen", self.rolled.seen)
         read, several = self.network.read, len(self.network.sources) > 1
         return self._kept(
             "seen",
@@ -115,16 +116,16 @@ class Stretch:
 
     def output(self) -> Tensor:
         """The readout's output, (time, batch, output)."""
-        known = self.steps.o if isinstance(self.steps, Rolled) else None
+        known = None if self.rolled is None else self.rolled.o
         return self.network.output(self.seen()) if known is None else known
 
     def learned(self, error: Tensor) -> dict[str, Tensor] | None:
         """What the readout's weights learn of errors (time, batch, output), Σ over time and batch, if a loop that reads steps out has run it."""
-        return self.steps.learned(error) if isinstance(self.steps, Rolled) else None
+        return None if self.rolled is None else self.rolled.learned(error)
 
     def through(self, error: Tensor, W: Tensor) -> Tensor:
         """Errors (time, batch, output) through weights (output, unit), as what has run it computes a product."""
-        return self.steps.through(error, W) if isinstance(self.steps, Rolled) else error @ W
+        return error @ W if self.rolled is None else self.rolled.through(error, W)
 
     def spikes(self, p: int) -> Tensor:
         """Outputs of a population, (time, batch, unit)."""

@@ -32,10 +32,10 @@ def met(trace: Trace, within: Tangent, credit: tuple[Tensor | None, Tensor | Non
     ``ends`` says whether somebody will read e.
     """
     part, steps = within.partials[trace.population], within.stretch.steps
-    goes_on = trace.loop is not None and within.stretch.uses is None
-    if not (goes_on and trace.loop.goes_on(steps, part, (_heard(credit), ends))):
-        trace.loop = Loop(trace, part, within, credit, ends)
-    return trace.loop(*credit)
+    loop: Loop | None = trace.loop if within.stretch.uses is None else None
+    if loop is None or not loop.goes_on(steps, part, (_heard(credit), ends)):
+        loop = trace.loop = Loop(trace, part, within, credit, ends)
+    return loop(*credit)
 
 
 class Loop:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from bioplaus.circuit.network import Network, State
-from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.trajectory import Stretch
 from bioplaus.own import Gradients
 from bioplaus.tasks import Batch, Loss
@@ -65,8 +64,8 @@ class Tally:
 
     def count(self, stretch: Stretch, apart: bool) -> None:
         """Add what neurons said."""
-        if isinstance(stretch.steps, Rolled) and stretch.steps.counts is not None:
-            self.sums = stretch.steps.counts
+        if stretch.rolled is not None and stretch.rolled.counts is not None:
+            self.sums = stretch.rolled.counts
             return
         for i, total in enumerate(self.sums):
             total += stretch.spikes(i).sum(0 if apart else (0, 1))

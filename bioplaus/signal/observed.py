@@ -55,6 +55,8 @@ class Observed:
         credit = silent(network)
         if self.inner is not None:
             credit = credit._replace(u=self.inner)
+        if network.kappa and self.output is None:
+            return Credit(credit.s, credit.y, tuple(map(parts.get, range(len(network.populations)))), credit.u)
         y = [list(ages) for ages in credit.y]
         if self.output is not None:
             for i, c in enumerate(self.output):
