@@ -436,3 +436,30 @@ def test_the_channel_of_a_name_hears_what_is_sent_under_it():
 def test_a_rule_that_cannot_serve_it_says_so():
     said = bp.rule("mdgl").eligibility.refuse(case("stp")[0])
     assert said is not None and "projection 'W' carries 'released'" in said
+
+
+def test_weights_that_move_at_every_step_are_torchs_too():
+    """Both what is sent and delays of each synapse, in the loop that stands in one place."""
+    task = bp.task("flip_flop", steps=40)
+    circuit = replace(
+        network(stp(), [], units=12, inputs=task.inputs, dt=1 * ms).circuit,
+        readout=bp.Readout(size=task.outputs, tau=20 * ms),
+        projections=(
+            bp.Projection(name="W_in", source="input", target="E", channels=("I",), gain=9.0),
+            between(channels=("g",), sends="released", delay=bp.Uniform(1, 5), fan_in=6, gain=4.0),
+            bp.Projection(name="V", source="E", target="E", channels=("g",), delay=2),
+        ),
+    )
+
+    def trained(backend):
+        training = bp.Training(updates=3, batch=3, lr=1e-3, dtype="float64", apply="window", backend=backend)
+        trainer = bp.Trainer(circuit, task, bp.rule("eprop", schedule="online"), training, seed=3)
+        rows = [trainer.update() for _ in range(3)]
+        assert trainer.backend == backend and rows[0]["rate"] > 1
+        return trainer.network
+
+    ours, theirs = trained("numba"), trained("torch")
+    start = circuit.build(seed=3, dtype=f64)
+    for name, w in theirs.weights.items():
+        assert float((ours.weights[name] - w).abs().max()) < 1e-9 * float(w.abs().max())
+    assert not torch.equal(ours.weights["W"], start.weights["W"])

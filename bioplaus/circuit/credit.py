@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
 
 from bioplaus.circuit.network import Network
 
@@ -18,6 +19,10 @@ Inner: TypeAlias = "Sequence[tuple[Tensor | None, ...]]"
 
 #: credit for the currents of every population, (…, batch, channels · unit)
 Currents: TypeAlias = "tuple[Tensor | None, ...]"
+
+
+#: asked for at every step
+_SILENT: WeakKeyDictionary[Network, Credit] = WeakKeyDictionary()
 
 
 class Credit(NamedTuple):
@@ -40,12 +45,14 @@ def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 def silent(network: Network) -> Credit:
     """No credit at all."""
-    return Credit(
-        nowhere(network),
-        tuple((None,) * p.slots for p in network.populations),
-        (None,) * len(network.populations) if network.kappa else (),
-        nowhere(network),
-    )
+    if network not in _SILENT:
+        _SILENT[network] = Credit(
+            nowhere(network),
+            tuple((None,) * p.slots for p in network.populations),
+            (None,) * len(network.populations) if network.kappa else (),
+            nowhere(network),
+        )
+    return _SILENT[network]
 
 
 def nowhere(network: Network) -> tuple[tuple[None, ...], ...]:

@@ -245,11 +245,11 @@ class Network:
             return self.synapses[name].matrix(torch.ones_like(self.weights[name]))
         return self.masks.get(name)
 
-    def fitted(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+    def fitted(self, gradients: dict[str, Tensor], in_place: bool = False) -> dict[str, Tensor]:
         """Gradients where there are synapses: those of matrices masked, or taken where weights are kept one by one."""
         for name, mask in self.masks.items():
             if name in gradients:
-                gradients[name] = gradients[name] * mask
+                gradients[name] = gradients[name].mul_(mask) if in_place else gradients[name] * mask
         for name, synapses in self.synapses.items():
             if name in gradients and gradients[name].dim() == 2:
                 gradients[name] = synapses.at(gradients[name])

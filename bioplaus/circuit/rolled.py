@@ -98,7 +98,13 @@ class Lane:
 
 
 class Rolled(Sequence[Step]):
-    """The steps of a stretch."""
+    """The steps of a stretch.
+
+    Where the loop has read steps out: ``o`` is the readout's output, and ``counts`` Σ of what neurons said up to here, (batch, unit) of every population.
+    """
+
+    o: Tensor | None = None
+    counts: list[Tensor] | None = None
 
     def __init__(
         self, lanes: Sequence[Lane], sources: Sequence[int], leaky: bool, linear: Sequence[Callable[[Lane], Partials]]
@@ -142,9 +148,17 @@ class Rolled(Sequence[Step]):
         """A quantity of population ``p`` over time."""
         return _tensor(self.lanes[p].get(kind, i))
 
-    def finite(self) -> bool:
-        """Whether all that the last step left before its reset is."""
-        return all(bool(np.isfinite(u[-1]).all()) for lane in self.lanes for u in lane.u)
+    def finite(self, o: Tensor) -> bool:
+        """Whether outputs are, and all that the last step left before its reset."""
+        return all(bool(np.isfinite(a).all()) for a in (o.numpy(), *(u[-1] for lane in self.lanes for u in lane.u)))
+
+    def learned(self, error: Tensor) -> dict[str, Tensor] | None:
+        """What the readout's weights learn of errors, where the loop has read steps out."""
+        return None
+
+    def through(self, error: Tensor, W: Tensor) -> Tensor:
+        """Errors (time, batch, output) through weights (output, unit)."""
+        return error @ W
 
     def partials(self) -> tuple[Partials, ...]:
         """The partials of every population's cell at all steps."""

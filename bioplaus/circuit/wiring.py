@@ -1,6 +1,6 @@
 """Who drives whom, resolved to indices: the kinds of source, a projection, a population.
 
-A source says what its weights multiply (``pre``) and, if that is known before a step is taken, what they make of it (``drive``):
+A source says what its weights multiply (``parts``, side by side) and, if that is known before a step is taken, what they make of it (``drive``):
 the circuit's input, the constant of a bias. What other neurons said is known step by step.
 """
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class External:
     """x_t, the circuit's input lines; they act in their own step."""
 
-    def pre(self, stretch: Stretch) -> Tensor:
-        return stretch.given
+    def parts(self, stretch: Stretch) -> list[Tensor]:
+        return [stretch.given]
 
     def drive(self, x: Tensor, W: Tensor) -> Tensor:
         return x @ W.T
@@ -42,8 +42,8 @@ class External:
 class Bias:
     """A constant 1; W is (channels · unit,)."""
 
-    def pre(self, stretch: Stretch) -> Tensor:
-        return stretch.x.new_ones(*stretch.x.shape[:-1], 1)
+    def parts(self, stretch: Stretch) -> list[Tensor]:
+        return [stretch.x.new_ones(*stretch.x.shape[:-1], 1)]
 
     def drive(self, x: Tensor, W: Tensor) -> Tensor:
         return W.expand(*x.shape[:-1], -1)
@@ -78,8 +78,8 @@ class Outputs:
         """Of all that the population keeps, (…, unit) each, what is meant, (…, pre)."""
         return side_by_side([said[slot] for slot in self.slots])
 
-    def pre(self, stretch: Stretch) -> Tensor:
-        return side_by_side([stretch.outputs(self.population, slot) for slot in self.slots])
+    def parts(self, stretch: Stretch) -> list[Tensor]:
+        return [stretch.outputs(self.population, slot) for slot in self.slots]
 
     def apart(self, e: Tensor) -> Iterable[tuple[int, Tensor]]:
         """(…, pre) cut into slots: which, and its part."""
