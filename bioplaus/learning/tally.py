@@ -100,4 +100,5 @@ def add(total: Gradients, new: Gradients) -> None:
 
 
 def mean(total: Gradients, batch: int, in_place: bool = False) -> Gradients:
-    return {name: g.div_(batch) if in_place else g / batch for name, g in total.items()}
+    """Of a batch; each in one piece, as torch's fused optimisers take gradients to be."""
+    return {name: g.div_(batch) if in_place and g.is_contiguous() else g / batch for name, g in total.items()}
