@@ -256,9 +256,9 @@ class Cell:
         """The channels that other neurons reach where a projection names none: by what is sent under a channel's name, that channel."""
         return (sent,) if sent is not None and sent in self.channels else self.recurrent or tuple(self.channels)
 
-    def with_spikes(self, sent: str) -> bool:
-        """Whether what is sent under a name comes with spikes, and is zero where there is none."""
-        return sent in self.derived.sent_with_spikes
+    def with_spikes(self, sent: str | None = None) -> bool:
+        """Whether the output, or what is sent under a name, comes with spikes and is zero where there is none."""
+        return self.spiking if sent is None else sent in self.derived.sent_with_spikes
 
     @property
     def continuous(self) -> bool:

@@ -60,8 +60,7 @@ def on_their_way(network: Network, state: State, drives: Sequence[Tensor]) -> li
 
 def events(network: Network, w: Wired[Outputs]) -> bool:
     """Whether what a projection carries comes with spikes alone."""
-    derived = network.populations[w.source.population].kernel.derived
-    return derived.spiking and (w.spec.sends is None or w.spec.sends in derived.sent_with_spikes)
+    return network.circuit.populations[w.spec.source].cell.with_spikes(w.spec.sends)
 
 
 def begun(cell: Cell, state: PopulationState, arrived: Mapping[str, np.ndarray]) -> list[np.ndarray]:

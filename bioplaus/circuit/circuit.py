@@ -145,7 +145,11 @@ class Circuit:
                 f"Projection {p.name} carries '{p.sends}', and the cell of '{p.source}' sends {', '.join(sends) or 'nothing beside its output'}: name it in the "
                 f"cell's sends=, such as sends={{'{p.sends}': 's'}}, or leave sends= of the projection out."
             )
-        if not external and (jumping := [c for c in channels if c in cell.jumps]) and not self._comes_with_spikes(p):
+        if (
+            not external
+            and (jumping := [c for c in channels if c in cell.jumps])
+            and not self.populations[p.source].cell.with_spikes(p.sends)
+        ):
             raise CircuitError(
                 f"Projection {p.name} brings {p.sends or 'rates'} of '{p.source}' to {', '.join(jumping)} of '{p.target}', which jumps at every step by what arrives: the "
                 "smaller dt, the more. Rates act on channels held over a step, inputs=: name one in channels=, or give the target's cell one."
@@ -182,10 +186,6 @@ class Circuit:
         if p.kernel is not None:
             near = Near(p.kernel, post, pre, p.source == p.target and not p.autapses, p.name)
             object.__setattr__(p, "near", near)
-
-    def _comes_with_spikes(self, p: Projection) -> bool:
-        cell = self.populations[p.source].cell
-        return cell.spiking if p.sends is None else cell.with_spikes(p.sends)
 
     def _within(self, p: Projection, pre: int) -> None:
         """Refuse synapses of neurons that there are not."""

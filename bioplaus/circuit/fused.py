@@ -144,7 +144,7 @@ class Fused:
         flat = lambda array: array.reshape(len(array), B * n)  # noqa: E731
         full, kept, at = keep == "all", T + 1 if keep == "all" else 1, 1 if keep == "outputs" else T
         said = empty(ages + T, B, n)
-        sent = [empty(ages + T, B, n) for _ in group.voices]
+        sent = [empty(ages + T, B, n) for _ in group.beside]
         for slot, y in enumerate(before.y):
             age, voice = divmod(slot, wiring.voices)
             (said, *sent)[voice][ages - 1 - age] = y.numpy()

@@ -64,13 +64,13 @@ class Group:
     read: bool  # a leaky readout sees it
 
     @property
-    def voices(self) -> range:
-        """What is sent beside the output."""
+    def beside(self) -> range:
+        """What is sent beside the output, by number."""
         return range(len(self.folded.sends))
 
     def said(self, slot: int) -> tuple[str, int]:
         """The array that holds a slot of what is kept, and by how many steps it is behind."""
-        age, voice = divmod(slot, 1 + len(self.voices))
+        age, voice = divmod(slot, 1 + len(self.beside))
         return ("said" if voice == 0 else f"sent{voice - 1}_"), self.ages - 1 - age
 
 
@@ -154,8 +154,8 @@ def arrays(group: Group) -> list[str]:
         "fields",
         "said",
         "flat",
-        *(f"sent{i}_" for i in group.voices),
-        *(f"level{i}_" for i in group.voices),
+        *(f"sent{i}_" for i in group.beside),
+        *(f"level{i}_" for i in group.beside),
         *states,
         *waiting,
         "currents",
@@ -312,7 +312,7 @@ def _step(p: int, group: Group, keep: Keep, read: bool) -> tuple[list[str], np.n
     body += assigned(s, folded.r, "r")
     body.append(f"{row('flat', f'time0_ + {group.ages}')} = {NOW}")
     if folded.sends:
-        sent = [f"sent{i}_" for i in group.voices]
+        sent = [f"sent{i}_" for i in group.beside]
         body += assigned(sent, [substituted(e, settled) for e in folded.sends], "z")
         body += [f"{row(f'level{i}_', f'time0_ + {group.ages}')} = {name}" for i, name in enumerate(sent)]
     body += [f"{row(f'state{i}_', then)} = {name}" for i, name in enumerate(s)]
