@@ -333,7 +333,7 @@ def test_gradients_are_those_of_loops_by_hand(name):
     built, batch, by_hand = case(name)
     true, spikes = autograd(built, batch, by_hand)
     stretch, _ = roll(built, built.start(3), batch.inputs)
-    assert torch.equal(stretch.spikes(0), spikes) and 0.02 < float(spikes.mean()) < 0.5
+    assert torch.equal(stretch.spikes(0), spikes) and 0.02 < spikes.mean().item() < 0.5
     for rule in ("bptt", "rtrl"):
         close(sequence(built, bp.rule(rule), {}, batch, squared).gradients, true)
     local, _ = autograd(built, batch, by_hand, torch.Tensor.detach)
