@@ -29,6 +29,7 @@ _HOMES = {
     "bioplaus.cerebellum": ("predictor",),
     "bioplaus.tasks": ("Batch", "Task", "task"),
     "bioplaus.learning.gradient": ("gradient",),
+    "bioplaus.learning.record": ("record",),
     "bioplaus.learning.trainer": ("Trainer",),
     "bioplaus.learning.training": ("Training",),
     "bioplaus.measure.along": ("align",),
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from bioplaus.circuit.space import Within as Within
     from bioplaus.circuit.space import grid as grid
     from bioplaus.learning.gradient import gradient as gradient
+    from bioplaus.learning.record import record as record
     from bioplaus.learning.trainer import Trainer as Trainer
     from bioplaus.learning.training import Training as Training
     from bioplaus.measure.along import align as align

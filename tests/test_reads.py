@@ -51,7 +51,7 @@ class Reads(TorchDispatchMode):
         for name in ("tolist", "numpy", "cpu"):
             real = getattr(torch.Tensor, name)
             patch.setattr(torch.Tensor, name, lambda *a, real=real, name=name, **k: self.count(name) or real(*a, **k))
-        block = module._Walk.block
+        block = module.Walk.block
 
         def watched(*a: Any) -> Any:
             self.within = True
@@ -60,7 +60,7 @@ class Reads(TorchDispatchMode):
             finally:
                 self.within = False
 
-        patch.setattr(module._Walk, "block", watched)
+        patch.setattr(module.Walk, "block", watched)
 
     def count(self, name: str) -> None:
         self.found[name] += 1

@@ -23,6 +23,7 @@ from bioplaus.circuit.credit import Credit, Currents, at
 from bioplaus.circuit.network import Network
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.upstream import upstream
+from bioplaus.circuit.wiring import Source, Wired
 from bioplaus.declaration import Declaration
 from bioplaus.own import Gradients, Owns
 
@@ -40,6 +41,9 @@ class Eligibility(ABC, Generic[C]):
 
     #: whether nothing of a step is held when the next is taken, so that this may stand in the same place
     lets_go: ClassVar[bool] = False
+
+    #: whether the gradient of every synapse is credit for its neuron times a number of that synapse (`at_synapses`)
+    by_synapse: ClassVar[bool] = False
 
     #: whether it can meet credit that is the same at all steps and known at the sequence's end only
     sums: ClassVar[bool] = False
@@ -105,6 +109,15 @@ class Eligibility(ABC, Generic[C]):
     def summed(self, network: Network, state: Any, credit: Credit) -> Gradients:
         """Σ_t e_t met by one credit for all steps, (unit,) or, where samples are apart, (batch, unit); only where ``sums``."""
         raise NotImplementedError(f"{type(self).__name__} keeps no sum of its traces")
+
+    def at_synapses(
+        self, network: Network, state: Any, tangent: Tangent, w: Wired[Source]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What credit for a neuron meets at each of its synapses in the step just taken, and the same behind a leaky readout.
+
+        (batch, channel, post, pre), or (batch, channel, synapse) of a sparse projection; only where ``by_synapse``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} keeps no such number")
 
     def learned(self, state: Any) -> Gradients:
         """Gradients of its own tensors by path since they were last asked for, Σ over the batch."""

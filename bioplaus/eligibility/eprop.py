@@ -30,7 +30,7 @@ from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import sweep, weight_gradients
 from bioplaus.circuit.tangent import Tangent, split
 from bioplaus.circuit.trajectory import roll
-from bioplaus.circuit.wiring import Wired
+from bioplaus.circuit.wiring import Source, Wired
 from bioplaus.codegen.partials import Partials
 from bioplaus.codegen.plans import Plan, plan
 from bioplaus.declaration import Declaration
@@ -55,6 +55,7 @@ class EProp(Eligibility[Credit]):
 
     takes_stretches: ClassVar[bool] = True
     lets_go: ClassVar[bool] = True
+    by_synapse: ClassVar[bool] = True
     #: whether traces carried forward are read between windows too
     reads_ends: ClassVar[bool] = False
     sums: ClassVar[bool] = True
@@ -139,6 +140,20 @@ class EProp(Eligibility[Credit]):
             for name, L, total in _meetings(trace.settle(), credit):
                 _place(out, network, trace, torch.mul(L[0], getattr(trace, name), out=total).sum(0))
         return out
+
+    def at_synapses(
+        self, network: Network, state: Traces, tangent: Tangent, w: Wired[Source]
+    ) -> tuple[Tensor, Tensor | None]:
+        found: dict[int, tuple[Tensor, Tensor | None]] = {}
+        for trace in state.items:
+            trace.settle()
+            for piece in trace.pieces:
+                if piece.wired is w:
+                    where = slice(None) if trace.synapses is not None else piece.where
+                    bar = None if trace.e_bar is None else trace.e_bar[..., where]
+                    found[trace.k] = trace.e[..., where], bar
+        e, bar = zip(*(found[k] for k in w.channels), strict=True)
+        return torch.stack(e, 1), torch.stack(bar, 1) if network.kappa else None
 
     def summed(self, network: Network, state: Traces, credit: Credit) -> dict[str, Tensor]:
         out: dict[str, Tensor] = {}

@@ -82,6 +82,8 @@ class MDGL(EProp):
 
     #: credit that is known at the end only would need to be heard through every step's Gψ: n times the traces
     sums: ClassVar[bool] = False
+    #: two traces, of this step and of the one before, each with credit of its own
+    by_synapse: ClassVar[bool] = False
     reads_ends: ClassVar[bool] = True
 
     def reached(self, network: Network, hearers: set[int]) -> set[int]:

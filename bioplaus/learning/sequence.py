@@ -72,7 +72,7 @@ def sequence(
     T = batch.steps
     pace = Pace.of(rule, T, moving=apply is not None, keep=keep)
     with torch.no_grad():
-        walk = _Walk(network, rule, own, batch, loss, regulariser, pace, generator, uses, voltage, backend)
+        walk = Walk(network, rule, own, batch, loss, regulariser, pace, generator, uses, voltage, backend)
         for start, stop in borders(T, pace.block):
             try:
                 gradients, more = walk.block(start, stop)
@@ -98,7 +98,7 @@ class Part(NamedTuple):
     inner: tuple[tuple[Tensor | None, ...], ...] | None
 
 
-class _Walk:
+class Walk:
     """Along a sequence, block by block (see `Pace`): the circuit's state, the eligibility's, the signal's."""
 
     def __init__(

@@ -26,6 +26,7 @@ from bioplaus.learning.health import Health
 from bioplaus.learning.optimiser import Evaluate
 from bioplaus.learning.optimisers import Optimisers
 from bioplaus.learning.reach import out_of_reach
+from bioplaus.learning.record import of_rule, record
 from bioplaus.learning.regulariser import penalised, regularisers
 from bioplaus.learning.saved import FORMAT, own_of, shapes
 from bioplaus.learning.sequence import sequence
@@ -252,8 +253,15 @@ class Trainer:
 
     @ours()
     def record(self, names: Any = ("spikes", "rate"), every: int = 1) -> xarray.Dataset:
-        """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists; both as of `bioplaus.simulate`."""
+        """Run one test batch and record it: outputs, targets and what ``names`` asks for.
+
+        Of the circuit alone where it exists, as `bioplaus.simulate`; with anything of the rule among it, as `bioplaus.record`.
+        """
         batch = next(test_set(self.task, RECORDED))
+        if of_rule(names):
+            return record(
+                self.network, self.rule, batch, names, self.task.loss, every=every, own=self.own, seed=self.seed
+            )
         beside: Any = {"targets": batch.targets, "weight": batch.weight}
         return simulate(self.network, batch.inputs, names, every=every, seed=self.seed, lenient=True, **beside)
 

@@ -2,7 +2,18 @@
 
 from bioplaus.recording.asked import Asked, asked
 from bioplaus.recording.kept import Kept, recorded_steps, thinned
-from bioplaus.recording.labelled import dataset
+from bioplaus.recording.labelled import alike, dataset
 from bioplaus.recording.standing import Standing, standing, state_of
 
-__all__ = ["Asked", "Kept", "Standing", "asked", "dataset", "recorded_steps", "standing", "state_of", "thinned"]
+__all__ = [
+    "Asked",
+    "Kept",
+    "Standing",
+    "alike",
+    "asked",
+    "dataset",
+    "recorded_steps",
+    "standing",
+    "state_of",
+    "thinned",
+]

@@ -75,7 +75,7 @@ def asked(network: Network, record: Any, lenient: bool = False) -> list[Asked]:
     """
     found: dict[str, Asked] = {}
     own: set[str] = set()  # a population's own entry counts, wherever it stands
-    for name, units in _named(record):
+    for name, units in named(record):
         population, _, quantity = name.rpartition(".")
         at = [i for i, p in enumerate(network.populations) if population in ("", p.name)]
         here = [made for i in at if (made := _quantity(network, i, quantity)) is not None]
@@ -83,13 +83,13 @@ def asked(network: Network, record: Any, lenient: bool = False) -> list[Asked]:
             raise CircuitError(_stranger(network, population, quantity, at))
         for made in here:
             if population or made.label not in own:
-                chosen = _units(units, network.populations[made.population].size, name, made.label)
+                chosen = chosen_units(units, network.populations[made.population].size, name, made.label)
                 found[made.label] = replace(made, units=chosen)
                 own |= {made.label} if population else set()
     return list(found.values())
 
 
-def _named(record: Any) -> list[tuple[str, Any]]:
+def named(record: Any) -> list[tuple[str, Any]]:
     """(name, units) in order."""
     if isinstance(record, str):
         record = (record,)
@@ -131,7 +131,7 @@ def _stranger(network: Network, population: str, quantity: str, at: list[int]) -
     return unknown(kind, quantity, {name for i in at for name in names(network, i)})
 
 
-def _units(units: Any, size: int, name: str, label: str) -> np.ndarray | None:
+def chosen_units(units: Any, size: int, name: str, label: str) -> np.ndarray | None:
     """The units' numbers, from 0 on; None for all of them."""
     if units is None or units is Ellipsis or (isinstance(units, slice) and units == slice(None)):
         return None

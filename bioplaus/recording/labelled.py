@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +23,12 @@ def dataset(
     last: int,
     every: int,
     beside: Mapping[str, np.ndarray],
+    others: Mapping[int, Sequence[np.ndarray | None]] = MappingProxyType({}),
 ) -> xarray.Dataset:
-    """Label what was recorded of the steps from ``first`` to before ``last``, counted from the first there ever was; ``beside`` are input, output, target and weight at these."""
+    """Label what was recorded of the steps from ``first`` to before ``last``, counted from the first there ever was.
+
+    ``beside`` are input, output, target and weight at these; ``others``, by population, the units of what will be recorded beside.
+    """
     import xarray as xr
 
     variables: dict[str, Any] = {}
@@ -34,8 +39,7 @@ def dataset(
         together = [other.units for other, _ in recorded if other.population == one.population]
         if one.units is not None:
             # numbers that are not those of its neighbours are counted along an axis of its own
-            alike = all(units is not None and np.array_equal(units, one.units) for units in together)
-            dim = dim if alike else f"unit_{one.label}"
+            dim = dim if alike([*together, *others.get(one.population, ())]) else f"unit_{one.label}"
             coordinates[dim] = one.units
         unit = f"1 per {every} steps" if one.counted and every > 1 else one.unit
         variables[one.label] = (("time", "batch", dim), value, {"units": unit, "population": p.name})
@@ -46,6 +50,14 @@ def dataset(
     if every > 1:
         attributes["every"] = every
     return xr.Dataset(variables, coords=coordinates, attrs=attributes)
+
+
+def alike(units: Sequence[np.ndarray | None]) -> bool:
+    """Whether all are the same numbers, or all are None: all units."""
+    first = units[0]
+    return all(
+        np.array_equal(each, first) if each is not None and first is not None else each is first for each in units
+    )
 
 
 def times(network: Network, steps: np.ndarray) -> Any:
