@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import bioplaus as bp
-from bioplaus.errors import CircuitError, RuleError
+from bioplaus.errors import CircuitError, RuleError, RunError
 from bioplaus.own import Own, tensors
 from bioplaus.signal.truth import predicted_and_true
 from bioplaus.tasks import cross_entropy, squared
@@ -145,7 +145,7 @@ def test_predictions_and_what_they_estimate():
     network, batch, rule = built("no leak in the readout"), trial(), bp.rule("bp_lambda")
     own = taught(network, rule, batch)
     inside = bp.record(network, rule, batch, ("prediction", "true_prediction"), own=own)
-    g, true = predicted_and_true(network, rule.signal, own, batch.to(network.device, f64), squared)
+    g, true = predicted_and_true(network, rule.signal, own, batch.to(network.device, f64), squared)  # pyright: ignore[reportArgumentType]
     found = np.concatenate([inside["prediction_x"], inside["prediction_y"]], -1)
     actual = np.concatenate([inside["true_prediction_x"], inside["true_prediction_y"]], -1)
     assert np.abs(found[:-1] - g.numpy()).max() < 1e-14 < np.abs(g).max() and (found[-1] == 0).all()
@@ -216,7 +216,7 @@ def test_other_refusals():
     with pytest.raises(RuleError, match="trainer.own of the same"):
         bp.record(network, "bp_lambda", batch, "prediction", own={"predictor": Own({"A": torch.zeros(2, 2)})})
     with pytest.raises(RuleError, match="own tensors"):
-        bp.record(network, "bp_lambda", batch, "prediction", own=3)
+        bp.record(network, "bp_lambda", batch, "prediction", own=3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(CircuitError, match="none of those"):
         bp.record(network, "eprop", batch, "error", every=100)
 
@@ -239,3 +239,32 @@ def test_classes():
     for w in network.learned:
         assert np.abs(met(inside, network, w) / 2 - g[w.spec.name].numpy()).max() < 1e-12
     assert inside.target.dims == ("time", "batch")
+
+
+def test_the_panel_of_one_neuron_shows_what_was_recorded():
+    network, batch = built("alif"), trial()
+    inside = bp.record(network, "eprop", batch, ("spikes", "v", "psi", "learning_signal", "true_credit", "eligibility"))
+    unit = int(np.argmax(inside.spikes[:, 1].sum("time").values))
+    figure = bp.figures.neuron(inside, unit=unit, batch=1)
+    labels = [ax.get_ylabel().split()[0] for ax in figure.axes]
+    assert labels == ["v", "ψ", "Learning", "Trace", "Trace", "Output"]
+    assert (figure.axes[0].lines[0].get_ydata() == inside.v[:, 1, unit]).all()
+    assert (figure.axes[1].lines[0].get_ydata() == inside.psi[:, 1, unit]).all()
+    assert (figure.drawn["true_credit"] == inside.true_credit[:, 1, unit]).all()
+    learned = (inside.learning_signal * inside["W_in.eligibility"])[:, 1, unit].sum("time").values
+    best = np.sort(np.argsort(-np.abs(learned))[:3])
+    assert (figure.drawn["W_in.eligibility"].T == inside["W_in.eligibility"][:, 1, unit].values[:, best].T).all()
+    some = bp.record(built("sparse"), "eprop", batch, {"v": [4], "eligibility": [4]})
+    assert [ax.get_ylabel().split()[0] for ax in bp.figures.neuron(some, unit=4).axes] == [
+        "v",
+        "Trace",
+        "Trace",
+        "Output",
+    ]
+    two = bp.record(built("two populations, Dale"), "eprop", batch, ("v", "spikes", "learning_signal"))
+    with pytest.raises(RunError, match="say which the neuron is of"):
+        bp.figures.neuron(two)
+    name = next(p.name for p in built("two populations, Dale").populations)
+    assert len(bp.figures.neuron(two, population=name).axes) == 3
+    with pytest.raises(RunError, match="Nothing of a neuron"):
+        bp.figures.neuron(some, unit=5)

@@ -15,6 +15,7 @@ from bioplaus.figures.alignments import along, credit, pairwise
 from bioplaus.figures.colours import OKABE_ITO, RULES, Pen, colour, pens, rule_of
 from bioplaus.figures.compose import alignment, final_scores, learning, summary, trajectories, weights
 from bioplaus.figures.data import Curves, averaged, curves, ends, final, mean_sem, table
+from bioplaus.figures.neuron import neuron
 from bioplaus.figures.panels.common import GUIDE
 from bioplaus.figures.recordings import activity, raster
 from bioplaus.figures.save import load_data, save
@@ -45,6 +46,7 @@ __all__ = [
     "learning",
     "load_data",
     "mean_sem",
+    "neuron",
     "pairwise",
     "panels",
     "pareto",

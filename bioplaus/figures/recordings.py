@@ -74,7 +74,7 @@ def activity(
     RunError
         Nothing to draw was recorded, or there is no such trial.
     """
-    time, unit = _time(dataset)
+    time, unit = time_of(dataset)
     states = (states,) if isinstance(states, str) else states
     units = checks.accept(RunError, "units", units, checks.Several(checks.Whole(0), "(0, 1, 2)", 0))
     spikes = populations(dataset, "spikes", batch)
@@ -172,7 +172,8 @@ def trial(dataset: xr.Dataset, name: str, batch: int) -> xr.DataArray:
     return values.transpose("time", ...)
 
 
-def _time(dataset: xr.Dataset) -> tuple[np.ndarray, str]:
+def time_of(dataset: xr.Dataset) -> tuple[np.ndarray, str]:
+    """Times of a recording, and their unit."""
     if not isinstance(dataset, xr.Dataset) or "time" not in dataset.sizes:
         raise RunError(
             f"A recording must be an xarray Dataset with a dimension 'time'; a {type(dataset).__name__} was "
