@@ -43,6 +43,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = (
+    "analysis",
     "brian",
     "checks",
     "content",
@@ -57,9 +58,10 @@ _ROOMS = (
     "tasks",
 )
 
-__all__ = sorted((*_HOME, "brian", "errors", "figures"))  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted((*_HOME, "analysis", "brian", "errors", "figures"))  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from bioplaus import analysis as analysis
     from bioplaus import brian as brian
     from bioplaus import errors as errors
     from bioplaus import figures as figures

@@ -12,6 +12,7 @@ NaN where nothing was measured.
 
 from bioplaus.figures import panels
 from bioplaus.figures.alignments import along, credit, pairwise
+from bioplaus.figures.analysed import components, decoding, psth, psychometric, stimuli
 from bioplaus.figures.colours import OKABE_ITO, RULES, Pen, colour, pens, rule_of
 from bioplaus.figures.compose import alignment, final_scores, learning, summary, trajectories, weights
 from bioplaus.figures.data import Curves, averaged, curves, ends, final, mean_sem, table
@@ -37,9 +38,11 @@ __all__ = [
     "along",
     "averaged",
     "axis_label",
+    "components",
     "colour",
     "credit",
     "curves",
+    "decoding",
     "ends",
     "final",
     "final_scores",
@@ -51,9 +54,12 @@ __all__ = [
     "panels",
     "pareto",
     "pens",
+    "psth",
+    "psychometric",
     "raster",
     "rule_of",
     "save",
+    "stimuli",
     "style",
     "summary",
     "table",
