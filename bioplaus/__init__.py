@@ -51,6 +51,7 @@ _ROOMS = (
     "errors",
     "figures",
     "late",
+    "reward",
     "rules",
     "runs",
     "signal",
@@ -58,13 +59,14 @@ _ROOMS = (
     "tasks",
 )
 
-__all__ = sorted((*_HOME, "analysis", "brian", "errors", "figures"))  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted((*_HOME, "analysis", "brian", "errors", "figures", "reward"))  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from bioplaus import analysis as analysis
     from bioplaus import brian as brian
     from bioplaus import errors as errors
     from bioplaus import figures as figures
+    from bioplaus import reward as reward
     from bioplaus.cell import Cell as Cell
     from bioplaus.cell import fast_sigmoid as fast_sigmoid
     from bioplaus.cell import triangular as triangular

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, ttest_1samp
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -142,6 +142,19 @@ def test_lapses_are_found_and_help():
 def test_what_makes_no_sense_is_refused(recording, call, said):
     with pytest.raises(RunError, match=said):
         call(recording, spikes_of(recording)[0])
+
+
+def test_pairs_are_scipys():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(1, 1, 8), rng.normal(0, 1, 8)
+    found, by_hand = analysis.paired(a, b), ttest_1samp(a - b, 0)
+    assert abs(found.p - by_hand.pvalue) < 1e-12 and abs(found.difference - (a - b).mean()) < 1e-12
+    assert np.allclose((found.low, found.high), by_hand.confidence_interval())
+    assert found.above == (a > b).sum() and found.n == 8
+    assert np.isnan(analysis.paired([1], [2]).p) and analysis.paired([1, 2], [1, 2]).p == 1
+    for wrong in (([1, 2], [1]), ([1, np.nan], [1, 2]), ([], []), (["a"], ["b"])):
+        with pytest.raises(RunError):
+            analysis.paired(*wrong)
 
 
 def test_figures_show_these_numbers(recording):

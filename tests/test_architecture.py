@@ -23,7 +23,7 @@ ENGINE = Path(bioplaus.__file__).parent
 ORDER = [
     "errors", "late", "checks", "content", "streams", "settings", "capacity", "own", "declaration", "symbolic", "codegen", "cell", "cerebellum", "circuit",
     "recording", "analysis", "simulate", "tasks", "eligibility", "signal", "schedule", "rules", "learning", "measure", "brian", "check",
-    "figures", "runs", "cli",
+    "figures", "runs", "reward", "cli",
 ]
 # fmt: on
 

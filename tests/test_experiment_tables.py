@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rule_helpers import Off
+from scipy.stats import t
 from table_helpers import table_is_its_runs
 
 from bioplaus import content
@@ -328,8 +329,32 @@ def horizon(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns
     return found, [Row(rule, runs[f"{rule} T=5"]) for rule in rules], columns
 
 
+def reward(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("actor–critic e-prop", "λ = 0"))
+    first = Row("", runs["actor–critic e-prop"])
+
+    def mean(r: Row) -> Any:
+        return r["score"][:, -7:].mean(1)
+
+    def against(r: Row) -> str:
+        if r.label == "actor–critic e-prop":
+            return "–"
+        d = mean(first) - mean(r)
+        reach = t.ppf(0.975, len(d) - 1) * sem(d)
+        p = 2 * t.sf(abs(d.mean() / sem(d)), len(d) - 1)
+        return f"{d.mean():+.3g} [{d.mean() - reach:+.3g}, {d.mean() + reach:+.3g}], paired t-test, n = 3, p = {p:.2g}; larger in {(d > 0).sum()} of 3"
+
+    columns: Columns = {
+        **COMMON,
+        "return": lambda r: mean(r).mean(),
+        "return s.e.m.": lambda r: sem(mean(r)),
+        "first arm − this": against,
+    }
+    return module("reward").table(Results(runs), last=7), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 #: every shipped experiment
-TABLES = (copy_repeat, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, sequential_digits, sequential_mnist, target_reaching, trace_cost)  # fmt: skip
+TABLES = (copy_repeat, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, target_reaching, trace_cost)  # fmt: skip
 
 
 def test_every_shipped_experiment_has_a_second_computation():

@@ -73,6 +73,7 @@ REDUCED = {
         "seeds": (0,),
     },
     # A higher learning rate, so that so few trials are enough to see something learned.
+    "reward": {"delay": 1, "wait": 1, "hold": 2, "units": 8, "batch": 4, "updates": 3, "last": 2, "seeds": (0, 1)},
     "pattern_generation": {"steps": 200, "units": 40, "updates": 25, "lr": 1e-3, "seeds": (0,)},
 }
 

@@ -6,8 +6,19 @@ with is SciPy's and scikit-learn's.
 
 from bioplaus.analysis.components import components
 from bioplaus.analysis.decoding import decoding
+from bioplaus.analysis.paired import Paired, paired
 from bioplaus.analysis.psth import binned, psth
 from bioplaus.analysis.psychometric import Psychometric, psychometric
 from bioplaus.analysis.selectivity import selectivity
 
-__all__ = ["Psychometric", "binned", "components", "decoding", "psth", "psychometric", "selectivity"]
+__all__ = [
+    "Paired",
+    "Psychometric",
+    "binned",
+    "components",
+    "decoding",
+    "paired",
+    "psth",
+    "psychometric",
+    "selectivity",
+]
