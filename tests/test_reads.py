@@ -132,3 +132,13 @@ def test_what_was_not_finite_is_named_though_it_is_read_late(step, name, options
     window = trainer.rule.schedule.steps or STEPS
     first = STEPS - window * (STEPS // window)
     assert len(moved) == (0 if apply == "sequence" else (0 if step < first else (step - first) // window + (first > 0)))
+
+
+@pytest.mark.parametrize("schedule", ["window", "online"])
+def test_a_readout_that_is_no_number_names_step_output_and_weight(schedule):
+    task = bp.task("pattern_generation", steps=60)
+    network = bp.circuit("recurrent", cell="alif", inputs=task.inputs, units=8, outputs=1, input_gain=9.0).build(0)
+    network.weights["W_out"][0, 3] = float("nan")
+    said = r"at step 0: output 0 is nan \(sample 0 of the batch\), where all states are finite; W_out holds values"
+    with pytest.raises(NumericalError, match=said):
+        bp.gradient(network, bp.rule("eprop", schedule=schedule), task.batch(bp.stream(0, "trial"), 2))

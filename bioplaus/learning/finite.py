@@ -48,6 +48,16 @@ def refuse_broken(network: Network, stretch: Stretch, o: Tensor, start: int) -> 
                         f"The simulation went wrong at step {start + t}: variable '{name}' of population '{p.name}' is {float(u[b, j])} in neuron {j} "
                         f"(sample {b} of the batch). Lower the learning rate, clip gradients, or use a smaller dt or another integration method."
                     )
+    t, b, k = (~torch.isfinite(o)).nonzero()[0].tolist()
+    broken = [
+        n for n in ("W_out", "b_out") if n in network.weights and not bool(torch.isfinite(network.weights[n]).all())
+    ]
+    why = (
+        f"{' and '.join(broken)} hold{'s' if len(broken) == 1 else ''} values that are not finite"
+        if broken
+        else "it is too large"
+    )
     raise NumericalError(
-        f"The readout's output is not finite within steps {start} to {start + len(stretch.steps) - 1}: lower the readout's learning rate."
+        f"The readout went wrong at step {start + t}: output {k} is {float(o[t, b, k])} (sample {b} of the batch), where all states are finite; {why}. Lower the "
+        "readout's learning rate."
     )
