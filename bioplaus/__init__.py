@@ -22,6 +22,7 @@ _HOMES = {
     "bioplaus.circuit": ("Circuit", "Network", "Poisson", "Population", "Projection", "Readout"),
     "bioplaus.circuit.delays": ("Conduction", "Normal", "Uniform"),
     "bioplaus.circuit.space": ("Exponential", "Gaussian", "Kernel", "Positions", "Within", "grid"),
+    "bioplaus.perturb": ("Perturb",),
     "bioplaus.simulate": ("simulate",),
     "bioplaus.streams": ("stream",),
     "bioplaus.rules": ("Rule", "rule"),
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from bioplaus.measure.along import align as align
     from bioplaus.measure.reach import credit_by_lag as credit_by_lag
     from bioplaus.measure.trace_quality import trace_quality as trace_quality
+    from bioplaus.perturb import Perturb as Perturb
     from bioplaus.rules import Rule as Rule
     from bioplaus.rules import rule as rule
     from bioplaus.runs import Arm as Arm

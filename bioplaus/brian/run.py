@@ -217,7 +217,7 @@ def _monitor(group: Any, derived: Derived, channels: Sequence[str], kind: str, i
         return brian2.StateMonitor(group, "rate1_", record=True, when="end", clock=clock)
     if kind == "active":
         return brian2.StateMonitor(group, "not_refractory", record=True, when="end", clock=clock)
-    if kind == "I":
+    if kind == "arrived":
         return brian2.StateMonitor(group, channels[i], record=True, when="after_groups", clock=clock)
     when = "end" if kind == "after" else "after_groups"
     return brian2.StateMonitor(group, derived.states[i], record=True, when=when, clock=clock)
