@@ -152,6 +152,7 @@ class Perturbed(Network):
             drawn=(*own.values(), *mine),
             silence=taken.get(SILENCE),
             gated=tuple(Gated(new, k, taken[switch]) for new, k, switch in gated),
+            clamped=tuple((d.states.index(s), taken[f"held_{s}0_"], taken[f"value_{s}0_"]) for s in changes.clamp),
         )
 
 

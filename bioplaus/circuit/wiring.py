@@ -158,6 +158,7 @@ class Wiring:
     noises: int  # numbers that a step takes beside the channels
     silence: int | None = None  # which of them is 1 where nothing is sent
     gated: tuple[Gated, ...] = ()  # the last channels: what they bring may be cut
+    clamped: tuple[tuple[int, int, int], ...] = ()  # (state, switch, value): held at the value where the switch is 1
 
     @property
     def voices(self) -> int:
