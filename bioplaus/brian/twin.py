@@ -29,7 +29,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from brian2 import Clock, NeuronGroup, Quantity, Synapses, TimedArray, second
+from brian2 import Clock, NetworkOperation, NeuronGroup, Synapses, TimedArray, second
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 
@@ -139,7 +139,7 @@ def neurons(
         if voice or not cell.spiking:
             group.variables[_told(voice, age + 1)].set_value(value.double().cpu().numpy().reshape(-1))
     if p.clamped:
-        group.run_regularly("\n".join(_clamping(p, cell, group, taken, clock)), when="after_groups", order=-1, clock=clock)
+        group.contained_objects.append(_clamping(p, cell, group, taken, clock))
     if stands.wait is not None and bool(stands.wait.any()):
         refractory(group, p.refractory, stands, p.kernel.waits is not None, network.circuit.dt)
     return group
@@ -172,14 +172,16 @@ def _gated(brought: str, gate: Gated, when: str) -> str:
     return f"(1 - external{gate.switch}_({when}, i))*({brought})"
 
 
-def _clamping(p: Wiring, cell: Cell, group: NeuronGroup, taken: np.ndarray, clock: Clock) -> list[str]:
-    """States that are held, between the integrator and the threshold; what they are held at has their unit."""
-    lines = []
-    for state, switch, value in p.clamped:
-        name = cell.states[state]
-        group.namespace[f"held{state}_"] = TimedArray(Quantity(taken[value], dim=group.variables[name].dim), dt=clock.dt)
-        lines.append(f"{name} = (1 - external{switch}_(t, i))*{name} + external{switch}_(t, i)*held{state}_(t, i)")
-    return lines
+def _clamping(p: Wiring, cell: Cell, group: NeuronGroup, taken: np.ndarray, clock: Clock) -> NetworkOperation:
+    """States that are held, between the integrator and the threshold: no statement of Brian2's, which would leave refractory neurons alone."""
+    held = [(group.variables[cell.states[state]], taken[switch] != 0, taken[value]) for state, switch, value in p.clamped]
+
+    def hold(t: Any) -> None:
+        step = clock.variables["timestep"].get_value().item()
+        for variable, when, value in held:
+            variable.set_value(np.where(when[step], value[step], variable.get_value()))
+
+    return NetworkOperation(hold, when="after_groups", order=-1, clock=clock)
 
 
 def _sent(voice: int, age: int) -> str:
