@@ -22,6 +22,8 @@ from bioplaus.errors import BioplausError, LearningWarning, NumericalError, Rule
 from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
 from bioplaus.learning.fit import check_learner, drawn_with
+from bioplaus.learning.frozen import Interference, held, moving
+from bioplaus.learning.frozen import refuse_stray as refuse_frozen
 from bioplaus.learning.health import Health
 from bioplaus.learning.optimiser import Evaluate
 from bioplaus.learning.optimisers import Optimisers
@@ -76,8 +78,9 @@ class Trainer:
         afford(circuit, task, rule, t)
         self.network: Network = circuit.build(seed=seed, dtype=self.dtype, device=t.device)
         rule.refuse(self.network)
-        rule.eligibility.fits(self.network, t.batch)
-        self._chosen = choice(t.backend, self.network, task.steps * max(t.updates, 1), t.batch)
+        self.interference = Interference(self.network, t.perturb, rule)
+        rule.eligibility.fits(self.interference.all, t.batch)
+        self._chosen = choice(t.backend, self.interference.all, task.steps * max(t.updates, 1), t.batch)
         self.stage = 0  # stages of the curriculum left behind
         self.generator, self.noise = stream(seed, "task"), stream(seed, "noise")
         first = drawn(task, stream(seed, "check"), t.batch)
@@ -86,6 +89,7 @@ class Trainer:
         for _ in test_set(task):  # what is wrong with it is found now, not after all training
             pass
         self.own = rule.begin(self.network, first, seed)
+        refuse_frozen(self.interference.all.frozen, self.network.weights, self.own)
         if rule.schedule.steps is not None and (t.curriculum or rule.schedule.steps < first.steps):
             rule.signal.fits(self.network, self.own, t.batch)  # carried from window to window, now or in longer trials
         self.update_index, self.seconds = 0, 0.0
@@ -135,7 +139,7 @@ class Trainer:
         row: dict[str, float] = {"update": self.update_index + 1}
         if t.align_every and self.update_index % t.align_every == 0:
             row |= self.alignment(batch)
-        outcome = self._learn(batch)
+        outcome, self.health.network = self._learn(batch), self.acting
         self._held = self._versions()
         self.update_index += 1
         self.seconds += _clock() - began
@@ -149,8 +153,18 @@ class Trainer:
         return row
 
     def draw(self, batch: Batch) -> Batch:
-        """A batch with the noise and background of the next update, which its number and the seed alone decide."""
-        return drawn_with(self.network, batch, self.seed, f"update {self.update_index}")
+        """A batch with the noise and background of the next update, which its number and the seed alone decide, and with who interferes in it."""
+        return drawn_with(self.acting, batch, self.seed, f"update {self.update_index}")
+
+    @property
+    def acting(self) -> Network:
+        """The network as it is in the next update, whoever interferes; `network` is the one that learns, and their weights are the same."""
+        return self.interference(self.update_index)
+
+    @property
+    def _tested(self) -> Network:
+        """The network as it was in the last update."""
+        return self.interference(max(self.update_index - 1, 0))
 
     def _versions(self) -> list[int]:
         """How often torch has seen each weight change in place."""
@@ -159,7 +173,7 @@ class Trainer:
     def _learn(self, batch: Batch) -> Outcome:
         """The rule's gradient of a batch, and what the optimisers make of it, at its end or after every window."""
         apply = self.apply if self.training.apply == "window" else None
-        given = (self.network, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
+        given = (self.acting, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
         self._batch = batch
         with threads(self.training.threads):
             outcome = sequence(*given, generator=self.noise, voltage=self.voltage, backend=self.backend)
@@ -184,9 +198,10 @@ class Trainer:
 
         ``evaluate`` is the loss for optimisers that ask again; None: `loss`.
         """
-        with torch.no_grad():
+        frozen = self.acting.frozen
+        with torch.no_grad(), held(frozen, self.network.weights, self.own):
             try:
-                self.optimisers.step(gradients, own, evaluate or self.loss)
+                self.optimisers.step(*moving(frozen, gradients, own), evaluate or self.loss)
             except NumericalError as where:
                 raise NumericalError(
                     f"The gradient of update {self.update_index + 1} is not finite ({where}): lower the learning rate or set clip=1.0."
@@ -204,7 +219,7 @@ class Trainer:
             )
         with torch.no_grad(), threads(self.training.threads):
             terms = self.task.loss, self.regulariser, self.voltage
-            return penalised(self.network, self.draw(batch), *terms, backend=self.backend)
+            return penalised(self.acting, self.draw(batch), *terms, backend=self.backend)
 
     def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
         rates = list(outcome.rates.values())
@@ -231,7 +246,7 @@ class Trainer:
         with torch.no_grad(), threads(self.training.threads):
             for i, batch in enumerate(test_set(self.task)):
                 batch = batch.to(t.device, self.dtype)
-                ran = pieces(self.network, batch.inputs, self.seed, f"test {i}", self.backend, states=False, u=False)
+                ran = pieces(self._tested, batch.inputs, self.seed, f"test {i}", self.backend, states=False, u=False)
                 o = torch.cat([each.output() for each in ran])
                 total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
                 count += batch.size
@@ -246,7 +261,7 @@ class Trainer:
         """Cosine between the rule's gradient and BPTT's, see `bioplaus.learning.alignment`; measuring changes nothing."""
         apart = stream(self.seed, f"noise of alignment {self.update_index}")
         with threads(self.training.threads):
-            row = alignment(self.network, self.rule, self.own, self.draw(batch), self.task.loss, apart, self.backend)
+            row = alignment(self.acting, self.rule, self.own, self.draw(batch), self.task.loss, apart, self.backend)
         self.health.measured(row.get("prediction_ratio"), row.pop(LENGTH, None))
         return row
 
@@ -255,7 +270,7 @@ class Trainer:
         """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists; both as of `bioplaus.simulate`."""
         batch = next(test_set(self.task, RECORDED))
         beside: Any = {"targets": batch.targets, "weight": batch.weight}
-        return simulate(self.network, batch.inputs, names, every=every, seed=self.seed, lenient=True, **beside)
+        return simulate(self._tested, batch.inputs, names, every=every, seed=self.seed, lenient=True, **beside)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from bioplaus import checks
 from bioplaus.checks.numbers import as_number
 from bioplaus.errors import RunError
+from bioplaus.perturb import Perturbs
 from bioplaus.settings import unusable
 
 
@@ -44,7 +45,7 @@ _HELD = {
 _NUMBERS = ("lr", "readout_lr", "predictor_lr", "eps", "clip", "rate_target", "rate_strength", "voltage_strength")
 #: fields that came later, and are not told of where they are as by default: runs of before are recognised
 _MOVED_BY = ("optimiser_options", "lr_schedule", "lr_schedule_options")
-_LATER = (*_MOVED_BY, "rate_over", "voltage_strength", "backend", "threads")
+_LATER = (*_MOVED_BY, "rate_over", "voltage_strength", "backend", "threads", "perturb")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -76,6 +77,7 @@ class Training(checks.Named):
         takes those where an update, or all of them, are so much work that compiling pays (`bioplaus.circuit.backend`).
     threads : on how many processors fused loops run at most, with the same results to the last bit; torch keeps to one, for its sums over
         several round differently.
+    perturb : who interferes, one `bioplaus.Perturb` or several; their ``updates=`` say when. Tests are taken under what holds in the update before.
     """
 
     updates: int = 500
@@ -102,6 +104,7 @@ class Training(checks.Named):
     dtype: str = "float32"
     backend: str = "auto"
     threads: int = 1
+    perturb: Any = ()
 
     constraints = checks.Table(
         RunError,
@@ -124,6 +127,7 @@ class Training(checks.Named):
         dtype=checks.Word(("float32", "float64")),
         backend=checks.Word(("auto", "torch", "numba")),
         threads=checks.Whole(),
+        perturb=Perturbs(),
     )
 
     def __post_init__(self) -> None:
