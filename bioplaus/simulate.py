@@ -12,7 +12,7 @@ from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.backend import STEPS, choice
 from bioplaus.circuit.dale import refuse_negative
-from bioplaus.circuit.perturbed import perturbed
+from bioplaus.circuit.perturbed import perturbed, refuse_late
 from bioplaus.circuit.trajectory import Way
 from bioplaus.codegen.threads import threads as on
 from bioplaus.errors import CircuitError
@@ -144,6 +144,8 @@ def simulate(
     chosen = choice(backend, network, STEPS if streamed else T, batch).name  # how long a stream is nobody knows
     begin = 0 if at is None else at.step
     way = Way(network, batch, seed, "", chosen, None if at is None else at.state, begin)
+    if not (streamed or return_state or at):
+        refuse_late(network, T)
     if not streamed:
         refuse_nothing(every, begin, begin + T, return_state)
     counted = so_far(at, wanted, every)

@@ -14,7 +14,7 @@ from bioplaus import checks
 from bioplaus.brian import twin
 from bioplaus.brian.standing import behind, evaluated, on_their_way, part
 from bioplaus.circuit import Circuit, Network
-from bioplaus.circuit.perturbed import perturbed
+from bioplaus.circuit.perturbed import perturbed, refuse_late
 from bioplaus.errors import CircuitError
 from bioplaus.recording import Kept, Standing, asked, dataset, standing, state_of, thinned
 from bioplaus.recording.between import over, refuse_nothing, settled, so_far
@@ -127,6 +127,8 @@ def simulate(
     T, batch = given.shape[:2]
     at = None if state is None else standing(network, state, batch)
     first, start = (0, network.start(batch)) if at is None else (at.step, at.state)
+    if not (return_state or at):
+        refuse_late(network, T)
     refuse_nothing(every, first, first + T, return_state)
     counted = so_far(at, wanted, every)
     x = network.draw(given, seed, first=first)

@@ -64,6 +64,21 @@ def perturbed(network: Network, perturb: Any) -> Network:
     return both
 
 
+def refuse_late(network: Network, steps: int) -> None:
+    """Refuse perturbations that begin behind the last of so many steps, which is not what anybody means.
+
+    Raises
+    ------
+    CircuitError
+    """
+    for p in network.perturbs:
+        if p.steps is not None and p.steps.start >= steps:
+            raise CircuitError(
+                f"{_told(p)} begins at step {p.steps.start}, and there are {steps}, from 0 to {steps - 1}: it would never act. Give earlier steps=; they are numbers of steps, "
+                f"of {network.circuit.dt * 1e3:g} ms each."
+            )
+
+
 class Perturbed(Network):
     """See `perturbed`."""
 

@@ -9,7 +9,7 @@ import torch
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.backend import choice
-from bioplaus.circuit.perturbed import perturbed
+from bioplaus.circuit.perturbed import perturbed, refuse_late
 from bioplaus.codegen.threads import threads as on
 from bioplaus.errors import CircuitError
 from bioplaus.learning.fit import drawn_with, given
@@ -67,6 +67,7 @@ def gradient(
     network = perturbed(network, perturb)
     rule.refuse(network)
     batch, chosen = given(network, batch, loss)
+    refuse_late(network, batch.steps)
     t = Training(
         rate_target=rate_target,
         rate_strength=rate_strength,

@@ -15,6 +15,7 @@ from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.backend import Choice, choice
 from bioplaus.circuit.dale import refuse_negative
 from bioplaus.circuit.loading import apart, refuse_stray, values
+from bioplaus.circuit.perturbed import refuse_late
 from bioplaus.circuit.trajectory import pieces
 from bioplaus.codegen.compiled import spent
 from bioplaus.codegen.threads import threads
@@ -89,6 +90,8 @@ class Trainer:
         for _ in test_set(task):  # what is wrong with it is found now, not after all training
             pass
         self.own = rule.begin(self.network, first, seed)
+        if not t.curriculum:  # whose trials grow
+            refuse_late(self.interference.all, first.steps)
         refuse_frozen(self.interference.all.frozen, self.network.weights, self.own)
         if rule.schedule.steps is not None and (t.curriculum or rule.schedule.steps < first.steps):
             rule.signal.fits(self.network, self.own, t.batch)  # carried from window to window, now or in longer trials

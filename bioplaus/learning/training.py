@@ -134,6 +134,11 @@ class Training(checks.Named):
         checks.settle(self)
         self._held()
         self._moved_by()
+        for each in self.perturb:
+            if each.updates is not None and each.updates.start >= max(self.updates, 1):
+                raise RunError(
+                    f"{each} begins with update {each.updates.start}, and the training has {self.updates}, from 0 on: it would never act. Give earlier updates=."
+                )
         checks.accept(RunError, "device of Training", self.device, checks.Word())
         if reason := unusable(self.device):
             raise RunError(reason)
