@@ -31,6 +31,7 @@ _HOMES = {
     "bioplaus.tasks": ("Batch", "Task", "task"),
     "bioplaus.learning.gradient": ("gradient",),
     "bioplaus.learning.trainer": ("Trainer",),
+    "bioplaus.learning.phase": ("Phase",),
     "bioplaus.learning.training": ("Training",),
     "bioplaus.measure.along": ("align",),
     "bioplaus.measure.reach": ("credit_by_lag",),
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from bioplaus.circuit.space import Within as Within
     from bioplaus.circuit.space import grid as grid
     from bioplaus.learning.gradient import gradient as gradient
+    from bioplaus.learning.phase import Phase as Phase
     from bioplaus.learning.trainer import Trainer as Trainer
     from bioplaus.learning.training import Training as Training
     from bioplaus.measure.along import align as align

@@ -24,7 +24,7 @@ from typing import Any
 
 from bioplaus import checks
 from bioplaus.checks.numbers import Unfit, as_number, dimensions, finite
-from bioplaus.errors import CircuitError, cut
+from bioplaus.errors import CircuitError, RunError, cut
 
 #: kind → whether it takes a value, and an example of one
 KINDS: Mapping[str, str] = {
@@ -251,3 +251,17 @@ class Perturbs:
 def during(perturbs: Iterable[Perturb], update: int | None) -> tuple[Perturb, ...]:
     """Those that hold in an update, counted from 0; of none (None) all that name no updates."""
     return tuple(p for p in perturbs if p.updates is None or (update is not None and update in p.updates))
+
+
+def refuse_never(perturbs: Iterable[Perturb], updates: int, what: str) -> None:
+    """Refuse perturbations that begin behind the last of so many updates.
+
+    Raises
+    ------
+    RunError
+    """
+    for each in perturbs:
+        if each.updates is not None and each.updates.start >= max(updates, 1):
+            raise RunError(
+                f"{each} begins with update {each.updates.start}, and {what} has {updates}, from 0 on: it would never act. Give earlier updates=."
+            )

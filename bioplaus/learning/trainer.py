@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -49,13 +49,18 @@ if TYPE_CHECKING:
 RECORDED = 16
 
 #: columns of metrics that every rule has
-MEASURED = frozenset({"update", "loss", "score", "rate", "seconds", "steps", "solved", "test_loss", "test_score"})
+MEASURED = frozenset({"update", "loss", "score", "rate", "seconds", "steps", "solved", "test_loss", "test_score", "phase"})
 
 
 class Trainer:
     """One learner: a built circuit, a task, a rule, optimisers and random streams; advances one update at a time.
 
     ``state_dict`` holds everything that later updates depend on, so that a run continued from it is bit-equal.
+
+    Parameters
+    ----------
+    initial : weights by name, in the place of those that are drawn.
+    since : the update from which perturbations count theirs, where this is a later phase of a training.
 
     Attributes
     ----------
@@ -70,7 +75,15 @@ class Trainer:
 
     @ours()
     def __init__(
-        self, circuit: Circuit, task: Task | str, rule: Rule | str, training: Training | None = None, seed: int = 0
+        self,
+        circuit: Circuit,
+        task: Task | str,
+        rule: Rule | str,
+        training: Training | None = None,
+        seed: int = 0,
+        *,
+        initial: Mapping[str, Any] | None = None,
+        since: int = 0,
     ) -> None:
         task, rule = check_learner(circuit, task, rule, training, seed)
         self.circuit, self.task, self.rule, self.seed = circuit, task, rule, seed
@@ -79,7 +92,10 @@ class Trainer:
         afford(circuit, task, rule, t)
         self.network: Network = circuit.build(seed=seed, dtype=self.dtype, device=t.device)
         rule.refuse(self.network)
-        self.interference = Interference(self.network, t.perturb, rule)
+        if initial is not None:
+            self.network.load(initial)
+        self.since = since
+        self.interference = Interference(self.network, t.perturb, rule, since)
         rule.eligibility.fits(self.interference.all, t.batch)
         self._chosen = choice(t.backend, self.interference.all, task.steps * max(t.updates, 1), t.batch)
         self.stage = 0  # stages of the curriculum left behind

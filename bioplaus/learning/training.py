@@ -10,7 +10,7 @@ from typing import Any, Literal
 from bioplaus import checks
 from bioplaus.checks.numbers import as_number
 from bioplaus.errors import RunError
-from bioplaus.perturb import Perturbs
+from bioplaus.perturb import Perturbs, refuse_never
 from bioplaus.settings import unusable
 
 
@@ -36,6 +36,8 @@ class _Rates(checks.Real):
         by_name = checks.Mapped(checks.Real(least=self.least), "", least=1)
         return by_name.plain(value) if isinstance(value, Mapping) else super().plain(value)
 
+
+RATES = _Rates(least=0)
 
 #: the smallest and the largest number of each dtype
 _HELD = {
@@ -110,7 +112,7 @@ class Training(checks.Named):
         RunError,
         updates=checks.Whole(0),
         batch=checks.Whole(),
-        lr=_Rates(least=0),
+        lr=RATES,
         readout_lr=checks.Optional(checks.Real(least=0), "for that of the circuit"),
         predictor_lr=checks.Optional(checks.Real(least=0), "for that of the circuit"),
         betas=checks.Several(checks.Float(least=0, below=1), "(0.9, 0.999)", 2, 2),
@@ -134,11 +136,7 @@ class Training(checks.Named):
         checks.settle(self)
         self._held()
         self._moved_by()
-        for each in self.perturb:
-            if each.updates is not None and each.updates.start >= max(self.updates, 1):
-                raise RunError(
-                    f"{each} begins with update {each.updates.start}, and the training has {self.updates}, from 0 on: it would never act. Give earlier updates=."
-                )
+        refuse_never(self.perturb, self.updates, "the training")
         checks.accept(RunError, "device of Training", self.device, checks.Word())
         if reason := unusable(self.device):
             raise RunError(reason)
