@@ -90,7 +90,8 @@ class Spanned:
         return found
 
 
-class _Value:
+@dataclass(frozen=True)
+class Valued:
     """The constraint of a value: a number or a quantity, or one for each unit; kept in SI base units."""
 
     wanted = "a finite number, a quantity such as 5*mV, a time for a delay, or one for each unit; None where the kind takes none"
@@ -98,7 +99,9 @@ class _Value:
     def plain(self, value: Any) -> Any:
         if value is None:
             return None
-        many = isinstance(value, Iterable) and getattr(value, "ndim", 1) and not isinstance(value, (str, bytes, Mapping))
+        many = (
+            isinstance(value, Iterable) and getattr(value, "ndim", 1) and not isinstance(value, (str, bytes, Mapping))
+        )
         if many and not dimensions(value) and any(map(dimensions, value)):
             raise Unfit(" Write a list of numbers times a unit, [1, 2]*mV.")
         found = tuple(as_number(each) for each in value) if many else as_number(value)
@@ -107,6 +110,7 @@ class _Value:
         return found
 
 
+@dataclass(frozen=True)
 class Path:
     """The constraint of a path: parts with full stops between them, each a name, with units in brackets or without."""
 
@@ -189,7 +193,7 @@ class Perturb:
         kind=checks.Word(tuple(KINDS)),
         steps=Spanned("steps of a trial"),
         updates=Spanned("updates of a training"),
-        value=_Value(),
+        value=Valued(),
     )
 
     def __post_init__(self) -> None:
@@ -201,8 +205,14 @@ class Perturb:
         checks.settle(self)
         takes = KINDS[self.kind]
         if bool(takes) != (self.value is not None):
-            said = f"and {takes} is missing: say what" if takes else f"and value={checks.short(given)} was given: leave it out"
-            raise CircuitError(f"Perturb('{cut(self.path)}', '{self.kind}') takes {'a' if takes else 'no'} value, {said}.")
+            said = (
+                f"and {takes} is missing: say what"
+                if takes
+                else f"and value={checks.short(given)} was given: leave it out"
+            )
+            raise CircuitError(
+                f"Perturb('{cut(self.path)}', '{self.kind}') takes {'a' if takes else 'no'} value, {said}."
+            )
         if self.kind in WHOLE and self.steps is not None:
             raise CircuitError(
                 f"Perturb('{cut(self.path)}', '{self.kind}') holds for whole trials, and steps={self.steps} were given. Leave steps out; updates= says in which "
@@ -226,13 +236,14 @@ class Perturb:
 
     def describe(self) -> dict[str, Any]:
         """Everything that defines it, as plain data; values in SI base units."""
-        found = {"path": self.path, "kind": self.kind}
+        found: dict[str, Any] = {"path": self.path, "kind": self.kind}
         found |= {name: repr(span) for name in ("steps", "updates") if (span := getattr(self, name)) is not None}
         if self.value is not None:
             found["value"] = list(self.value) if isinstance(self.value, tuple) else self.value
         return found | ({"unit": self.unit} if self.unit != "1" else {})
 
 
+@dataclass(frozen=True)
 class Perturbs:
     """The constraint of ``perturb=``: one, several, or None; kept as a tuple."""
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from perturb_helpers import BATCH, Pattern, T, after, batch, learner, pair, same
 from torch import Tensor
 
 import bioplaus as bp
-from bioplaus import Perturb, mV, ms
+from bioplaus import Perturb, ms, mV
 from bioplaus.circuit.perturbed import perturbed
 from bioplaus.errors import BioplausError, CircuitError, RunError
 from bioplaus.learning.sequence import sequence
@@ -21,7 +21,6 @@ from bioplaus.rules import TABLE
 from bioplaus.schedule import Online, Window
 from bioplaus.tasks import squared
 
-T, BATCH = 24, 2
 TIGHT = 1e-12
 
 SPIKING = bp.Cell(
@@ -51,19 +50,23 @@ def mixed(delay: int = 2) -> bp.Circuit:
     )
 
 
-def batch(steps: int = T, inputs: int = 3, outputs: int = 2) -> bp.Batch:
-    g = torch.Generator().manual_seed(3)
-    draw = lambda *shape: torch.rand(*shape, generator=g, dtype=torch.float64)  # noqa: E731
-    return bp.Batch(draw(steps, BATCH, inputs), draw(steps, BATCH, outputs), torch.ones(steps, BATCH).double())
-
-
 INPUT = batch()
 INSIDE = [Perturb("A[1:4]", "silence", steps=range(4, 12)), Perturb("B", "silence", steps=range(10, 18))]
 KINDS: dict[str, list[Perturb]] = {
     "silence": INSIDE,
-    "drive": [Perturb("A.I", "drive", steps=slice(3, 9), value=0.4), Perturb("B[2]", "drive", steps=slice(5, None), value=-0.3)],
-    "clamp": [Perturb("A[0, 2].v", "clamp", steps=range(6, 10), value=[0.7, 1.3]), Perturb("B", "clamp", steps=range(8, 11), value=0.2)],
-    "cut": [Perturb("W_BA", "cut", steps=range(5, 14)), Perturb("W_in", "cut", steps=range(2, 20, 3)), Perturb("W_AB", "cut", steps=range(9))],
+    "drive": [
+        Perturb("A.I", "drive", steps=slice(3, 9), value=0.4),
+        Perturb("B[2]", "drive", steps=slice(5, None), value=-0.3),
+    ],
+    "clamp": [
+        Perturb("A[0, 2].v", "clamp", steps=range(6, 10), value=[0.7, 1.3]),
+        Perturb("B", "clamp", steps=range(8, 11), value=0.2),
+    ],
+    "cut": [
+        Perturb("W_BA", "cut", steps=range(5, 14)),
+        Perturb("W_in", "cut", steps=range(2, 20, 3)),
+        Perturb("W_AB", "cut", steps=range(9)),
+    ],
     "delay": [Perturb("W_BA", "delay", value=3), Perturb("W_AA", "delay", value=2)],
 }
 KINDS["all"] = [each for some in KINDS.values() for each in some]
@@ -159,7 +162,10 @@ def test_traces_forward_are_the_sweep_backward(network: bp.Network, rule: str, k
             with pytest.raises(BioplausError, match="takes [23] steps"):
                 bp.gradient(network, rule, INPUT, squared, perturb=KINDS[kind])
             return
-    found = [bp.gradient(network, bp.rule(rule, schedule=s), INPUT, squared, perturb=KINDS[kind]) for s in (Online(), Window(9))]
+    found = [
+        bp.gradient(network, bp.rule(rule, schedule=s), INPUT, squared, perturb=KINDS[kind])
+        for s in (Online(), Window(9))
+    ]
     assert all(float(found[0][n].abs().max()) > 0 for n in ("W_in", "W_AA", "W_out"))
     assert largest(found[1], found[0]) < 1e-11
 
@@ -168,7 +174,12 @@ def test_traces_forward_are_the_sweep_backward(network: bp.Network, rule: str, k
 def test_no_rule_gives_credit_where_nothing_can_come_from(rule: str) -> None:
     """Weights onto neurons that are silenced throughout, of projections that are cut, onto states that are held, and frozen ones."""
     network = three().build(seed=1, dtype="float64")
-    perturbs = [Perturb("S", "silence"), Perturb("W_cut", "cut"), Perturb("C.v", "clamp", value=0.5), Perturb("W_frozen", "freeze")]
+    perturbs = [
+        Perturb("S", "silence"),
+        Perturb("W_cut", "cut"),
+        Perturb("C.v", "clamp", value=0.5),
+        Perturb("W_frozen", "freeze"),
+    ]
     if rule == "rflo":
         with pytest.raises(BioplausError, match="the leak of 'v' in population 'C' is not constant"):
             bp.gradient(network, rule, INPUT, squared, perturb=perturbs)
@@ -204,15 +215,6 @@ def three() -> bp.Circuit:
 # -- what must hold -----------------------------------------------------------------------------------------------------
 
 
-@cache
-def pair(cell: str, delay: int = 2) -> bp.Circuit:
-    """E and I, alive."""
-    gains = {"coba": (1.0, 30.0)}.get(cell, (9.0, 3.0))
-    return bp.circuit(
-        "excitatory_inhibitory", cell=cell, inputs=3, units=10, outputs=2, input_gain=gains[0], gain=gains[1], fan_in=0.5, tau_out=20 * ms, delay=delay
-    )
-
-
 @pytest.mark.parametrize("cell", ["alif", "delta_lif", "coba", "leaky_rate", "tsodyks_markram"])
 def test_silencing_a_population_is_cutting_its_projections_and_its_readout(cell: str) -> None:
     network = pair(cell).build(seed=1, dtype="float64")
@@ -233,7 +235,9 @@ def test_silencing_a_population_is_cutting_its_projections_and_its_readout(cell:
 def test_what_is_not_sent_in_some_steps_does_not_arrive_a_delay_later(delay: int) -> None:
     network, x = pair("alif", delay).build(seed=1, dtype="float64"), batch(80).inputs
     sent = bp.simulate(network, x, "v", perturb=Perturb("E", "silence", steps=range(10, 40)))
-    arrived = bp.simulate(network, x, "v", perturb=[Perturb(n, "cut", steps=range(10 + delay, 40 + delay)) for n in ("W_EE", "W_IE")])
+    arrived = bp.simulate(
+        network, x, "v", perturb=[Perturb(n, "cut", steps=range(10 + delay, 40 + delay)) for n in ("W_EE", "W_IE")]
+    )
     early = bp.simulate(network, x, "v", perturb=[Perturb(n, "cut", steps=range(10, 40)) for n in ("W_EE", "W_IE")])
     assert all(abs(sent[n] - arrived[n]).max() <= TIGHT for n in ("E.v", "I.v"))
     assert abs(sent["E.v"] - early["E.v"]).max() > 1e-3
@@ -270,7 +274,9 @@ def test_the_twin_shows_the_same_spikes_and_states(cell: str) -> None:
 @pytest.mark.parametrize("kind", ["silence", "clamp", "cut", "rest"])
 def test_the_twin_of_each_kind_by_itself(kind: str) -> None:
     network, x = pair("coba").build(seed=1, dtype="float64"), batch(60).inputs
-    mine = [p for p in everything("coba") if p.kind == kind or (kind == "rest" and p.kind in ("drive", "noise", "delay"))]
+    mine = [
+        p for p in everything("coba") if p.kind == kind or (kind == "rest" and p.kind in ("drive", "noise", "delay"))
+    ]
     ours, theirs = (f(network, x, ("v", "spikes"), perturb=mine) for f in (bp.simulate, bp.brian.simulate))
     assert ours["E.spikes"].equals(theirs["E.spikes"]) and ours["I.spikes"].equals(theirs["I.spikes"])
     assert abs(ours["E.v"] - theirs["E.v"]).max() < 1e-12
@@ -295,7 +301,9 @@ def test_a_state_goes_on_unperturbed_where_that_makes_sense() -> None:
         network = pair(cell).build(seed=1, dtype="float64")
         silence = Perturb("E", "silence", steps=slice(None, 30))
         at = next(
-            t for t in range(10, 30) if (bp.simulate(network, x[:t], perturb=silence, return_state=True)[1]["E.unsent output"] != 0).any()
+            t
+            for t in range(10, 30)
+            if (bp.simulate(network, x[:t], perturb=silence, return_state=True)[1]["E.unsent output"] != 0).any()
         )
         _, state = bp.simulate(network, x[:at], perturb=silence, return_state=True)
         if refused:
@@ -307,7 +315,9 @@ def test_a_state_goes_on_unperturbed_where_that_makes_sense() -> None:
             assert went["E.v"].identical(bp.simulate(network, x, "v", perturb=ended)["E.v"][at:])
         _, plain = bp.simulate(network, x[:10], return_state=True)
         later = Perturb("E", "silence", steps=slice(10, None))
-        assert bp.simulate(network, x[10:], "v", state=plain, perturb=later)["E.v"].identical(bp.simulate(network, x, "v", perturb=later)["E.v"][10:])
+        assert bp.simulate(network, x[10:], "v", state=plain, perturb=later)["E.v"].identical(
+            bp.simulate(network, x, "v", perturb=later)["E.v"][10:]
+        )
 
 
 def test_noise_comes_from_its_seed_and_name_alone() -> None:
@@ -327,10 +337,14 @@ def test_noise_comes_from_its_seed_and_name_alone() -> None:
 def test_loops_serve_all_but_silence(cell: str) -> None:
     network, given = pair(cell).build(seed=1, dtype="float64"), batch(70)
     some = [p for p in everything(cell) if p.kind != "silence"]
-    ours, theirs = (bp.simulate(network, given.inputs, ("v", "spikes", "I"), perturb=some, backend=b) for b in ("torch", "numba"))
+    ours, theirs = (
+        bp.simulate(network, given.inputs, ("v", "spikes", "I"), perturb=some, backend=b) for b in ("torch", "numba")
+    )
     assert ours["E.spikes"].sum() > 20 and all(abs(ours[n] - theirs[n]).max() < 1e-12 for n in ours.data_vars)
     for rule in (bp.rule("eprop"), bp.rule("eprop", schedule=Window()), bp.rule("bptt")):
-        a, b = (bp.gradient(network, rule, given, squared, perturb=some, backend=backend) for backend in ("torch", "numba"))
+        a, b = (
+            bp.gradient(network, rule, given, squared, perturb=some, backend=backend) for backend in ("torch", "numba")
+        )
         assert largest(a, b) < 1e-11
 
 
@@ -357,16 +371,6 @@ def test_a_perturbed_network_is_one_and_shares_its_weights() -> None:
 # -- while a circuit learns ---------------------------------------------------------------------------------------------
 
 
-class Pattern(bp.Task):
-    """Random input, and an output to be held."""
-
-    inputs, outputs, steps, loss, test_trials = 3, 2, 24, squared, 8
-
-    def batch(self, generator: torch.Generator, size: int, split: str = "train") -> bp.Batch:
-        draw = lambda n: torch.rand(self.steps, size, n, generator=generator)  # noqa: E731
-        return bp.Batch(draw(3), draw(2), torch.ones(self.steps, size))
-
-
 #: what begins, ends and overlaps while a circuit learns
 OVER_TIME = [
     Perturb("E[0:5]", "silence", steps=range(5, 20), updates=range(2, 5)),
@@ -375,18 +379,6 @@ OVER_TIME = [
     Perturb("W_EE", "freeze", updates=range(1, 4)),
     Perturb("W_IE", "delay", value=4, updates=slice(4, None)),
 ]
-
-
-def learner(perturb: Any = (), rule: Any = "bptt", **more: Any) -> bp.Trainer:
-    return bp.Trainer(pair("alif"), Pattern(), rule, bp.Training(**{"updates": 8, "batch": 4, "lr": 1e-2, "perturb": perturb} | more), seed=3)
-
-
-def after(trainer: bp.Trainer, updates: int) -> list[dict[str, float]]:
-    return [{k: v for k, v in trainer.update().items() if k != "seconds"} for _ in range(updates)]
-
-
-def same(a: bp.Trainer, b: bp.Trainer) -> bool:
-    return all(torch.equal(a.network.weights[n], w) for n, w in b.network.weights.items())
 
 
 def test_what_was_learned_until_it_begins_is_what_is_learned_without_it() -> None:
@@ -440,7 +432,13 @@ def test_what_is_frozen_stays_to_the_last_bit_and_is_forgotten_by_nobody(optimis
 def test_a_predictor_and_feedback_weights_freeze_too() -> None:
     circuit = bp.circuit("cortico_cerebellar", cell="leaky_rate", inputs=3, units=8, outputs=2)
     for rule, path in ((bp.rule("bp_lambda"), "predictor"), (bp.rule("eprop", feedback="adaptive"), "feedback")):
-        trainer = bp.Trainer(circuit, Pattern(), rule, bp.Training(updates=4, batch=4, perturb=Perturb(path, "freeze", updates=range(2))), seed=3)
+        trainer = bp.Trainer(
+            circuit,
+            Pattern(),
+            rule,
+            bp.Training(updates=4, batch=4, perturb=Perturb(path, "freeze", updates=range(2))),
+            seed=3,
+        )
         own = {n: v.clone() for part in trainer.own.values() for n, v in part.learned.items()}
         after(trainer, 2)
         assert own and all(torch.equal(v, own[n]) for part in trainer.own.values() for n, v in part.learned.items())
@@ -469,7 +467,14 @@ def test_a_learner_goes_on_bit_for_bit(at: int) -> None:
 def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path: Any) -> None:
     def train(folder: str, **more: Any) -> bp.runs.Run:
         options = {"updates": 8, "batch": 4, "lr": 1e-2, "perturb": OVER_TIME, "evaluate_every": 2, "threads": 1}
-        return bp.train(pair("alif"), Pattern(), bp.rule("eprop", feedback="random"), seed=3, folder=tmp_path / folder, **options | more)
+        return bp.train(
+            pair("alif"),
+            Pattern(),
+            bp.rule("eprop", feedback="random"),
+            seed=3,
+            folder=tmp_path / folder,
+            **options | more,
+        )
 
     def stop(event: Any) -> None:
         if event.kind == "update" and event.update == 4:
@@ -483,7 +488,12 @@ def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path: Any) ->
     same_rows = whole.metrics.drop(columns="seconds").equals(parts.metrics.drop(columns="seconds"))
     assert same_rows and all(torch.equal(parts.weights[n], w) for n, w in whole.weights.items())
     assert whole.recordings.identical(parts.recordings)
-    assert whole.config["training"]["perturb"][0] == {"path": "E[0:5]", "kind": "silence", "steps": "5:20", "updates": "2:5"}
+    assert whole.config["training"]["perturb"][0] == {
+        "path": "E[0:5]",
+        "kind": "silence",
+        "steps": "5:20",
+        "updates": "2:5",
+    }
     with pytest.raises(RunError, match="another configuration"):
         train("whole", perturb=OVER_TIME[:2])
 
@@ -496,7 +506,7 @@ BAD: list[tuple[Any, str]] = [
     (lambda: Perturb("E[x]", "silence"), r"units: \[5\], \[0, 3\], \[0:20\]; not \[x\]"),
     (lambda: Perturb("E[1", "silence"), "path of Perturb"),
     (lambda: Perturb("E..v", "clamp", value=1), "path of Perturb"),
-    (lambda: Perturb(3, "silence"), "path of Perturb is 3"),
+    (lambda: Perturb(cast(Any, 3), "silence"), "path of Perturb is 3"),
     (lambda: Perturb("E", "silence", steps=5), "steps of Perturb is 5; it must be steps of a trial counted from 0, such as range"),
     (lambda: Perturb("E", "silence", steps=range(5, 5)), "with at least one of them"),
     (lambda: Perturb("E", "silence", steps=slice(-5, None)), "counted from 0"),
@@ -579,11 +589,15 @@ def test_delays_of_each_synapse_are_left_alone() -> None:
 ])  # fmt: skip
 def test_it_is_plain_data_in_a_record(given: Perturb, told: dict[str, Any]) -> None:
     assert given.describe() == told
-    assert Perturb(**{k: v for k, v in told.items() if k != "unit"} | ({"value": -70 * mV} if "unit" in told else {})) == given
+    assert (
+        Perturb(**{k: v for k, v in told.items() if k != "unit"} | ({"value": -70 * mV} if "unit" in told else {}))
+        == given
+    )
 
 
 def test_sparse_projections_are_cut_and_delayed_as_matrices_are() -> None:
-    found = []
+    found: list[dict[str, Tensor]] = []
+    W = torch.empty(0)
     for sparse in (False, True):
         populations = {"E": bp.Population(bp.model("lif"), 10)}
         some = np.random.default_rng(1).random((10, 10)) < 0.4
@@ -597,8 +611,7 @@ def test_sparse_projections_are_cut_and_delayed_as_matrices_are() -> None:
             readout=bp.Readout(size=2),
         )
         network = circuit.build(seed=1, dtype="float64")
-        if not found:
-            W = network.matrix("W").clone()
+        W = network.matrix("W").clone() if not found else W
         network.load({"W": 5 * W, "W_in": torch.full((10, 3), 3.0), "W_out": torch.ones(2, 10)})
         for perturb in (Perturb("W", "cut", steps=range(5, 15)), Perturb("W", "delay", value=4)):
             g = bp.gradient(network, "rtrl", INPUT, squared, perturb=perturb)

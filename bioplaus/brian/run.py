@@ -142,14 +142,18 @@ def simulate(
         parts = [_run(network, x[:, k : k + most], part(start, slice(k, k + most)), tuple(looked)) for k in samples]
         recorded = {key: np.concatenate([each[key] for each in parts], axis=1) for key in looked}
         silent = {i: _given(p, p.silence, x) for i, p in enumerate(network.populations) if p.silence is not None}
-        sent = recorded | {(i, "y_now", 0): recorded[i, "y_now", 0] * (1 - q) for i, q in silent.items() if (i, "y_now", 0) in recorded}
+        sent = recorded | {
+            (i, "y_now", 0): recorded[i, "y_now", 0] * (1 - q) for i, q in silent.items() if (i, "y_now", 0) in recorded
+        }
         outputs = torch.as_tensor(np.concatenate([sent[p, "y_now", 0] for p in network.sources], axis=-1)).to(x)
         filtered = _filtered(network, outputs, start)
         output = network.output(filtered)
         kept = [Kept(replace(one, scale=1.0), every, counted.get(one.population)) for one in wanted]
         for each, one in zip(kept, wanted, strict=True):
             each.add(first, sent[one.key])
-        left = behind(network, start, recorded, silent, filtered[-1] if network.kappa else None) if return_state else None
+        left = (
+            behind(network, start, recorded, silent, filtered[-1] if network.kappa else None) if return_state else None
+        )
     thin = {name: thinned(v.cpu().numpy(), first, every) for name, v in (("input", given), ("output", output))}
     seen = [(one, each.values) for one, each in zip(wanted, kept, strict=True)]
     recording = dataset(network, seen, first, first + T, every, thin)

@@ -77,7 +77,9 @@ def neurons(
     )
     more += [f"{name} : second (constant)" for name in waits]
     of = {gate.channel: gate.of for gate in p.gated}
-    more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if of.get(k, k) < len(cell.inputs)]
+    more += [
+        f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if of.get(k, k) < len(cell.inputs)
+    ]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
     more += [f"{_sent(v, age)} : 1" for v in range(1, p.voices) for age in range(1, p.ages + 1)]
 
@@ -87,7 +89,10 @@ def neurons(
         namespace |= {f"unit{k}_": cell.channels[channel]}
         gates = [gate for gate in p.gated if gate.of == k]
         if channel in cell.jumps:
-            brought = [f"external{k}_(t + dt, i)", *(_gated(f"external{g.channel}_(t + dt, i)", g, "t + dt") for g in gates)]
+            brought = [
+                f"external{k}_(t + dt, i)",
+                *(_gated(f"external{g.channel}_(t + dt, i)", g, "t + dt") for g in gates),
+            ]
             jumps.append(f"{channel} += unit{k}_*({' + '.join(brought)})")
             continue
         brought = [f"external{k}_(t, i)", *(_arriving(network, w, k) for w in recurrent if k in w.channels)]
@@ -130,8 +135,11 @@ def neurons(
     arrived = {}
     for k, s in enumerate(cell.channels):
         if s in cell.jumps:
-            both = [taken[k, 0], *((1 - taken[gate.switch, 0]) * taken[gate.channel, 0] for gate in p.gated if gate.of == k)]
-            arrived[s] = sum(both).reshape(batch, p.size)
+            both = [
+                taken[k, 0],
+                *((1 - taken[gate.switch, 0]) * taken[gate.channel, 0] for gate in p.gated if gate.of == k),
+            ]
+            arrived[s] = np.sum(both, 0).reshape(batch, p.size)
     for name, value in zip(cell.states, begun(cell, inside(p, stands, len(cell.states)), arrived), strict=True):
         group.variables[name].set_value(value.reshape(-1))
     for slot, value in enumerate(stands.y):
@@ -174,7 +182,9 @@ def _gated(brought: str, gate: Gated, when: str) -> str:
 
 def _clamping(p: Wiring, cell: Cell, group: NeuronGroup, taken: np.ndarray, clock: Clock) -> NetworkOperation:
     """States that are held, between the integrator and the threshold: no statement of Brian2's, which would leave refractory neurons alone."""
-    held = [(group.variables[cell.states[state]], taken[switch] != 0, taken[value]) for state, switch, value in p.clamped]
+    held = [
+        (group.variables[cell.states[state]], taken[switch] != 0, taken[value]) for state, switch, value in p.clamped
+    ]
 
     def hold(t: Any) -> None:
         step = clock.variables["timestep"].get_value().item()

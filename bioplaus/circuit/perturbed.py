@@ -87,7 +87,9 @@ class Perturbed(Network):
         self.base, self.perturbs = network, tuple(perturbs)
         plan = planned(network, perturbs)
         self.frozen = plan.frozen
-        wired = {w.spec.name: _later(w, plan.delays[w.spec.name]) if w.spec.name in plan.delays else w for w in self.wired}
+        wired = {
+            w.spec.name: _later(w, plan.delays[w.spec.name]) if w.spec.name in plan.delays else w for w in self.wired
+        }
         ages: dict[int, int] = {}
         for w in wired.values():
             if isinstance(w.source, Outputs):
@@ -246,7 +248,9 @@ def _inside(network: Network, p: Perturb, place: tuple[int, Any, str], into: Cha
     cell = network.circuit.populations[wiring.name].cell
     if p.kind == "silence":
         if rest:
-            raise CircuitError(f"{_told(p)} names '{cut(rest)}', and silence is of all that neurons send. Leave it out: '{p.path.rpartition('.')[0]}'.")
+            raise CircuitError(
+                f"{_told(p)} names '{cut(rest)}', and silence is of all that neurons send. Leave it out: '{p.path.rpartition('.')[0]}'."
+            )
         into.silence.append(Piece(p.steps, units))
         return
     if p.kind == "clamp":
@@ -263,8 +267,12 @@ def _inside(network: Network, p: Perturb, place: tuple[int, Any, str], into: Cha
         _same_unit(p, unit_name(cell.channels[channel]), channel)
         value = value / cell.scales[channel]
     if channel in conductances(cell) and (p.kind == "noise" or np.min(value) < 0):
-        how = "noise on it would be as often below zero as above" if p.kind == "noise" else "a value below zero was given"
-        raise CircuitError(f"{_told(p)} acts on {channel}, a conductance, which is never negative, and {how}. Drive a current of the cell, or give a value above zero.")
+        how = (
+            "noise on it would be as often below zero as above" if p.kind == "noise" else "a value below zero was given"
+        )
+        raise CircuitError(
+            f"{_told(p)} acts on {channel}, a conductance, which is never negative, and {how}. Drive a current of the cell, or give a value above zero."
+        )
     varies = f"noise{'' if count == 1 else f' {count}'} of {p.path}" if p.kind == "noise" else ""
     into.drive.setdefault(tuple(cell.channels).index(channel), []).append(Piece(p.steps, units, value, varies))
 
@@ -282,11 +290,15 @@ def _population(network: Network, p: Perturb) -> tuple[int, slice | np.ndarray, 
             i, rest = names.index(name), found[many:]
             if len(rest) > 1 or any(units is not None for _, units in rest):
                 wrong = ".".join(part for part, _ in rest)
-                raise CircuitError(f"{_told(p)} goes on after population '{name}' with '{cut(wrong)}': one name of a channel or state may stand there, and units stand before it, as in '{name}[0:5].v'.")
+                raise CircuitError(
+                    f"{_told(p)} goes on after population '{name}' with '{cut(wrong)}': one name of a channel or state may stand there, and units stand before it, as in '{name}[0:5].v'."
+                )
             return i, _units(p, found[many - 1][1], names[i], network.populations[i].size), rest[0][0] if rest else ""
     weight = next((w.spec.name for w in network.wired if w.spec.name == found[0][0]), None)
     if weight is not None:
-        raise CircuitError(f"{_told(p)} names '{weight}', which is a projection, and {p.kind} is of neurons. What is done to a projection is cut, delay or freeze; populations: {', '.join(names)}.")
+        raise CircuitError(
+            f"{_told(p)} names '{weight}', which is a projection, and {p.kind} is of neurons. What is done to a projection is cut, delay or freeze; populations: {', '.join(names)}."
+        )
     raise CircuitError(f"{_told(p)} leads nowhere. {unknown('population', found[0][0], names)}")
 
 
@@ -303,7 +315,9 @@ def _units(p: Perturb, text: str | None, name: str, size: int) -> slice | np.nda
             raise CircuitError(f"{_told(p)} names unit {beyond[0]}; '{name}' has {size}, from 0 to {size - 1}.")
         chosen = chosen % size
     if not len(chosen):
-        raise CircuitError(f"{_told(p)} names none of the {size} units of '{name}': [{text.strip()}] is empty. Give some, or leave the brackets out for all.")
+        raise CircuitError(
+            f"{_told(p)} names none of the {size} units of '{name}': [{text.strip()}] is empty. Give some, or leave the brackets out for all."
+        )
     return chosen
 
 
@@ -314,24 +328,36 @@ def _projection(network: Network, p: Perturb) -> Wired[Source]:
         return by_name[p.path]
     name = p.path.partition("[")[0]
     if name in by_name:
-        raise CircuitError(f"{_told(p)} has brackets behind a projection, and {p.kind} is of a whole one. Write '{name}'.")
+        raise CircuitError(
+            f"{_told(p)} has brackets behind a projection, and {p.kind} is of a whole one. Write '{name}'."
+        )
     names = [each.name for each in network.populations]
     if name.partition(".")[0] in names:
-        raise CircuitError(f"{_told(p)} names a population, and {p.kind} is of a projection: {', '.join(by_name)}. What is done to neurons is silence, drive, noise or clamp.")
+        raise CircuitError(
+            f"{_told(p)} names a population, and {p.kind} is of a projection: {', '.join(by_name)}. What is done to neurons is silence, drive, noise or clamp."
+        )
     if name in network.weights:
-        raise CircuitError(f"{_told(p)} names '{name}', which is no projection: those are {', '.join(by_name)}. What a population sends to the readout is silenced with it.")
+        raise CircuitError(
+            f"{_told(p)} names '{name}', which is no projection: those are {', '.join(by_name)}. What a population sends to the readout is silenced with it."
+        )
     raise CircuitError(f"{_told(p)} leads nowhere. {unknown('projection', name, by_name)}")
 
 
 def _delay(network: Network, p: Perturb, w: Wired[Source]) -> int:
     """In steps."""
     if w.spec.source == INPUT:
-        raise CircuitError(f"{_told(p)} is of external input, which acts in its own step. A delay is of a projection between populations.")
+        raise CircuitError(
+            f"{_told(p)} is of external input, which acts in its own step. A delay is of a projection between populations."
+        )
     if isinstance(w.spec.delay, Late):
-        raise CircuitError(f"{_told(p)} is of a projection each of whose synapses has a delay of its own. Give that circuit one delay, or build it with other ones.")
+        raise CircuitError(
+            f"{_told(p)} is of a projection each of whose synapses has a delay of its own. Give that circuit one delay, or build it with other ones."
+        )
     if p.unit not in ("1", "s", "second"):
         raise CircuitError(f"value of {_told(p)} is no time: give steps, such as value=5, or value=5*ms.")
-    delay = checks.accept(CircuitError, f"value of {_told(p)}", float(p.value) if p.unit != "1" else p.value, Delay().one)
+    delay = checks.accept(
+        CircuitError, f"value of {_told(p)}", float(p.value) if p.unit != "1" else p.value, Delay().one
+    )
     found = steps(delay, network.circuit.dt, w.spec.name)
     if found < 1:
         raise CircuitError(f"value of {_told(p)} is 0 steps; an output takes effect one step later at least: value=1.")
@@ -345,10 +371,14 @@ def _frozen(network: Network, p: Perturb) -> list[str]:
     if p.path in WORDS:
         return [name for name in WORDS[p.path] if name in network.weights]
     if "[" in p.path:
-        raise CircuitError(f"{_told(p)} has brackets, and weights are frozen as a whole. Weights: {', '.join(network.weights)}.")
+        raise CircuitError(
+            f"{_told(p)} has brackets, and weights are frozen as a whole. Weights: {', '.join(network.weights)}."
+        )
     if p.path in [each.name for each in network.populations]:
         onto = [w.spec.name for w in network.learned if network.populations[w.target].name == p.path]
-        raise CircuitError(f"{_told(p)} names a population, and what freezes are weights. Onto it go {', '.join(onto)}: freeze those.")
+        raise CircuitError(
+            f"{_told(p)} names a population, and what freezes are weights. Onto it go {', '.join(onto)}: freeze those."
+        )
     return [p.path]
 
 
@@ -371,7 +401,9 @@ def _each(p: Perturb, units: slice | np.ndarray, wiring: Wiring) -> float | np.n
         return float(p.value)
     count = len(np.arange(wiring.size)[units])
     if len(p.value) != count:
-        raise CircuitError(f"value of {_told(p)} has {len(p.value)} numbers, and these are {count} units. Give one for each, or one for all.")
+        raise CircuitError(
+            f"value of {_told(p)} has {len(p.value)} numbers, and these are {count} units. Give one for each, or one for all."
+        )
     return np.array(p.value, dtype=float)
 
 
@@ -380,7 +412,9 @@ def _same_unit(p: Perturb, unit: str, name: str) -> None:
     if p.unit == unit:
         return
     given = "a number without unit" if p.unit == "1" else f"in {p.unit}"
-    wanted = "has none: give a plain number" if unit == "1" else f"is in {unit}: write a quantity, such as -70*mV for volts"
+    wanted = (
+        "has none: give a plain number" if unit == "1" else f"is in {unit}: write a quantity, such as -70*mV for volts"
+    )
     raise CircuitError(f"value of {_told(p)} is {given}, and {name} {wanted}.")
 
 

@@ -83,7 +83,9 @@ def moving(frozen: Iterable[str], gradients: Gradients, own: Gradients) -> tuple
     frozen = tuple(frozen)
     if not frozen:
         return gradients, own
-    return {n: g for n, g in gradients.items() if n not in frozen}, {n: g for n, g in own.items() if not holds(frozen, n)}
+    return {n: g for n, g in gradients.items() if n not in frozen}, {
+        n: g for n, g in own.items() if not holds(frozen, n)
+    }
 
 
 @contextmanager

@@ -50,8 +50,14 @@ class Phase:
         refuse_never(self.perturb, self.updates, "the phase")
         for name, example in (("rule", "bp.rule('eprop')"), ("task", "bp.task('delayed_match')")):
             given = getattr(self, name)
-            if given is not None and not isinstance(given, str) and not hasattr(given, "describe" if name == "task" else "signal"):
-                raise checks.refusal(RunError, f"{name} of Phase", given, f"{example}, its name, or None for the one of before")
+            if (
+                given is not None
+                and not isinstance(given, str)
+                and not hasattr(given, "describe" if name == "task" else "signal")
+            ):
+                raise checks.refusal(
+                    RunError, f"{name} of Phase", given, f"{example}, its name, or None for the one of before"
+                )
 
     def __repr__(self) -> str:
         given = ((f.name, getattr(self, f.name)) for f in fields(self))
@@ -63,7 +69,9 @@ class Phase:
 
     def training(self, whole: Training) -> Training:
         """How it is trained: as the whole, but for what it says."""
-        return replace(whole, updates=self.updates, perturb=self.perturb, **({} if self.lr is None else {"lr": self.lr}))
+        return replace(
+            whole, updates=self.updates, perturb=self.perturb, **({} if self.lr is None else {"lr": self.lr})
+        )
 
 
 class Phases:

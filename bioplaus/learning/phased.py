@@ -89,7 +89,9 @@ class Phased:
 
     def update(self) -> dict[str, float]:
         """One update; where a phase is over, the first of the next."""
-        if self.update_index == self.trainer.since + self.phases[self.number].updates and self.number + 1 < len(self.phases):
+        if self.update_index == self.trainer.since + self.phases[self.number].updates and self.number + 1 < len(
+            self.phases
+        ):
             before, self.number = self.trainer, self.number + 1
             self.trainer = self._begun(self.number)
             carry(before, self.trainer, same_task=self.phases[self.number].task is None)
@@ -114,7 +116,9 @@ class Phased:
         """
         number = state.get(PHASE)
         if not isinstance(number, int) or not 0 <= number < len(self.phases):
-            raise RunError(f"The checkpoint is of phase {number!r}, and there are {len(self.phases)}, from 0 on: it belongs to another configuration.")
+            raise RunError(
+                f"The checkpoint is of phase {number!r}, and there are {len(self.phases)}, from 0 on: it belongs to another configuration."
+            )
         trainer = self._begun(number)
         trainer.load_state_dict(state)
         self.number, self.trainer = number, trainer

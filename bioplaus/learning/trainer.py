@@ -49,7 +49,9 @@ if TYPE_CHECKING:
 RECORDED = 16
 
 #: columns of metrics that every rule has
-MEASURED = frozenset({"update", "loss", "score", "rate", "seconds", "steps", "solved", "test_loss", "test_score", "phase"})
+MEASURED = frozenset(
+    {"update", "loss", "score", "rate", "seconds", "steps", "solved", "test_loss", "test_score", "phase"}
+)
 
 
 class Trainer:

@@ -72,4 +72,7 @@ def _each(network: Network) -> list[tuple[int, Beyond]]:
 
 
 def _states(network: Network, stretch: Stretch, i: int) -> list[Tensor]:
-    return [stretch.get(i, "u", j) for j, _ in enumerate(network.circuit.populations[network.populations[i].name].cell.states)]
+    return [
+        stretch.get(i, "u", j)
+        for j, _ in enumerate(network.circuit.populations[network.populations[i].name].cell.states)
+    ]

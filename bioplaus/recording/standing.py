@@ -186,11 +186,11 @@ def _refuse_strange(given: Any) -> None:
 
 def _refuse_others(network: Network, given: xarray.Dataset, names: list[str]) -> None:
     """Refuse a state that lacks something, or has more."""
-    there, names = (
+    there, needed = (
         {str(name) for name in some if str(name).rpartition(".")[2] not in (SO_FAR, UNSENT)}
         for some in (given.data_vars, names)
     )
-    lacking, more = sorted(names - there), sorted(there - names)
+    lacking, more = sorted(needed - there), sorted(there - needed)
     if lacking or more:
         said = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [
             f"has {', '.join(more)}, which the circuit has not"

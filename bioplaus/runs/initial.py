@@ -39,7 +39,8 @@ def initial_weights(given: Any) -> dict[str, np.ndarray] | None:
 
     try:
         return {
-            checks.Word().plain(name): np.array(W.detach().cpu() if hasattr(W, "detach") else W) for name, W in given.items()
+            checks.Word().plain(name): np.array(W.detach().cpu() if hasattr(W, "detach") else W)
+            for name, W in given.items()
         }
     except (checks.Unfit, TypeError, ValueError):
         raise checks.refusal(RunError, "initial", given, _WANTED) from None

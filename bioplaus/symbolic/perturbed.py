@@ -93,7 +93,10 @@ def silenced(d: Derived, switch: str) -> Derived:
         G=(*own(d.G), (ZERO,) * len(d.inputs)),
         psi=(*(free * e for e in d.psi), ZERO),
         Ru=(
-            *((*(e + q * through * slope for e, slope in zip(row, d.psi, strict=True)), ZERO) for row, through in zip(d.Ru, d.ry, strict=True)),
+            *(
+                (*(e + q * through * slope for e, slope in zip(row, d.psi, strict=True)), ZERO)
+                for row, through in zip(d.Ru, d.ry, strict=True)
+            ),
             (*(q * slope for slope in d.psi), ZERO),
         ),
         ry=(*d.ry, ZERO),
