@@ -23,11 +23,12 @@ from bioplaus.tasks import squared
 
 TIGHT = 1e-12
 
+#: its adaptation is a way from one spike to the next, of which the derivative is kept
 SPIKING = bp.Cell(
-    update="v = 0.8*v + I",
+    update="v = 0.8*v + I; a = 0.9*a",
     inputs=("I",),
-    spike="v > 1",
-    reset="v -= 1",
+    spike="v > 1 + 0.3*a",
+    reset="v -= 1; a += 1",
     surrogate=bp.triangular(dampening=0.3, width="1.0"),
 )
 #: it looks back at its own output
@@ -85,6 +86,7 @@ def loop(W: Mapping[str, Tensor], kinds: Sequence[str]) -> Tensor:
     zero = {p: torch.zeros(BATCH, n, dtype=torch.float64) for p, n in SIZES.items()}
     said: list[dict[str, Tensor]] = []
     s, own, filtered, outputs = dict(zero), dict(zero), torch.zeros(BATCH, 11).double(), []
+    a = zero["A"]
     kappa = float(np.exp(-1 / 5))
     for t in range(T):
         brought = {p: torch.zeros_like(z) for p, z in zero.items()}
@@ -104,11 +106,12 @@ def loop(W: Mapping[str, Tensor], kinds: Sequence[str]) -> Tensor:
                 if t in when:
                     u[p] = u[p].clone()
                     u[p][:, list(units)] = torch.tensor(value, dtype=torch.float64)
-        margin = u["A"] - 1
-        slope = 0.3 * (1 - margin.abs()).clamp_min(0).detach()
+        a = 0.9 * a
+        margin = u["A"] - 1 - 0.3 * a
+        slope = 0.3 * (1 - margin.abs()).clamp_min(0).detach()  # of a triangle
         spike = (margin > 0).double() + slope * (margin - margin.detach())
         own = {"A": spike, "B": torch.tanh(u["B"])}
-        s = {"A": u["A"] - spike.detach(), "B": u["B"]}
+        s, a = {"A": u["A"] - spike.detach(), "B": u["B"]}, a + spike
         sent = dict(own)
         if "silence" in kinds:
             for p, (when, units) in SPANS["silence"].items():
