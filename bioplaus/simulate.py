@@ -132,6 +132,8 @@ def simulate(
     every, seed = settled(every, state, seed)
     return_state = checks.accept(CircuitError, "return_state", return_state, checks.Flag())
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
+    from bioplaus.circuit.fused import reason  # what it needs is loaded with a network
+
     network = perturbed(network, perturb)
     wanted = asked(network, record, lenient or record is SPOKEN)
 
@@ -140,7 +142,8 @@ def simulate(
     T, batch = x.shape[:2]
     beside = _beside(targets, weight, None if streamed else x)
     at = None if state is None else standing(network, state, batch)
-    backend = at.backend if at is not None and backend == "auto" else backend
+    if at is not None and backend == "auto" and not (at.backend == "numba" and reason(network)):
+        backend = at.backend
     chosen = choice(backend, network, STEPS if streamed else T, batch).name  # how long a stream is nobody knows
     begin = 0 if at is None else at.step
     way = Way(network, batch, seed, "", chosen, None if at is None else at.state, begin)

@@ -351,6 +351,18 @@ def test_loops_serve_all_but_silence(cell: str) -> None:
         assert largest(a, b) < 1e-11
 
 
+@pytest.mark.slow
+def test_torch_goes_on_with_silence_where_loops_left_off() -> None:
+    network, x = pair("alif").build(seed=1, dtype="float64"), batch(40).inputs
+    silence = Perturb("E", "silence", steps=slice(20, None))
+    _, state = bp.simulate(network, x[:20], return_state=True, backend="numba")
+    then, whole = (
+        bp.simulate(network, x[20:], "v", state=state, perturb=silence),
+        bp.simulate(network, x, "v", perturb=silence),
+    )
+    assert abs(then["I.v"].values - whole["I.v"].values[20:]).max() < 1e-12
+
+
 def test_loops_do_not_serve_silence_and_say_so() -> None:
     network, x = pair("alif").build(seed=1, dtype="float64"), batch().inputs
     with pytest.raises(CircuitError, match="what E would send is silenced.*backend='torch'"):

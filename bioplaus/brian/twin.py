@@ -7,7 +7,8 @@ Brian2's step k runs in slots, and every piece of a circuit's step (docs/concept
                    normal = what the circuit has drawn                   xi = √dt normal
     groups         u = f(s, I)                                           Brian2's state updater, ``cell.method``,
                                                                          or named entries of Φ and Γ (below)
-    after_groups   rate_d = rate_{d−1}; …; rate_1 = φ(u)                 rate cells: recent outputs by age
+    after_groups   u = the value, where a state is held                  written past Brian2, which leaves refractory neurons alone
+                   rate_d = rate_{d−1}; …; rate_1 = φ(u)                 rate cells: recent outputs by age
                    sent_d = sent_{d−1}; …; sent_1 = g(r(u, y), y)        what is sent beside them, of every cell
     thresholds     y = [left > right], 0 while refractory
     synapses       arriving += w (sent_d), for spikes fired d − 1 ago    which so act d steps after they were fired

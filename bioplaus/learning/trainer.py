@@ -341,6 +341,8 @@ class Trainer:
             self.optimisers.load_state_dict(state, renewed)
             for name, there in synapses.items():
                 self.network.synapses[name].become(there)
+            if synapses and self.training.perturb:
+                self.interference = Interference(self.network, self.training.perturb, self.rule, self.since)
             for mine, saved in pairs:
                 for name in mine:
                     mine[name].copy_(saved[name])
