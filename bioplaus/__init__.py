@@ -22,6 +22,7 @@ _HOMES = {
     "bioplaus.circuit": ("Circuit", "Network", "Poisson", "Population", "Projection", "Readout"),
     "bioplaus.circuit.delays": ("Conduction", "Normal", "Uniform"),
     "bioplaus.circuit.space": ("Exponential", "Gaussian", "Kernel", "Positions", "Within", "grid"),
+    "bioplaus.perturb": ("Perturb",),
     "bioplaus.simulate": ("simulate",),
     "bioplaus.streams": ("stream",),
     "bioplaus.rules": ("Rule", "rule"),
@@ -31,6 +32,7 @@ _HOMES = {
     "bioplaus.learning.gradient": ("gradient",),
     "bioplaus.learning.record": ("record",),
     "bioplaus.learning.trainer": ("Trainer",),
+    "bioplaus.learning.phase": ("Phase",),
     "bioplaus.learning.training": ("Training",),
     "bioplaus.measure.along": ("align",),
     "bioplaus.measure.reach": ("credit_by_lag",),
@@ -87,12 +89,14 @@ if TYPE_CHECKING:
     from bioplaus.circuit.space import Within as Within
     from bioplaus.circuit.space import grid as grid
     from bioplaus.learning.gradient import gradient as gradient
+    from bioplaus.learning.phase import Phase as Phase
     from bioplaus.learning.record import record as record
     from bioplaus.learning.trainer import Trainer as Trainer
     from bioplaus.learning.training import Training as Training
     from bioplaus.measure.along import align as align
     from bioplaus.measure.reach import credit_by_lag as credit_by_lag
     from bioplaus.measure.trace_quality import trace_quality as trace_quality
+    from bioplaus.perturb import Perturb as Perturb
     from bioplaus.rules import Rule as Rule
     from bioplaus.rules import rule as rule
     from bioplaus.runs import Arm as Arm

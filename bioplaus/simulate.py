@@ -12,6 +12,7 @@ from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.backend import STEPS, choice
 from bioplaus.circuit.dale import refuse_negative
+from bioplaus.circuit.perturbed import perturbed, refuse_late
 from bioplaus.circuit.trajectory import Way
 from bioplaus.codegen.threads import threads as on
 from bioplaus.errors import CircuitError
@@ -43,6 +44,7 @@ def simulate(
     lenient: bool = ...,
     backend: str = ...,
     threads: int = ...,
+    perturb: Any = ...,
 ) -> xarray.Dataset: ...
 @overload
 def simulate(
@@ -60,6 +62,7 @@ def simulate(
     lenient: bool = ...,
     backend: str = ...,
     threads: int = ...,
+    perturb: Any = ...,
 ) -> tuple[xarray.Dataset, xarray.Dataset]: ...
 @ours()
 def simulate(
@@ -77,6 +80,7 @@ def simulate(
     lenient: bool = False,
     backend: str = "auto",
     threads: int = 1,
+    perturb: Any = None,
 ) -> xarray.Dataset | tuple[xarray.Dataset, xarray.Dataset]:
     """Simulate a circuit under external input; nothing learns.
 
@@ -97,6 +101,7 @@ def simulate(
     backend : ``"torch"``, ``"numba"`` (fused loops, for spiking circuits), or ``"auto"``: the state's; else loops where the work is large, or of unknown length.
     threads : on how many processors fused loops run at most, with the same results to the last bit.
     lenient : pass over names that no population has, instead of refusing.
+    perturb : who interferes, one `bioplaus.Perturb` or several. Their steps are counted as time is, on from a state's.
 
     Returns
     -------
@@ -127,6 +132,9 @@ def simulate(
     every, seed = settled(every, state, seed)
     return_state = checks.accept(CircuitError, "return_state", return_state, checks.Flag())
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
+    from bioplaus.circuit.fused import reason  # what it needs is loaded with a network
+
+    network = perturbed(network, perturb)
     wanted = asked(network, record, lenient or record is SPOKEN)
 
     streamed, given = hasattr(inputs, "__next__"), in_pieces(network, inputs)
@@ -134,10 +142,13 @@ def simulate(
     T, batch = x.shape[:2]
     beside = _beside(targets, weight, None if streamed else x)
     at = None if state is None else standing(network, state, batch)
-    backend = at.backend if at is not None and backend == "auto" else backend
+    if at is not None and backend == "auto" and not (at.backend == "numba" and reason(network)):
+        backend = at.backend
     chosen = choice(backend, network, STEPS if streamed else T, batch).name  # how long a stream is nobody knows
     begin = 0 if at is None else at.step
     way = Way(network, batch, seed, "", chosen, None if at is None else at.state, begin)
+    if not (streamed or return_state or at):
+        refuse_late(network, T)
     if not streamed:
         refuse_nothing(every, begin, begin + T, return_state)
     counted = so_far(at, wanted, every)

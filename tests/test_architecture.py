@@ -21,7 +21,7 @@ ENGINE = Path(bioplaus.__file__).parent
 # Later rooms may import earlier ones, never the reverse.
 # fmt: off
 ORDER = [
-    "errors", "late", "checks", "content", "streams", "settings", "capacity", "own", "declaration", "symbolic", "codegen", "cell", "cerebellum", "circuit",
+    "errors", "late", "checks", "content", "streams", "settings", "capacity", "own", "declaration", "symbolic", "perturb", "codegen", "cell", "cerebellum", "circuit",
     "recording", "analysis", "simulate", "tasks", "eligibility", "signal", "schedule", "rules", "learning", "measure", "brian", "check",
     "figures", "runs", "reward", "cli",
 ]

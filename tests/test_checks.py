@@ -29,6 +29,7 @@ from bioplaus.circuit.connect import Connected, Pairs
 from bioplaus.circuit.delays import Delay, One
 from bioplaus.circuit.space import Coordinates, Periods, Placed
 from bioplaus.eligibility import Immediate
+from bioplaus.perturb import KINDS, Path, Perturbs, Spanned, Valued
 from bioplaus.runs import Arm, Experiment
 from bioplaus.runs.config import digest, plain
 from bioplaus.signal import BPLambda
@@ -40,6 +41,7 @@ from bioplaus.tasks.sequential_digits import SequentialDigits
 FREE = {
     # torch is asked
     "Training": {"device", "optimiser", "optimiser_options", "lr_schedule", "lr_schedule_options"},
+    "Phase": {"rule", "task"},  # None, a name, or what has what these have
     "PatternGeneration": {"input", "target"},  # arrays, of a shape that follows from the numbers
     "Experiment": {"arms", "table", "figures", "references", "remarks"},
 }
@@ -51,6 +53,9 @@ START: dict[str, dict[str, Any]] = {"Experiment": {"title": "e", "arms": {"a": N
 BESIDE: dict[tuple[str, str], Callable[[Any], dict[str, Any]]] = {
     ("BPLambda", "outputs"): lambda value: {} if value is None else {"trace": "projected"},
     ("BPLambda", "horizon"): lambda value: {} if value is None else {"trace": "replay"},
+    ("Perturb", "value"): lambda value: {"path": "E.I", "kind": "drive"},
+    ("Perturb", "kind"): lambda kind: {"value": 0.5} if isinstance(kind, str) and KINDS.get(kind) else {},
+    ("Perturb", "steps"): lambda value: {"kind": "cut"},
     ("Projection", "delay"): lambda value: {"source": "input"} if np.array_equal(value, 0) else {},
 }
 
@@ -114,6 +119,18 @@ def good(row: Any) -> list[Any]:
         return [bp.grid(3, spacing=1 * bp.mm)]
     if isinstance(row, Periods):
         return [(0.1, 0.2), *good(row.each)]
+    if isinstance(row, Spanned):
+        return [None, range(5, 9), slice(3, None), slice(None, 20, 4)]
+    if isinstance(row, Valued):
+        return [0.5, np.array([1.0, 2.0]), 5 * bp.mV, 3]
+    if isinstance(row, Path):
+        return ["cerebellum.golgi[0:20].v", "E.I"]
+    if isinstance(row, Perturbs):
+        return [
+            None,
+            bp.Perturb("E", "silence"),
+            [bp.Perturb("W", "cut"), bp.Perturb("E", "silence", updates=range(1))],
+        ]
     assert isinstance(row, (Instance, Several, Mapped)), f"say here what {type(row).__name__} takes"
     return [made(row.example)]
 
@@ -198,6 +215,22 @@ def bad(row: Any) -> list[Any]:
         return [value for value in WRONG if not isinstance(value, np.ndarray)] + odd
     if isinstance(row, Periods):
         return [*bad(row.each), [0.1, -0.1], [], [0.1] * 4]
+    if isinstance(row, Spanned):
+        return [*WRONG, 3, "x", "-1:", True, range(5, 5), range(5, 0, -1), slice(-3, None), slice(0.5, 3), (1, 2)]
+    if isinstance(row, Valued):
+        return [
+            *(v for v in WRONG if not isinstance(v, np.ndarray) and v is not bp.mV),
+            "x",
+            True,
+            [],
+            math.inf,
+            [1, "x"],
+            [bp.mV],
+        ]
+    if isinstance(row, Path):
+        return [*WRONG, None, "", 3, "E[", "E[x]", "E[]", ".v", "E.", "E..v", "E]", "E[0]v", "E[::0]"]
+    if isinstance(row, Perturbs):
+        return [*WRONG, 3, "E", True, bp.Perturb, {"E": "silence"}]
     assert isinstance(row, Instance), f"say here what {type(row).__name__} refuses"
     return [*WRONG, None, 3, "x", True, type(made(row.example))]
 

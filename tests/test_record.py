@@ -172,6 +172,34 @@ def test_some_units_at_some_steps():
     )
 
 
+@pytest.mark.parametrize("rule", ["eprop", "bptt", "rflo"])
+def test_with_somebody_interfering_it_is_the_gradient_of_the_circuit_as_it_is_then(rule):
+    network, batch = built("alif"), trial()
+    who = [
+        bp.Perturb("cortex[0:4]", "silence", steps=range(20, 40)),
+        bp.Perturb("cortex", "drive", value=0.3),
+    ]
+    if rule != "rflo":  # which follows a constant leak
+        who.append(bp.Perturb("cortex[5].v", "clamp", value=0.5, steps=range(30, 50)))
+    inside = bp.record(network, rule, batch, ("learning_signal", "eligibility", "spikes", "psi"), perturb=who)
+    g, plain = bp.gradient(network, rule, batch, perturb=who), bp.gradient(network, rule, batch)
+    for w in network.learned:
+        assert np.abs(met(inside, network, w) / 3 - g[w.spec.name].numpy()).max() < 1e-12
+        assert (g[w.spec.name] - plain[w.spec.name]).abs().max() > 1e-4
+    assert (
+        (inside.spikes[20:40, :, :4] == 0).all() and (inside.psi[20:40, :, :4] == 0).all() and inside.spikes.sum() > 20
+    )
+    cut = bp.Perturb("W_in", "cut", steps=range(10, 20))
+    if rule == "bptt":
+        with pytest.raises(RuleError, match="cut in some steps"):
+            bp.record(network, rule, batch, "eligibility", perturb=cut)
+    else:
+        inside = bp.record(network, rule, batch, ("learning_signal", "eligibility"), perturb=cut)
+        g = bp.gradient(network, rule, batch, perturb=cut)
+        for w in network.learned:
+            assert np.abs(met(inside, network, w) / 3 - g[w.spec.name].numpy()).max() < 1e-12
+
+
 @pytest.mark.slow
 def test_memory_is_what_is_recorded():
     code = """if True:

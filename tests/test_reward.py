@@ -195,6 +195,13 @@ def test_it_is_an_arm_of_an_experiment(tmp_path):
     assert torch.equal(again.weights["W_rec"], last) and not torch.equal(last, results["with"][0].weights["W_rec"])
 
 
+def test_it_begins_with_weights_that_are_given():
+    first = agent().begin(0)
+    first.update()
+    then = agent(initial=first.network.weights).begin(5)
+    assert all(torch.equal(then.network.weights[n], w) for n, w in first.network.weights.items())
+
+
 def test_any_environment_with_discrete_actions():
     env = Episodes(Environment("CartPole-v1"), 3)
     assert (env.size, env.actions) == (4, 2)
@@ -227,6 +234,8 @@ def test_any_environment_with_discrete_actions():
         (lambda: agent(training=dict(rate_strength=1.0)), RunError, "rate_strength=1.0"),
         (lambda: agent(lmbda=1.5), RunError, "lmbda"),
         (lambda: agent(hold=0), RunError, "hold"),
+        (lambda: agent(phases=[bp.Phase(2)]), RunError, "one phase"),
+        (lambda: agent(training=dict(perturb=bp.Perturb("cortex", "silence"))), RunError, "perturb="),
         (lambda: DelayedCue(cue=0), TaskError, "cue"),
         (lambda: DelayedCue(delay=-1), TaskError, "delay"),
     ],

@@ -14,6 +14,7 @@ from bioplaus import checks
 from bioplaus.brian import twin
 from bioplaus.brian.standing import behind, evaluated, on_their_way, part
 from bioplaus.circuit import Circuit, Network
+from bioplaus.circuit.perturbed import perturbed, refuse_late
 from bioplaus.errors import CircuitError
 from bioplaus.recording import Kept, Standing, asked, dataset, standing, state_of, thinned
 from bioplaus.recording.between import over, refuse_nothing, settled, so_far
@@ -50,6 +51,7 @@ def simulate(
     state: Any = ...,
     return_state: Literal[False] = ...,
     seed: int | None = ...,
+    perturb: Any = ...,
 ) -> xarray.Dataset: ...
 @overload
 def simulate(
@@ -61,6 +63,7 @@ def simulate(
     state: Any = ...,
     return_state: Literal[True],
     seed: int | None = ...,
+    perturb: Any = ...,
 ) -> tuple[xarray.Dataset, xarray.Dataset]: ...
 @ours()
 def simulate(
@@ -72,6 +75,7 @@ def simulate(
     state: Any = None,
     return_state: bool = False,
     seed: int | None = None,
+    perturb: Any = None,
 ) -> xarray.Dataset | tuple[xarray.Dataset, xarray.Dataset]:
     """Simulate a circuit with Brian2: equations, weights and step of `bioplaus.simulate` in another simulator.
 
@@ -85,6 +89,8 @@ def simulate(
     record, every : as of `bioplaus.simulate`. Brian2 holds all steps and units while it runs.
     state, return_state : as of `bioplaus.simulate`; one may go on from the other's state.
     seed : of the weights, where they are drawn here, and of noise and background, the same that `bioplaus.simulate` draws; None: the state's, or 0.
+
+    perturb : who interferes, as of `bioplaus.simulate`.
 
     Returns
     -------
@@ -115,30 +121,39 @@ def simulate(
     return_state = checks.accept(CircuitError, "return_state", return_state, checks.Flag())
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=torch.float64)
     _refuse_maps(network)
+    network = perturbed(network, perturb)
     wanted = asked(network, record, lenient=record is SEEN)
     given = checked_inputs(network, inputs)
     T, batch = given.shape[:2]
     at = None if state is None else standing(network, state, batch)
     first, start = (0, network.start(batch)) if at is None else (at.step, at.state)
+    if not (return_state or at):
+        refuse_late(network, T)
     refuse_nothing(every, first, first + T, return_state)
     counted = so_far(at, wanted, every)
     x = network.draw(given, seed, first=first)
     looked = {(p, "y_now", 0): None for p in network.sources}  # the readout sees outputs, recorded or not
     looked |= dict.fromkeys(one.key for one in wanted)
     if return_state:
-        looked |= {(i, *each): None for i, p in enumerate(network.populations) for each in _crossing(p)}
+        looked |= {(i, *each): None for i, p in enumerate(network.populations) for each in _crossing(network, p)}
     synapses = sum(network.weights[w.spec.name].numel() for w in network.recurrent)
     with torch.no_grad(), runtime():
         samples = range(0, batch, most := max(1, SYNAPSES // max(1, synapses)))
         parts = [_run(network, x[:, k : k + most], part(start, slice(k, k + most)), tuple(looked)) for k in samples]
         recorded = {key: np.concatenate([each[key] for each in parts], axis=1) for key in looked}
-        outputs = torch.as_tensor(np.concatenate([recorded[p, "y_now", 0] for p in network.sources], axis=-1)).to(x)
+        silent = {i: _given(p, p.silence, x) for i, p in enumerate(network.populations) if p.silence is not None}
+        sent = recorded | {
+            (i, "y_now", 0): recorded[i, "y_now", 0] * (1 - q) for i, q in silent.items() if (i, "y_now", 0) in recorded
+        }
+        outputs = torch.as_tensor(np.concatenate([sent[p, "y_now", 0] for p in network.sources], axis=-1)).to(x)
         filtered = _filtered(network, outputs, start)
         output = network.output(filtered)
         kept = [Kept(replace(one, scale=1.0), every, counted.get(one.population)) for one in wanted]
         for each, one in zip(kept, wanted, strict=True):
-            each.add(first, recorded[one.key])
-        left = behind(network, start, recorded, filtered[-1] if network.kappa else None) if return_state else None
+            each.add(first, sent[one.key])
+        left = (
+            behind(network, start, recorded, silent, filtered[-1] if network.kappa else None) if return_state else None
+        )
     thin = {name: thinned(v.cpu().numpy(), first, every) for name, v in (("input", given), ("output", output))}
     seen = [(one, each.values) for one, each in zip(wanted, kept, strict=True)]
     recording = dataset(network, seen, first, first + T, every, thin)
@@ -147,10 +162,17 @@ def simulate(
     return recording, state_of(network, Standing(left, first + T, seed, "auto", every, over(kept, first + T, every)))
 
 
-def _crossing(p: Wiring) -> list[tuple[str, int]]:
+def _crossing(network: Network, p: Wiring) -> list[tuple[str, int]]:
     """What crosses from step to step, as `_run` names it."""
     by_condition = [("active", 0)] if p.kernel.waits is not None else []
-    return [("y_now", 0), *(("after", j) for j, _ in enumerate(p.start)), *by_condition]
+    states = network.circuit.populations[p.name].cell.states
+    return [("y_now", 0), *(("after", j) for j, _ in enumerate(states)), *by_condition]
+
+
+def _given(p: Wiring, taken: int, x: Tensor) -> np.ndarray:
+    """One of the numbers that a population's step takes and no projection brings, (time, batch, unit)."""
+    columns = next(d.columns for d in p.drawn if d.channel == taken)
+    return x[..., columns].double().cpu().numpy()
 
 
 def _refuse_maps(network: Network) -> None:
@@ -179,7 +201,7 @@ def _run(
     monitors: dict[tuple[int, str, int], Any] = {}
     jumping = [bool(network.circuit.populations[p.name].cell.jumps) for p in network.populations]
     for p, kind, i in asked:
-        derived = network.populations[p].kernel.derived
+        derived = network.circuit.populations[network.populations[p].name].cell.derived
         if kind == "after" and jumping[p]:
             # at the end of Brian2's step what arrived in it is there already: seen before, with the spikes its reset goes by
             wanted = [(p, "u", j) for j, _ in enumerate(derived.states)] + [(p, "y_now", 0)]
@@ -203,10 +225,9 @@ def _run(
         recorded[p, kind, i] = values.reshape(T, batch, n)
     for p, kind, i in asked:
         if kind == "after" and jumping[p]:
-            u = [recorded[p, "u", j] for j, _ in enumerate(network.populations[p].kernel.derived.states)]
-            recorded[p, kind, i] = _reset(
-                network.circuit.populations[network.populations[p].name].cell, i, u, recorded[p, "y_now", 0]
-            )
+            cell = network.circuit.populations[network.populations[p].name].cell
+            u = [recorded[p, "u", j] for j, _ in enumerate(cell.states)]
+            recorded[p, kind, i] = _reset(cell, i, u, recorded[p, "y_now", 0])
     return recorded
 
 
@@ -217,7 +238,7 @@ def _monitor(group: Any, derived: Derived, channels: Sequence[str], kind: str, i
         return brian2.StateMonitor(group, "rate1_", record=True, when="end", clock=clock)
     if kind == "active":
         return brian2.StateMonitor(group, "not_refractory", record=True, when="end", clock=clock)
-    if kind == "I":
+    if kind == "arrived":
         return brian2.StateMonitor(group, channels[i], record=True, when="after_groups", clock=clock)
     when = "end" if kind == "after" else "after_groups"
     return brian2.StateMonitor(group, derived.states[i], record=True, when=when, clock=clock)

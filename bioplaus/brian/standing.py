@@ -15,7 +15,7 @@ import torch
 
 from bioplaus.circuit import Network
 from bioplaus.circuit.network import PopulationState, State
-from bioplaus.circuit.wiring import Outputs, Wired
+from bioplaus.circuit.wiring import Outputs, Wired, Wiring
 from bioplaus.symbolic.derive import HELD, LAST, RECEPTIVE, arriving
 from bioplaus.symbolic.functions import NUMPY
 from bioplaus.symbolic.units import plain
@@ -80,6 +80,13 @@ def evaluated(e: sp.Expr, values: Mapping[str, Any]) -> np.ndarray:
     return sp.lambdify(needed, e, [NUMPY, np])(*(values[str(s)] for s in needed))
 
 
+def inside(p: Wiring, state: PopulationState, states: int) -> PopulationState:
+    """A population as its neurons have it, who go by their own outputs, sent or not."""
+    if p.silence is None:
+        return state
+    return PopulationState(state.s[:states], (state.y[0] + state.s[-1], *state.y[1:]), state.wait)
+
+
 def refractory(group: NeuronGroup, refracts: Any, state: PopulationState, condition: bool, dt: float) -> None:
     """Let neurons wait for as many more steps as they have left, ``refracts`` being all of them."""
     assert state.wait is not None
@@ -92,16 +99,29 @@ def refractory(group: NeuronGroup, refracts: Any, state: PopulationState, condit
 
 
 def behind(
-    network: Network, state: State, recorded: Mapping[tuple[int, str, int], np.ndarray], filtered: Tensor | None
+    network: Network,
+    state: State,
+    recorded: Mapping[tuple[int, str, int], np.ndarray],
+    silent: Mapping[int, np.ndarray],
+    filtered: Tensor | None,
 ) -> State:
-    """What stands behind the last step, by outputs and states (value at the end) of all steps, and who is not refractory where a condition ends it."""
+    """What stands behind the last step, by outputs and states (value at the end) of all steps, and who is not refractory where a condition ends it.
+
+    Outputs are the neurons' own; ``silent`` is 1, (time, batch, unit), where those of a population are not sent.
+    """
     populations = []
     for i, (p, before) in enumerate(zip(network.populations, state.populations, strict=True)):
         like = {"dtype": network.dtype, "device": network.device}
-        y = torch.as_tensor(recorded[i, "y_now", 0], **like)
-        s = [torch.as_tensor(recorded[i, "after", j], **like) for j, _ in enumerate(p.start)]
+        y, states = torch.as_tensor(recorded[i, "y_now", 0], **like), len(p.start) - (p.silence is not None)
+        s = [torch.as_tensor(recorded[i, "after", j], **like) for j in range(states)]
+        quiet = torch.as_tensor(silent[i], **like) if i in silent else torch.zeros_like(y)
+        if i in silent:
+            s.append(quiet * y)
         send = p.kernel.send or (lambda s, y: ())
-        steps = [(y[t], *send(tuple([each[t] for each in s]), y[t])) for t in range(len(y))[-p.ages :]]
+        steps = [
+            tuple([each * (1 - quiet[t]) for each in (y[t], *send(tuple([each[t] for each in s]), y[t]))])
+            for t in range(len(y))[-p.ages :]
+        ]
         said = [*(each for step in reversed(steps) for each in step), *before.y][: p.slots]
         wait = before.wait
         if p.kernel.waits is not None and wait is not None:

@@ -7,7 +7,8 @@ Brian2's step k runs in slots, and every piece of a circuit's step (docs/concept
                    normal = what the circuit has drawn                   xi = √dt normal
     groups         u = f(s, I)                                           Brian2's state updater, ``cell.method``,
                                                                          or named entries of Φ and Γ (below)
-    after_groups   rate_d = rate_{d−1}; …; rate_1 = φ(u)                 rate cells: recent outputs by age
+    after_groups   u = the value, where a state is held                  written past Brian2, which leaves refractory neurons alone
+                   rate_d = rate_{d−1}; …; rate_1 = φ(u)                 rate cells: recent outputs by age
                    sent_d = sent_{d−1}; …; sent_1 = g(r(u, y), y)        what is sent beside them, of every cell
     thresholds     y = [left > right], 0 while refractory
     synapses       arriving += w (sent_d), for spikes fired d − 1 ago    which so act d steps after they were fired
@@ -29,13 +30,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
+from brian2 import Clock, NetworkOperation, NeuronGroup, Synapses, TimedArray, second
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 
-from bioplaus.brian.standing import begun, events, refractory
+from bioplaus.brian.standing import begun, events, inside, refractory
 from bioplaus.circuit import Network
-from bioplaus.circuit.wiring import Wired, Wiring
+from bioplaus.circuit.wiring import Gated, Wired, Wiring
 from bioplaus.codegen.propagated import propagated
 from bioplaus.symbolic import noise
 from bioplaus.symbolic.derive import NOW, after
@@ -76,24 +77,35 @@ def neurons(
         else {}
     )
     more += [f"{name} : second (constant)" for name in waits]
-    more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if k < len(cell.inputs)]
+    of = {gate.channel: gate.of for gate in p.gated}
+    more += [
+        f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if of.get(k, k) < len(cell.inputs)
+    ]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
     more += [f"{_sent(v, age)} : 1" for v in range(1, p.voices) for age in range(1, p.ages + 1)]
 
-    namespace, collect, clear, jumps = {}, [], [], []
-    for k, (channel, external) in enumerate(zip(cell.channels, taken, strict=False)):
-        namespace |= {f"external{k}_": TimedArray(external, dt=clock.dt), f"unit{k}_": cell.channels[channel]}
+    namespace: dict[str, Any] = {f"external{k}_": TimedArray(each, dt=clock.dt) for k, each in enumerate(taken)}
+    collect, clear, jumps = [], [], []
+    for k, channel in enumerate(cell.channels):
+        namespace |= {f"unit{k}_": cell.channels[channel]}
+        gates = [gate for gate in p.gated if gate.of == k]
         if channel in cell.jumps:
-            jumps.append(f"{channel} += unit{k}_*external{k}_(t + dt, i)")
+            brought = [
+                f"external{k}_(t + dt, i)",
+                *(_gated(f"external{g.channel}_(t + dt, i)", g, "t + dt") for g in gates),
+            ]
+            jumps.append(f"{channel} += unit{k}_*({' + '.join(brought)})")
             continue
-        here = [w for w in recurrent if k in w.channels]
-        total = " + ".join([f"external{k}_(t, i)", *(_arriving(network, w, k) for w in here)])
-        collect.append(f"{channel} = unit{k}_*({total})")
-        clear += [f"{_arriving(network, w, k)} = 0" for w in here if events(network, w)]
+        brought = [f"external{k}_(t, i)", *(_arriving(network, w, k) for w in recurrent if k in w.channels)]
+        for gate in gates:
+            behind = [_arriving(network, w, gate.channel) for w in recurrent if gate.channel in w.channels]
+            brought.append(_gated(" + ".join([f"external{gate.channel}_(t, i)", *behind]), gate, "t"))
+        collect.append(f"{channel} = unit{k}_*({' + '.join(brought)})")
+        here = [(w, c) for c in (k, *(gate.channel for gate in gates)) for w in recurrent if c in w.channels]
+        clear += [f"{_arriving(network, w, c)} = 0" for w, c in here if events(network, w)]
 
     for k, xi in enumerate(cell.noises, p.channels):
         more.append(f"{noise.normal(xi)} : 1")
-        namespace[f"external{k}_"] = TimedArray(taken[k], dt=clock.dt)
         collect.append(f"{noise.normal(xi)} = external{k}_(t, i)")
 
     group = NeuronGroup(
@@ -111,7 +123,8 @@ def neurons(
             group.run_regularly("\n".join(code), when=when, clock=clock)
     if texts.output is not None:
         aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
-        group.run_regularly("\n".join([*aged, f"rate1_ = {texts.output.brian}"]), when="after_groups", clock=clock)
+        said = _heard(p, texts.output.brian)
+        group.run_regularly("\n".join([*aged, f"rate1_ = {said}"]), when="after_groups", clock=clock)
     if p.voices > 1:
         group.run_regularly("\n".join(_sending(p, cell)), when="after_groups", order=1, clock=clock)
     # what is declared, not all that is there: t, i or N may be among the parameters, unused
@@ -120,13 +133,22 @@ def neurons(
         each = np.tile(np.broadcast_to(plain(value), p.size), batch)
         group.variables[name].set_value(each[0] if group.variables[name].scalar else each)
     # spikes of before the first step have arrived when it begins
-    arrived = {s: taken[k, 0].reshape(batch, p.size) for k, s in enumerate(cell.channels) if s in cell.jumps}
-    for name, value in zip(cell.states, begun(cell, stands, arrived), strict=True):
+    arrived = {}
+    for k, s in enumerate(cell.channels):
+        if s in cell.jumps:
+            both = [
+                taken[k, 0],
+                *((1 - taken[gate.switch, 0]) * taken[gate.channel, 0] for gate in p.gated if gate.of == k),
+            ]
+            arrived[s] = np.sum(both, 0).reshape(batch, p.size)
+    for name, value in zip(cell.states, begun(cell, inside(p, stands, len(cell.states)), arrived), strict=True):
         group.variables[name].set_value(value.reshape(-1))
     for slot, value in enumerate(stands.y):
         age, voice = divmod(slot, p.voices)
         if voice or not cell.spiking:
             group.variables[_told(voice, age + 1)].set_value(value.double().cpu().numpy().reshape(-1))
+    if p.clamped:
+        group.contained_objects.append(_clamping(p, cell, group, taken, clock))
     if stands.wait is not None and bool(stands.wait.any()):
         refractory(group, p.refractory, stands, p.kernel.waits is not None, network.circuit.dt)
     return group
@@ -134,7 +156,7 @@ def neurons(
 
 def _sending(p: Wiring, cell: Cell) -> list[str]:
     """What is sent beside the output: a function of the states as the reset will leave them, and of whether there is a spike."""
-    d, texts = p.kernel.derived, cell.parsed
+    d, texts = cell.derived, cell.parsed
     fired = symbol("fired_")
     settled = {symbol(s): substituted(r, {NOW: fired}) for s, r in zip(d.states, d.r, strict=True)}
     ours = {after(s): symbol(s) for s in d.states}
@@ -145,8 +167,32 @@ def _sending(p: Wiring, cell: Cell) -> list[str]:
     for v, e in enumerate(d.sends, 1):
         lines += [f"{_sent(v, age)} = {_sent(v, age - 1)}" for age in range(p.ages, 1, -1)]
         new = substituted(substituted(substituted(e, {NOW: fired}), settled), ours)
-        lines.append(f"{_sent(v, 1)} = {sympy_to_str(for_brian(new))}")
+        lines.append(f"{_sent(v, 1)} = {_heard(p, sympy_to_str(for_brian(new)))}")
     return lines
+
+
+def _heard(p: Wiring, said: str) -> str:
+    """What is said, unless that is silenced."""
+    return said if p.silence is None else f"(1 - external{p.silence}_(t, i))*({said})"
+
+
+def _gated(brought: str, gate: Gated, when: str) -> str:
+    """What is brought, unless that is cut."""
+    return f"(1 - external{gate.switch}_({when}, i))*({brought})"
+
+
+def _clamping(p: Wiring, cell: Cell, group: NeuronGroup, taken: np.ndarray, clock: Clock) -> NetworkOperation:
+    """States that are held, between the integrator and the threshold: no statement of Brian2's, which would leave refractory neurons alone."""
+    held = [
+        (group.variables[cell.states[state]], taken[switch] != 0, taken[value]) for state, switch, value in p.clamped
+    ]
+
+    def hold(t: Any) -> None:
+        step = clock.variables["timestep"].get_value().item()
+        for variable, when, value in held:
+            variable.set_value(np.where(when[step], value[step], variable.get_value()))
+
+    return NetworkOperation(hold, when="after_groups", order=-1, clock=clock)
 
 
 def _sent(voice: int, age: int) -> str:
@@ -230,14 +276,23 @@ def synapses(
     told = [(age, f"{_told(w.source.voice, age)}_pre") for age in w.source.delays]
     said = "*(" + " + ".join(f"int(late == {age})*{name}" if several else name for age, name in told) + ")"
     if events(network, w):
-        brought = said if w.source.voice else ""
-        cell = network.circuit.populations[network.populations[w.target].name].cell
-        names, units = list(cell.channels), {}
+        brought, units = said if w.source.voice else "", {}
+        silence, p = network.populations[w.source.population].silence, network.populations[w.target]
+        if silence is not None and not w.source.voice:  # asked of when they spiked
+            units["silent_"] = source.namespace[f"external{silence}_"]
+            brought = f"*(1 - silent_(t - ({'late' if several else w.source.delays[0]} - 1)*dt, i))"
+        cell = network.circuit.populations[p.name].cell
+        names, gates = list(cell.channels), {gate.channel: gate for gate in p.gated}
         arrive = []
         for k in w.channels:
-            if names[k] in cell.jumps:
-                units[f"unit{k}_"] = cell.channels[names[k]]
-                arrive.append(f"{names[k]}_post += unit{k}_*w_{k}{brought}")
+            onto = names[gates[k].of if k in gates else k]
+            if onto in cell.jumps:
+                units[f"unit{k}_"] = cell.channels[onto]
+                open_ = ""
+                if k in gates:
+                    units[f"cut{k}_"] = target.namespace[f"external{gates[k].switch}_"]
+                    open_ = f"*(1 - cut{k}_(t + dt, j))"
+                arrive.append(f"{onto}_post += unit{k}_*w_{k}{brought}{open_}")
             else:
                 arrive.append(f"{_arriving(network, w, k)}_post += w_{k}{brought}")
         made = Synapses(

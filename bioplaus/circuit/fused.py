@@ -44,6 +44,9 @@ def reason(network: Network) -> str:
     rates = [p.name for p in network.populations if not p.kernel.derived.spiking]
     if rates:
         return f"the neurons of {', '.join(rates)} have rates, for which torch's matrix products are faster"
+    quiet = [p.name for p in network.populations if p.silence is not None]
+    if quiet:
+        return f"what {', '.join(quiet)} would send is silenced, which torch's step alone knows of"
     return ""
 
 

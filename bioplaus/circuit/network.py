@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from bioplaus.cell import Cell
     from bioplaus.circuit.circuit import Circuit
+    from bioplaus.perturb import Perturb
 
 
 class PopulationState(NamedTuple):
@@ -79,6 +80,10 @@ class Network:
     synapses : dict of str to Synapses
         Of sparse projections, whose weights are one value a synapse: which neuron speaks to which. `matrix` gives W[post, pre].
     """
+
+    #: who interferes with it (`bioplaus.circuit.perturbed`), and what of its weights and of a rule's own tensors does not learn meanwhile
+    perturbs: tuple[Perturb, ...] = ()
+    frozen: tuple[str, ...] = ()
 
     @ours()
     def __init__(self, circuit: Circuit, seed: int = 0, dtype: torch.dtype | None = None, device: Any = "cpu") -> None:
@@ -369,6 +374,8 @@ class Network:
             us.append(u)
             actives.append(active)
             said = (y, *p.kernel.send(s, y)) if p.kernel.send else (y,)
+            if p.silence is not None:
+                said = tuple([each * (1 - channels[p.silence]) for each in said])
             after.append(PopulationState(s, (*said, *before.y[: -len(said)]), wait))
         filtered = tuple(
             torch.lerp(after[s].y[0], f, self.kappa) for s, f in zip(self.sources, state.filtered, strict=False)

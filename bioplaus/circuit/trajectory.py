@@ -71,10 +71,12 @@ class Stretch:
 
     def get(self, p: int, kind: str, i: int) -> Tensor:
         """A stacked quantity of population ``p``, (time, batch, unit)."""
-        if (rolled := self.rolled) is not None:
+        if (rolled := self.rolled) is not None and kind != "arrived":
             return self._kept((p, kind, i), lambda: rolled.get(p, kind, i))
         if kind == "I":
             return self._kept((p, "I"), lambda: self._currents(p))[i]
+        if kind == "arrived":
+            return self._arrived(p, i)
         picks: dict[str, Callable[[Step], Tensor]] = {
             "s": lambda step: step.before.populations[p].s[i],
             "pre": lambda step: step.before.populations[p].y[i],
@@ -92,6 +94,14 @@ class Stretch:
         stacked = torch.stack([step.I[p] for step in self.steps])
         return stacked.unflatten(-1, (-1, self.network.populations[p].size)).movedim(-2, 0).contiguous()
 
+    def _arrived(self, p: int, i: int) -> Tensor:
+        """All that arrives on a channel of the cell, also by what may be cut."""
+        total = self.get(p, "I", i)
+        for gate in self.network.populations[p].gated:
+            if gate.of == i:
+                total = total + (1 - self.get(p, "I", gate.switch)) * self.get(p, "I", gate.channel)
+        return total
+
     def outputs(self, p: int, age: int) -> Tensor:
         """What population ``p`` had said before each step, ``age`` steps before the last it said, (time, batch, unit)."""
         return self.get(p, "pre", age)
@@ -101,7 +111,14 @@ class Stretch:
         if self.rolled is not None:
             return self.rolled.partials()
         kernels = enumerate(p.kernel for p in self.network.populations)
-        return tuple(Partials(*k.partials(lambda kind, i, p=p: self.get(p, kind, i))) for p, k in kernels)
+        return tuple(Partials(*k.partials(lambda kind, i, p=p: self._inside(p, kind, i))) for p, k in kernels)
+
+    def _inside(self, p: int, kind: str, i: int) -> Tensor:
+        """The same as the neurons have it, which go by their own outputs while these are silenced."""
+        if kind == "y_now" and self.network.populations[p].silence is not None:
+            unsent = len(self.network.populations[p].start) - 1
+            return self.get(p, kind, i) + self.get(p, "after", unsent)
+        return self.get(p, kind, i)
 
     def pre(self, w: Wired[Source]) -> Tensor:
         """What a projection's weights multiply, (time, batch, pre)."""

@@ -132,6 +132,15 @@ class Wired(Generic[S]):
 
 
 @dataclass(frozen=True)
+class Gated:
+    """A channel of a population that brings what another does, and nothing where a switch is 1; all three by their place in what a step takes."""
+
+    channel: int
+    of: int
+    switch: int
+
+
+@dataclass(frozen=True)
 class Wiring:
     """A population resolved: its kernel and what arrives."""
 
@@ -147,6 +156,9 @@ class Wiring:
     channels: int
     drawn: tuple[Drawn, ...]  # by its own noise and background
     noises: int  # numbers that a step takes beside the channels
+    silence: int | None = None  # which of them is 1 where nothing is sent
+    gated: tuple[Gated, ...] = ()  # the last channels: what they bring may be cut
+    clamped: tuple[tuple[int, int, int], ...] = ()  # (state, switch, value): held at the value where the switch is 1
 
     @property
     def voices(self) -> int:

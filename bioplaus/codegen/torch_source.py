@@ -31,12 +31,13 @@ Show = Callable[[Any], str]
 FIRED = symbol("fired")  # whether the spike's first comparison holds
 
 
-def kernel(cell: Cell, n: int, dt: float, dtype: Any, device: Any) -> Kernel:
-    """Generate and bind the torch source for ``n`` neurons, checking values per neuron against ``n``."""
+def kernel(cell: Cell, n: int, dt: float, dtype: Any, device: Any, derived: Derived | None = None) -> Kernel:
+    """Generate and bind the torch source for ``n`` neurons, checking values per neuron against ``n``; ``derived`` in the place of the cell's own expressions."""
     arguments.sizes(cell, n)
     numbers = {k: plain(v) for k, v in cell.constants.items()}
     numbers |= {f"unit_{k}": v for k, v in cell.scales.items()}
-    return generate(cell.derived, numbers, dt, bool(np.any(refractory.steps(cell, dt))), dtype, device)
+    refracts = bool(np.any(refractory.steps(cell, dt)))
+    return generate(cell.derived if derived is None else derived, numbers, dt, refracts, dtype, device)
 
 
 def generate(

@@ -280,6 +280,8 @@ def _before(trace: Trace, part: Partials) -> dict[int, Tensor]:
     """ds/dW before the window for every state that has one, shared traces included."""
     out = dict(zip(trace.plan.stored, trace.stored, strict=True))
     for m in set(range(len(part.psi))) - set(out):
+        if all(row[m] is None for row in part.F):
+            continue  # it does not cross into the next step, so no credit stands there
         total = torch.zeros_like(trace.e)
         for j, shared in zip(trace.plan.shared, trace.shared, strict=True):
             c = part.Ru[m][j]

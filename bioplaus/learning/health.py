@@ -77,7 +77,7 @@ class Health:
             )
         T = len(outcome.outputs)
         for p in self.network.populations:
-            if p.kernel.derived.spiking:
+            if p.kernel.derived.spiking and p.silence is None:
                 room = math.ceil(T / max(1, int(p.refractory.min()))) / T  # spikes a step
                 yield from self._rate(update, p.name, outcome.rates[p.name], room)
         if update == 1 or update % EVERY == 0:

@@ -171,14 +171,14 @@ def _neurons(network: Network, rule: Rule, i: int, p: Wiring, kind: str, quantit
     def line(name: str, of: Callable[[Seen], Tensor], about: str, channels: bool = False) -> Line:
         label = f"{prefix}{name}"
         dim, coordinates, some = _dim(network, i, units, label, p.size)
-        into = (f"channel_{p.name}" if prefix else "channel",) if channels and p.channels > 1 else ()
+        into = (f"channel_{p.name}" if prefix else "channel",) if channels and len(_channels(network, i)) > 1 else ()
         if into:
-            coordinates[into[0]] = _channels(network, i, range(p.channels))
+            coordinates[into[0]] = _channels(network, i)
         pick = lambda values: values if some is None else values[..., some]  # noqa: E731
         return Line(label, kind, (*into, dim), lambda seen: pick(of(seen)), about, coordinates, i, some)
 
     if kind == "psi":
-        for j, s in enumerate(p.kernel.derived.states):
+        for j, s in enumerate(network.circuit.populations[p.name].cell.states):
             if p.kernel.derived.psi[j] != 0:
                 if quantity in ("psi", f"psi_{s}"):
                     yield line(quantity, lambda seen, j=j: _over(seen.tangent.partials[i].psi[j], seen), f"∂y/∂{s}")
@@ -199,9 +199,15 @@ def _synapses(network: Network, rule: Rule, w: Wired[Source], kind: str, units: 
     dim, coordinates, some = _dim(network, w.target, units, label, p.size)
     into: tuple[str, ...] = ()
     several = len(network.populations) > 1
-    if p.channels > 1 and (len(w.channels) > 1 or rule.past.credit == "state"):
+    all_of_them, state = _channels(network, w.target), rule.past.credit == "state"
+    if state and any(gate.channel in w.channels for gate in p.gated):
+        raise RuleError(
+            f"record asks for '{label}', and with '{w.spec.name}' cut in some steps credit for a current is not what its synapses meet. Ask for another projection's, or for "
+            "that of a rule with traces, such as eprop."
+        )
+    if len(all_of_them) > 1 and (len(w.channels) > 1 or state):
         into = (f"channel_{p.name}" if several else "channel",)
-        coordinates[into[0]] = _channels(network, w.target, range(p.channels))
+        coordinates[into[0]] = all_of_them
     if w.synapses is None:
         dims, at = (*into, dim, f"source_{w.spec.name}"), slice(None) if some is None else torch.from_numpy(some)
         pick = lambda e: e[:, :, at] if into else e[:, 0, at]  # noqa: E731
@@ -220,8 +226,10 @@ def _synapses(network: Network, rule: Rule, w: Wired[Source], kind: str, units: 
 
     def of_step(e: Tensor) -> Tensor:
         e = e if mask is None else e * mask.view(len(w.channels), p.size, -1)
-        if into and len(w.channels) < p.channels:  # 0 onto others, so that it meets the same credit as its neighbours
-            e, onto = e.new_zeros(len(e), p.channels, *e.shape[2:]), e
+        if into and len(w.channels) < len(
+            all_of_them
+        ):  # 0 onto others, so that it meets the same credit as its neighbours
+            e, onto = e.new_zeros(len(e), len(all_of_them), *e.shape[2:]), e
             e[:, list(w.channels)] = onto
         return pick(e)[None]
 
@@ -237,20 +245,19 @@ def _dim(network: Network, i: int, units: Any, label: str, size: int) -> tuple[s
     return dim, {} if some is None else {dim: some}, some
 
 
-def _channels(network: Network, i: int, which: Any) -> list[str]:
-    each = tuple(network.circuit.populations[network.populations[i].name].cell.channels)
-    return [each[k] for k in which]
+def _channels(network: Network, i: int) -> list[str]:
+    return list(network.circuit.populations[network.populations[i].name].cell.channels)
 
 
 def _credit(network: Network, seen: Seen, i: int, now: bool) -> Tensor:
     """Credit for a population: where it meets the eligibility, or at the output."""
-    p, credit = network.populations[i], seen.credit
+    p, credit, n = network.populations[i], seen.credit, len(_channels(network, i))
     if not isinstance(credit, Credit):
         a = credit[i]
         if a is None:
-            a = seen.error.new_zeros(*seen.error.shape[:2], p.channels * p.size)
-        each = a.unflatten(-1, (-1, p.size))[:, :, : p.channels]
-        return each if p.channels > 1 else each[:, :, 0]
+            a = seen.error.new_zeros(*seen.error.shape[:2], n * p.size)
+        each = a.unflatten(-1, (-1, p.size))[:, :, :n]
+        return each if n > 1 else each[:, :, 0]
     a = credit.filtered[i] if network.kappa and not now else credit.y[i][0]
     return seen.error.new_zeros(*seen.error.shape[:2], p.size) if a is None else a.expand(*seen.error.shape[:2], -1)
 

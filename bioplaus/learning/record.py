@@ -12,6 +12,7 @@ import torch
 from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.carried import Layout
+from bioplaus.circuit.perturbed import perturbed, refuse_late
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.errors import CircuitError, RuleError
 from bioplaus.learning.fit import drawn_with, given
@@ -50,6 +51,7 @@ def record(
     own: Owns | None = None,
     seed: int = 0,
     dtype: str = "float64",
+    perturb: Any = None,
 ) -> xarray.Dataset:
     """Run a batch under a rule and record what goes on inside; nothing is updated.
 
@@ -70,6 +72,7 @@ def record(
         is that of one projection. What is known at the end only (``true_…``) needs the whole trajectory in memory, all else no more than what is recorded.
     loss : default: squared error for real targets, cross-entropy for integer ones.
     every : record the last of so many steps.
+    perturb : who interferes, one `bioplaus.Perturb` or several: signals, traces and slopes are those of the circuit as it is then.
     own : the rule's own tensors, such as a trained predictor: ``trainer.own``; None: as they are at birth, from ``seed``.
 
     Returns
@@ -101,9 +104,11 @@ def record(
     dtype = checks.accept(CircuitError, "dtype", dtype, checks.Word(("float64", "float32")))
     every, seed = settled(every, None, seed)
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
+    network = perturbed(network, perturb)
     rule.refuse(network)
     batch, chosen = given(network, batch, loss)
     refuse_nothing(every, 0, batch.steps, False)
+    refuse_late(network, batch.steps)
     lines, others = apart(network, rule, record)
     wanted = asked(network, others) if others else []
     own = rule.begin(network, batch, seed) if own is None else _fitting(own, rule.begin(network, batch, seed))

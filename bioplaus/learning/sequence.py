@@ -275,10 +275,12 @@ def readout_gradients(network: Network, stretches: Sequence[tuple[Tangent, Tenso
 
 
 def complete(network: Network, found: Gradients) -> Gradients:
-    """The gradients of all learned weights, the same names in the same order under every rule: zeros where no credit came."""
+    """The gradients of all learned weights, the same names in the same order under every rule: zeros where no credit came, or where they are frozen."""
     names = [name for name in ("W_out", "b_out") if name in network.weights]
     names += [w.spec.name for w in network.learned]
-    return {n: found[n] if n in found else torch.zeros_like(network.weights[n]) for n in names}
+    return {
+        n: found[n] if n in found and n not in network.frozen else torch.zeros_like(network.weights[n]) for n in names
+    }
 
 
 def error_of(loss: Loss, o: Tensor, targets: Tensor, weight: Tensor, asked: Sequence[bool]) -> Tensor:

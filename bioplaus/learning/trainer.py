@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.backend import Choice, choice
 from bioplaus.circuit.dale import refuse_negative
 from bioplaus.circuit.loading import apart, refuse_stray, values
+from bioplaus.circuit.perturbed import refuse_late
 from bioplaus.circuit.trajectory import pieces
 from bioplaus.codegen.compiled import spent
 from bioplaus.codegen.threads import threads
@@ -22,6 +23,8 @@ from bioplaus.errors import BioplausError, LearningWarning, NumericalError, Rule
 from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
 from bioplaus.learning.fit import check_learner, drawn_with
+from bioplaus.learning.frozen import Interference, held, moving
+from bioplaus.learning.frozen import refuse_stray as refuse_frozen
 from bioplaus.learning.health import Health
 from bioplaus.learning.optimiser import Evaluate
 from bioplaus.learning.optimisers import Optimisers
@@ -47,13 +50,20 @@ if TYPE_CHECKING:
 RECORDED = 16
 
 #: columns of metrics that every rule has
-MEASURED = frozenset({"update", "loss", "score", "rate", "seconds", "steps", "solved", "test_loss", "test_score"})
+MEASURED = frozenset(
+    {"update", "loss", "score", "rate", "seconds", "steps", "solved", "test_loss", "test_score", "phase"}
+)
 
 
 class Trainer:
     """One learner: a built circuit, a task, a rule, optimisers and random streams; advances one update at a time.
 
     ``state_dict`` holds everything that later updates depend on, so that a run continued from it is bit-equal.
+
+    Parameters
+    ----------
+    initial : weights by name, in the place of those that are drawn.
+    since : the update from which perturbations count theirs, where this is a later phase of a training.
 
     Attributes
     ----------
@@ -68,7 +78,15 @@ class Trainer:
 
     @ours()
     def __init__(
-        self, circuit: Circuit, task: Task | str, rule: Rule | str, training: Training | None = None, seed: int = 0
+        self,
+        circuit: Circuit,
+        task: Task | str,
+        rule: Rule | str,
+        training: Training | None = None,
+        seed: int = 0,
+        *,
+        initial: Mapping[str, Any] | None = None,
+        since: int = 0,
     ) -> None:
         task, rule = check_learner(circuit, task, rule, training, seed)
         self.circuit, self.task, self.rule, self.seed = circuit, task, rule, seed
@@ -77,8 +95,12 @@ class Trainer:
         afford(circuit, task, rule, t)
         self.network: Network = circuit.build(seed=seed, dtype=self.dtype, device=t.device)
         rule.refuse(self.network)
-        rule.eligibility.fits(self.network, t.batch)
-        self._chosen = choice(t.backend, self.network, task.steps * max(t.updates, 1), t.batch)
+        if initial is not None:
+            self.network.load(initial)
+        self.since = since
+        self.interference = Interference(self.network, t.perturb, rule, since)
+        rule.eligibility.fits(self.interference.all, t.batch)
+        self._chosen = choice(t.backend, self.interference.all, task.steps * max(t.updates, 1), t.batch)
         self.stage = 0  # stages of the curriculum left behind
         self.generator, self.noise = stream(seed, "task"), stream(seed, "noise")
         first = drawn(task, stream(seed, "check"), t.batch)
@@ -87,6 +109,9 @@ class Trainer:
         for _ in test_set(task):  # what is wrong with it is found now, not after all training
             pass
         self.own = rule.begin(self.network, first, seed)
+        if not t.curriculum:  # whose trials grow
+            refuse_late(self.interference.all, first.steps)
+        refuse_frozen(self.interference.all.frozen, self.network.weights, self.own)
         if rule.schedule.steps is not None and (t.curriculum or rule.schedule.steps < first.steps):
             rule.signal.fits(self.network, self.own, t.batch)  # carried from window to window, now or in longer trials
         self.update_index, self.seconds = 0, 0.0
@@ -136,7 +161,7 @@ class Trainer:
         row: dict[str, float] = {"update": self.update_index + 1}
         if t.align_every and self.update_index % t.align_every == 0:
             row |= self.alignment(batch)
-        outcome = self._learn(batch)
+        outcome, self.health.network = self._learn(batch), self.acting
         self._held = self._versions()
         self.update_index += 1
         self.seconds += _clock() - began
@@ -150,8 +175,18 @@ class Trainer:
         return row
 
     def draw(self, batch: Batch) -> Batch:
-        """A batch with the noise and background of the next update, which its number and the seed alone decide."""
-        return drawn_with(self.network, batch, self.seed, f"update {self.update_index}")
+        """A batch with the noise and background of the next update, which its number and the seed alone decide, and with who interferes in it."""
+        return drawn_with(self.acting, batch, self.seed, f"update {self.update_index}")
+
+    @property
+    def acting(self) -> Network:
+        """The network as it is in the next update, whoever interferes; `network` is the one that learns, and their weights are the same."""
+        return self.interference(self.update_index)
+
+    @property
+    def _tested(self) -> Network:
+        """The network as it was in the last update."""
+        return self.interference(max(self.update_index - 1, 0))
 
     def _versions(self) -> list[int]:
         """How often torch has seen each weight change in place."""
@@ -160,7 +195,7 @@ class Trainer:
     def _learn(self, batch: Batch) -> Outcome:
         """The rule's gradient of a batch, and what the optimisers make of it, at its end or after every window."""
         apply = self.apply if self.training.apply == "window" else None
-        given = (self.network, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
+        given = (self.acting, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
         self._batch = batch
         with threads(self.training.threads):
             outcome = sequence(*given, generator=self.noise, voltage=self.voltage, backend=self.backend)
@@ -185,9 +220,10 @@ class Trainer:
 
         ``evaluate`` is the loss for optimisers that ask again; None: `loss`.
         """
-        with torch.no_grad():
+        frozen = self.acting.frozen
+        with torch.no_grad(), held(frozen, self.network.weights, self.own):
             try:
-                self.optimisers.step(gradients, own, evaluate or self.loss)
+                self.optimisers.step(*moving(frozen, gradients, own), evaluate or self.loss)
             except NumericalError as where:
                 raise NumericalError(
                     f"The gradient of update {self.update_index + 1} is not finite ({where}): lower the learning rate or set clip=1.0."
@@ -205,7 +241,7 @@ class Trainer:
             )
         with torch.no_grad(), threads(self.training.threads):
             terms = self.task.loss, self.regulariser, self.voltage
-            return penalised(self.network, self.draw(batch), *terms, backend=self.backend)
+            return penalised(self.acting, self.draw(batch), *terms, backend=self.backend)
 
     def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
         rates = list(outcome.rates.values())
@@ -232,7 +268,7 @@ class Trainer:
         with torch.no_grad(), threads(self.training.threads):
             for i, batch in enumerate(test_set(self.task)):
                 batch = batch.to(t.device, self.dtype)
-                ran = pieces(self.network, batch.inputs, self.seed, f"test {i}", self.backend, states=False, u=False)
+                ran = pieces(self._tested, batch.inputs, self.seed, f"test {i}", self.backend, states=False, u=False)
                 o = torch.cat([each.output() for each in ran])
                 total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
                 count += batch.size
@@ -247,7 +283,7 @@ class Trainer:
         """Cosine between the rule's gradient and BPTT's, see `bioplaus.learning.alignment`; measuring changes nothing."""
         apart = stream(self.seed, f"noise of alignment {self.update_index}")
         with threads(self.training.threads):
-            row = alignment(self.network, self.rule, self.own, self.draw(batch), self.task.loss, apart, self.backend)
+            row = alignment(self.acting, self.rule, self.own, self.draw(batch), self.task.loss, apart, self.backend)
         self.health.measured(row.get("prediction_ratio"), row.pop(LENGTH, None))
         return row
 
@@ -260,10 +296,10 @@ class Trainer:
         batch = next(test_set(self.task, RECORDED))
         if of_rule(names):
             return record(
-                self.network, self.rule, batch, names, self.task.loss, every=every, own=self.own, seed=self.seed
+                self._tested, self.rule, batch, names, self.task.loss, every=every, own=self.own, seed=self.seed
             )
         beside: Any = {"targets": batch.targets, "weight": batch.weight}
-        return simulate(self.network, batch.inputs, names, every=every, seed=self.seed, lenient=True, **beside)
+        return simulate(self._tested, batch.inputs, names, every=every, seed=self.seed, lenient=True, **beside)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""
@@ -313,6 +349,8 @@ class Trainer:
             self.optimisers.load_state_dict(state, renewed)
             for name, there in synapses.items():
                 self.network.synapses[name].become(there)
+            if synapses and self.training.perturb:
+                self.interference = Interference(self.network, self.training.perturb, self.rule, self.since)
             for mine, saved in pairs:
                 for name in mine:
                     mine[name].copy_(saved[name])

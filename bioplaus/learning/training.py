@@ -10,6 +10,7 @@ from typing import Any, Literal
 from bioplaus import checks
 from bioplaus.checks.numbers import as_number
 from bioplaus.errors import RunError
+from bioplaus.perturb import Perturbs, refuse_never
 from bioplaus.settings import unusable
 
 
@@ -36,6 +37,8 @@ class _Rates(checks.Real):
         return by_name.plain(value) if isinstance(value, Mapping) else super().plain(value)
 
 
+RATES = _Rates(least=0)
+
 #: the smallest and the largest number of each dtype
 _HELD = {
     "float32": (2.0**-126, (2 - 2.0**-23) * 2.0**127),
@@ -44,7 +47,7 @@ _HELD = {
 _NUMBERS = ("lr", "readout_lr", "predictor_lr", "eps", "clip", "rate_target", "rate_strength", "voltage_strength")
 #: fields that came later, and are not told of where they are as by default: runs of before are recognised
 _MOVED_BY = ("optimiser_options", "lr_schedule", "lr_schedule_options")
-_LATER = (*_MOVED_BY, "rate_over", "voltage_strength", "backend", "threads")
+_LATER = (*_MOVED_BY, "rate_over", "voltage_strength", "backend", "threads", "perturb")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -76,6 +79,7 @@ class Training(checks.Named):
         takes those where an update, or all of them, are so much work that compiling pays (`bioplaus.circuit.backend`).
     threads : on how many processors fused loops run at most, with the same results to the last bit; torch keeps to one, for its sums over
         several round differently.
+    perturb : who interferes, one `bioplaus.Perturb` or several; their ``updates=`` say when. Tests are taken under what holds in the update before.
     """
 
     updates: int = 500
@@ -102,12 +106,13 @@ class Training(checks.Named):
     dtype: str = "float32"
     backend: str = "auto"
     threads: int = 1
+    perturb: Any = ()
 
     constraints = checks.Table(
         RunError,
         updates=checks.Whole(0),
         batch=checks.Whole(),
-        lr=_Rates(least=0),
+        lr=RATES,
         readout_lr=checks.Optional(checks.Real(least=0), "for that of the circuit"),
         predictor_lr=checks.Optional(checks.Real(least=0), "for that of the circuit"),
         betas=checks.Several(checks.Float(least=0, below=1), "(0.9, 0.999)", 2, 2),
@@ -124,12 +129,14 @@ class Training(checks.Named):
         dtype=checks.Word(("float32", "float64")),
         backend=checks.Word(("auto", "torch", "numba")),
         threads=checks.Whole(),
+        perturb=Perturbs(),
     )
 
     def __post_init__(self) -> None:
         checks.settle(self)
         self._held()
         self._moved_by()
+        refuse_never(self.perturb, self.updates, "the training")
         checks.accept(RunError, "device of Training", self.device, checks.Word())
         if reason := unusable(self.device):
             raise RunError(reason)

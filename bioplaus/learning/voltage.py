@@ -55,7 +55,8 @@ class VoltageRegulariser:
         """Direct credit for u of every population and state, (time, batch, unit)."""
         found: list[Sequence[Tensor | None]] = list(nowhere(network))
         for i, of in _each(network):
-            found[i] = [None if a is None else self.strength * a for a in of(_states(network, stretch, i))[1]]
+            credits = [None if a is None else self.strength * a for a in of(_states(network, stretch, i))[1]]
+            found[i] = [*credits, *found[i][len(credits) :]]
         return tuple(map(tuple, found))
 
     def value(self, network: Network, stretch: Stretch) -> float:
@@ -71,4 +72,7 @@ def _each(network: Network) -> list[tuple[int, Beyond]]:
 
 
 def _states(network: Network, stretch: Stretch, i: int) -> list[Tensor]:
-    return [stretch.get(i, "u", j) for j in range(len(network.populations[i].start))]
+    return [
+        stretch.get(i, "u", j)
+        for j, _ in enumerate(network.circuit.populations[network.populations[i].name].cell.states)
+    ]

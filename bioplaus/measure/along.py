@@ -180,7 +180,7 @@ class Along:
         regulariser, voltage = (driver.regulariser, driver.voltage) if regularised else (None, None)
         rule, loss = self.rules[name], driver.task.loss
         return sequence(
-            driver.network,
+            driver.acting,
             rule,
             own,
             batch,

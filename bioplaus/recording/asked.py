@@ -105,14 +105,14 @@ def _quantity(network: Network, i: int, name: str) -> Asked | None:
     p, several = network.populations[i], len(network.populations) > 1
     cell, derived = network.circuit.populations[p.name].cell, p.kernel.derived
     label = f"{p.name}.{name}" if several else name
-    if name in derived.states:
-        return Asked(label, i, "after", derived.states.index(name), unit=cell.units.get(name, "1"))
+    if name in cell.states:
+        return Asked(label, i, "after", cell.states.index(name), unit=cell.units.get(name, "1"))
     if name == ("spikes" if derived.spiking else "rate"):
         return Asked(label, i, "y_now", 0, unit="1 per step" if derived.spiking else "1")
     if name in cell.inputs:
         # each number is one unit of weight
         unit = unit_name(cell.channels[name])
-        return Asked(label, i, "I", tuple(cell.channels).index(name), scale=cell.scales[name], unit=unit)
+        return Asked(label, i, "arrived", tuple(cell.channels).index(name), scale=cell.scales[name], unit=unit)
     return None
 
 

@@ -7,6 +7,7 @@ Of every population, with its name and a full stop in front where there are seve
 ``last outputs``      spikes or rates of the last steps, the newest first, (age, batch, unit): as many as delays are long
 ``refractory steps``  how many are left, (batch, unit); where cells are refractory
 ``filtered output``   what a leaky readout sees of it, (batch, unit); where the readout leaks
+``unsent output``     what silenced neurons would have sent in the last step, (batch, unit); where somebody silences
 ``spikes so far``     since the last recorded step, (batch, unit); where ``every=`` left off between two
 ====================  ======================================================================================
 """
@@ -23,11 +24,13 @@ from bioplaus import checks
 from bioplaus.circuit import Network
 from bioplaus.circuit.network import PopulationState, State
 from bioplaus.errors import CircuitError
+from bioplaus.symbolic.derive import HELD, LAST
 
 if TYPE_CHECKING:
     import xarray
 
 SAID, WAIT, SEEN, SO_FAR = "last outputs", "refractory steps", "filtered output", "spikes so far"
+UNSENT = "unsent output"
 #: what says of a dataset that it is a state
 MARK = "steps"
 HOW = (
@@ -79,6 +82,7 @@ def standing(network: Network, given: Any, batch: int) -> Standing:
     _refuse_strange(given)
     parts = _parts(network)
     _refuse_others(network, given, [name for name, _, _ in parts])
+    _refuse_unsent(network, given)
     dt = network.circuit.dt * 1e3
     if not np.isclose(given.attrs.get("dt_ms", dt), dt, rtol=1e-9):
         raise CircuitError(
@@ -90,11 +94,14 @@ def standing(network: Network, given: Any, batch: int) -> Standing:
             f"The state has {samples} samples, and the inputs have {batch}. Give as many; one sample's state for all is state.isel(batch=[0]*{batch})."
         )
     sizes = _sizes(network, batch)
-    taken = [_array(given, name, dims, sizes) for name, dims, _ in parts]
+    taken = [
+        _array(given, name, dims, sizes) if name in given else np.zeros([sizes[dim] for dim in dims])
+        for name, dims, _ in parts
+    ]
     values = iter([torch.tensor(each, dtype=network.dtype, device=network.device) for each in taken])
     populations = []
     for p in network.populations:
-        s = tuple([next(values) for _ in p.start])
+        s = tuple([next(values) for _ in p.start])  # with what was not sent, where that is among them
         # each in memory of its own: products round by how that is laid, too
         said = tuple([y.clone() for y in next(values)])
         populations.append(PopulationState(s, said, next(values) if p.refracts else None))
@@ -134,6 +141,8 @@ def _parts(network: Network) -> list[tuple[str, tuple[str, ...], str]]:
         prefix, dim = _called(network, i)
         cell = network.circuit.populations[p.name].cell
         found += [(prefix + s, ("batch", dim), cell.units.get(s, "1")) for s in cell.states]
+        if p.silence is not None:
+            found.append((prefix + UNSENT, ("batch", dim), "1"))
         found.append((prefix + SAID, (f"age{dim.removeprefix('unit')}", "batch", dim), "1"))
         if p.refracts:
             found.append((prefix + WAIT, ("batch", dim), "1"))
@@ -177,8 +186,11 @@ def _refuse_strange(given: Any) -> None:
 
 def _refuse_others(network: Network, given: xarray.Dataset, names: list[str]) -> None:
     """Refuse a state that lacks something, or has more."""
-    there = {str(name) for name in given.data_vars if str(name).rpartition(".")[2] != SO_FAR}
-    lacking, more = [name for name in names if name not in there], sorted(there.difference(names))
+    there, needed = (
+        {str(name) for name in some if str(name).rpartition(".")[2] not in (SO_FAR, UNSENT)}
+        for some in (given.data_vars, names)
+    )
+    lacking, more = sorted(needed - there), sorted(there - needed)
     if lacking or more:
         said = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [
             f"has {', '.join(more)}, which the circuit has not"
@@ -187,6 +199,18 @@ def _refuse_others(network: Network, given: xarray.Dataset, names: list[str]) ->
             f"The state, of the circuit '{given.attrs.get('circuit', 'unnamed')}', does not fit the circuit '{network.circuit.name}' ({network.circuit.counts()}): it "
             f"{' and '.join(said)}. Go on with the circuit it was made with."
         )
+
+
+def _refuse_unsent(network: Network, given: xarray.Dataset) -> None:
+    """Refuse to go on unperturbed where neurons that were silenced just now have to be told what they did themselves."""
+    for i, p in enumerate(network.populations):
+        name, f = _called(network, i)[0] + UNSENT, p.kernel.derived.f
+        reads = {LAST, HELD} & set().union(*(e.free_symbols for e in f))
+        if p.silence is None and reads and name in given and bool((given[name] != 0).any()):
+            raise CircuitError(
+                f"The state is of neurons of '{p.name}' that were silenced in its last step, and whose next step goes by the output that they did not send. Give the same perturb= "
+                "here: its steps are counted on from the state's."
+            )
 
 
 def _array(given: xarray.Dataset, name: str, dims: tuple[str, ...], sizes: Mapping[str, int]) -> np.ndarray:

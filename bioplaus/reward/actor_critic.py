@@ -61,6 +61,8 @@ class ActorCritic:
         self.agent, self.seed, t = agent, seed, agent.training
         self.dtype = getattr(torch, t.dtype)
         self.network: Network = agent.circuit.build(seed=seed, dtype=self.dtype, device=t.device)
+        if agent.initial is not None:
+            self.network.load(agent.initial)
         self.episodes = Episodes(agent.task, t.batch)
         self._fits()
         self.own: Owns = agent.rule.begin(self.network, self._nothing(), seed)

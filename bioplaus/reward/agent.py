@@ -11,6 +11,7 @@ from bioplaus.errors import RunError
 from bioplaus.reward.environment import Environment
 from bioplaus.runs.arm import Arm
 from bioplaus.runs.folder import RECORDINGS
+from bioplaus.runs.initial import initial_weights
 from bioplaus.runs.sources import with_code
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from bioplaus.reward.actor_critic import ActorCritic
 
 #: of a `bioplaus.Training`, what an agent has no use for
-OTHERS = ("rate_strength", "voltage_strength", "align_every", "curriculum")
+OTHERS = ("rate_strength", "voltage_strength", "align_every", "curriculum", "perturb")
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,6 +77,11 @@ class Agent(Arm):
         from bioplaus.rules import as_rule
 
         checks.settle(self)
+        if self.phases:
+            raise RunError(
+                "An agent learns in one phase. Leave phases out, and go on from a finished run with initial=."
+            )
+        object.__setattr__(self, "initial", initial_weights(self.initial))
         if not isinstance(self.circuit, Circuit):
             raise checks.refusal(
                 RunError, "circuit of an agent", self.circuit, "one that bp.circuit('recurrent', cell=…) makes"
@@ -92,7 +98,9 @@ class Agent(Arm):
             object.__setattr__(self, "task", Environment(self.task))
         object.__setattr__(self, "rule", as_rule(self.rule))
         object.__setattr__(self, "training", training)
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name not in ("phases", "initial")}
+        if self.initial:
+            parts["initial"] = self.initial
         object.__setattr__(self, "_described", with_code(parts))
 
     def __repr__(self) -> str:

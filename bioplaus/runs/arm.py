@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bioplaus import checks
 from bioplaus.errors import RunError
+from bioplaus.learning.phase import Phase, Phases, altogether
 from bioplaus.runs.config import described
 from bioplaus.runs.folder import RECORDINGS
+from bioplaus.runs.initial import initial_weights
 from bioplaus.runs.sources import with_code
 
 if TYPE_CHECKING:
     import xarray
 
     from bioplaus.circuit import Circuit
+    from bioplaus.learning.phased import Phased
     from bioplaus.learning.trainer import Trainer
     from bioplaus.learning.training import Training
     from bioplaus.rules import Rule
@@ -38,12 +41,18 @@ class Arm(checks.Named):
         How it learns.
     training : Training
         For how long, with which batch size, learning rates and optimiser.
+    phases : sequence of Phase
+        Parts of the training that differ, one after another; none: it is one.
+    initial : mapping of str to array, path or Run
+        Weights by name, or of a finished run, in the place of those that are drawn; None: none.
     """
 
     circuit: Circuit
     task: Task
     rule: Rule
     training: Training
+    phases: Sequence[Phase] = ()
+    initial: Any = field(default=None, compare=False)
     _described: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,8 +65,13 @@ class Arm(checks.Named):
             )
         for name, made in _made(self.task, self.rule, self.training).items():
             object.__setattr__(self, name, made)
+        phases = checks.accept(RunError, "phases of an arm", self.phases or None, Phases())
+        object.__setattr__(self, "phases", tuple(replace(p, **_made(p.task, p.rule, self.training)) for p in phases))
+        object.__setattr__(self, "training", altogether(self.phases, self.training))
+        object.__setattr__(self, "initial", initial_weights(self.initial))
         # before anything is drawn: a task of one's own may count its batches
         parts = {name: getattr(self, name) for name in ("circuit", "task", "rule", "training")}
+        parts |= {name: value for name in ("phases", "initial") if (value := getattr(self, name))}
         object.__setattr__(self, "_described", with_code(parts))
 
     def __repr__(self) -> str:
@@ -80,7 +94,7 @@ class Arm(checks.Named):
         return self.training.device
 
     @property
-    def files(self) -> Mapping[str, Callable[[Trainer], xarray.Dataset]]:
+    def files(self) -> Mapping[str, Callable[[Trainer | Phased], xarray.Dataset]]:
         """One test batch as the trained circuit sees it."""
         return {RECORDINGS: _recorded}
 
@@ -88,7 +102,7 @@ class Arm(checks.Named):
         """Everything that decides what a run computes: ``circuit``, ``task``, ``rule``, ``training``, ``seed``."""
         return {**self._described, **described(seed=seed)}
 
-    def begin(self, seed: int) -> Trainer:
+    def begin(self, seed: int) -> Trainer | Phased:
         """The trainer at its first update.
 
         Raises
@@ -96,9 +110,14 @@ class Arm(checks.Named):
         BioplausError
             If circuit, task, rule and training do not fit.
         """
+        given = (self.circuit, self.task, self.rule, self.training)
+        if self.phases:
+            from bioplaus.learning.phased import Phased
+
+            return Phased(*given, self.phases, seed, self.initial)
         from bioplaus.learning.trainer import Trainer
 
-        return Trainer(self.circuit, self.task, self.rule, self.training, seed)
+        return Trainer(*given, seed, initial=self.initial)
 
 
 def _made(task: Any, rule: Any, training: Any) -> dict[str, Any]:
@@ -119,5 +138,5 @@ def _made(task: Any, rule: Any, training: Any) -> dict[str, Any]:
     return found
 
 
-def _recorded(trainer: Trainer) -> xarray.Dataset:
+def _recorded(trainer: Trainer | Phased) -> xarray.Dataset:
     return trainer.record(_RECORDED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bioplaus.circuit import Circuit, Network
+    from bioplaus.learning.phase import Phase
     from bioplaus.learning.training import Training
     from bioplaus.own import Owns
     from bioplaus.rules import Rule
@@ -259,6 +260,8 @@ def train(
     checkpoint_every: float = CHECKPOINT_EVERY,
     threads: int | None = 1,
     progress: Report | bool | None = None,
+    phases: Sequence[Phase] | None = None,
+    initial: Any = None,
     **training: Any,
 ) -> Run:
     """Train a circuit on a task with a rule, and record it.
@@ -276,6 +279,8 @@ def train(
     threads : of torch, and of compiled loops; None leaves torch's own setting.
     progress : True shows lines of text; a function receives a `bioplaus.runs.event.Event` at the start, after every update, and at
         the end. If it raises, the run is saved and interrupted, and the same call goes on.
+    phases : parts of the training that differ, a list of `bioplaus.Phase`: their ``updates`` are the training's.
+    initial : weights to begin with, by name, or a finished run or its folder; None: those that are drawn.
     **training : fields of `bioplaus.Training`: ``updates``, ``batch``, ``lr``, …
 
     Returns
@@ -303,7 +308,7 @@ def train(
     from bioplaus.tasks import as_task
 
     task, rule = as_task(task), as_rule(rule)
-    arm = Arm(circuit, task, rule, _training(training))
+    arm = Arm(circuit, task, rule, _training(training), phases or (), initial)
     label = rule.name if label in (None, "") else checks.accept(RunError, "label", label, checks.Word())
     assert label is not None
     if folder is None:
