@@ -331,7 +331,7 @@ def everything(cell: str) -> list[Perturb]:
     ]
 
 
-@pytest.mark.parametrize("cell", ["alif", "delta_lif", "coba"])
+@pytest.mark.parametrize("cell", [pytest.param("alif", marks=pytest.mark.slow), "delta_lif", "coba"])
 def test_the_twin_shows_the_same_spikes_and_states(cell: str) -> None:
     network, x = pair(cell).build(seed=1, dtype="float64"), batch(70).inputs
     names = ("spikes", *network.circuit.populations["E"].cell.states, *network.circuit.populations["E"].cell.inputs)
@@ -346,6 +346,7 @@ def test_the_twin_shows_the_same_spikes_and_states(cell: str) -> None:
         assert abs(left[name] - behind[name]).max() < 1e-12, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["silence", "clamp", "cut", "rest"])
 def test_the_twin_of_each_kind_by_itself(kind: str) -> None:
     network, x = pair("coba").build(seed=1, dtype="float64"), batch(60).inputs
@@ -508,7 +509,9 @@ def _clone(generator: torch.Generator) -> torch.Generator:
     return other
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd", "adam_tf"])
+@pytest.mark.parametrize(
+    "optimiser", ["adam", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "adam_tf"))]
+)
 def test_what_is_frozen_stays_to_the_last_bit_and_is_forgotten_by_nobody(optimiser: str) -> None:
     """Also what the optimiser remembers of it; and a shared clip does not feel it."""
     frozen = [Perturb("W_EE", "freeze", updates=range(2, 5)), Perturb("readout", "freeze", updates=range(3, 5))]
@@ -554,7 +557,7 @@ def test_tests_are_taken_under_what_holds_in_the_update_before() -> None:
     assert (ends.record("spikes")["E.spikes"] != 0).any() and silent != ends.evaluate()
 
 
-@pytest.mark.parametrize("at", [2, 4])
+@pytest.mark.parametrize("at", [4, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_learner_goes_on_bit_for_bit(at: int) -> None:
     whole, first, then = (learner(OVER_TIME, rule=bp.rule("eprop", feedback="random")) for _ in range(3))
     rows, begun = after(whole, 6), after(first, at)

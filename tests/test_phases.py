@@ -40,7 +40,7 @@ def rows(some: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k != "phase"} for row in some]
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "adam_tf"])
+@pytest.mark.parametrize("optimiser", ["adam", pytest.param("adam_tf", marks=pytest.mark.slow)])
 def test_phases_that_say_nothing_are_one_training(optimiser: str) -> None:
     """Weights, optimisers, streams of the task and of the rule, feedback: all go on."""
     for rule in (bp.rule("eprop", feedback="adaptive"), bp.rule("uoro")):
@@ -90,7 +90,7 @@ def test_a_rule_goes_on_where_it_is_the_same_and_begins_anew_where_not() -> None
     assert one.own["feedback"]["B"].shape == B.shape and not torch.equal(one.own["feedback"]["B"], B)
 
 
-@pytest.mark.parametrize("at", [2, 4])
+@pytest.mark.parametrize("at", [4, pytest.param(2, marks=pytest.mark.slow)])
 def test_phases_go_on_bit_for_bit(at: int) -> None:
     """Cut inside a phase, at its end, and while somebody interferes."""
     whole, first, then = phased(), phased(), phased()
