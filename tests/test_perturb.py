@@ -234,6 +234,78 @@ def test_silencing_a_population_is_cutting_its_projections_and_its_readout(cell:
     assert abs(bp.simulate(network, x, states)["I." + states[0]] - cut["I." + states[0]]).max() > 1e-3  # it matters
 
 
+HARD = bp.Cell(
+    equations="dv/dt = -v/(20*ms) : 1",
+    jumps=("v",),
+    spike="v > 1",
+    reset="v = 0",
+    surrogate=bp.triangular(dampening=0.3, width="1.0"),
+)
+
+
+def test_a_silenced_neuron_wipes_out_what_arrives_with_its_own_spike() -> None:
+    """Its next step goes by the output that it did not send."""
+    circuit = bp.Circuit(
+        inputs=3,
+        populations={name: bp.Population(HARD, 6) for name in "EI"},
+        projections=(
+            bp.Projection(name="W_in", source="input", target="E", gain=2.0),
+            bp.Projection(name="W_IE", source="E", target="I", gain=3.0),
+            bp.Projection(name="W_EI", source="I", target="E"),
+        ),
+        readout=bp.Readout(size=2),
+    )
+    network, given = circuit.build(seed=1, dtype="float64"), batch(60)
+    silent, cut, plain = (
+        bp.simulate(network, given.inputs, ("v", "spikes"), perturb=p)
+        for p in (Perturb("E", "silence"), Perturb("W_IE", "cut"), None)
+    )
+    assert cut["E.spikes"].sum() > 20 and plain["I.spikes"].sum() > 5
+    assert abs(silent["E.v"] - cut["E.v"]).max() < TIGHT and abs(silent["I.v"] - cut["I.v"]).max() < TIGHT
+    theirs = bp.brian.simulate(
+        network, given.inputs, ("v", "spikes"), perturb=Perturb("E", "silence", steps=range(10, 40))
+    )
+    ours = bp.simulate(network, given.inputs, ("v", "spikes"), perturb=Perturb("E", "silence", steps=range(10, 40)))
+    assert (
+        all(ours[n].equals(theirs[n]) for n in ("E.spikes", "I.spikes"))
+        and abs(ours["E.v"] - theirs["E.v"]).max() < TIGHT
+    )
+
+
+def sending() -> bp.Circuit:
+    """Short-term plasticity: what projections carry is a function of states, beside the spike."""
+    cell = bp.model("tsodyks_markram")
+    between = [
+        bp.Projection(name=f"W_{q}{p}", source=p, target=q, sends="released", gain=12.0) for p in "EI" for q in "EI"
+    ]
+    return bp.Circuit(
+        inputs=3,
+        populations={"E": bp.Population(cell, 8), "I": bp.Population(cell, 3)},
+        projections=(*(bp.Projection(name=f"W_in_{p}", source="input", target=p, gain=12.0) for p in "EI"), *between),
+        readout=bp.Readout(size=2, tau=20 * ms),
+    )
+
+
+@pytest.mark.parametrize("cell", ["tsodyks_markram", "coba", "delta_lif"])
+def test_gradients_of_cells_that_send_more_and_are_reset_hard(cell: str) -> None:
+    """Autograd through the step itself, which the twin has been compared with."""
+    circuit = sending() if cell == "tsodyks_markram" else pair(cell)
+    network, given = circuit.build(seed=1, dtype="float64"), batch(30)
+    silence = [Perturb("E[0:5]", "silence", steps=range(6, 22)), Perturb("I", "silence", steps=range(4, 9))]
+    view = perturbed(network, silence)
+    view.weights = {n: w.clone().requires_grad_() for n, w in network.weights.items()}
+    state, outputs = view.start(BATCH), []
+    for drive in zip(*(d.unbind(0) for d in view.drive(view.draw(given.inputs, 0))), strict=True):
+        state = view.advance(state, drive, differentiable=True).after
+        outputs.append(view.output(torch.cat(view.read(state), -1)))
+    loss = 0.5 * ((torch.stack(outputs) - given.targets) ** 2).sum() / BATCH
+    true = view.fitted(dict(zip(view.weights, torch.autograd.grad(loss, list(view.weights.values())), strict=True)))
+    for rule in ("bptt", "rtrl"):
+        found = bp.gradient(network, rule, given, squared, perturb=silence)
+        assert all(float(found[n].abs().max()) > 1e-6 for n in ("W_EE", "W_EI", "W_IE"))
+        assert largest(found, {n: true[n] for n in found}) < 1e-11
+
+
 @pytest.mark.parametrize("delay", [1, 3])
 def test_what_is_not_sent_in_some_steps_does_not_arrive_a_delay_later(delay: int) -> None:
     network, x = pair("alif", delay).build(seed=1, dtype="float64"), batch(80).inputs
@@ -259,7 +331,7 @@ def everything(cell: str) -> list[Perturb]:
     ]
 
 
-@pytest.mark.parametrize("cell", ["alif", "delta_lif", "coba"])
+@pytest.mark.parametrize("cell", [pytest.param("alif", marks=pytest.mark.slow), "delta_lif", "coba"])
 def test_the_twin_shows_the_same_spikes_and_states(cell: str) -> None:
     network, x = pair(cell).build(seed=1, dtype="float64"), batch(70).inputs
     names = ("spikes", *network.circuit.populations["E"].cell.states, *network.circuit.populations["E"].cell.inputs)
@@ -274,6 +346,7 @@ def test_the_twin_shows_the_same_spikes_and_states(cell: str) -> None:
         assert abs(left[name] - behind[name]).max() < 1e-12, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["silence", "clamp", "cut", "rest"])
 def test_the_twin_of_each_kind_by_itself(kind: str) -> None:
     network, x = pair("coba").build(seed=1, dtype="float64"), batch(60).inputs
@@ -321,6 +394,17 @@ def test_a_state_goes_on_unperturbed_where_that_makes_sense() -> None:
         assert bp.simulate(network, x[10:], "v", state=plain, perturb=later)["E.v"].identical(
             bp.simulate(network, x, "v", perturb=later)["E.v"][10:]
         )
+
+
+def test_drives_of_the_same_channel_add_up_and_the_last_clamp_counts() -> None:
+    network, x = pair("alif").build(seed=1, dtype="float64"), batch(40).inputs
+    run = lambda *p: bp.simulate(network, x, ("I", "v"), perturb=list(p))  # noqa: E731
+    two = run(Perturb("E.I", "drive", value=0.2), Perturb("E[2].I", "drive", steps=range(1), value=0.3))
+    plain = run()
+    added = (two["E.I"] - plain["E.I"])[0, 0]
+    assert np.allclose(added, [0.5 if i == 2 else 0.2 for i in range(8)], atol=1e-12)
+    held = run(Perturb("E.v", "clamp", value=0.1), Perturb("E[2].v", "clamp", steps=range(5, 9), value=0.3))["E.v"]
+    assert (held[5:9, :, 2] == 0.3).all() and (held[9:, :, 2] == 0.1).all() and (held[5:9, :, 3] == 0.1).all()
 
 
 def test_noise_comes_from_its_seed_and_name_alone() -> None:
@@ -425,7 +509,9 @@ def _clone(generator: torch.Generator) -> torch.Generator:
     return other
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "sgd", "adam_tf"])
+@pytest.mark.parametrize(
+    "optimiser", ["adam", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "adam_tf"))]
+)
 def test_what_is_frozen_stays_to_the_last_bit_and_is_forgotten_by_nobody(optimiser: str) -> None:
     """Also what the optimiser remembers of it; and a shared clip does not feel it."""
     frozen = [Perturb("W_EE", "freeze", updates=range(2, 5)), Perturb("readout", "freeze", updates=range(3, 5))]
@@ -471,7 +557,7 @@ def test_tests_are_taken_under_what_holds_in_the_update_before() -> None:
     assert (ends.record("spikes")["E.spikes"] != 0).any() and silent != ends.evaluate()
 
 
-@pytest.mark.parametrize("at", [2, 4])
+@pytest.mark.parametrize("at", [4, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_learner_goes_on_bit_for_bit(at: int) -> None:
     whole, first, then = (learner(OVER_TIME, rule=bp.rule("eprop", feedback="random")) for _ in range(3))
     rows, begun = after(whole, 6), after(first, at)

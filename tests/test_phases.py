@@ -40,7 +40,7 @@ def rows(some: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k != "phase"} for row in some]
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "adam_tf"])
+@pytest.mark.parametrize("optimiser", ["adam", pytest.param("adam_tf", marks=pytest.mark.slow)])
 def test_phases_that_say_nothing_are_one_training(optimiser: str) -> None:
     """Weights, optimisers, streams of the task and of the rule, feedback: all go on."""
     for rule in (bp.rule("eprop", feedback="adaptive"), bp.rule("uoro")):
@@ -90,7 +90,7 @@ def test_a_rule_goes_on_where_it_is_the_same_and_begins_anew_where_not() -> None
     assert one.own["feedback"]["B"].shape == B.shape and not torch.equal(one.own["feedback"]["B"], B)
 
 
-@pytest.mark.parametrize("at", [2, 4])
+@pytest.mark.parametrize("at", [4, pytest.param(2, marks=pytest.mark.slow)])
 def test_phases_go_on_bit_for_bit(at: int) -> None:
     """Cut inside a phase, at its end, and while somebody interferes."""
     whole, first, then = phased(), phased(), phased()
@@ -123,10 +123,14 @@ def test_a_run_of_phases_that_was_interrupted_ends_as_if_it_had_not_been(tmp_pat
         train("whole", phases=PHASES[:3])
     # and a training that begins where it ended
     again = Trainer(
-        pair("alif"), Pattern(), RULE, seed=3, initial=Arm(pair("alif"), Pattern(), RULE, None, initial=whole).initial
+        pair("alif"),
+        Pattern(),
+        RULE,
+        seed=3,
+        initial=Arm(pair("alif"), Pattern(), RULE, bp.Training(), initial=whole).initial,
     )
     assert all(torch.equal(again.network.weights[n], w) for n, w in whole.weights.items())
-    described = Arm(pair("alif"), Pattern(), RULE, None, initial=tmp_path / "whole").describe(3)
+    described = Arm(pair("alif"), Pattern(), RULE, bp.Training(), initial=tmp_path / "whole").describe(3)
     assert described["initial"].keys() == whole.weights.keys()
     with pytest.raises(BioplausError, match="Another seed has its synapses elsewhere"):
         Trainer(pair("alif"), Pattern(), RULE, seed=4, initial={n: w for n, w in whole.weights.items() if n == "W_EE"})
@@ -138,12 +142,12 @@ def test_weights_are_given_by_name() -> None:
     assert (one.network.weights["W_out"] == 0.25).all() and torch.equal(
         one.network.weights["W_EE"], plain.network.weights["W_EE"]
     )
-    arm = Arm(pair("alif"), Pattern(), RULE, None, initial={"W_out": torch.tensor(W)})
+    arm = Arm(pair("alif"), Pattern(), RULE, bp.Training(), initial={"W_out": torch.tensor(W)})
     assert arm.describe(0)["initial"]["W_out"] == W.tolist() and (arm.begin(3).network.weights["W_out"] == 0.25).all()
-    assert "initial" not in Arm(pair("alif"), Pattern(), RULE, None).describe(0) and arm.describe(0) != Arm(
+    assert "initial" not in Arm(pair("alif"), Pattern(), RULE, bp.Training()).describe(0) and arm.describe(0) != Arm(
         pair("alif"), Pattern(), RULE, None
     ).describe(0)
-    begun = Arm(pair("alif"), Pattern(), RULE, None, PHASES, {"W_out": W}).begin(3)
+    begun = Arm(pair("alif"), Pattern(), RULE, bp.Training(), PHASES, {"W_out": W}).begin(3)
     assert isinstance(begun, Phased) and (begun.network.weights["W_out"] == 0.25).all()
 
 
