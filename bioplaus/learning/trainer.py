@@ -252,10 +252,9 @@ class Trainer:
 
     @ours()
     def record(self, names: Any = ("spikes", "rate"), every: int = 1) -> xarray.Dataset:
-        """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists; both as of `bioplaus.simulate`."""
+        """Simulate one test batch and record it: outputs, targets, what is known of its trials, and what ``names`` asks for, where it exists; as of `bioplaus.simulate`."""
         batch = next(test_set(self.task, RECORDED))
-        beside: Any = {"targets": batch.targets, "weight": batch.weight}
-        return simulate(self.network, batch.inputs, names, every=every, seed=self.seed, lenient=True, **beside)
+        return simulate(self.network, batch, names, every=every, seed=self.seed, lenient=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""
