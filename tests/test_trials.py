@@ -14,7 +14,7 @@ from task_helpers import paragraph, same, stream
 import bioplaus as bp
 from bioplaus.errors import CircuitError, TaskError
 from bioplaus.runs.netcdf import read_netcdf, write_netcdf
-from bioplaus.tasks import Batch, check_batch, joined, squared
+from bioplaus.tasks import Batch, check_batch, joined, squared, task
 
 STEPS = 12
 
@@ -212,3 +212,17 @@ def test_a_name_that_is_also_recorded_is_refused() -> None:
     with pytest.raises(CircuitError, match="entry 'v', and so is called what is recorded") as error:
         bp.simulate(circuit(), batch, "v")
     paragraph(error)
+
+
+@pytest.mark.parametrize(
+    "name", ["evidence_accumulation", "store_recall", "context_decision", "spiking_digits", "delayed_match"]
+)
+def test_the_fields_tasks_tell_the_right_answer_and_their_epochs(name: str) -> None:
+    made = task(name)
+    batch = made.batch(stream(), 20)
+    check_batch(made, batch)
+    asked = batch.weight.argmax(0)  # the first of the steps that count most
+    assert torch.equal(torch.as_tensor(batch.trials["answer"]), batch.targets.gather(0, asked[None])[0])
+    assert batch.epochs and all(batch.during(epoch).any(0).any() for epoch in batch.epochs)
+    question = {"evidence_accumulation": "recall", "store_recall": "recall"}.get(name, "answer")
+    assert np.array_equal(batch.during(question), batch.weight > 0)
