@@ -56,7 +56,7 @@ FREE = {
     # torch is asked
     "Training": {"device", "optimiser", "optimiser_options", "lr_schedule", "lr_schedule_options"},
     "PatternGeneration": {"input", "target"},  # arrays, of a shape that follows from the numbers
-    "Experiment": {"arms", "table", "figures", "references", "remarks"},
+    "Experiment": {"arms", "table", "figures", "references", "remarks", "by_seed"},
 }
 
 #: what is needed to make one, besides the fields that have a row

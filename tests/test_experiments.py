@@ -72,6 +72,17 @@ REDUCED = {
         "draws": 16,
         "seeds": (0,),
     },
+    "evidence_accumulation": {
+        "cues": 1,
+        "delay": 0.02,
+        "units": 10,
+        "batch": 8,
+        "lr": 0.02,
+        "updates": 4,
+        "evaluate_every": 2,
+        "test_trials": 20,
+        "seeds": (0,),
+    },
     # A higher learning rate, so that so few trials are enough to see something learned.
     "pattern_generation": {"steps": 200, "units": 40, "updates": 25, "lr": 1e-3, "seeds": (0,)},
 }
@@ -284,6 +295,34 @@ def test_pattern_generation_is_sane(reduced):
         assert last[label] < 0.95 * first[label], label
     assert len(set(first.values())) == 1  # the same weights and the same trial for every rule
     assert len(set(last.values())) == 3
+
+
+def test_evidence_accumulation_is_sane(reduced):
+    """What seeds.csv and the table say is what the runs measured; the circuits fire, and the rules differ."""
+    experiment, results, folder = reduced("evidence_accumulation")
+    seeds: Any = pd.read_csv(folder / "seeds.csv")
+    assert list(zip(seeds["arm"], seeds["seed"], strict=True)) == [(arm, 0) for arm in experiment.arms]
+    for row, run in zip(seeds.itertuples(index=False), (run for runs in results.values() for run in runs), strict=True):
+        tested: Any = run.metrics[["update", "test_score"]].dropna()
+        error = 100 - 100 * tested["test_score"].to_numpy()
+        first = tested["update"].to_numpy()[tested["test_score"] > 0.9]
+        assert [*tested["update"]] == [2, 4]
+        np.testing.assert_allclose(row[2], first[0] if len(first) else np.nan)
+        np.testing.assert_allclose(row[3:], [error[-1], error.min(), run.final("rate")], rtol=1e-12)
+    counted = seeds.groupby("arm")["below 10 % at update"].count()
+    assert column(folder, "seeds below 10 %") == counted.to_dict()
+    ends = seeds.groupby("arm")["error at end (%)"].mean()
+    assert column(folder, "error at end (%)") == pytest.approx(ends.to_dict(), rel=1e-12)
+    trial = results["e-prop, random"][0].recordings
+    for kind in ("LIF", "ALIF"):
+        assert trial[f"{kind}.spikes"].shape == (320, 16, 10) and 0.001 < float(trial[f"{kind}.spikes"].mean()) < 0.2
+    assert set(trial["side"].values.ravel()) == {0, 1} and trial["epoch_cue"].values[0].tolist() == [[50.0, 150.0]]
+    first = {label: [run.metrics["loss"].iloc[0] for run in runs] for label, runs in results.items()}
+    last = {label: [run.metrics["loss"].iloc[-1] for run in runs] for label, runs in results.items()}
+    assert len({tuple(losses) for losses in first.values()}) == 1  # the same weights and trials for every rule
+    assert len({loss for losses in last.values() for loss in losses}) == 3
+    W = {label: runs[0].network.weights["W_rec_ALIF_LIF"] for label, runs in results.items()}
+    assert all(torch.isfinite(each).all() for each in W.values())
 
 
 def test_exact_bptt_explodes_in_the_published_spiking_circuit():
