@@ -88,8 +88,8 @@ def arm(config: Config, rule, dale: bool) -> Arm:
 
 def errors(results, begin: tuple[str, ...] = ("",)):
     """Error on the test trials in %, arm → (updates, (seed, update)), of arms whose names begin so."""
-    right = results.curves("test_score")
-    return {label: (updates, 100 - 100 * r) for label, (updates, r) in right.items() if label.startswith(begin)}
+    right = results.curves("test_score").items()
+    return {label: (at, (100 - 100 * r).round(9)) for label, (at, r) in right if label.startswith(begin)}
 
 
 def seeds(results):
