@@ -19,6 +19,8 @@ from bioplaus.errors import CircuitError
 from bioplaus.recording import Kept, Standing, asked, dataset, standing, state_of, thinned
 from bioplaus.recording.between import over, refuse_nothing, settled, so_far
 from bioplaus.settings import ours
+from bioplaus.tasks import Batch
+from bioplaus.tasks.known import known_of
 
 if TYPE_CHECKING:
     import xarray
@@ -89,7 +91,8 @@ def simulate(
     Parameters
     ----------
     circuit : a circuit, built here with ``seed`` and ``dtype``, or a built network (for example ``run.network``).
-    inputs : (time, batch, input) or (time, input), array or tensor; or an iterator of such pieces, of which one is held at a time and none recorded.
+    inputs : a `Batch`, such as a task draws, whose targets and weight are recorded, and what its ``trials`` tell as coordinates along the batch; or (time,
+        batch, input) or (time, input), array or tensor; or an iterator of such pieces, of which one is held at a time and none recorded.
     record : a name, several, or ``{name: units}``, units by number, several, a slice, or None for all: any of the cells' state variables (value at the
         end of the step, after the reset), ``"spikes"`` (spiking cells) or ``"rate"``, or a channel held over a step (``"I"``: all that arrives on it); by
         default that of ``"spikes"`` and ``"rate"`` which a cell has. ``"E.v"`` is that of one population.
@@ -97,7 +100,7 @@ def simulate(
     state : where to go on: what ``return_state=True`` returned. Time goes on, and so do noise and background.
     return_state : return the recording and the state behind its last step, a dataset that can be saved, too.
     seed : of the weights, where they are drawn here, and of noise and background; None: the state's, or 0. `bioplaus.brian.simulate` draws the same.
-    targets, weight : recorded beside the output, if given: what was asked for, and where.
+    targets, weight : recorded beside the output, if given: what was asked for, and where; None: those of a `Batch`.
     backend : ``"torch"``, ``"numba"`` (fused loops, for spiking circuits), or ``"auto"``: the state's; else loops where the work is large, or of unknown length.
     threads : on how many processors fused loops run at most, with the same results to the last bit.
     lenient : pass over names that no population has, instead of refusing.
@@ -137,10 +140,15 @@ def simulate(
     network = perturbed(network, perturb)
     wanted = asked(network, record, lenient or record is SPOKEN)
 
+    known: Any = {}
+    if isinstance(inputs, Batch):
+        targets, weight = (b if a is None else a for a, b in ((targets, inputs.targets), (weight, inputs.weight)))
+        inputs, known = inputs.inputs, inputs.trials
     streamed, given = hasattr(inputs, "__next__"), in_pieces(network, inputs)
     x = next(given)
     T, batch = x.shape[:2]
-    beside = _beside(targets, weight, None if streamed else x)
+    said = beside(targets, weight, None if streamed else x)
+    trials = known_of("The batch that is simulated:", known, T, batch)
     at = None if state is None else standing(network, state, batch)
     if at is not None and backend == "auto" and not (at.backend == "numba" and reason(network)):
         backend = at.backend
@@ -170,15 +178,15 @@ def simulate(
     refuse_nothing(every, begin, way.step, return_state)
     seen = [(one, each.values) for one, each in zip(wanted, kept, strict=True)]
     thin = {} if streamed else {"input": thinned(x.cpu().numpy(), begin, every)}
-    thin |= {"output": output.values} | {name: thinned(values, begin, every) for name, values in beside.items()}
-    recording = dataset(network, seen, begin, way.step, every, thin)
+    thin |= {"output": output.values} | {name: thinned(values, begin, every) for name, values in said.items()}
+    recording = dataset(network, seen, begin, way.step, every, thin, trials)
     if not return_state:
         return recording
     at = Standing(way.state, way.step, seed, chosen, every, over(kept, way.step, every))
     return recording, state_of(network, at)
 
 
-def _beside(targets: Any, weight: Any, x: torch.Tensor | None) -> dict[str, np.ndarray]:
+def beside(targets: Any, weight: Any, x: torch.Tensor | None) -> dict[str, np.ndarray]:
     """What is recorded beside the output, if it is as long as the inputs."""
     found = {}
     for name, said, values in (("target", "targets", targets), ("weight", "weight", weight)):
@@ -188,7 +196,7 @@ def _beside(targets: Any, weight: Any, x: torch.Tensor | None) -> dict[str, np.n
             raise CircuitError(
                 f"{said} can't go beside inputs that come from an iterator, of which nobody knows how many there are. Put them beside the recording."
             )
-        found[name] = array = np.asarray(values)
+        found[name] = array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
         if array.shape[:2] != x.shape[:2]:
             raise CircuitError(
                 f"{said} have shape {array.shape}, but the inputs have {x.shape[0]} steps of {x.shape[1]} samples: (time, batch, …) is expected of both."

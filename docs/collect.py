@@ -1,6 +1,6 @@
 """Take an experiment's outcome into its page: python docs/collect.py runs/NAME [FIGURE …]
 
-Copies the table and the named figures (PNG and SVG; all of them if none is named) to docs/experiments/NAME/, and puts the
+Copies the tables and the named figures (PNG and SVG; all of them if none is named) to docs/experiments/NAME/, and puts the
 table, the command, the versions and the time between the page's markers. No number in a page is typed by hand.
 """
 
@@ -17,7 +17,9 @@ def collect(folder: Path, figures: list[str]) -> None:
     page = Path(__file__).parent / "experiments" / f"{folder.name}.md"
     target = page.with_suffix("")
     target.mkdir(parents=True, exist_ok=True)
-    shutil.copy(folder / "table.csv", target)
+    for table in ("table.csv", "seeds.csv"):
+        if (folder / table).exists():
+            shutil.copy(folder / table, target)
     for figure in figures or sorted(path.stem for path in (folder / "figures").glob("*.png")):
         for suffix in (".png", ".svg"):
             shutil.copy(folder / "figures" / f"{figure}{suffix}", target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,9 +18,13 @@ def stream(seed: int = 0) -> torch.Generator:
 
 
 def same(one: Batch, other: Batch) -> bool:
-    """Whether two batches are equal bit by bit."""
-    pairs = [(getattr(one, field.name), getattr(other, field.name)) for field in fields(Batch)]
-    return all(a is b is None or torch.equal(a, b) for a, b in pairs)
+    """Whether two batches are equal bit by bit, and the same is known of their trials."""
+    names = [field.name for field in fields(Batch) if field.name != "trials"]
+    pairs = [(getattr(one, name), getattr(other, name)) for name in names]
+    known = one.trials.keys() == other.trials.keys() and all(
+        np.array_equal(one.trials[n], other.trials[n]) for n in one.trials
+    )
+    return known and all(a is b is None or torch.equal(a, b) for a, b in pairs)
 
 
 def paragraph(error: pytest.ExceptionInfo[Any]) -> str:

@@ -23,7 +23,21 @@ import torch
 
 import bioplaus as bp
 from bioplaus import rules
-from bioplaus.checks import Among, Amount, Flag, Instance, Mapped, Optional, Real, Several, Table, Text, Whole, Word
+from bioplaus.checks import (
+    Among,
+    Amount,
+    Flag,
+    Instance,
+    Mapped,
+    Optional,
+    Real,
+    Several,
+    Span,
+    Table,
+    Text,
+    Whole,
+    Word,
+)
 from bioplaus.circuit import Projection
 from bioplaus.circuit.connect import Connected, Pairs
 from bioplaus.circuit.delays import Delay, One
@@ -36,6 +50,7 @@ from bioplaus.signal import BPLambda
 from bioplaus.signal.given import Feedback, Matrix
 from bioplaus.tasks import squared
 from bioplaus.tasks.sequential_digits import SequentialDigits
+from bioplaus.tasks.spiking_digits import SpikingDigits
 
 #: fields without a row, because they are checked as plain code or are nothing to check
 FREE = {
@@ -43,7 +58,7 @@ FREE = {
     "Training": {"device", "optimiser", "optimiser_options", "lr_schedule", "lr_schedule_options"},
     "Phase": {"rule", "task"},  # None, a name, or what has what these have
     "PatternGeneration": {"input", "target"},  # arrays, of a shape that follows from the numbers
-    "Experiment": {"arms", "table", "figures", "references", "remarks"},
+    "Experiment": {"arms", "table", "figures", "references", "remarks", "by_seed"},
 }
 
 #: what is needed to make one, besides the fields that have a row
@@ -131,6 +146,8 @@ def good(row: Any) -> list[Any]:
             bp.Perturb("E", "silence"),
             [bp.Perturb("W", "cut"), bp.Perturb("E", "silence", updates=range(1))],
         ]
+    if isinstance(row, Span):
+        return [*good(row.each), made(row.example)]
     assert isinstance(row, (Instance, Several, Mapped)), f"say here what {type(row).__name__} takes"
     return [made(row.example)]
 
@@ -207,6 +224,16 @@ def bad(row: Any) -> list[Any]:
             {"": entry},
             *({"a": value} for value in bad(row.each)),
         ] + [{}] * row.least
+    if isinstance(row, Span):
+        least, most = made(row.example)
+        return [
+            *(value for value in bad(row.each) if not isinstance(value, np.ndarray)),  # two numbers are a span
+            (most, least),
+            (least,),
+            (least, most, most),
+            (least, most + 0.5),
+            (row.each.least - 1, most),
+        ]
     if isinstance(row, Connected):
         twice, below, uneven = ([0, 0], [1, 1]), ([-1], [0]), ([0, 1], [2])
         return [*WRONG, 3, "x", True, twice, below, uneven, ([0.5], [1]), np.ones((3, 4)), [1, 2], ([0], [1], [2])]
@@ -285,7 +312,8 @@ def kept(kind: Any, field: str, value: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _no_download(monkeypatch):
-    monkeypatch.setattr(SequentialDigits, "images", lambda self, split: None)
+    for kind in (SequentialDigits, SpikingDigits):
+        monkeypatch.setattr(kind, "images", lambda self, split: None)
 
 
 def test_the_tables_are_found():

@@ -215,6 +215,35 @@ def fixed_network_alignment(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, li
     return found, rows_of(runs), columns
 
 
+def evidence_accumulation(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("e-prop, random", "BPTT", "another"))
+    for run, (learned, end) in zip(
+        runs["BPTT"], ((8, 0.93), (20, 0.99), (None, 0.5)), strict=True
+    ):  # one that never learns
+        run.metrics["test_score"] = np.where(run.metrics["update"] % 4 == 0, 0.5, np.nan)
+        for update, score in ((learned, 0.901), (UPDATES, end)):
+            run.metrics.loc[run.metrics["update"] == update, "test_score"] = score
+    for run in runs["another"]:
+        run.metrics["test_score"] = np.where(run.metrics["update"] % 4 == 0, 0.9, np.nan)  # 10 %, which is not below
+
+    def first(r: Row) -> list[float]:
+        found = [run.metrics.query("test_score > 0.9")["update"] for run in r.runs]
+        return [float(each.iloc[0]) for each in found if len(each)]
+
+    columns: Columns = {
+        **COMMON, "seeds below 10 %": lambda r: len(first(r)),
+        "first at update": lambda r: sum(first(r)) / len(first(r)) if first(r) else "nan",
+        "error at end (%)": lambda r: 100 - 100 * r["test_score"][:, -1].mean(), "error s.e.m. (%)": lambda r: 100 * sem(r["test_score"][:, -1]),
+        "rate (Hz)": lambda r: r["rate"][:, -1].mean(), "rate s.e.m. (Hz)": lambda r: sem(r["rate"][:, -1]), **MS,
+    }  # fmt: skip
+    by_seed = module("evidence_accumulation").seeds(Results(runs))  # type: ignore[arg-type]
+    assert by_seed[["arm", "seed"]].values.tolist() == [[label, seed] for label in runs for seed in range(SEEDS)]
+    assert by_seed["below 10 % at update"].dropna().tolist() == [u for row in rows_of(runs) for u in first(row)]
+    least = [100 - 100 * run.metrics["test_score"].max() for some in runs.values() for run in some]
+    assert by_seed["least error (%)"].tolist() == pytest.approx(least, abs=1e-9)
+    return module("evidence_accumulation").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 def pattern_generation(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     runs = made_up(("e-prop, random", "BPTT", "another"))
     said = {"e-prop, random": "105.8 → 11.07 (500)", "BPTT": "105.5 → 7.70 (500), spikes stopped"}
@@ -354,7 +383,7 @@ def reward(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]
 
 
 #: every shipped experiment
-TABLES = (copy_repeat, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, target_reaching, trace_cost)  # fmt: skip
+TABLES = (copy_repeat, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, target_reaching, trace_cost)  # fmt: skip
 
 
 def test_every_shipped_experiment_has_a_second_computation():

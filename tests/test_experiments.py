@@ -72,6 +72,21 @@ REDUCED = {
         "draws": 16,
         "seeds": (0,),
     },
+    "evidence_accumulation": {
+        "cues": 1,
+        "delay": 0.02,
+        "units": 10,
+        "sparse_delay": 0.02,
+        "sparse_units": 20,
+        "fan_in": 0.2,
+        "batch": 8,
+        "lr": 0.02,
+        "updates": 2,
+        "sparse_updates": 2,
+        "evaluate_every": 1,
+        "test_trials": 10,
+        "seeds": (0,),
+    },
     # A higher learning rate, so that so few trials are enough to see something learned.
     "reward": {"delay": 1, "wait": 1, "hold": 2, "units": 8, "batch": 4, "updates": 3, "last": 2, "seeds": (0, 1)},
     "pattern_generation": {"steps": 200, "units": 40, "updates": 25, "lr": 1e-3, "seeds": (0,)},
@@ -285,6 +300,38 @@ def test_pattern_generation_is_sane(reduced):
         assert last[label] < 0.95 * first[label], label
     assert len(set(first.values())) == 1  # the same weights and the same trial for every rule
     assert len(set(last.values())) == 3
+
+
+def test_evidence_accumulation_is_sane(reduced):
+    """What seeds.csv and the table say is what the runs measured; the circuits fire, and the rules differ."""
+    experiment, results, folder = reduced("evidence_accumulation")
+    seeds: Any = pd.read_csv(folder / "seeds.csv")
+    assert list(zip(seeds["arm"], seeds["seed"], strict=True)) == [(arm, 0) for arm in experiment.arms]
+    for row, run in zip(seeds.itertuples(index=False), (run for runs in results.values() for run in runs), strict=True):
+        tested: Any = run.metrics[["update", "test_score"]].dropna()
+        error = 100 - 100 * tested["test_score"].to_numpy()
+        first = tested["update"].to_numpy()[tested["test_score"] > 0.9]
+        assert [*tested["update"]] == [1, 2]
+        np.testing.assert_allclose(row[2], first[0] if len(first) else np.nan)
+        np.testing.assert_allclose(row[3:], [error[-1], error.min(), run.final("rate")], atol=1e-9)
+    counted = seeds.groupby("arm")["below 10 % at update"].count()
+    assert column(folder, "seeds below 10 %") == counted.to_dict()
+    ends = seeds.groupby("arm")["error at end (%)"].mean()
+    assert column(folder, "error at end (%)") == pytest.approx(ends.to_dict(), rel=1e-12)
+    trial = results["e-prop, random"][0].recordings
+    for kind in ("LIF", "ALIF"):
+        assert trial[f"{kind}.spikes"].shape == (320, 10, 10) and 0.001 < float(trial[f"{kind}.spikes"].mean()) < 0.2
+    assert set(trial["side"].values.ravel()) == {0, 1} and trial["epoch_cue"].values[0].tolist() == [[50.0, 150.0]]
+    losses = {label: run.metrics["loss"].to_numpy() for label, (run,) in results.items()}
+    assert len({loss[0] for loss in losses.values()}) == 2  # every rule begins with the same, in either circuit
+    weights = {
+        label: torch.cat([w.flatten() for w in run.network.weights.values()]) for label, (run,) in results.items()
+    }
+    assert len({float(each.abs().sum()) for each in weights.values()}) == 6  # and yet they learn otherwise
+    sparse = results["sparse MDGL"][0]
+    fired = sparse.recordings
+    assert all(0.001 < float(fired[f"{kind}.spikes"].mean()) < 0.2 for kind in "EI")
+    assert (sparse.network.matrix("W_EI") <= 0).all() and int((sparse.network.matrix("W_EE") > 0).sum()) <= 16 * 3
 
 
 def test_exact_bptt_explodes_in_the_published_spiking_circuit():

@@ -246,7 +246,7 @@ def test_training_goes_on_bit_for_bit():
 
 def test_every_update_and_trial_has_noise_of_its_own():
     one = trainer()
-    b = next(bp.tasks.test_set(one.task)).to("cpu", torch.float64).trials(0, 4)
+    b = next(bp.tasks.test_set(one.task)).to("cpu", torch.float64).part(0, 4)
     first = one.draw(b).inputs[..., one.circuit.inputs :]
     one.update()
     second = one.draw(b).inputs[..., one.circuit.inputs :]

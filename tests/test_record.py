@@ -258,6 +258,14 @@ def test_a_trainer_records_its_own_rule():
     assert found.v.shape == found.learning_signal.shape
 
 
+def test_what_is_known_of_trials_stands_in_the_recording():
+    task = bp.task("evidence_accumulation", cues=3, delay=50)
+    network = bp.circuit("recurrent", cell="alif", inputs=task.inputs, units=8, outputs=2, input_gain=9.0).build(0)
+    batch = task.batch(bp.stream(0, "t"), 4)
+    inside = bp.record(network, "eprop", batch, "learning_signal")
+    assert (inside.answer.values == np.asarray(batch.trials["answer"])).all() and inside.answer.dims == ("batch",)
+
+
 def test_classes():
     task = bp.task("sequential_digits")
     network = bp.circuit("recurrent", cell="leaky_rate", inputs=task.inputs, units=8, outputs=10).build(0, dtype=f64)

@@ -39,7 +39,11 @@ SHIPPED = {
     "add": [{}, {"t1": 3, "t2": 1, "steps": 12}],
     "copy": [{}, {"length": 2, "bits": 3}],
     "copy_repeat": [{}, {"length": 3, "repeats": 4, "bits": 2}],
-    "delayed_match": [{}, {"stimuli": 2, "shown": 1, "delay": 0, "answer": 3, "noise": 0.5}],
+    "delayed_match": [{}, {"stimuli": 2, "shown": 1, "delay": 0, "answer": 3, "noise": 0.5}, {"delay": (2, 9)}],
+    "evidence_accumulation": [{}, {"cues": 3, "group": 2, "delay": 0.02, "gap": 0.01, "cue": 0.01, "recall": 0.01}],
+    "store_recall": [{}, {"values": 3, "frames": 4, "probability": 0.5, "group": 2, "frame": 0.01}],
+    "context_decision": [{}, {"coherences": (0.1,), "noise": 0.0, "dt": 0.05}],
+    "spiking_digits": [{}, {"code": "latency", "shown": 0.02}],
     "flip_flop": [{}, {"bits": 1, "steps": 7, "pulse_probability": 0.5}],
     "mimic": [{}, {"inputs": 3, "outputs": 2, "units": 8, "distribution": "gaussian", "seed": 4}],
     "sine_wave": [{}, {"periods": (2, 5), "switch_probability": 0.5, "steps": 30, "amplitude": 2.0}],
@@ -177,7 +181,9 @@ def test_listing_the_tasks_imports_neither_torch_nor_numpy() -> None:
     assert shown.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["", ".base", ".losses", ".data", *(f".{name}" for name in SHIPPED)])
+@pytest.mark.parametrize(
+    "module", ["", ".base", ".batch", ".decision", ".losses", ".data", *(f".{name}" for name in SHIPPED)]
+)
 def test_the_examples_in_the_docstrings_run(module: str) -> None:
     found = doctest.testmod(importlib.import_module(f"bioplaus.tasks{module}"))
     assert found.failed == 0

@@ -18,8 +18,8 @@ from task_helpers import paragraph, stream
 from bioplaus.errors import DataError, TaskError
 from bioplaus.tasks import check_batch, task
 from bioplaus.tasks import data as files
-from bioplaus.tasks import sequential_digits as digits_module
 from bioplaus.tasks.base import Split
+from bioplaus.tasks.images import load
 from bioplaus.tasks.sequential_digits import SequentialDigits
 
 SPLITS: tuple[Split, Split] = ("train", "test")
@@ -200,13 +200,13 @@ def test_damaged_digits_are_refused(monkeypatch: pytest.MonkeyPatch, wrong: floa
     images, labels = files.digits()
     images[5, 2, 3] = wrong
     monkeypatch.setattr(files, "digits", lambda: (images, labels))
-    digits_module._load.cache_clear()
+    load.cache_clear()
     try:
         with pytest.raises(DataError, match=f"holds {wrong} at row 2, column 3.*from 0 to 16") as error:
             SequentialDigits()
         paragraph(error)
     finally:
-        digits_module._load.cache_clear()
+        load.cache_clear()
 
 
 @pytest.mark.parametrize(

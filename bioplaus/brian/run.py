@@ -19,10 +19,12 @@ from bioplaus.errors import CircuitError
 from bioplaus.recording import Kept, Standing, asked, dataset, standing, state_of, thinned
 from bioplaus.recording.between import over, refuse_nothing, settled, so_far
 from bioplaus.settings import ours
-from bioplaus.simulate import checked_inputs
+from bioplaus.simulate import beside, checked_inputs
 from bioplaus.symbolic.derive import NOW, after
 from bioplaus.symbolic.runtime import runtime
 from bioplaus.symbolic.units import plain
+from bioplaus.tasks import Batch
+from bioplaus.tasks.known import known_of
 
 if TYPE_CHECKING:
     import xarray
@@ -85,7 +87,7 @@ def simulate(
     ----------
     circuit : a circuit, built here with ``seed`` in float64, or a built network (for example ``run.network``),
         whose weights are taken as they are. Brian2 integrates its cells with their own ``method``.
-    inputs : (time, batch, input) or (time, input), array or tensor; constant during a step, acting in that step.
+    inputs : a `Batch`, (time, batch, input) or (time, input), array or tensor, as of `bioplaus.simulate`; constant during a step, acting in that step.
     record, every : as of `bioplaus.simulate`. Brian2 holds all steps and units while it runs.
     state, return_state : as of `bioplaus.simulate`; one may go on from the other's state.
     seed : of the weights, where they are drawn here, and of noise and background, the same that `bioplaus.simulate` draws; None: the state's, or 0.
@@ -123,8 +125,10 @@ def simulate(
     _refuse_maps(network)
     network = perturbed(network, perturb)
     wanted = asked(network, record, lenient=record is SEEN)
-    given = checked_inputs(network, inputs)
+    told = inputs if isinstance(inputs, Batch) else None
+    given = checked_inputs(network, inputs if told is None else told.inputs)
     T, batch = given.shape[:2]
+    trials = {} if told is None else known_of("The batch that is simulated:", told.trials, T, batch)
     at = None if state is None else standing(network, state, batch)
     first, start = (0, network.start(batch)) if at is None else (at.step, at.state)
     if not (return_state or at):
@@ -154,9 +158,11 @@ def simulate(
         left = (
             behind(network, start, recorded, silent, filtered[-1] if network.kappa else None) if return_state else None
         )
-    thin = {name: thinned(v.cpu().numpy(), first, every) for name, v in (("input", given), ("output", output))}
+    seen_too = {"input": given.cpu().numpy(), "output": output.cpu().numpy()}
+    seen_too |= {} if told is None else beside(told.targets, told.weight, given)
+    thin = {name: thinned(values, first, every) for name, values in seen_too.items()}
     seen = [(one, each.values) for one, each in zip(wanted, kept, strict=True)]
-    recording = dataset(network, seen, first, first + T, every, thin)
+    recording = dataset(network, seen, first, first + T, every, thin, trials)
     if left is None:
         return recording
     return recording, state_of(network, Standing(left, first + T, seed, "auto", every, over(kept, first + T, every)))

@@ -247,6 +247,27 @@ class Several:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A whole number, or two, from the one to the other; twice the same is that one."""
+
+    each: Whole
+    example: str
+
+    @property
+    def wanted(self) -> str:
+        return f"{self.each.wanted}, or two of them, the least and the most, such as {self.example}"
+
+    def plain(self, value: Any) -> int | tuple[int, int]:
+        try:
+            return self.each.plain(value)
+        except Unfit:
+            least, most = Several(self.each, self.example, 2, 2).plain(value)
+        if least > most:
+            raise Unfit
+        return (least, most) if least < most else least
+
+
+@dataclass(frozen=True)
 class Mapped:
     """A mapping of names to what each wants."""
 

@@ -32,6 +32,7 @@ from bioplaus.signal.synthetic import SyntheticGradient, theta
 from bioplaus.signal.truth import future_credit, observe
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, Loss
+from bioplaus.tasks.known import known_of
 
 if TYPE_CHECKING:
     import xarray
@@ -253,7 +254,8 @@ class Inside(Walk):
                 units.setdefault(line.population, []).append(line.units)
         thin = {name: thinned(values, 0, self.every) for name, values in beside.items()}
         seen = [(one, kept.values) for one, kept in self.states]
-        found = dataset(self.network, seen, 0, self.batch.steps, self.every, thin, units)
+        known = known_of("The batch that is recorded:", self.batch.trials, self.batch.steps, self.batch.size)
+        found = dataset(self.network, seen, 0, self.batch.steps, self.every, thin, known, units)
         for line in self.lines:
             mine = units.get(line.population, []) if line.population is not None else [line.units]
             others = [one.units for one, _ in self.states if one.population == line.population]

@@ -289,17 +289,15 @@ class Trainer:
 
     @ours()
     def record(self, names: Any = ("spikes", "rate"), every: int = 1) -> xarray.Dataset:
-        """Run one test batch and record it: outputs, targets and what ``names`` asks for.
+        """Run one test batch and record it: outputs, targets, what is known of its trials, and what ``names`` asks for.
 
         Of the circuit alone where it exists, as `bioplaus.simulate`; with anything of the rule among it, as `bioplaus.record`.
         """
         batch = next(test_set(self.task, RECORDED))
         if of_rule(names):
-            return record(
-                self._tested, self.rule, batch, names, self.task.loss, every=every, own=self.own, seed=self.seed
-            )
-        beside: Any = {"targets": batch.targets, "weight": batch.weight}
-        return simulate(self._tested, batch.inputs, names, every=every, seed=self.seed, lenient=True, **beside)
+            mine: Any = {"every": every, "own": self.own, "seed": self.seed}
+            return record(self._tested, self.rule, batch, names, self.task.loss, **mine)
+        return simulate(self._tested, batch, names, every=every, seed=self.seed, lenient=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioplaus.circuit import Network
+from bioplaus.errors import CircuitError
 from bioplaus.recording.asked import Asked
 from bioplaus.recording.kept import recorded_steps
+from bioplaus.recording.known import coordinates as known
 
 if TYPE_CHECKING:
     import xarray
@@ -23,16 +25,27 @@ def dataset(
     last: int,
     every: int,
     beside: Mapping[str, np.ndarray],
+    trials: Mapping[str, np.ndarray] = MappingProxyType({}),
     others: Mapping[int, Sequence[np.ndarray | None]] = MappingProxyType({}),
 ) -> xarray.Dataset:
     """Label what was recorded of the steps from ``first`` to before ``last``, counted from the first there ever was.
 
-    ``beside`` are input, output, target and weight at these; ``others``, by population, the units of what will be recorded beside.
+    Parameters
+    ----------
+    beside : input, output, target and weight at these steps.
+    trials : what is known of each sample.
+    others : by population, the units of what will be recorded beside.
+
+    Raises
+    ------
+    CircuitError
+        If what is known goes by the name of something recorded.
     """
     import xarray as xr
 
     variables: dict[str, Any] = {}
-    coordinates: dict[str, Any] = {"time": times(network, recorded_steps(first, last, every))}
+    coordinates = known(trials, first, *_scale(network))
+    coordinates["time"] = times(network, recorded_steps(first, last, every))
     for one, value in recorded:
         p = network.populations[one.population]
         dim = f"unit_{p.name}" if len(network.populations) > 1 else "unit"
@@ -46,6 +59,10 @@ def dataset(
     for name, values in beside.items():
         dim = "unit_input" if name == "input" else "unit_output"
         variables[name] = (("time", "batch", dim) if values.ndim == 3 else ("time", "batch"), values, {"units": "1"})
+    if taken := sorted(coordinates.keys() & variables.keys()):
+        raise CircuitError(
+            f"The trials have an entry '{taken[0]}', and so is called what is recorded. Call it otherwise in trials= of the Batch, or do not record it."
+        )
     attributes: dict[str, Any] = {"dt_ms": network.circuit.dt * 1e3, "circuit": network.circuit.name}
     if every > 1:
         attributes["every"] = every
@@ -64,7 +81,11 @@ def times(network: Network, steps: np.ndarray) -> Any:
     """When steps begin: in ms; of discrete maps their number, unless a differential equation beside them gives time a scale."""
     import xarray as xr
 
+    scale, unit = _scale(network)
+    return xr.DataArray(steps * scale, dims="time", attrs={"units": unit})
+
+
+def _scale(network: Network) -> tuple[float, str]:
+    """What a step is on the axis of time, and in which unit."""
     scaled = any(p.cell.continuous or p.cell.spiking for p in network.circuit.populations.values())
-    return xr.DataArray(
-        steps * (network.circuit.dt * 1e3) if scaled else steps, dims="time", attrs={"units": "ms" if scaled else "1"}
-    )
+    return (network.circuit.dt * 1e3, "ms") if scaled else (1, "1")

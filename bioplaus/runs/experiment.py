@@ -44,6 +44,8 @@ class Experiment(checks.Named):
         Every arm runs once with each.
     table : callable, optional
         Makes a pandas table of the results; `Results.table` by default.
+    by_seed : callable, optional
+        Makes a pandas table of the results with one row an arm and seed, which is kept as ``seeds.csv``.
     figures : mapping of str to callable
         File name, without folder and suffix → what draws it from the results. One that asks for an arm that was left out is skipped.
     expected : str
@@ -62,6 +64,7 @@ class Experiment(checks.Named):
     expected: str = ""
     references: Sequence[str] = ()
     remarks: Callable[[Results], Remarks] | None = None
+    by_seed: Callable[[Results], pandas.DataFrame] | None = None
 
     constraints = checks.Table(RunError, "of an experiment", title=checks.Text(), seeds=SEEDS, expected=checks.Text())
 

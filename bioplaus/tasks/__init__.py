@@ -15,6 +15,7 @@ from bioplaus.errors import TaskError, by_name, unknown
 if TYPE_CHECKING:
     from bioplaus.tasks.base import Staged, Task, check_task
     from bioplaus.tasks.batch import Batch, joined
+    from bioplaus.tasks.decision import decided
     from bioplaus.tasks.gate import check_batch, drawn, fitted, test_set
     from bioplaus.tasks.loss_check import check_loss
     from bioplaus.tasks.losses import Loss, binary_cross_entropy, cross_entropy, soft_cross_entropy, squared
@@ -31,6 +32,7 @@ __all__ = [
     "check_loss",
     "check_task",
     "cross_entropy",
+    "decided",
     "drawn",
     "fitted",
     "joined",
@@ -55,6 +57,11 @@ TASKS = {
         "Add",
         "two bits of the past decide the odds of the present one",
     ),
+    "context_decision": Entry(
+        "bioplaus.tasks.context_decision",
+        "ContextDecision",
+        "two noisy streams and a context: is the mean of the one that counts above zero?",
+    ),
     "copy": Entry(
         "bioplaus.tasks.copy",
         "Copy",
@@ -68,7 +75,12 @@ TASKS = {
     "delayed_match": Entry(
         "bioplaus.tasks.delayed_match",
         "DelayedMatch",
-        "two stimuli with a delay between them: the same or not?",
+        "two stimuli with a delay between them, fixed or not: the same or not?",
+    ),
+    "evidence_accumulation": Entry(
+        "bioplaus.tasks.evidence_accumulation",
+        "EvidenceAccumulation",
+        "cues left and right, a delay, then the question: on which side were more?",
     ),
     "flip_flop": Entry(
         "bioplaus.tasks.flip_flop",
@@ -95,6 +107,16 @@ TASKS = {
         "SineWave",
         "a sine wave of the asked period, switched on and off",
     ),
+    "spiking_digits": Entry(
+        "bioplaus.tasks.spiking_digits",
+        "SpikingDigits",
+        "handwritten digits in spikes, by rate or by latency",
+    ),
+    "store_recall": Entry(
+        "bioplaus.tasks.store_recall",
+        "StoreRecall",
+        "a stream of values in spikes: which was on at the store command?",
+    ),
     "target_reaching": Entry(
         "bioplaus.tasks.target_reaching",
         "TargetReaching",
@@ -105,6 +127,7 @@ TASKS = {
 _HOMES = {
     "bioplaus.tasks.base": ("Staged", "Task", "check_task"),
     "bioplaus.tasks.batch": ("Batch", "joined"),
+    "bioplaus.tasks.decision": ("decided",),
     "bioplaus.tasks.loss_check": ("check_loss",),
     "bioplaus.tasks.gate": ("check_batch", "drawn", "fitted", "test_set"),
     "bioplaus.tasks.losses": (

@@ -13,7 +13,7 @@ import torch
 from bioplaus import checks
 from bioplaus.errors import TaskError
 from bioplaus.settings import ours
-from bioplaus.tasks.batch import Batch, joined
+from bioplaus.tasks.batch import Batch, recut
 from bioplaus.tasks.description import plain, settings, source_hash
 from bioplaus.tasks.losses import Loss
 
@@ -129,15 +129,10 @@ class Task:
         """Yield the test set in batches of `size`, the last one smaller: the same trials in the same order, whatever the size."""
         size = asked(self, size)
         generator = torch.Generator().manual_seed(self.test_seed)
-        drawn: Batch | None = None
-        for first in range(0, self.test_trials, CHUNK):
-            chunk = self.batch(generator, min(CHUNK, self.test_trials - first), "test")
-            drawn = chunk if drawn is None else joined([drawn, chunk])
-            while drawn.size >= size:
-                yield drawn.trials(0, size)
-                drawn = drawn.trials(size)
-        if drawn is not None and drawn.size:
-            yield drawn
+        firsts = range(0, self.test_trials, CHUNK)
+        yield from recut(
+            (self.batch(generator, min(CHUNK, self.test_trials - first), "test") for first in firsts), size
+        )
 
     def score(self, outputs: Tensor, batch: Batch) -> float:
         """How well `outputs` (time, batch, output) do on the asked steps of `batch`; see `score_name`."""

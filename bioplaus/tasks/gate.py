@@ -13,6 +13,7 @@ from bioplaus.errors import TaskError
 from bioplaus.tasks.arrays import array_of, values_of
 from bioplaus.tasks.base import Split, Task, check_task
 from bioplaus.tasks.batch import Batch
+from bioplaus.tasks.known import known_of
 from bioplaus.tasks.losses import Loss
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def fitted(batch: Batch, owner: str, shape: tuple[Any, Any, Any], loss: Loss) ->
         arrays["context"] = array_of(owner, "context", batch.context, "(batch, context)", (size, width), whole=False)
     _refuse_targets(owner, arrays["targets"], loss, outputs)
     values_of(owner, "weight", arrays["weight"], arrays["weight"] < 0, "0 (nothing asked) or more")
-    return replace(batch, **arrays)
+    return replace(batch, **arrays, trials=known_of(owner, batch.trials, *arrays["weight"].shape))
 
 
 def _refuse_targets(owner: str, targets: Tensor, loss: Loss, outputs: int) -> None:

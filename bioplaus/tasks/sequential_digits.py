@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from bioplaus import checks
-from bioplaus.errors import DataError, TaskError
-from bioplaus.tasks import data
+from bioplaus.errors import TaskError
 from bioplaus.tasks.base import Batch, Split, Task, asked, options
+from bioplaus.tasks.images import SIDE, SPLITS, Images, load
 from bioplaus.tasks.losses import cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SPLIT_SEED = 0
-_SIDE = {"digits": 8, "mnist": 28}
-_SPLITS = {"digits": ("standard",), "mnist": ("standard", "t10k")}
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images of one split: pixels (image, row, column), whole numbers up to `brightest`; labels (image,)."""
-
-    pixels: np.ndarray
-    labels: np.ndarray
-    brightest: int
-    sha256: str
-
-    @cached_property
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """Pixels and labels, made when trials are."""
-        return torch.tensor(self.pixels), torch.tensor(self.labels)
 
 
 @dataclass(frozen=True)
@@ -94,24 +72,24 @@ class SequentialDigits(Task):
     outputs = 10
     loss = cross_entropy
 
-    constraints = options(data=checks.Word(_SIDE), split=checks.Word(_SPLITS["mnist"]))
+    constraints = options(data=checks.Word(SIDE), split=checks.Word(SPLITS["mnist"]))
 
     def __post_init__(self) -> None:
         checks.settle(self)
-        if self.split not in _SPLITS[self.data]:
+        if self.split not in SPLITS[self.data]:
             raise TaskError(
                 f"The task '{self.name}' was given split='{self.split}', which data='{self.data}' does not have; leave it out, or "
                 f"take data='mnist'."
             )
         for name in ("inputs", "steps"):
-            object.__setattr__(self, name, _SIDE[self.data])
+            object.__setattr__(self, name, SIDE[self.data])
         super().__post_init__()
         self.images("train")  # a missing data set is refused now, not at the first update
 
     def images(self, split: Split) -> Images:
         """All images of a split."""
         asked(self, 1, split)
-        train, test = _load(self.data, self.split, os.environ.get("BIOPLAUS_DATA"))
+        train, test = load(self.data, self.split, os.environ.get("BIOPLAUS_DATA"))
         return train if split == "train" else test
 
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
@@ -140,32 +118,3 @@ class SequentialDigits(Task):
             images = self.images(split)
             described |= {f"{split}_images": len(images.labels), f"{split}_sha256": images.sha256}
         return described
-
-
-@lru_cache(maxsize=4)
-def _load(name: str, split: str, folder: str | None) -> tuple[Images, Images]:
-    """Train and test images; the folder of the data is a key because it decides which files are read."""
-    if name == "mnist" and split == "standard":
-        return _images(*data.mnist("train"), brightest=255), _images(*data.mnist("t10k"), brightest=255)
-    if name == "mnist":
-        pixels, labels = data.mnist("t10k")
-        held_out, brightest = 2000, 255
-    else:
-        pixels, labels = data.digits()
-        held_out, brightest = 360, 16
-    train, test = data.stratified_split(labels, held_out, SPLIT_SEED)
-    return _images(pixels[train], labels[train], brightest), _images(pixels[test], labels[test], brightest)
-
-
-def _images(pixels: np.ndarray, labels: np.ndarray, brightest: int) -> Images:
-    wrong = ~((pixels >= 0) & (pixels <= brightest))  # true for NaN too
-    if wrong.any():
-        image, row, column = np.argwhere(wrong)[0]
-        raise DataError(
-            f"Image {image} of the digit images holds {pixels[image, row, column]} at row {row}, column "
-            f"{column}, where a number from 0 to {brightest} is expected; the data set is damaged, install "
-            f"or fetch it anew."
-        )
-    pixels, labels = pixels.astype(np.uint8), labels.astype(np.int64)
-    sha256 = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
-    return Images(pixels, labels, brightest, sha256)
