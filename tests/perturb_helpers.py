@@ -9,6 +9,7 @@ import torch
 
 import bioplaus as bp
 from bioplaus import ms
+from bioplaus.learning.phased import Phased
 from bioplaus.tasks import squared
 
 T, BATCH = 24, 2
@@ -58,7 +59,7 @@ def learner(perturb: Any = (), rule: Any = "bptt", **more: Any) -> bp.Trainer:
     )
 
 
-def after(trainer: bp.Trainer, updates: int) -> list[dict[str, float]]:
+def after(trainer: bp.Trainer | Phased, updates: int) -> list[dict[str, float]]:
     return [{k: v for k, v in trainer.update().items() if k != "seconds"} for _ in range(updates)]
 
 

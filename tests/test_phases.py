@@ -145,7 +145,7 @@ def test_weights_are_given_by_name() -> None:
     arm = Arm(pair("alif"), Pattern(), RULE, bp.Training(), initial={"W_out": torch.tensor(W)})
     assert arm.describe(0)["initial"]["W_out"] == W.tolist() and (arm.begin(3).network.weights["W_out"] == 0.25).all()
     assert "initial" not in Arm(pair("alif"), Pattern(), RULE, bp.Training()).describe(0) and arm.describe(0) != Arm(
-        pair("alif"), Pattern(), RULE, None
+        pair("alif"), Pattern(), RULE, bp.Training()
     ).describe(0)
     begun = Arm(pair("alif"), Pattern(), RULE, bp.Training(), PHASES, {"W_out": W}).begin(3)
     assert isinstance(begun, Phased) and (begun.network.weights["W_out"] == 0.25).all()
