@@ -1,5 +1,7 @@
 """Recordings of trials analysed: each number against NumPy, SciPy or scikit-learn called by hand."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -147,7 +149,7 @@ def test_what_makes_no_sense_is_refused(recording, call, said):
 def test_pairs_are_scipys():
     rng = np.random.default_rng(0)
     a, b = rng.normal(1, 1, 8), rng.normal(0, 1, 8)
-    found, by_hand = analysis.paired(a, b), ttest_1samp(a - b, 0)
+    found, by_hand = analysis.paired(a, b), cast(Any, ttest_1samp(a - b, 0))
     assert abs(found.p - by_hand.pvalue) < 1e-12 and abs(found.difference - (a - b).mean()) < 1e-12
     assert np.allclose((found.low, found.high), by_hand.confidence_interval())
     assert found.above == (a > b).sum() and found.n == 8

@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 from bioplaus.errors import RunError
+from bioplaus.learning.phased import Phased
 from bioplaus.learning.trainer import Trainer
 from bioplaus.runs.alignment import Aligner, AlignmentJob
 from bioplaus.runs.arm import Arm
@@ -84,7 +85,7 @@ class Walks(Strict):
         return Walk(seed)
 
 
-def as_jobs(arm: Arm, alignment: AlignmentJob, walks: Walks) -> tuple[Job[Trainer], Job[Aligner], Job[Walk]]:
+def as_jobs(arm: Arm, alignment: AlignmentJob, walks: Walks) -> tuple[Job[Trainer | Phased], Job[Aligner], Job[Walk]]:
     """What pyright proves when it reads this."""
     return arm, alignment, walks
 

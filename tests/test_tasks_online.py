@@ -245,6 +245,7 @@ def test_flip_flop_scores_signs_and_learns_from_squares() -> None:
 def test_delayed_match_asks_whether_the_two_stimuli_were_the_same(epochs: dict[str, int]) -> None:
     match = DelayedMatch(**epochs)
     k, shown, delay, answer = match.stimuli, match.shown, match.delay, match.answer
+    assert isinstance(delay, int)
     batch = match.batch(stream(), 40)
     assert (match.steps, match.inputs) == (2 * shown + delay + answer, k) == (batch.steps, batch.inputs.shape[-1])
     guess = torch.zeros(match.steps, 40, 2)
