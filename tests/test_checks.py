@@ -57,12 +57,21 @@ FREE = {
     # torch is asked
     "Training": {"device", "optimiser", "optimiser_options", "lr_schedule", "lr_schedule_options"},
     "Phase": {"rule", "task"},  # None, a name, or what has what these have
+    "Agent": {"circuit", "task", "rule", "training", "phases", "initial"},  # as an arm's, which has no table
     "PatternGeneration": {"input", "target"},  # arrays, of a shape that follows from the numbers
     "Experiment": {"arms", "table", "figures", "references", "remarks", "by_seed"},
 }
 
 #: what is needed to make one, besides the fields that have a row
-START: dict[str, dict[str, Any]] = {"Experiment": {"title": "e", "arms": {"a": None}}}
+START: dict[str, dict[str, Any]] = {
+    "Experiment": {"title": "e", "arms": {"a": None}},
+    "Agent": {
+        "circuit": bp.circuit("recurrent", cell="elman", inputs=3, units=2, outputs=3),
+        "task": "delayed_cue",
+        "rule": "eprop",
+        "training": None,
+    },
+}
 
 #: what goes with a value, where a rule about several fields says so
 BESIDE: dict[tuple[str, str], Callable[[Any], dict[str, Any]]] = {

@@ -14,7 +14,7 @@ from bioplaus.analysis import Psychometric
 from bioplaus.errors import RunError
 from bioplaus.figures.panels.common import GUIDE, SERIES, ticks, time_axis
 from bioplaus.figures.recordings import time_of
-from bioplaus.figures.sheet import Sheet
+from bioplaus.figures.sheet import BAR, Sheet
 from bioplaus.figures.style import DOUBLE, SINGLE, axis_label
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def stimuli(ax: Axes, bars: Bars) -> None:
         raise checks.refusal(RunError, "bars", bars, "a dict {'cue': (0, 100)} of what begins and ends when")
     for name, (begin, end) in bars.items():
         place: Any = {"transform": ax.get_xaxis_transform(), "clip_on": False}
-        ax.plot([begin, end], [1.03, 1.03], color="black", linewidth=2, solid_capstyle="butt", label="_bar", **place)
+        ax.plot([begin, end], [1.03, 1.03], color="black", linewidth=2, solid_capstyle="butt", label=BAR, **place)
         ax.text((begin + end) / 2, 1.05, name, ha="center", va="bottom", fontsize=6, **place)
 
 

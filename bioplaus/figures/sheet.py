@@ -22,6 +22,7 @@ from bioplaus.figures.panels.curves import key
 from bioplaus.figures.panels.tradeoff import Points, name_points
 from bioplaus.figures.style import DOUBLE, MM_PER_INCH, SINGLE, TALLEST, style
 
+BAR = "_bar"  # what the bars of stimuli above a panel are labelled
 _COLUMNS = 6  # of a key, at most  # chosen
 _LETTERS = 46  # of a name in a key: longer ones could not stand beside their line in one column
 
@@ -98,7 +99,8 @@ class Sheet(Figure):
         """Bold a, b, c … at the top left of every panel, in the order in which they were made; colour bars have none."""
         panels = [ax for ax in self.axes if ax.get_label() != "<colorbar>"]
         for letter, ax in zip(ascii_lowercase, panels, strict=False):
-            ax.set_title(letter, loc="left", fontweight="bold", fontsize=8)
+            above = any(line.get_label() == BAR for line in ax.lines)  # stimuli stand between
+            ax.set_title(letter, loc="left", fontweight="bold", fontsize=8, pad=14 if above else None)
 
     def stack(self, axes: Iterable[Axes]) -> None:
         """Of panels one upon another that share their horizontal axis: its label below the lowest, the vertical labels in line."""

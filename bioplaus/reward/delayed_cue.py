@@ -39,14 +39,6 @@ class DelayedCue(gymnasium.Env[np.ndarray, int]):
 
     metadata = {"render_modes": []}  # noqa: RUF012  # Gymnasium's own
 
-    constraints = checks.Table(
-        TaskError,
-        "of the environment DelayedCue",
-        cue=checks.Whole(),
-        delay=checks.Whole(0),
-        wait=checks.Whole(0),
-    )
-
     def __init__(self, cue: int = 2, delay: int = 5, wait: int = 3) -> None:
         self.cue, self.delay, self.wait = cue, delay, wait
         for name in ("cue", "delay", "wait"):
