@@ -20,6 +20,8 @@ _HOMES = {
     "bioplaus.content": ("model", "circuit", "experiment"),
     "bioplaus.cell": ("Cell", "fast_sigmoid", "triangular"),
     "bioplaus.circuit": ("Circuit", "Network", "Poisson", "Population", "Projection", "Readout"),
+    "bioplaus.circuit.delays": ("Conduction", "Normal", "Uniform"),
+    "bioplaus.circuit.space": ("Exponential", "Gaussian", "Kernel", "Positions", "Within", "grid"),
     "bioplaus.simulate": ("simulate",),
     "bioplaus.streams": ("stream",),
     "bioplaus.rules": ("Rule", "rule"),
@@ -35,7 +37,7 @@ _HOMES = {
     "bioplaus.runs": ("Arm", "Experiment", "train"),
     "bioplaus.symbolic.units": (
         ("second", "ms", "us", "Hz", "kHz", "volt", "mV", "amp", "uA", "nA", "pA", "siemens", "mS", "uS", "nS")
-        + ("farad", "uF", "nF", "pF", "Mohm", "cm", "mm")
+        + ("farad", "uF", "nF", "pF", "Mohm", "cm", "mm", "um")
     ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -70,6 +72,15 @@ if TYPE_CHECKING:
     from bioplaus.circuit import Population as Population
     from bioplaus.circuit import Projection as Projection
     from bioplaus.circuit import Readout as Readout
+    from bioplaus.circuit.delays import Conduction as Conduction
+    from bioplaus.circuit.delays import Normal as Normal
+    from bioplaus.circuit.delays import Uniform as Uniform
+    from bioplaus.circuit.space import Exponential as Exponential
+    from bioplaus.circuit.space import Gaussian as Gaussian
+    from bioplaus.circuit.space import Kernel as Kernel
+    from bioplaus.circuit.space import Positions as Positions
+    from bioplaus.circuit.space import Within as Within
+    from bioplaus.circuit.space import grid as grid
     from bioplaus.learning.gradient import gradient as gradient
     from bioplaus.learning.trainer import Trainer as Trainer
     from bioplaus.learning.training import Training as Training
@@ -116,6 +127,7 @@ if TYPE_CHECKING:
     Mohm: Any
     cm: Any
     mm: Any
+    um: Any
 
 
 def __getattr__(name: str) -> Any:

@@ -80,6 +80,11 @@ class Cell:
     spike : str
         ``"v > threshold + beta*a"``, or with ``>=``, ``<``, ``<=``; several comparisons are joined by ``and``, ``or``, ``not``. The margin
         that the surrogate sees is that of the first; the others only say where it decides, and ψ is zero where it does not.
+    sends : mapping of name to str
+        Further outputs, which projections can carry in place of the spike or the rate (``Projection(sends="s")``): plain numbers, functions of
+        the states as they are at the end of a step, after the reset: ``{"s": "s"}`` for a gate that all synapses of a neuron share, ``{"v": "v/mV"}``
+        for a graded synapse. ``spike`` is 1 in the step of a spike and else 0, so that ``{"released": "spike*r"}`` is what a spike brings.
+        What has the name of a channel of its target reaches that channel, if a projection names none.
     reset : str
         Run at a spike: ``"v -= threshold; a += 1"``. Assigning to a variable on the left of the spike condition is a reset, to
         any other a jump.
@@ -115,6 +120,7 @@ class Cell:
     recurrent: tuple[str, ...] | None = None
     inhibitory: tuple[str, ...] | Mapping[str, int] = ()
     output: str = ""
+    sends: Mapping[str, str] = field(default_factory=dict)
     spike: str = ""
     reset: str = ""
     surrogate: Surrogate | None = None
@@ -173,6 +179,7 @@ class Cell:
             jumps=jumps,
             parameters=numbers,
             inhibitory=arguments.inhibitory(self.inhibitory, (*inputs, *jumps)),
+            sends=dict(self.sends),
             scales={k: plain(v) for k, v in (inputs | jumps).items()},
             set_aside={k: short(v) for k, v in self.parameters.items() if k not in numbers},
         )
@@ -245,6 +252,14 @@ class Cell:
         """Whether the output is a spike."""
         return bool(self.spike)
 
+    def opened(self, sent: str | None = None) -> tuple[str, ...]:
+        """The channels that other neurons reach where a projection names none: by what is sent under a channel's name, that channel."""
+        return (sent,) if sent is not None and sent in self.channels else self.recurrent or tuple(self.channels)
+
+    def with_spikes(self, sent: str | None = None) -> bool:
+        """Whether the output, or what is sent under a name, comes with spikes and is zero where there is none."""
+        return self.spiking if sent is None else sent in self.derived.sent_with_spikes
+
     @property
     def continuous(self) -> bool:
         """Whether the cell is a differential equation (and so has a Brian2 twin), not a discrete map."""
@@ -274,6 +289,8 @@ class Cell:
             for k in ("name", "equations", "update", "output", "spike", "reset", "method", "source")
             if getattr(self, k)
         }
+        if self.sends:
+            shown["sends"] = dict(self.sends)
         for kind in ("inputs", "jumps"):
             if kind == "inputs" or self.jumps:
                 shown[kind] = {k: show(v) for k, v in getattr(self, kind).items()}

@@ -57,6 +57,9 @@ CELLS: dict[str, Callable[[], bp.Cell]] = {
     "cuba": lambda: bp.model("cuba", tau_e=5 * SPREAD * ms),
     "coba": lambda: bp.model("coba", unit=0.1),
     "alpha_current": lambda: bp.model("alpha_current", V_T=-50 * mV),
+    "tsodyks_markram": lambda: bp.model("tsodyks_markram", V_T=0.6 * mV, V_reset=0.1 * mV),
+    "tsodyks_markram per neuron": lambda: bp.model("tsodyks_markram", V_T=0.6 * mV, V_reset=0.1 * mV, U=0.4 * SPREAD, tau_d=50 * SPREAD * ms),
+    "coba_nmda": lambda: bp.model("coba_nmda", unit=0.1),
     "noisy_lif": lambda: bp.model("noisy_lif", threshold=0.6),
     "noisy_lif per neuron": lambda: bp.model("noisy_lif", sigma=SPREAD, threshold=0.6, hard_reset=True, differentiate=BOTH),
     "qif": lambda: bp.model("qif"),
@@ -69,6 +72,8 @@ RANGES = {"v": (0.6, 0.6), "a": (2.0, 1.0)}
 IN_VOLTS = {"v": (-0.05, 0.008), **{s: (0.002, 0.004) for s in ("ge", "gi", "s", "h")}}
 OF_CELLS: dict[str, dict[str, tuple[float, float]]] = {
     "adex": {"v": (-0.048, 0.008), "w": (1e-10, 1e-10)}, "cuba": IN_VOLTS, "alpha_current": IN_VOLTS,
+    "tsodyks_markram": {"v": (0.0006, 0.0006), **{s: (0.5, 0.2) for s in "uxr"}},
+    "coba_nmda": {"v": (-0.05, 0.008), **{s: (0.5, 0.2) for s in ("ge", "gi", "x", "s")}},
     "coba": {"v": (-0.05, 0.008), "ge": (0.5, 0.2), "gi": (0.5, 0.2)}, "qif": {"v": (6.0, 6.0)}, "izhikevich": {"v": (-0.05, 0.05), "u": (-13.0, 2.0)},
     "hodgkin_huxley": {"v": (-0.03, 0.03), "s": (0.0, 0.05)} | {gate: (0.5, 0.15) for gate in "mhn"},
     "wang_buzsaki": {"v": (-0.01, 0.04), "h": (0.5, 0.15), "n": (0.5, 0.15), "g": (1.0, 0.5)},
@@ -108,11 +113,11 @@ def tensor(e: Any) -> Tensor:
 
 
 def handed(kernel: Kernel, states, currents, last, active, u, y) -> list[Any]:
-    """F, E, G, psi, Ru, ry as stacked tensors, rows first."""
+    """F, E, G, psi, Ru, ry, and of what is sent Zu and zy, as stacked tensors, rows first."""
     values = {"s": states, "I": currents, "u": u, "y_last": (last,), "y_now": (y,), "active": (active,)}
     values["receptive"] = (receptive(active),)
     stack = lambda e: torch.stack([stack(x) for x in e]) if isinstance(e, tuple) else tensor(e)  # noqa: E731
-    return [stack(e) for e in kernel.partials(lambda kind, i: values[kind][i])]
+    return [stack(e) if e else torch.empty(0) for e in kernel.partials(lambda kind, i: values[kind][i])]
 
 
 def close(a: Tensor, b: Tensor, tolerance: float = 1e-12) -> None:
@@ -133,29 +138,31 @@ def test_partials_equal_torch_func(label):
 
     def step(z: Tensor, spike: Callable[[Tensor], Tensor], cut: Callable[[Tensor], Tensor]) -> Tensor:
         u, y, s = kernel.step(tuple(z[:S]), (*z[S : S + K], *normals), z[-1], active, spike, cut, receptive(active))
-        return torch.stack([*u, y, *s])
+        return torch.stack([*u, y, *s, *(kernel.send(s, y) if kernel.send else ())])
 
     learned = surrogate_spike(kernel.surrogate) if kernel.surrogate else hard_spike
     out = step(z, learned, Tensor.detach)
-    u, y, after = tuple(out[:S]), out[S], out[S + 1 :]
+    u, y, after = tuple(out[:S]), out[S], out[S + 1 : 2 * S + 1]
     np.testing.assert_array_equal(step(z, hard_spike, uncut), out)  # recording a gradient changes no value
 
-    F, E, G, psi, Ru, ry = handed(kernel, states, currents, last, active, u, y)
+    F, E, G, psi, Ru, ry, Zu, zy = handed(kernel, states, currents, last, active, u, y)
     first = torch.cat([F, G, E[:, None]], 1)  # ∂u/∂(s, I, y₋): (S, S + K + 1, batch, unit)
     expected = torch.cat(
         [
             first,
             torch.einsum("s...,sk...->k...", psi, first)[None],
             torch.einsum("rs...,sk...->rk...", Ru + ry[:, None] * psi, first),
+            *([torch.einsum("vs...,sk...->vk...", Zu + zy[:, None] * psi, first)] if cell.sends else []),
         ]
     )
+    assert len(zy) == len(cell.sends) and (not cell.sends or (Zu != 0).any(0).any())
     for jac in (jacrev, jacfwd):
         # neurons do not see each other inside a cell, so the sum over them has each one's own derivatives
         found = jac(lambda z: step(z, learned, Tensor.detach).sum((-1, -2)))(z)
         close(found, expected)
     unseen = jacrev(lambda z: step(z, lambda x: hard_spike(x.detach()), Tensor.detach).sum((-1, -2)))(z)
     if cell.spiking:  # without a slope at the spike only Ru is left
-        close(unseen[S + 1 :], torch.einsum("rs...,sk...->rk...", Ru, first))
+        close(unseen[S + 1 : 2 * S + 1], torch.einsum("rs...,sk...->rk...", Ru, first))
         assert 0.1 < y.mean() < 0.9 and (psi > 0).any() and (psi == 0).any()
         assert active is None or (
             0.1 < active.mean() < 0.9 and not (y * (1 - active)).any() and not (psi * (1 - active)).any()
@@ -192,7 +199,7 @@ def test_what_a_spike_is_differentiated_through(name, differentiate, ry):
             "active": (active,),
         }[kind][i]
     )
-    assert entries[-1] == ry
+    assert entries[5] == ry
 
 
 def test_surrogates_are_the_published_ones():

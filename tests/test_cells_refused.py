@@ -108,6 +108,22 @@ NONSENSE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (LIF, dict(surrogate=Surrogate("x > 1")), "condition"),
     (LIF, dict(surrogate=Surrogate(3)), "height and width are text"),  # pyright: ignore[reportArgumentType]
     (LIF, dict(surrogate=Surrogate("x**2", "threshold", {"threshold": 5.0})), "threshold has one value in the cell and another"),
+    # sends
+    *((LIF, dict(sends=bad), "sends=.* is no mapping of names to texts") for bad in ("v", ["v"], 3, None)),
+    *((LIF, dict(sends={bad: "v"}), "sends= names .*; write a name like a variable's") for bad in (3, "a b", "")),
+    *((LIF, dict(sends={"z": bad}), r"sends\['z'\]=.* is not text") for bad in (3, None, b"v")),
+    (LIF, dict(sends={"z": ""}), "says nothing|can't be read"),
+    (LIF, dict(sends={"z": "# v"}), r"sends\['z'\]=.* says nothing but a comment"),
+    (LIF, dict(sends={"z": "v; v"}), "can't be read"),
+    (LIF, dict(sends={"z": "v = 2"}), "can't be read"),
+    (LIF, dict(sends={"z": "I"}), "'I' is an input channel"),
+    (LIF, dict(sends={"z": "y"}), "'y', the neuron's own last output"),
+    (LIF, dict(sends={"z": "xi"}), "white noise"),
+    (LIF, dict(sends={"z": "rand()"}), "a random number"),
+    (LIF, dict(sends={"z": "v*t/ms"}), "the time, but a cell sees time"),
+    (LIF, dict(sends={"z": "vv"}), "Did you mean 'v'"),
+    (LIF, dict(sends={"z": "v*tau"}), r"has unit second.*sends\['z'\]='\(v\*tau\)/ms'"),
+    (RATE, dict(sends={"z": "spike"}), "'spike'"),
     # jumps
     *((LIF, dict(jumps=bad), "jumps=.* is not a sequence of names") for bad in ("v", 3)),
     (LIF, dict(jumps={"w": 1}, inputs=("I",)), "There is no state variable 'w'"),

@@ -26,7 +26,8 @@ from bioplaus import rules
 from bioplaus.checks import Among, Amount, Flag, Instance, Mapped, Optional, Real, Several, Table, Text, Whole, Word
 from bioplaus.circuit import Projection
 from bioplaus.circuit.connect import Connected, Pairs
-from bioplaus.circuit.delays import Delay
+from bioplaus.circuit.delays import Delay, One
+from bioplaus.circuit.space import Coordinates, Periods, Placed
 from bioplaus.eligibility import Immediate
 from bioplaus.runs import Arm, Experiment
 from bioplaus.runs.config import digest, plain
@@ -99,12 +100,20 @@ def good(row: Any) -> list[Any]:
         return [None, *good(row.given)]
     if isinstance(row, Amount):
         return [made(row.example), float(made(row.example)), 5e-324]
-    if isinstance(row, Delay):
+    if isinstance(row, One):
         return [*good(row.steps), *good(row.time)]
+    if isinstance(row, Delay):
+        return [*good(row.one), bp.Uniform(1, 3), np.ones((2, 3), int), np.ones((2, 3)) * bp.ms]
     if isinstance(row, Feedback):
         return [*good(row.word), Matrix(torch.ones(1, 2))]
     if isinstance(row, Connected):
         return [Pairs(np.array([0, 1]), np.array([2, 0]))]
+    if isinstance(row, Coordinates):
+        return [np.array([[0.0, 0.1], [0.2, 0.3]])]
+    if isinstance(row, Placed):
+        return [bp.grid(3, spacing=1 * bp.mm)]
+    if isinstance(row, Periods):
+        return [(0.1, 0.2), *good(row.each)]
     assert isinstance(row, (Instance, Several, Mapped)), f"say here what {type(row).__name__} takes"
     return [made(row.example)]
 
@@ -149,8 +158,11 @@ def bad(row: Any) -> list[Any]:
         ]
     if isinstance(row, Amount):
         return [*WRONG, None, "1", True, 0, -1, math.inf, bp.Hz if row.unit == "s" else bp.ms]
-    if isinstance(row, Delay):
+    if isinstance(row, One):
         return [*bad(row.steps), -1 * bp.ms, 0.0, 1.5, math.inf, bp.Hz]
+    if isinstance(row, Delay):  # an array of whole numbers is one of steps
+        one = [value for value in bad(row.one) if not isinstance(value, np.ndarray)]
+        return [*one, bp.Uniform, np.zeros((2, 3)), np.ones((2, 3, 4)), np.zeros((2, 3), int), np.ones((2, 3)) * bp.Hz]
     if isinstance(row, Feedback):
         return [*bad(row.word), [1.0, 2.0], [[1.0], [1.0, 2.0]], [[math.nan]], [[1j]], [[True]], np.ones((2, 0))]
     if isinstance(row, Among):
@@ -179,8 +191,13 @@ def bad(row: Any) -> list[Any]:
             *({"a": value} for value in bad(row.each)),
         ] + [{}] * row.least
     if isinstance(row, Connected):
-        twice, below, odd = ([0, 0], [1, 1]), ([-1], [0]), ([0, 1], [2])
-        return [*WRONG, 3, "x", True, twice, below, odd, ([0.5], [1]), np.ones((3, 4)), [1, 2], ([0], [1], [2])]
+        twice, below, uneven = ([0, 0], [1, 1]), ([-1], [0]), ([0, 1], [2])
+        return [*WRONG, 3, "x", True, twice, below, uneven, ([0.5], [1]), np.ones((3, 4)), [1, 2], ([0], [1], [2])]
+    if isinstance(row, (Coordinates, Placed)):
+        odd: list[Any] = [3, "x", True, [[0.0] * 4], [[[0.0]]], [[np.nan]], [[0.0], [0.0, 0.1]], [2.0], [1] * bp.ms, []]
+        return [value for value in WRONG if not isinstance(value, np.ndarray)] + odd
+    if isinstance(row, Periods):
+        return [*bad(row.each), [0.1, -0.1], [], [0.1] * 4]
     assert isinstance(row, Instance), f"say here what {type(row).__name__} refuses"
     return [*WRONG, None, 3, "x", True, type(made(row.example))]
 

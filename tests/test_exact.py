@@ -305,7 +305,9 @@ def test_where_brian2s_own_constants_are_right_they_are_kept():
         return [propagated(p, values).closed for p in cell.derived.propagators]
 
     exact = [n for n in content.names("model") if kept(bp.model(n))]
-    assert set(exact) >= {"lif", "alif", "leaky_rate"} and all(all(kept(bp.model(n))) for n in exact)
+    still = {"tsodyks_markram"}  # has a state that moves at spikes alone, for which Brian2 has no closed form
+    assert set(exact) >= {"lif", "alif", "leaky_rate"} | still
+    assert all(all(kept(bp.model(n))) == (n not in still) for n in exact)
     chain: dict[str, Any] = dict(equations="dv/dt = (-v + g)/tau : 1\ndg/dt = (-g + I)/tau_s : 1", output="v")
     for tau_s, expected in (([5, 7], [True]), ([5, 20], [False]), ([5, 20 * (1 + 1e-14)], [False])):
         assert kept(Cell(**chain, parameters=dict(tau=20 * ms, tau_s=np.array(tau_s) * ms))) == expected

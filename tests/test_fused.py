@@ -266,6 +266,55 @@ def test_weights_that_move_at_every_step_move_as_in_torch(rule, name):
     close(mine.last.get(0, "u", 0), other.last.get(0, "u", 0), 1e-11)
 
 
+def test_sparse_weights_that_move_at_every_step_move_as_in_torch():
+    """Each value finds its synapse again, in the order of sources and back."""
+    moved = []
+    for backend in ("numba", "torch"):
+        make = bp.Projection
+        network = bp.Circuit(
+            populations={"E": bp.Population(bp.model("alif"), 40)},
+            projections=(
+                make(name="W_in", source="input", target="E", gain=8.0, probability=0.5, sparse=True),
+                make(name="W_rec", source="E", target="E", fan_in=4, gain=3.0, sparse=True),
+            ),
+            inputs=4,
+            readout=bp.Readout(size=2, tau=20 * ms),
+            dt=1 * ms,
+        ).build(seed=1, dtype=torch.float64)
+        assert set(network.synapses) == {"W_in", "W_rec"}
+        data, began = batch(network, 40), {key: w.clone() for key, w in network.weights.items()}
+
+        def apply(gradients: Any, own: Any, network: bp.Network = network) -> None:
+            for key, g in gradients.items():
+                network.weights[key] -= 0.02 * g
+
+        rule = bp.rule("eprop", schedule="online")
+        outcome = sequence(network, rule, rule.begin(network, data, 0), data, squared, apply=apply, backend=backend)
+        assert all(not torch.equal(network.weights[key], began[key]) for key in ("W_in", "W_rec", "W_out"))
+        moved.append((network.weights, outcome))
+    (ours, mine), (theirs, other) = moved
+    assert mine.rates == pytest.approx(other.rates, rel=1e-12) and mine.rates["E"] > 0.005
+    close(mine.outputs, other.outputs, 1e-11)
+    for key, w in theirs.items():
+        close(ours[key], w, 1e-11)
+
+
+def test_a_readout_or_a_membrane_that_breaks_where_weights_move_is_told_of_as_by_torch():
+    """What breaks is not a weight here: it is the sum that overflows."""
+    for paths in (("W_out", "b_out"), ("W_in",)):
+        said = []
+        for backend in ("numba", "torch"):
+            network, rule = one("alif"), bp.rule("eprop", schedule="online", feedback="random")
+            for path in paths:
+                network.weights[path].fill_(1.7e308)
+            data = batch(network, 40)
+            own = rule.begin(network, data, 0)
+            with pytest.raises(NumericalError) as told:
+                sequence(network, rule, own, data, squared, apply=lambda gradients, own: None, backend=backend)
+            said.append(str(told.value))
+        assert said[0] == said[1], said
+
+
 def test_float32_on_a_grid_is_torchs():
     """Weights of few digits, so that sums are the same in any order and no spike is flipped by rounding; one trajectory for both."""
     network = one("lif", dtype=torch.float32)

@@ -174,7 +174,9 @@ def test_enough_hops_are_rtrl(name):
     if c.batch.steps * c.network.weights["W_out"].shape[1] > 100:
         c = Case(c.network, Batch(*(x[:8, :1] for x in (c.batch.inputs, c.batch.targets, c.batch.weight + 1.0))))
     same(c.gradients(rule_of(Hops(c.batch.steps - 1))), c.true)
-    if any(w.source.slots[0] for w in c.network.recurrent) and len(c.network.populations) == 1:  # fewer fit into the time
+    if (
+        any(w.source.slots[0] for w in c.network.recurrent) and len(c.network.populations) == 1
+    ):  # fewer fit into the time
         same(c.gradients(rule_of(Hops((c.batch.steps - 1) // 2))), c.true)
 
 

@@ -354,16 +354,16 @@ misprint(
     rtrl(delay=3),
     Space,
     "within",
-    "source.index == to.index - 1",
-    "source.index == to.index",
+    "source.index == to.index - voices",
+    "source.index == to.index - voices + 1",
 )
 misprint(
     "arriving_from_another_place_in_the_delay_line",
     rtrl(delay=3),
     Space,
     "across",
-    "at.index == slot - 1",
-    "at.index == slot - 2",
+    "at.index == slot - voices",
+    "at.index == slot - voices - 1",
 )
 misprint(
     "influence_filtered_without_one_minus_kappa",
@@ -474,8 +474,8 @@ def scaled_surrogate(patch: Patch, factor: float) -> None:
         kernel = real(*args)
 
         def partials(get: Any) -> Any:
-            F, E, G, psi, Ru, ry = kernel.partials(get)
-            return F, E, G, tuple(None if e is None else e * factor for e in psi), Ru, ry
+            F, E, G, psi, Ru, ry, *sent = kernel.partials(get)
+            return F, E, G, tuple(None if e is None else e * factor for e in psi), Ru, ry, *sent
 
         return replace(kernel, partials=partials)
 

@@ -107,11 +107,44 @@ def rates() -> bp.Circuit:
     return bp.circuit("recurrent", cell="leaky_rate", inputs=37, units=11, outputs=3, tau_out=20 * ms, delay=3)
 
 
+def sending() -> bp.Circuit:
+    """What comes with spikes, and what is graded, beside the spikes, each with a delay of its own."""
+    cell = bp.Cell(
+        equations="""dv/dt = (g + I - v)/(10*ms) : 1 (unless refractory)
+        dg/dt = -g/(5*ms) : 1
+        dx/dt = (1 - x)/(80*ms) : 1
+        dr/dt = 0/second : 1
+        ds/dt = -s/(30*ms) : 1""",
+        inputs=("I",),
+        jumps=("g",),
+        external=("g",),
+        spike="v > 1",
+        reset="v = 0; r = 0.4*x; x -= r; s += 0.3*(1 - s)",
+        sends={"released": "spike*r", "gate": "s"},
+        start={"x": 0.9, "s": 0.2},
+        surrogate=SURROGATE,
+        refractory=2 * ms,
+    )
+    return bp.Circuit(
+        name="sending",
+        inputs=5,
+        populations={"E": bp.Population(cell, 9)},
+        projections=(
+            bp.Projection(name="W_in", source="input", target="E", gain=5.0),
+            bp.Projection(name="W", source="E", target="E", sends="released", channels=("g", "I"), delay=4, gain=5.0),
+            bp.Projection(name="W_gate", source="E", target="E", sends="gate", channels=("I",), delay=2),
+            bp.Projection(name="W_spikes", source="E", target="E", channels=("g",), delay=3),
+        ),
+        readout=bp.Readout(size=2, tau=10 * ms),
+    )
+
+
 CIRCUITS = {
     "alif": alif,
     "noisy": noisy,
     "jumping": jumping,
     "sparse": sparse,
+    "sending": sending,
     "rates": rates,
     "sparse rates": sparse_rates,
 }

@@ -30,10 +30,32 @@ from bioplaus.tasks import Batch, squared
 
 MODELS = sorted(bp.content.names("model"))
 #: in whose cells synapses make a state jump; those in which nothing is tried that the others do not have are slow
-JUMPING = {"delta_lif", "cuba", "coba", "alpha_current", "qif", "izhikevich", "hodgkin_huxley", "wang_buzsaki"}
+JUMPING = {
+    "delta_lif",
+    "tsodyks_markram",
+    "cuba",
+    "coba_nmda",
+    "coba",
+    "alpha_current",
+    "qif",
+    "izhikevich",
+    "hodgkin_huxley",
+    "wang_buzsaki",
+}
 REFUSED = {"lstm", "gru", "adex"} | JUMPING  # some rule refuses them
 LATE = {"izhikevich"}  # fires so late that in few steps nothing crosses a window
-LONG = {"cuba", "coba", "alpha_current", "qif", "izhikevich", "hodgkin_huxley", "wang_buzsaki", "lsnn_lif"}
+LONG = {
+    "tsodyks_markram",
+    "coba_nmda",
+    "cuba",
+    "coba",
+    "alpha_current",
+    "qif",
+    "izhikevich",
+    "hodgkin_huxley",
+    "wang_buzsaki",
+    "lsnn_lif",
+}
 
 
 @pytest.mark.parametrize("model", [pytest.param(m, marks=pytest.mark.slow) if m in LONG else m for m in MODELS])

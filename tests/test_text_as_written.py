@@ -303,7 +303,7 @@ def test_derivatives_are_those_of_torch(name):
             return torch.stack([full(each) for each in e])
         return torch.zeros(4, N).double() if e is None else torch.as_tensor(e, dtype=torch.float64).expand(4, N)
 
-    F, E, G, psi, Ru, ry = map(full, kernel.partials(lambda kind, i: values[kind][i]))
+    F, E, G, psi, Ru, ry = map(full, kernel.partials(lambda kind, i: values[kind][i])[:6])
     first = torch.cat([F, G, E[:, None]], 1)
     wanted = [first, torch.einsum("sbn,skbn->kbn", psi, first)[None]]
     wanted.append(torch.einsum("rsbn,skbn->rkbn", Ru + ry[:, None] * psi, first))

@@ -27,6 +27,8 @@ TIMED: dict[str, tuple[dict[str, Any], float, int | None]] = {
     "cuba": (dict(V_T=1e3 * mV), 3.0, None),
     "coba": (dict(V_T=1e3 * mV), 1.0, 1),
     "alpha_current": (dict(V_T=1e3 * mV), 3.0, None),
+    "tsodyks_markram": (dict(V_T=1e3 * mV), 3.0, None),
+    "coba_nmda": (dict(V_T=1e3 * mV), 1.0, 1),
     "noisy_lif": (dict(threshold=1e9, sigma=0.0), 0.7, 1),
     "qif": (dict(), 0.2, 1),
     "izhikevich": (dict(), 2.0, 1),
@@ -34,13 +36,16 @@ TIMED: dict[str, tuple[dict[str, Any], float, int | None]] = {
     "wang_buzsaki": (dict(V_T=1e3 * mV), 0.1, 1),
 }
 #: the whole step, ms, where gates are faster than 1 ms
-FAST = {"hodgkin_huxley": 0.1, "wang_buzsaki": 0.25}
+FAST = {"hodgkin_huxley": 0.1, "wang_buzsaki": 0.25, "coba_nmda": 0.25}
 #: what has no time constants: memory is counted in steps
 UNTIMED = {"elman", "gru", "lstm"}
+#: what moves at spikes alone
+STILL = {"tsodyks_markram": {"r"}}
 START: dict[str, Any] = {"a": 1.5, "v": 0.2, "x": 0.2}
 #: what has arrived before
 ARRIVED: dict[str, dict[str, Any]] = {
-    "cuba": {"ge": 4 * mV, "gi": -2 * mV}, "coba": {"ge": 0.2, "gi": 0.1}, "alpha_current": {"h": 9 * mV, "s": 1 * mV}, "qif": {"v": -0.5},
+    "cuba": {"ge": 4 * mV, "gi": -2 * mV}, "coba": {"ge": 0.2, "gi": 0.1}, "alpha_current": {"h": 9 * mV, "s": 1 * mV}, "tsodyks_markram": {"v": 1 * mV, "u": 0.6, "x": 0.3},
+    "coba_nmda": {"ge": 0.2, "gi": 0.1, "x": 0.4, "s": 0.3}, "qif": {"v": -0.5},
     "izhikevich": {"v": -62 * mV}, "hodgkin_huxley": {"s": 1 * uA / cm**2}, "wang_buzsaki": {"g": 0.05 * mS / cm**2},
 }  # fmt: skip
 
@@ -52,7 +57,7 @@ def test_every_shipped_cell_is_tried_here():
 def trajectory(cell: Cell, dt: float, current: float, total: float = 40.0) -> dict[str, np.ndarray]:
     """States at every ms of ``total`` under a constant input, from a start that is no equilibrium."""
     cell = cell if cell.start else replace(cell, start={s: START[s] for s in cell.states})
-    cell = replace(cell, start={**cell.start, **ARRIVED.get(cell.name, {})}, external=tuple(cell.inputs))
+    cell = replace(cell, start={**cell.start, **ARRIVED.get(cell.name, {})}, external=tuple(cell.inputs)[:1])
     circuit = bp.circuit("recurrent", cell=cell, inputs=1, units=1, outputs=1, gain=0.0, bias=False, dt=dt * ms)
     network = circuit.build(dtype=torch.float64)
     network.load({"W_in": [[current]]})
@@ -68,6 +73,8 @@ def test_half_the_step_is_the_same_curve_to_the_order_of_the_method(name):
     whole, half, quarter = (trajectory(cell, part * FAST.get(name, 1.0), current) for part in (1.0, 0.5, 0.25))
     inexact = set()
     for s in cell.states:
+        if s in STILL.get(name, ()):
+            continue
         size = np.ptp(quarter[s])
         assert size > 0, "nothing moves"
         if order is None or np.abs(half[s] - whole[s]).max() <= 1e-13 * np.abs(whole[s]).max():

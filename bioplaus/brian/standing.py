@@ -15,6 +15,7 @@ import torch
 
 from bioplaus.circuit import Network
 from bioplaus.circuit.network import PopulationState, State
+from bioplaus.circuit.wiring import Outputs, Wired
 from bioplaus.symbolic.derive import HELD, LAST, RECEPTIVE, arriving
 from bioplaus.symbolic.functions import NUMPY
 from bioplaus.symbolic.units import plain
@@ -42,19 +43,24 @@ def part(state: State, samples: slice) -> State:
 def on_their_way(network: Network, state: State, drives: Sequence[Tensor]) -> list[Tensor]:
     """External input, (time, batch, (channels and noises) · unit) of every population, with what earlier spikes bring.
 
-    In step t, counted from 0, a slot i holds y_{t−1−i}: an output of before the first step as long as t ≤ i; those from then on Brian2 brings.
+    In step t, counted from 0, age i holds y_{t−1−i}: an output of before the first step as long as t ≤ i; those from then on Brian2 brings.
     """
     found = [drive.clone() for drive in drives]
     for w in network.recurrent:
-        if not network.populations[w.source.population].kernel.derived.spiking:
+        if not events(network, w):
             continue  # rates stand in the neurons themselves
         target, said = network.populations[w.target], state.populations[w.source.population].y
         silence = torch.zeros_like(said[0])
         for t in range(min(max(w.source.delays), len(found[w.target]))):
-            brought = w.drive(w.source.of([*[silence] * t, *said]), network.weights[w.spec.name])
+            brought = w.drive(w.source.of([*[silence] * (t * w.source.voices), *said]), network.weights[w.spec.name])
             into = found[w.target][t].unflatten(-1, (target.taken, target.size))
             into[..., list(w.channels), :] += brought.unflatten(-1, (len(w.channels), target.size))
     return found
+
+
+def events(network: Network, w: Wired[Outputs]) -> bool:
+    """Whether what a projection carries comes with spikes alone."""
+    return network.circuit.populations[w.spec.source].cell.with_spikes(w.spec.sends)
 
 
 def begun(cell: Cell, state: PopulationState, arrived: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -94,14 +100,16 @@ def behind(
         like = {"dtype": network.dtype, "device": network.device}
         y = torch.as_tensor(recorded[i, "y_now", 0], **like)
         s = [torch.as_tensor(recorded[i, "after", j], **like) for j, _ in enumerate(p.start)]
-        said = [*reversed(before.y), *y.unbind(0)][-p.ages :]
+        send = p.kernel.send or (lambda s, y: ())
+        steps = [(y[t], *send(tuple([each[t] for each in s]), y[t])) for t in range(len(y))[-p.ages :]]
+        said = [*(each for step in reversed(steps) for each in step), *before.y][: p.slots]
         wait = before.wait
         if p.kernel.waits is not None and wait is not None:
             wait = 1 - torch.as_tensor(recorded[i, "active", 0][-1], **like)
         elif wait is not None:
             for now in y:
                 wait = (wait - 1).clamp_min(0) + now * p.refractory
-        populations.append(PopulationState(tuple([each[-1] for each in s]), tuple(reversed(said)), wait))
+        populations.append(PopulationState(tuple([each[-1] for each in s]), tuple(said), wait))
     if filtered is None:
         return State(tuple(populations), ())
     return State(tuple(populations), tuple(filtered.split([network.populations[i].size for i in network.sources], -1)))

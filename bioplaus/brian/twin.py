@@ -8,8 +8,9 @@ Brian2's step k runs in slots, and every piece of a circuit's step (docs/concept
     groups         u = f(s, I)                                           Brian2's state updater, ``cell.method``,
                                                                          or named entries of Φ and Γ (below)
     after_groups   rate_d = rate_{d−1}; …; rate_1 = φ(u)                 rate cells: recent outputs by age
+                   sent_d = sent_{d−1}; …; sent_1 = g(r(u, y), y)        what is sent beside them, of every cell
     thresholds     y = [left > right], 0 while refractory
-    synapses       arriving += w, for spikes fired d − 1 steps ago       which so act d steps after they were fired
+    synapses       arriving += w (sent_d), for spikes fired d − 1 ago    which so act d steps after they were fired
                    s += unit (w, or external_{k+1}), where s jumps
     resets         s = r(u, y)
     end            recorded
@@ -32,13 +33,15 @@ from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 
-from bioplaus.brian.standing import begun, refractory
+from bioplaus.brian.standing import begun, events, refractory
 from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Wired, Wiring
 from bioplaus.codegen.propagated import propagated
 from bioplaus.symbolic import noise
+from bioplaus.symbolic.derive import NOW, after
 from bioplaus.symbolic.functions import for_brian
 from bioplaus.symbolic.integrate import declared
+from bioplaus.symbolic.text import substituted, symbol
 from bioplaus.symbolic.units import declaration, plain
 
 if TYPE_CHECKING:
@@ -75,6 +78,7 @@ def neurons(
     more += [f"{name} : second (constant)" for name in waits]
     more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if k < len(cell.inputs)]
     more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
+    more += [f"{_sent(v, age)} : 1" for v in range(1, p.voices) for age in range(1, p.ages + 1)]
 
     namespace, collect, clear, jumps = {}, [], [], []
     for k, (channel, external) in enumerate(zip(cell.channels, taken, strict=False)):
@@ -85,7 +89,7 @@ def neurons(
         here = [w for w in recurrent if k in w.channels]
         total = " + ".join([f"external{k}_(t, i)", *(_arriving(network, w, k) for w in here)])
         collect.append(f"{channel} = unit{k}_*({total})")
-        clear += [f"{_arriving(network, w, k)} = 0" for w in here if _spiking(network, w)]
+        clear += [f"{_arriving(network, w, k)} = 0" for w in here if events(network, w)]
 
     for k, xi in enumerate(cell.noises, p.channels):
         more.append(f"{noise.normal(xi)} : 1")
@@ -108,6 +112,8 @@ def neurons(
     if texts.output is not None:
         aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
         group.run_regularly("\n".join([*aged, f"rate1_ = {texts.output.brian}"]), when="after_groups", clock=clock)
+    if p.voices > 1:
+        group.run_regularly("\n".join(_sending(p, cell)), when="after_groups", order=1, clock=clock)
     # what is declared, not all that is there: t, i or N may be among the parameters, unused
     values = {n: v for n, v in cell.parameters.items() if n in group.equations} | ours | waits
     for name, value in values.items():
@@ -117,11 +123,40 @@ def neurons(
     arrived = {s: taken[k, 0].reshape(batch, p.size) for k, s in enumerate(cell.channels) if s in cell.jumps}
     for name, value in zip(cell.states, begun(cell, stands, arrived), strict=True):
         group.variables[name].set_value(value.reshape(-1))
-    for age, value in enumerate(stands.y if not cell.spiking else (), 1):
-        group.variables[f"rate{age}_"].set_value(value.double().cpu().numpy().reshape(-1))
+    for slot, value in enumerate(stands.y):
+        age, voice = divmod(slot, p.voices)
+        if voice or not cell.spiking:
+            group.variables[_told(voice, age + 1)].set_value(value.double().cpu().numpy().reshape(-1))
     if stands.wait is not None and bool(stands.wait.any()):
         refractory(group, p.refractory, stands, p.kernel.waits is not None, network.circuit.dt)
     return group
+
+
+def _sending(p: Wiring, cell: Cell) -> list[str]:
+    """What is sent beside the output: a function of the states as the reset will leave them, and of whether there is a spike."""
+    d, texts = p.kernel.derived, cell.parsed
+    fired = symbol("fired_")
+    settled = {symbol(s): substituted(r, {NOW: fired}) for s, r in zip(d.states, d.r, strict=True)}
+    ours = {after(s): symbol(s) for s in d.states}
+    lines = []
+    if texts.spike:
+        free = "*int(not_refractory)" if p.refracts else ""
+        lines.append(f"fired_ = int({texts.spike.whole.brian}){free}")
+    for v, e in enumerate(d.sends, 1):
+        lines += [f"{_sent(v, age)} = {_sent(v, age - 1)}" for age in range(p.ages, 1, -1)]
+        new = substituted(substituted(substituted(e, {NOW: fired}), settled), ours)
+        lines.append(f"{_sent(v, 1)} = {sympy_to_str(for_brian(new))}")
+    return lines
+
+
+def _sent(voice: int, age: int) -> str:
+    """Of a neuron: what it has sent beside its output, so many steps ago."""
+    return f"sent{voice}_{age}_"
+
+
+def _told(voice: int, age: int) -> str:
+    """The same, or its rate."""
+    return _sent(voice, age) if voice else f"rate{age}_"
 
 
 def _refractory(p: Wiring, written: Expression | None, clock: Clock) -> Any:
@@ -189,28 +224,33 @@ def synapses(
     if not i.size:
         return None
     model = [f"w_{k} : 1 (constant)" for k in w.channels]
-    age = max(w.source.delays)
-    if _spiking(network, w):
+    late = np.full(len(i), w.source.delays[0]) if w.synapses is None else w.synapses.delay.cpu().numpy()
+    several = len(w.source.delays) > 1
+    model += ["late : 1 (constant)"] if several else []
+    told = [(age, f"{_told(w.source.voice, age)}_pre") for age in w.source.delays]
+    said = "*(" + " + ".join(f"int(late == {age})*{name}" if several else name for age, name in told) + ")"
+    if events(network, w):
+        brought = said if w.source.voice else ""
         cell = network.circuit.populations[network.populations[w.target].name].cell
         names, units = list(cell.channels), {}
         arrive = []
         for k in w.channels:
             if names[k] in cell.jumps:
                 units[f"unit{k}_"] = cell.channels[names[k]]
-                arrive.append(f"{names[k]}_post += unit{k}_*w_{k}")
+                arrive.append(f"{names[k]}_post += unit{k}_*w_{k}{brought}")
             else:
-                arrive.append(f"{_arriving(network, w, k)}_post += w_{k}")
+                arrive.append(f"{_arriving(network, w, k)}_post += w_{k}{brought}")
         made = Synapses(
             source,
             target,
             "\n".join(model),
             on_pre="\n".join(arrive),
-            delay=(age - 1) * clock.dt,
+            delay=(late[0] - 1) * clock.dt if len(w.source.delays) == 1 else None,
             clock=clock,
             namespace=units,
         )
     else:
-        model += [f"{_arriving(network, w, k)}_post = w_{k}*rate{age}__pre : 1 (summed)" for k in w.channels]
+        model += [f"{_arriving(network, w, k)}_post = w_{k}{said} : 1 (summed)" for k in w.channels]
         made = Synapses(source, target, "\n".join(model), clock=clock, namespace={})
         for updater in made.summed_updaters.values():
             updater.when = "start"  # before currents are collected
@@ -218,6 +258,10 @@ def synapses(
     made.connect(i=(sample * pre + i).ravel(), j=(sample * post + j).ravel())
     for k, channel in zip(w.channels, W, strict=True):
         made.variables[f"w_{k}"].set_value(np.tile(channel, batch))
+    if several and events(network, w):
+        made.delay = np.tile((late - 1) * network.circuit.dt, batch) * second
+    if several:
+        made.variables["late"].set_value(np.tile(late.astype(float), batch))
     return made
 
 
@@ -229,7 +273,3 @@ def clock(network: Network) -> Clock:
 def _arriving(network: Network, w: Wired, channel: int) -> str:
     """What a projection brings to a channel in the next step, in units of weight."""
     return f"arriving{network.wired.index(w)}_{channel}_"
-
-
-def _spiking(network: Network, w: Wired) -> bool:
-    return network.populations[w.source.population].kernel.derived.spiking

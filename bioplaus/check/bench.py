@@ -12,7 +12,7 @@ import torch
 from bioplaus.cell import Cell
 from bioplaus.check import by_hand
 from bioplaus.circuit import Circuit, Network, Population, Projection, Readout
-from bioplaus.circuit.credit import Credit, at
+from bioplaus.circuit.credit import Credit, anywhere, at
 from bioplaus.circuit.dale import apart, reached
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import Stretch, roll
@@ -101,8 +101,13 @@ class Bench:
             state, total = past.init(self.network, self.batch.size), {}
             for t, step in enumerate(self.window.steps):
                 one = Tangent(self.network, Stretch(self.network, [step], self.window.x[t : t + 1]))
-                state = past.step(state, one)
-                for name, g in past.gradient(self.network, state, one, one_step(credit, t)).items():
+                now = one_step(credit, t)
+                if isinstance(now, Credit) and anywhere(now.u):  # is met while a step is taken
+                    found, state = past.forward(self.network, state, one, now)
+                else:
+                    state = past.step(state, one)
+                    found = past.gradient(self.network, state, one, now)
+                for name, g in found.items():
                     total[name] = total[name] + g if name in total else g
         masks = self.network.masks
         return {n: g * masks[n] / self.batch.size if n in masks else g / self.batch.size for n, g in total.items()}
@@ -182,7 +187,7 @@ def bench(
     }
     circuit = Circuit(
         populations={name: Population(cell, size, {} if cell.inputs else None) for name, size in sizes.items()},
-        projections=_excitation_and_inhibition(cell, recurrent) if inhibition else _all_to_all(recurrent),
+        projections=_excitation_and_inhibition(cell, recurrent) if inhibition else _all_to_all(cell, recurrent),
         inputs=INPUTS,
         readout=Readout(size=OUTPUTS, tau=tau),
         dt=dt,
@@ -214,11 +219,16 @@ def bench(
     return Bench(network, batch, written_by_hand, seed)
 
 
-def _all_to_all(recurrent: Mapping[str, Any]) -> tuple[Projection, ...]:
-    """Input and synapses of one population."""
+def _all_to_all(cell: Cell, recurrent: Mapping[str, Any]) -> tuple[Projection, ...]:
+    """Input and synapses of one population, also such as carry what its cell sends beside its output."""
     return (
         Projection(name="W_in", source="input", target="cortex"),
         Projection(name="W_rec", source="cortex", target="cortex", **recurrent),
+        *(
+            Projection(name=f"W_{name}", source="cortex", target="cortex", sends=name, channels=some, **recurrent)
+            for name in cell.sends
+            if (some := tuple(c for c in cell.opened(name) if cell.with_spikes(name) or c not in cell.jumps))
+        ),
     )
 
 

@@ -67,6 +67,7 @@ class Neurons:
             name: torch.as_tensor(_si(v), dtype=torch.float64) for name, v in self.cell.parameters.items()
         }
         self.y = self["y"]
+        self.sends: dict[str, Tensor] = {}
 
     def __getattr__(self, name: str) -> Tensor:
         try:
@@ -200,6 +201,23 @@ def delta_lif(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
     return z
 
 
+def tsodyks_markram(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
+    scales, alpha = n.cell.scales, torch.exp(-n.dt / n.tau_m)
+    # of what arrives together with a spike nothing is left: the reset is hard
+    before = n["v"] + n.landed(J * scales["v"], True, True)
+    v = n.free * (alpha * before + (1 - alpha) * I * scales["I"]) + (1 - n.free) * before
+    u = n.U + (n["u"] - n.U) * torch.exp(-n.dt / n.tau_f)
+    x = 1 + (n["x"] - 1) * torch.exp(-n.dt / n.tau_d)
+    z = n.fire(v - n.V_T, n.V_T)
+    n["v"] = v + n.reset(z) * (n.V_reset - v)
+    spiked = n.jump(z)
+    u = u + spiked * n.U * (1 - u)
+    r = n["r"] + spiked * (u * x - n["r"])
+    n.state |= {"u": u, "r": r, "x": x - spiked * r}
+    n.sends["released"] = z * r
+    return z
+
+
 def cuba(n: Neurons, I: Tensor, J_e: Tensor, J_i: Tensor) -> Tensor:
     scales, keep = n.cell.scales, torch.exp(-n.dt / n.tau_m)
     ge, gi, rest = n["ge"] + J_e * scales["ge"], n["gi"] + J_i * scales["gi"], n.E_L + I * scales["I"]
@@ -218,6 +236,23 @@ def coba(n: Neurons, I: Tensor, J_e: Tensor, J_i: Tensor) -> Tensor:
     v = n.free * (towards + (n["v"] - towards) * torch.exp(-n.dt * g / n.tau_m)) + (1 - n.free) * n["v"]
     n["ge"], n["gi"] = ge * torch.exp(-n.dt / n.tau_e), gi * torch.exp(-n.dt / n.tau_i)
     return _integrate_and_fire(n, v)
+
+
+def coba_nmda(n: Neurons, I: Tensor, slow: Tensor, J_e: Tensor, J_i: Tensor) -> Tensor:
+    scales, v, x, s = n.cell.scales, n["v"], n["x"], n["s"]
+    ge, gi = n["ge"] + J_e * scales["ge"], n["gi"] + J_i * scales["gi"]
+    opened = slow * scales["nmda"] / (1 + n.magnesium * torch.exp(-62 * v) / 3.57)
+    g = 1 + ge + gi + opened
+    towards = (n.E_L + (ge + opened) * n.E_e + gi * n.E_i + I * scales["I"]) / g
+    v = n.free * (towards + (v - towards) * torch.exp(-n.dt * g / n.tau_m)) + (1 - n.free) * v
+    n["ge"], n["gi"] = ge * torch.exp(-n.dt / n.tau_e), gi * torch.exp(-n.dt / n.tau_i)
+    rate = 1 / n.tau_decay + n.alpha * x
+    s = n.alpha * x / rate + (s - n.alpha * x / rate) * torch.exp(-n.dt * rate)
+    z = n.fire(v - n.V_T, n.surrogate_width)
+    n["v"] = v + n.reset(z) * (n.V_reset - v)
+    n.state |= {"x": x * torch.exp(-n.dt / n.tau_rise) + n.jump(z), "s": s}
+    n.sends["nmda"] = s
+    return z
 
 
 def alpha_current(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
@@ -324,7 +359,7 @@ CELLS: dict[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
         leaky_rate, elman, lstm, gru, lif, alif, lsnn_lif, lsnn_alif, adex,
-        delta_lif, cuba, coba, alpha_current, noisy_lif, qif, izhikevich, hodgkin_huxley, wang_buzsaki,
+        delta_lif, tsodyks_markram, cuba, coba, coba_nmda, alpha_current, noisy_lif, qif, izhikevich, hodgkin_huxley, wang_buzsaki,
     )
 }  # fmt: skip
 
@@ -345,6 +380,9 @@ def run(
     T, B = x.shape[:2]
     neurons = {name: Neurons(p.cell, circuit.dt, (B, p.size), stop) for name, p in circuit.populations.items()}
     sent: dict[str, list[Tensor]] = {name: [] for name in neurons}
+    beside: dict[tuple[str, str], list[Tensor]] = {
+        (n, z): [] for n, p in circuit.populations.items() for z in p.cell.sends
+    }
     assert circuit.readout.sources is not None
     filtered, outputs = torch.zeros(()), []
     noise = drawn(circuit, x)
@@ -352,6 +390,7 @@ def run(
         if cut_every and (T - t) % cut_every == 0:
             filtered = filtered.detach()
             sent = {name: [y.detach() for y in ys] for name, ys in sent.items()}
+            beside = {name: [z.detach() for z in zs] for name, zs in beside.items()}
             for n in neurons.values():
                 n.y, n.state = n.y.detach(), {k: v.detach() for k, v in n.state.items()}
         now = {}
@@ -367,7 +406,8 @@ def run(
                 elif t - late < 0:
                     continue
                 else:
-                    pre = sent[p.source][t - late].detach() if stop else sent[p.source][t - late]
+                    pre = (sent[p.source] if p.sends is None else beside[p.source, p.sends])[t - late]
+                    pre = pre.detach() if stop else pre
                 for k, W in zip(p.channels, weights[p.name].chunk(len(p.channels)), strict=True):
                     currents[k] = currents[k] + pre @ W.T
             bias = weights.get("b" if len(neurons) == 1 else f"b_{name}")
@@ -379,6 +419,8 @@ def run(
         for name, n in neurons.items():
             n.y, n.t = now[name], n.t + 1
             sent[name].append(now[name])
+            for z, value in n.sends.items():
+                beside[name, z].append(value)
         seen = torch.cat([now[s] for s in circuit.readout.sources], -1)
         filtered = circuit.kappa * filtered + (1 - circuit.kappa) * seen
         o = filtered @ weights["W_out"].T

@@ -195,8 +195,8 @@ def _carried(network: Network) -> Iterator[tuple[str, Callable[[State], Any]]]:
     for p, wiring in enumerate(network.populations):
         for i, state in enumerate(_states(network, p)):
             yield f"{state} in {wiring.name}", lambda h, p=p, i=i: h.populations[p].s[i]
-        for age in range(wiring.ages):
-            yield f"what {wiring.name} has said", lambda h, p=p, age=age: h.populations[p].y[age]
+        for slot in range(wiring.slots):
+            yield f"what {wiring.name} has said", lambda h, p=p, slot=slot: h.populations[p].y[slot]
         if wiring.refracts:
             yield f"how long neurons of {wiring.name} are refractory", lambda h, p=p: h.populations[p].wait
     for i, _ in enumerate(network.sources if network.kappa else ()):

@@ -149,18 +149,18 @@ def _as(half: Any, kind: type) -> Any:
 def short(bench: Bench, rule: Rule) -> Bench | None:
     """A living circuit of the same model, of one population, in which all outcomes of a rule's signs can be tried; None: there is none.
 
-    Two neurons, or else one, over as many steps as there are signs for, more than the delay. The true gradient alone decides which is
+    Two neurons, or else one, also with no more delay than there must be, over as many steps as there are signs for, more than the delay. The true gradient alone decides which is
     taken, whatever the rule finds.
     """
     circuit = bench.network.circuit
     population = next(iter(circuit.populations.values()))
     delay = min(LATEST, max((d for w in bench.network.recurrent for d in w.source.delays), default=1))
     fixed: Any = {"delay": delay, "tau": circuit.readout.tau, "written_by_hand": False, "lively": LIVELY, "gain": GAIN}
-    for units, more in ((2, 2), (1, 2), (1, 1)):
-        make = partial(bench_of, population.cell, units=units, **fixed)
+    for units, more, late in ((2, 2, delay), (1, 2, delay), (1, 1, delay), (1, 1, 1)):
+        make = partial(bench_of, population.cell, units=units, **fixed | {"delay": late})
         each = count(make(1, seed=bench.seed), rule)
         steps = min(LONGEST, MOST // each)
-        if steps < delay + more + (LASTING if isinstance(population.cell.refractory, str) else 0):
+        if steps < late + more + (LASTING if isinstance(population.cell.refractory, str) else 0):
             continue
         for way, seed in _tries(population.cell, bench.seed):
             found = make(steps, seed=seed, **way)

@@ -83,9 +83,18 @@ class Float(Real):
         return float(super().plain(value))
 
 
+#: of an amount's unit: what it is of, its base dimensions, and which unit a plain number most likely lacks
+KINDS = {
+    "s": ("time", {"time": 1}, "seconds: write {0:g}*ms, or {0:g}*second"),
+    "Hz": ("rate", {"time": -1}, ""),
+    "m": ("length", {"length": 1}, "metres: write {0:g}*um, or {0:g}*mm"),
+    "m/s": ("velocity", {"length": 1, "time": -1}, ""),
+}
+
+
 @dataclass(frozen=True)
 class Amount:
-    """More than nothing of a time (unit s) or rate (unit Hz), from a quantity or a plain number in that unit; kept as a float."""
+    """More than nothing of a time (unit s), rate (Hz), length (m) or velocity (m/s), from a quantity or a plain number in that unit; kept as a float."""
 
     unit: str
     example: str
@@ -93,17 +102,15 @@ class Amount:
 
     @property
     def wanted(self) -> str:
-        return (
-            f"a {'time' if self.unit == 's' else 'rate'} above zero, such as {self.example}, or a number in {self.unit}"
-        )
+        return f"a {KINDS[self.unit][0]} above zero, such as {self.example}, or a number in {self.unit}"
 
     def plain(self, value: Any) -> float:
-        unit = dimensions(value)
-        if unit not in ({}, {"time": 1 if self.unit == "s" else -1}):
+        unit, (_, wanted, likely) = dimensions(value), KINDS[self.unit]
+        if unit not in ({}, wanted):
             raise Unfit
         number = as_number(value)
-        if self.unit == "s" and not unit and number >= self.plain_below:
-            raise Unfit(f" A number without unit is in seconds: write {number:g}*ms, or {number:g}*second.")
+        if likely and not unit and number >= self.plain_below:
+            raise Unfit(f" A number without unit is in {likely.format(number)}.")
         if not (finite(number) and number > 0):
             raise Unfit
         return float(number)

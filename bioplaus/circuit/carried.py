@@ -31,7 +31,7 @@ class Layout:
         out = []
         for i, p in enumerate(self.network.populations):
             out += [("s", i, j, p.size) for j, live in enumerate(p.live) if live]
-            out += [("y", i, a, p.size) for a in range(p.ages)]
+            out += [("y", i, a, p.size) for a in range(p.slots)]
         if self.network.kappa:
             out += [("f", s, i, self.network.populations[s].size) for i, s in enumerate(self.network.sources)]
         return out

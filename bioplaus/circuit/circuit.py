@@ -13,7 +13,7 @@ from bioplaus import checks
 from bioplaus.cerebellum import predictor
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.connect import told
-from bioplaus.circuit.delays import shown, steps, timeless
+from bioplaus.circuit.delays import Conduction, Late, Listed, shown, steps, timeless
 from bioplaus.circuit.description import INPUT, Population, Projection, Readout
 from bioplaus.circuit.network import Network
 from bioplaus.errors import CircuitError, cut
@@ -133,20 +133,25 @@ class Circuit:
         cell = self._population(p.target, f"projection {p.name} (target)").cell
         external = p.source == INPUT
         pre = self.inputs if external else self._population(p.source, f"projection {p.name} (source; or 'input')").size
-        opened = (cell.external if external else cell.recurrent) or tuple(cell.channels)
+        opened = (cell.external or tuple(cell.channels)) if external else cell.opened(p.sends)
         channels = p.channels if p.channels is not None else opened
         stray = set(channels) - set(cell.channels)
         if stray:
             raise CircuitError(
                 f"Projection {p.name} targets channel {sorted(stray)}; '{p.target}' has {', '.join(cell.channels)}."
             )
+        if not external and p.sends is not None and p.sends not in (sends := self.populations[p.source].cell.sends):
+            raise CircuitError(
+                f"Projection {p.name} carries '{p.sends}', and the cell of '{p.source}' sends {', '.join(sends) or 'nothing beside its output'}: name it in the "
+                f"cell's sends=, such as sends={{'{p.sends}': 's'}}, or leave sends= of the projection out."
+            )
         if (
             not external
             and (jumping := [c for c in channels if c in cell.jumps])
-            and not self.populations[p.source].cell.spiking
+            and not self.populations[p.source].cell.with_spikes(p.sends)
         ):
             raise CircuitError(
-                f"Projection {p.name} brings rates of '{p.source}' to {', '.join(jumping)} of '{p.target}', which jumps at every step by what arrives: the "
+                f"Projection {p.name} brings {p.sends or 'rates'} of '{p.source}' to {', '.join(jumping)} of '{p.target}', which jumps at every step by what arrives: the "
                 "smaller dt, the more. Rates act on channels held over a step, inputs=: name one in channels=, or give the target's cell one."
             )
         delay = (0 if external else 1) if p.delay is None else p.delay
@@ -156,7 +161,31 @@ class Circuit:
             raise CircuitError(f"Projection {p.name} wants fan_in={p.fan_in} of {most} possible sources.")
         if p.synapses is not None:
             self._within(p, pre)
-        return replace(p, channels=tuple(channels), delay=delay)
+        completed = replace(p, channels=tuple(channels), delay=delay)
+        if p.kernel is not None or isinstance(delay, Conduction):
+            self._place(completed)
+        return completed
+
+    def _place(self, p: Projection) -> None:
+        """Tell a projection that goes by distance where its neurons are."""
+        from bioplaus.circuit.near import Near
+
+        what = "a kernel" if p.kernel is not None else "delays by distance"
+        ends = [self.populations[name] for name in (p.target, p.source)]
+        nowhere = sorted(
+            {name for name, each in zip((p.target, p.source), ends, strict=True) if each.positions is None}
+        )
+        if nowhere:
+            raise CircuitError(
+                f"Projection {p.name} has {what}, and '{nowhere[0]}' no positions: give the population positions=bp.grid((20, 50), spacing=10*um), or an array "
+                "(neuron, 1 to 3) of lengths."
+            )
+        post, pre = (each.positions for each in ends)
+        post.refuse(pre, p.name)
+        object.__setattr__(p, "ends", (post, pre))
+        if p.kernel is not None:
+            near = Near(p.kernel, post, pre, p.source == p.target and not p.autapses, p.name)
+            object.__setattr__(p, "near", near)
 
     def _within(self, p: Projection, pre: int) -> None:
         """Refuse synapses of neurons that there are not."""
@@ -176,15 +205,18 @@ class Circuit:
                 f"synapses of projection {p.name} connect neuron {given.post[given.post == given.pre][0]} to itself, and autapses=False. Leave such pairs out, or say autapses=True."
             )
 
-    def _in_steps(self, name: str, delay: int | float, ends: tuple[str, str]) -> None:
+    def _in_steps(self, name: str, delay: int | float | Late, ends: tuple[str, str]) -> None:
         """Refuse a delay in ms that is none in steps."""
         maps = [each for each in ends if each in self.populations and timeless(self.populations[each].cell)]
-        if isinstance(delay, float) and maps:
+        if (delay.in_time if isinstance(delay, Late) else isinstance(delay, float)) and maps:
             raise CircuitError(
-                f"delay of projection {name} is {shown(delay)}, and '{maps[0]}' is of a discrete map (update=) that does not read dt: its steps are no time. "
+                f"delay of projection {name} is {delay if isinstance(delay, Late) else shown(delay)}, and '{maps[0]}' is of a discrete map (update=) that does not read dt: its steps are no time. "
                 "Give the delay in steps, such as delay=2; or write the map's constants with dt, or say made_for= which dt they hold."
             )
-        steps(delay, self.dt, name)
+        if isinstance(delay, Listed):
+            delay.refuse(name, *(self.populations[each].size for each in ends[::-1]))
+        elif not isinstance(delay, Late):
+            steps(delay, self.dt, name)
 
     def build(
         self, seed: int = 0, dtype: torch.dtype | str | None = None, device: str | torch.device = "cpu"
@@ -221,16 +253,16 @@ class Circuit:
             "populations": {
                 n: {"size": p.size, "bias": None if p.bias is None else dict(p.bias), "cell": p.cell.describe()}
                 | ({"background": {k: vars(b) for k, b in p.background.items()}} if p.background else {})
+                | ({"positions": p.positions.describe()} if p.positions is not None else {})
                 for n, p in self.populations.items()
             },
-            "projections": [
-                {
-                    k: v
-                    for k, v in (vars(p) | {"delay": shown(p.delay), "synapses": told(p.synapses)}).items()
-                    if v is not None
-                }
-                for p in self.projections
-            ],
+            "projections": [{k: v for k, v in (vars(p) | _told(p)).items() if v is not None} for p in self.projections],
             "cerebellum": None if self.cerebellum is None else self.cerebellum.describe(),
             "readout": {**{k: v for k, v in vars(self.readout).items() if k != "tau"}, "kappa": self.kappa},
         }
+
+
+def _told(p: Projection) -> dict[str, Any]:
+    """What a projection's record holds in other words than the projection itself."""
+    kernel = None if p.kernel is None else p.kernel.describe()
+    return {"delay": shown(p.delay), "synapses": told(p.synapses), "kernel": kernel, "near": None, "ends": None}

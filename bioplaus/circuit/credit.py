@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
 
 from bioplaus.circuit.network import Network
 
@@ -20,6 +21,10 @@ Inner: TypeAlias = "Sequence[tuple[Tensor | None, ...]]"
 Currents: TypeAlias = "tuple[Tensor | None, ...]"
 
 
+#: asked for at every step
+_SILENT: WeakKeyDictionary[Network, Credit] = WeakKeyDictionary()
+
+
 class Credit(NamedTuple):
     """Credit for h (or anything shaped like it), and for what the integrator left at the same step; None where there is none.
 
@@ -28,7 +33,7 @@ class Credit(NamedTuple):
     """
 
     s: tuple[tuple[Tensor | None, ...], ...]  # [population][state]
-    y: tuple[tuple[Tensor | None, ...], ...]  # [population][age]
+    y: tuple[tuple[Tensor | None, ...], ...]  # [population][slot]
     filtered: tuple[Tensor | None, ...]  # [population], read or not; none at all where the readout keeps nothing
     u: tuple[tuple[Tensor | None, ...], ...]  # [population][state]
 
@@ -40,12 +45,14 @@ def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 def silent(network: Network) -> Credit:
     """No credit at all."""
-    return Credit(
-        nowhere(network),
-        tuple((None,) * p.ages for p in network.populations),
-        (None,) * len(network.populations) if network.kappa else (),
-        nowhere(network),
-    )
+    if network not in _SILENT:
+        _SILENT[network] = Credit(
+            nowhere(network),
+            tuple((None,) * p.slots for p in network.populations),
+            (None,) * len(network.populations) if network.kappa else (),
+            nowhere(network),
+        )
+    return _SILENT[network]
 
 
 def nowhere(network: Network) -> tuple[tuple[None, ...], ...]:
@@ -56,6 +63,11 @@ def nowhere(network: Network) -> tuple[tuple[None, ...], ...]:
 def anywhere(part: Sequence[Sequence[Tensor | None]]) -> bool:
     """Whether there is credit for any state of any population."""
     return any(a is not None for each in part for a in each)
+
+
+def both(a: Inner, b: Inner) -> Inner:
+    """Sum of two credits for u."""
+    return tuple(tuple(map(plus, *each)) for each in zip(a, b, strict=True))
 
 
 def mapped(change: Callable[..., Any], *credits: Credit) -> Credit:

@@ -6,7 +6,7 @@ is nothing. What rate cells say is never nothing: they keep torch's matrix produ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,10 +17,10 @@ import torch
 
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.rolled import Lane, Rolled
-from bioplaus.circuit.wiring import Wired, Wiring
+from bioplaus.circuit.wiring import External, Wired, Wiring
 from bioplaus.codegen import compiled, threads
 from bioplaus.codegen.folded import entries
-from bioplaus.codegen.forward_source import Group, Keep, Link, forward
+from bioplaus.codegen.forward_source import LINES, Group, Keep, Link, Written, forward
 from bioplaus.codegen.forward_source import given as names
 from bioplaus.codegen.kernel import Kernel
 from bioplaus.codegen.partials import Partials
@@ -64,12 +64,10 @@ class Fused:
         self.dtype = {torch.float32: np.float32, torch.float64: np.float64}[network.dtype]
         read = set(network.sources) if network.kappa else set()
         self.groups = [Group(p.kernel.folded, p.taken, p.ages, i in read) for i, p in enumerate(network.populations)]
-        self.links = [
-            Link(w.source.population, w.target, w.source.slots, w.channels, w.synapses is not None)
-            for w in network.recurrent
-        ]
-        kept: tuple[Keep, ...] = ("outputs", "u", "all")
-        self.written = {keep: forward(self.groups, self.links, keep) for keep in kept}
+        self.links = [_link(w, w.source.population, w.source.slots) for w in network.recurrent]
+        self.lines = [_link(w, LINES, (0,)) for w in lines(network)]
+        self.sources = network.sources
+        self._written: dict[tuple[Keep, bool], Written] = {}
         self.linear = [Linear(p.kernel, self.dtype) for p in network.populations]
         self.kappa = self.dtype(network.kappa)
 
@@ -90,6 +88,13 @@ class Fused:
         rolled = Rolled(lanes, network.sources, bool(network.kappa), self.linear)
         return rolled, rolled.last
 
+    def written(self, keep: Keep, read: bool) -> Written:
+        """The text of the loop; of that which takes input lines and reads every step out, if so asked."""
+        if (keep, read) not in self._written:
+            links, sources = ([*self.links, *self.lines], self.sources) if read else (self.links, ())
+            self._written[keep, read] = forward(self.groups, links, keep, sources)
+        return self._written[keep, read]
+
     @staticmethod
     def keep(network: Network, states: bool, u: bool) -> Keep:
         """How much is written down: what is asked for, and of states and currents also what derivatives need."""
@@ -104,11 +109,17 @@ class Fused:
         drives: Sequence[np.ndarray],
         rows: Sequence[Rows],
         keep: Keep,
+        read: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[list[Lane], Callable[[], None]]:
-        """Arrays for as many steps as ``drives`` have, (time, channel, batch, unit), and what runs the loop; ``rows`` are `weights`."""
-        written, B = self.written[keep], drives[0].shape[2]
-        given: dict[str, Any] = {"first0_": 0, "last0_": B, "kappa0_": self.kappa}
-        for i, (link, some) in enumerate(zip(self.links, rows, strict=True)):
+        """Arrays for as many steps as ``drives`` have, (time, channel, batch, unit), and what runs the loop; ``rows`` are `laid`.
+
+        ``read`` is what a loop takes that reads every step out, by name; then rows of input lines, which drives do not hold, follow upon the
+        recurrent ones.
+        """
+        written, B = self.written(keep, read is not None), drives[0].shape[2]
+        given: dict[str, Any] = {"first0_": 0, "last0_": B, "kappa0_": self.kappa, **(read or {})}
+        links = self.links if read is None else [*self.links, *self.lines]
+        for i, (link, some) in enumerate(zip(links, rows, strict=True)):
             given |= {f"{name}{i}_": array for name, array in zip(names(link), some, strict=True)}
         lanes = []
         for p, before in enumerate(state.populations):
@@ -133,8 +144,10 @@ class Fused:
         flat = lambda array: array.reshape(len(array), B * n)  # noqa: E731
         full, kept, at = keep == "all", T + 1 if keep == "all" else 1, 1 if keep == "outputs" else T
         said = empty(ages + T, B, n)
-        for age, y in enumerate(before.y):
-            said[ages - 1 - age] = y.numpy()
+        sent = [empty(ages + T, B, n) for _ in group.beside]
+        for slot, y in enumerate(before.y):
+            age, voice = divmod(slot, wiring.voices)
+            (said, *sent)[voice][ages - 1 - age] = y.numpy()
         s, u = [empty(kept, B, n) for _ in before.s], [empty(at, B, n) for _ in before.s]
         for mine, given in zip(s, before.s, strict=True):
             mine[0] = given.numpy()
@@ -146,7 +159,7 @@ class Fused:
             seen = empty(T + 1, B, n)
             seen[0] = state.filtered[network.sources.index(p)].numpy()
         I = empty(taken, T, B, n) if full else None
-        lane = Lane(ages, said, tuple(u), tuple(s), wait, active, I, seen)
+        lane = Lane(ages, said, tuple(u), tuple(s), wait, active, I, seen, tuple(sent))
         if keep == "outputs":
             lane = replace(lane, u=(), active=None)
         parts: dict[str, Any] = {
@@ -161,6 +174,8 @@ class Fused:
             parts["waits"] = wiring.refractory.to(network.dtype).expand(B, n).reshape(-1).numpy()
         if seen is not None:
             parts["seen"] = flat(seen)
+        for i, each in enumerate(sent):
+            parts |= {f"sent{i}_": each, f"level{i}_": flat(each)}
         for i, (old, new) in enumerate(zip(s, u, strict=True)):
             parts[f"state{i}_"], parts[f"after{i}_"] = flat(old), flat(new)
         return lane, parts
@@ -168,16 +183,25 @@ class Fused:
 
 def weights(network: Network) -> list[Rows] | None:
     """`laid` as it is now; None where a weight is not finite: then also silent neurons tell it, in products."""
-    found = laid(network)
+    found = laid(network, network.recurrent)
     return found if all(np.isfinite(rows[0]).all() for rows in found) else None
 
 
-def laid(network: Network) -> list[Rows]:
-    """The recurrent weights as loops read them, by presynaptic neuron: (pre, channel · post); or (channel, synapse), where each source's begin, and whither they go."""
-    return [_rows(w, network.weights[w.spec.name].detach().numpy()) for w in network.recurrent]
+def lines(network: Network) -> list[Wired[External]]:
+    """The projections from the circuit's input lines."""
+    return [w for p in network.populations for w in p.driven if isinstance(w.source, External)]  # type: ignore[misc]
 
 
-def _rows(w: Wired, W: np.ndarray) -> Rows:
+def laid(network: Network, some: Sequence[Wired[Any]]) -> list[Rows]:
+    """Weights of projections as loops read them, by source: (pre, channel · post); or (channel, synapse), where each source's begin, and whither they go."""
+    return [_rows(w, network.weights[w.spec.name].detach().numpy()) for w in some]
+
+
+def _link(w: Wired[Any], source: int, slots: tuple[int, ...]) -> Link:
+    return Link(source, w.target, slots, w.channels, w.synapses is not None)
+
+
+def _rows(w: Wired[Any], W: np.ndarray) -> Rows:
     if w.synapses is None:
         return (np.ascontiguousarray(W.T),)
     begins, onto, order = w.synapses.events

@@ -51,7 +51,7 @@ def fused_sweep(
     found = [_population(tangent, p, direct, after) for p, _ in enumerate(network.populations)]
     start = silent(network)._replace(
         s=tuple(each.s for each in found),
-        y=tuple((each.y, *(None,) * (p.ages - 1)) for each, p in zip(found, network.populations, strict=True)),
+        y=tuple((each.y, *(None,) * (p.slots - 1)) for each, p in zip(found, network.populations, strict=True)),
         filtered=tuple(each.filtered for each in found) if network.kappa else (),
     )
     return tuple(each.I for each in found), start
@@ -77,7 +77,7 @@ def _population(tangent: Tangent, p: int, direct: Credit, after: Credit) -> _Swe
         return _Swept(None, (None,) * S, None, None)
     zero = torch.zeros(B, n, dtype=network.dtype)
     kind = zero.numpy().dtype
-    pattern, arrays = patterned(tangent.partials[p], flat, B)
+    pattern, arrays = patterned(tangent.partials[p].of_output(), flat, B)
     text, numbers = reverse(pattern, (told is not None, leaky, tuple(a is not None for a in inner)))
     a = torch.stack([zero if each is None else each for each in left_s]) if S else zero.new_zeros(0, B, n)
     ay, af = (zero.clone() if each is None else each.clone() for each in (left_y, left_f))

@@ -63,15 +63,24 @@ def apart(
     found, rest = {}, dict(masks)
     for name, mine in network.synapses.items():
         if name in saved:
-            found[name] = Synapses(**saved[name])
+            found[name] = Synapses.saved(**saved[name])
         elif name in rest:
             post, pre = rest.pop(name).view(-1, *mine.shape)[0].nonzero().unbind(1)
             found[name] = Synapses.of(post, pre, mine.shape)
-        if name in found and found[name].shape != mine.shape:
+        if name in found and found[name].ends != mine.ends:
             raise CircuitError(
-                f"The checkpoint's synapses of {name} are of {found[name].shape} neurons (post, pre), here are {mine.shape}."
+                f"The checkpoint's synapses of {name} are of {found[name].ends} neurons (post, pre), here are {mine.ends}."
+            )
+        if name in found and found[name].delays != (mine.delays if len(mine.delays) > 1 else ()):
+            raise CircuitError(
+                f"The checkpoint's synapses of {name} have other delays: {_steps(found[name])} there, {_steps(mine)} here. Delays that are drawn go with the seed."
             )
     return found, rest
+
+
+def _steps(synapses: Synapses) -> str:
+    delays = synapses.delays
+    return f"{len(delays)} different, {min(delays)} to {max(delays)} steps" if len(delays) > 1 else "one for all"
 
 
 def values(synapses: Mapping[str, Synapses], name: str, value: Tensor) -> Tensor:

@@ -3,19 +3,20 @@
 One step, in Brian2's order (docs/concepts.md)::
 
     I_t = Σ_p W_p y_{t−d_p} + U x_t + b
-    u_t = f(s_{t−1}, I_t);   y_t = φ(u_t);   s_t = r(u_t, y_t)
+    u_t = f(s_{t−1}, I_t);   y_t = φ(u_t);   s_t = r(u_t, y_t)   (and, of cells that send more, z_t = g(s_t, y_t) beside y_t)
     ȳ_t = κ ȳ_{t−1} + (1 − κ) y_t;   o_t = C ȳ_t + c
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from bioplaus.circuit.afford import afford
-from bioplaus.circuit.delays import steps
+from bioplaus.circuit.delays import Late, steps
 from bioplaus.circuit.description import INPUT, Projection
 from bioplaus.circuit.drawn import wanted
 from bioplaus.circuit.initial import initial
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
 
 
 class PopulationState(NamedTuple):
-    """State variables, recent outputs (newest first) and steps left in the refractory period, each (batch, unit)."""
+    """State variables, recent outputs and steps left in the refractory period, each (batch, unit).
+
+    Of outputs the newest come first; of every step y, and then what is sent beside it.
+    """
 
     s: tuple[Tensor, ...]
     y: tuple[Tensor, ...]
@@ -101,8 +105,13 @@ class Network:
                 outside.append(Wired(p, External(), *onto))
                 self.wired.append(outside[-1])
             else:
-                age = steps(p.delay, circuit.dt, p.name) - 1
-                recurrent.append(Wired(p, Outputs(names.index(p.source), (age,)), *onto))
+                sends = tuple(circuit.populations[p.source].cell.sends)
+                voice, voices = 0 if p.sends is None else 1 + sends.index(p.sends), 1 + len(sends)
+                delays = (
+                    self.synapses[p.name].delays if isinstance(p.delay, Late) else (steps(p.delay, circuit.dt, p.name),)
+                )
+                slots = tuple([(d - 1) * voices + voice for d in delays])
+                recurrent.append(Wired(p, Outputs(names.index(p.source), slots, voices), *onto))
                 self.wired.append(recurrent[-1])
         for i, (name, population) in enumerate(circuit.populations.items()):
             if population.bias is not None:
@@ -184,18 +193,24 @@ class Network:
         assert p.channels is not None
         K, fan_in = len(p.channels), p.sources(post, pre)
         if p.apart(post, pre):
-            found = self.synapses[p.name] = self._synapses(p, post, pre, generator).to(self.device)
-            W = initial((K, len(found)), fan_in, p.init, p.gain, generator).flatten()
+            found = self._synapses(p, post, pre, generator)
+            W = initial((K, len(found)), fan_in, p.init, p.gain, generator)
+            if isinstance(p.delay, Late):
+                found, order = found.late(p.delay.steps(found, circuit.dt, stream(self.seed, f"delays of {p.name}"), p))
+                W = W[:, order]
+            elif p.source != INPUT:
+                found = replace(found, delays=(steps(p.delay, circuit.dt, p.name),))
+            self.synapses[p.name], W = found.to(self.device), W.flatten()
             self.weights[p.name] = self._tensor(W.abs() * p.sign if p.sign else W)
             return
         mask = torch.ones(post, pre)
         if not p.autapses and p.source == p.target:
             mask.fill_diagonal_(0)
-        if p.fan_in is not None:
+        if p.fan_in is not None and p.near is None:
             drawn = torch.rand(post, pre, generator=generator, dtype=torch.float32).masked_fill(mask == 0, 2.0)
             order = drawn.argsort(dim=1, stable=True).argsort(1)
             mask = (order < p.fan_in).to(mask.dtype)
-        elif p.probability is not None or p.synapses is not None:
+        elif p.partial:
             found = self._synapses(p, post, pre, generator)
             mask = found.dense(torch.ones(len(found)))
         W = initial((K * post, pre), fan_in, p.init, p.gain, generator, K)
@@ -209,8 +224,12 @@ class Network:
         autapses, most = p.autapses or p.source != p.target, p.possible(1, pre)
         if p.synapses is not None:
             return Synapses.of(torch.from_numpy(p.synapses.post), torch.from_numpy(p.synapses.pre), (post, pre))
+        if p.near is not None:
+            return p.near.drawn(generator, p.probability, p.fan_in)
         if p.fan_in is not None:
             return drawn(torch.full((post,), p.fan_in), pre, autapses, generator)
+        if p.probability is None:
+            return drawn(torch.full((post,), most), pre, autapses, generator)
         many = torch.full((post,), float(most), dtype=torch.float64)
         chance = torch.full_like(many, p.probability or 0.0)
         return drawn(torch.binomial(many, chance, generator=generator).long(), pre, autapses, generator)
@@ -218,19 +237,19 @@ class Network:
     def matrix(self, name: str) -> Tensor:
         """W[post, pre] of a projection, however its weights are kept; rows grouped by channel."""
         W = self.weights[name]
-        return self.synapses[name].dense(W) if name in self.synapses else W
+        return self.synapses[name].matrix(W) if name in self.synapses else W
 
     def there(self, name: str) -> Tensor | None:
         """1 in [post, pre] where there is a synapse, rows grouped by channel; None where all are."""
         if name in self.synapses:
-            return self.synapses[name].dense(torch.ones_like(self.weights[name]))
+            return self.synapses[name].matrix(torch.ones_like(self.weights[name]))
         return self.masks.get(name)
 
-    def fitted(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+    def fitted(self, gradients: dict[str, Tensor], in_place: bool = False) -> dict[str, Tensor]:
         """Gradients where there are synapses: those of matrices masked, or taken where weights are kept one by one."""
         for name, mask in self.masks.items():
             if name in gradients:
-                gradients[name] = gradients[name] * mask
+                gradients[name] = gradients[name].mul_(mask) if in_place else gradients[name] * mask
         for name, synapses in self.synapses.items():
             if name in gradients and gradients[name].dim() == 2:
                 gradients[name] = synapses.at(gradients[name])
@@ -274,16 +293,14 @@ class Network:
         def full(value: float, n: int) -> Tensor:
             return torch.as_tensor(value, dtype=self.dtype, device=self.device).expand(batch, n).clone()
 
-        populations = tuple(
-            PopulationState(
-                s=tuple(full(v, p.size) for v in p.start),
-                y=tuple(full(0.0, p.size) for _ in range(p.ages)),
-                wait=full(0.0, p.size) if p.refracts else None,
-            )
-            for p in self.populations
-        )
+        populations = []
+        for p in self.populations:
+            s, silent = tuple(full(v, p.size) for v in p.start), full(0.0, p.size)
+            said = (silent, *(p.kernel.send(s, silent) if p.kernel.send else ()))
+            y = tuple(each.expand(batch, p.size).clone() for _ in range(p.ages) for each in said)
+            populations.append(PopulationState(s, y, full(0.0, p.size) if p.refracts else None))
         filtered = tuple(full(0.0, self.populations[s].size) for s in self.sources) if self.kappa else ()
-        return State(populations, filtered)
+        return State(tuple(populations), filtered)
 
     @property
     def lines(self) -> int:
@@ -351,7 +368,8 @@ class Network:
             currents.append(I)
             us.append(u)
             actives.append(active)
-            after.append(PopulationState(s, (y, *before.y[:-1]), wait))
+            said = (y, *p.kernel.send(s, y)) if p.kernel.send else (y,)
+            after.append(PopulationState(s, (*said, *before.y[: -len(said)]), wait))
         filtered = tuple(
             torch.lerp(after[s].y[0], f, self.kappa) for s, f in zip(self.sources, state.filtered, strict=False)
         )

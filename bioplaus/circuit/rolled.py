@@ -24,7 +24,7 @@ def _tensor(array: np.ndarray) -> Tensor:
 class Lane:
     """One population over time; what was not written down is empty.
 
-    said : (ages + time, batch, unit); s, after, wait, seen : (time + 1, …), before each step and after the last, or, where states are not kept,
+    said, sent : (ages + time, batch, unit), outputs and what is sent beside them; s, after, wait, seen : (time + 1, …), before each step and after the last, or, where states are not kept,
     s and wait (1, …), after the last; u, active : (time, …); I : (channel, time, …).
     """
 
@@ -36,6 +36,7 @@ class Lane:
     active: np.ndarray | None = None
     I: np.ndarray | None = None
     seen: np.ndarray | None = None
+    sent: tuple[np.ndarray, ...] = ()
 
     def __len__(self) -> int:
         return len(self.said) - self.ages
@@ -52,11 +53,13 @@ class Lane:
             cut(self.active),
             None if self.I is None else self.I[:, begin:end],
             cut(self.seen, 1),
+            tuple([each[begin : end + self.ages] for each in self.sent]),
         )
 
     def outputs(self, t: int) -> tuple[Tensor, ...]:
         """Outputs as they stand before step t, the newest first."""
-        return tuple([_tensor(self.said[t + self.ages - 1 - age]) for age in range(self.ages)])
+        voices = (self.said, *self.sent)
+        return tuple([_tensor(each[t + self.ages - 1 - age]) for age in range(self.ages) for each in voices])
 
     def before(self, t: int) -> PopulationState:
         """What stands before step t; without states, where they are not kept."""
@@ -75,7 +78,8 @@ class Lane:
         """A quantity over time, (time, batch, unit), by the names of `bioplaus.circuit.trajectory.Stretch`; KeyError for what was not written down."""
         T = len(self)
         if kind == "pre":
-            return self.said[self.ages - 1 - i : self.ages - 1 - i + T]
+            age, voice = divmod(i, 1 + len(self.sent))
+            return (self.said, *self.sent)[voice][self.ages - 1 - age : self.ages - 1 - age + T]
         if kind == "y_last":
             return self.said[self.ages - 1 : self.ages - 1 + T]
         if kind == "y_now":
@@ -94,7 +98,13 @@ class Lane:
 
 
 class Rolled(Sequence[Step]):
-    """The steps of a stretch."""
+    """The steps of a stretch.
+
+    Where the loop has read steps out: ``o`` is the readout's output, and ``counts`` Σ of what neurons said up to here, (batch, unit) of every population.
+    """
+
+    o: Tensor | None = None
+    counts: list[Tensor] | None = None
 
     def __init__(
         self, lanes: Sequence[Lane], sources: Sequence[int], leaky: bool, linear: Sequence[Callable[[Lane], Partials]]
@@ -138,9 +148,17 @@ class Rolled(Sequence[Step]):
         """A quantity of population ``p`` over time."""
         return _tensor(self.lanes[p].get(kind, i))
 
-    def finite(self) -> bool:
-        """Whether all that the last step left before its reset is."""
-        return all(bool(np.isfinite(u[-1]).all()) for lane in self.lanes for u in lane.u)
+    def finite(self, o: Tensor) -> bool:
+        """Whether outputs are, and all that the last step left before its reset."""
+        return all(bool(np.isfinite(a).all()) for a in (o.numpy(), *(u[-1] for lane in self.lanes for u in lane.u)))
+
+    def learned(self, error: Tensor) -> dict[str, Tensor] | None:
+        """What the readout's weights learn of errors, where the loop has read steps out."""
+        return None
+
+    def through(self, error: Tensor, W: Tensor) -> Tensor:
+        """Errors (time, batch, output) through weights (output, unit)."""
+        return error @ W
 
     def partials(self) -> tuple[Partials, ...]:
         """The partials of every population's cell at all steps."""

@@ -3,7 +3,7 @@
 A step runs  h_{t−1} → u_t → h_t,  where h = (s, y, older outputs in flight, ȳ) is what crosses between steps and u is the
 integrator's result. Its transpose carries credit back through the same two halves (row vectors)::
 
-    to_u    a_y += ry·a_s (+ (1−κ) a_ȳ);   a_u = Ruᵀ a_s + ψ a_y (+ what stands at u)
+    to_u    a_y += ry·a_s + zy·a_z (+ (1−κ) a_ȳ);   a_u = Ruᵀ a_s + Zuᵀ a_z + ψ a_y (+ what stands at u)
     to_h    a_I = Gᵀ a_u;   a_s = Fᵀ a_u;   a_y = E a_u + Σ Wᵀ a_I
 
 Composed over time they are backpropagation; without the Σ Wᵀ a_I they never leave the neuron, which is e-prop; applied to
@@ -43,18 +43,32 @@ def to_u(network: Network, steps: Sequence[Transpose], P: Sequence[Any], credit:
             y[i] = f * (1 - network.kappa) if now is None else torch.add(now, f, alpha=1 - network.kappa)
         filtered.append(None if f is None else f * network.kappa)
     u: Inner = []
-    for p, step, held, s, now, there in zip(network.populations, steps, P, credit.s, y, credit.u, strict=True):
-        if now is None or lacking(s, p.live):
-            some = next((a for a in (now, *s, *there) if a is not None), None)
+    for p, step, held, s, now, said, there in zip(
+        network.populations, steps, P, credit.s, y, credit.y, credit.u, strict=True
+    ):
+        sent = said[1 : p.voices]
+        if now is None or lacking(s, p.live) or any(a is None for a in sent):
+            some = next((a for a in (now, *s, *sent, *there) if a is not None), None)
             if some is None:
                 u.append((None,) * len(s))
                 continue
             zero = torch.zeros_like(some)
             s, now = tuple(zero if a is None else a for a in s), zero if now is None else now
-        u.append(tuple(map(plus, step.to_u(held, s, now), there)))
-    aged = tuple([(*ages[1:], None) for ages in credit.y])
+            sent = tuple(zero if a is None else a for a in sent)
+        u.append(tuple(map(plus, step.to_u(held, s, now, *sent), there)))
+    older = zip(credit.y, network.populations, strict=True)
+    aged = tuple([(*said[p.voices :], *(None,) * p.voices) for said, p in older])
     nothing = tuple([(None,) * len(s) for s in credit.s])
     return u, Credit(nothing, aged, tuple(filtered), nothing)
+
+
+def at_u(tangent: Tangent, sent: Sequence[Sequence[Tensor | None]]) -> Inner:
+    """Credit over time for what is sent beside the outputs, [population][which], where the neuron's own eligibility meets it: Zuᵀ a_z + ψ zy a_z."""
+    network, empty = tangent.network, silent(tangent.network)
+    if all(a is None for z in sent for a in z):
+        return empty.u
+    y = tuple((None, *z, *said[1 + len(z) :]) for z, said in zip(sent, empty.y, strict=True))
+    return to_u(network, tangent.transposes, tangent.varying, empty._replace(y=y))[0]
 
 
 def lacking(s: Sequence[Tensor | None], live: Sequence[bool]) -> bool:
@@ -108,6 +122,7 @@ class Sweep:
     a_I: tuple[Tensor | None, ...]  # [population] (time, batch, channels · unit)
     start: Credit
     a_y: tuple[Tensor | None, ...]  # [population] credit that reached y_t from outside the neuron; if asked for
+    a_z: tuple[tuple[Tensor | None, ...], ...]  # [population][which] the same for what is sent beside it
     a_h: list[Credit]  # all the credit that stood at h_t, over time; if asked for
 
 
@@ -135,7 +150,7 @@ def sweep(
     if tangent.stretch.fused and not (recurrent or outputs or states) and decay == 1.0:
         found = fused_sweep(tangent, direct, end)
         if found is not None:
-            return Sweep(*found, (), [])
+            return Sweep(*found, (), (), [])
     network, steps = tangent.network, tangent.transposes
     T, populations = len(tangent.stretch), range(len(network.populations))
     credit = end if end is not None else silent(network)
@@ -143,6 +158,7 @@ def sweep(
     Is: list[list[Tensor | None]] = []
     reached: list[list[Tensor | None]] = [[] for _ in populations]
     own: list[Tensor | None] = [None for _ in populations]
+    sent: list[list[list[Tensor | None]]] = [[[] for _ in range(1, p.voices)] for p in network.populations]
     stood: list[Credit] = []
     arriving = _arrivals(direct, T)
     P = tangent.at_steps()
@@ -156,6 +172,8 @@ def sweep(
                 total = plus(credit.y[i][0], None if f is None else f * (1 - network.kappa))
                 mine = own[i]
                 reached[i].append(total if mine is None or total is None else total - mine)
+                for each, a in zip(sent[i], credit.y[i][1:], strict=False):
+                    each.append(a)
         u, passed = to_u(network, steps, P[t], credit)
         I, credit = to_h(network, steps, P[t], u, passed, recurrent)
         if decay != 1.0:
@@ -173,7 +191,9 @@ def sweep(
         a_I = tuple(_stack([I[i] for I in Is]) for i in populations)
     else:
         a_I = tuple(_inner_currents(tangent, i, [u[i] for u in us]) for i in populations)
-    return Sweep(a_I, credit, tuple(_stack(r[::-1]) for r in reached) if outputs else (), stood[::-1])
+    a_y = tuple(_stack(r[::-1]) for r in reached) if outputs else ()
+    a_z = tuple(tuple(_stack(each[::-1]) for each in one) for one in sent) if outputs else ()
+    return Sweep(a_I, credit, a_y, a_z, stood[::-1])
 
 
 def _inner_currents(tangent: Tangent, i: int, us: list[tuple[Tensor | None, ...]]) -> Tensor | None:

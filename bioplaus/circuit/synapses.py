@@ -3,7 +3,8 @@
     I[post] = Σ_pre W[post, pre] y[pre]      a[pre] = Σ_post W[post, pre] a[post]      ∂W[post, pre] = Σ a[post] y[pre]
 
 One value a synapse, in the order of their postsynaptic neurons, and of the presynaptic ones for each; several channels one after the other. Cost
-and memory go with the number of synapses, whatever the product of the populations.
+and memory go with the number of synapses, whatever the product of the populations. Where delays differ from synapse to synapse, presynaptic outputs
+of all these delays stand side by side, and a synapse comes from the column of its own: column = (which delay) · neurons + pre.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Synapses:
-    """``rows`` (post + 1,): where each postsynaptic neuron's synapses begin; ``pre`` (synapse,): whence they come, ascending for each."""
+    """``rows`` (post + 1,): where each postsynaptic neuron's synapses begin; ``columns`` (synapse,): whence they come, ascending for each; of so many ``sources``, those of
+    ``delays`` side by side, in steps."""
 
     rows: Tensor
-    pre: Tensor
+    columns: Tensor
     sources: int
+    delays: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, post: Tensor, pre: Tensor, shape: tuple[int, int]) -> Synapses:
@@ -36,24 +39,57 @@ class Synapses:
         rows = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         return cls(rows, flat % shape[1], shape[1])
 
+    @classmethod
+    def saved(cls, rows: Tensor, pre: Tensor, sources: int, delays: tuple[int, ...] = ()) -> Synapses:
+        """From what `state` has given, now or before delays differed."""
+        return cls(rows, pre, sources, tuple(delays))
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        found = {"rows": self.rows.clone(), "pre": self.columns.clone(), "sources": self.sources}
+        return found | ({"delays": self.delays} if len(self.delays) > 1 else {})
+
+    def late(self, delay: Tensor) -> tuple[Synapses, Tensor]:
+        """The same with delays (synapse,) of their own, and which of the values now goes where, (synapse,)."""
+        delays, which = torch.unique(delay, return_inverse=True)
+        columns, sources = which * self.sources + self.columns, len(delays) * self.sources
+        order = torch.argsort(self.post * sources + columns)
+        return Synapses(self.rows, columns[order], sources, tuple(delays.tolist())), order
+
     @property
     def shape(self) -> tuple[int, int]:
-        """(post, pre)"""
+        """(post, column)"""
         return self.rows.shape[0] - 1, self.sources
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """(post, pre), numbers of neurons."""
+        return self.rows.shape[0] - 1, self.sources // max(1, len(self.delays))
+
     def __len__(self) -> int:
-        return self.pre.shape[0]
+        return self.columns.shape[0]
+
+    @property
+    def pre(self) -> Tensor:
+        """(synapse,): from which neuron they come."""
+        return self.columns if len(self.delays) < 2 else self.columns % self.ends[1]
+
+    @property
+    def delay(self) -> Tensor:
+        """(synapse,): after how many steps an output takes effect."""
+        delays = torch.tensor(self.delays or (0,), device=self.columns.device)
+        return delays[self.columns // self.ends[1]]
 
     @cached_property
     def post(self) -> Tensor:
         """(synapse,): where they go."""
-        return torch.repeat_interleave(torch.arange(self.shape[0], device=self.pre.device), self.rows.diff())
+        return torch.repeat_interleave(torch.arange(self.shape[0], device=self.columns.device), self.rows.diff())
 
     @cached_property
     def by_pre(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The same by presynaptic neuron: where each one's begin (pre + 1,), whither they go (synapse,), and which of the values is theirs."""
-        order = torch.argsort(self.pre, stable=True)
-        counts = torch.bincount(self.pre, minlength=self.sources)
+        """The same by column: where each one's begin (column + 1,), whither they go (synapse,), and which of the values is theirs."""
+        order = torch.argsort(self.columns, stable=True)
+        counts = torch.bincount(self.columns, minlength=self.sources)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), self.post[order], order
 
     @cached_property
@@ -64,25 +100,25 @@ class Synapses:
     def become(self, other: Synapses) -> None:
         """Take another's place: as many synapses of as many neurons, elsewhere."""
         self.rows.copy_(other.rows)
-        self.pre.copy_(other.pre)
+        self.columns.copy_(other.columns)
         for name in ("post", "by_pre", "events"):
             self.__dict__.pop(name, None)
 
     def to(self, device: torch.device) -> Synapses:
-        return Synapses(self.rows.to(device), self.pre.to(device), self.sources)
+        return Synapses(self.rows.to(device), self.columns.to(device), self.sources, self.delays)
 
     def channels(self, values: Tensor) -> list[Tensor]:
         """The values of each channel."""
         return list(values.view(-1, len(self)).unbind(0))
 
     def product(self, x: Tensor, values: Tensor) -> Tensor:
-        """x Wᵀ, (…, channel · post), of x (…, pre)."""
+        """x Wᵀ, (…, channel · post), of x (…, column)."""
         flat = x.reshape(-1, self.sources).T
-        found = [(_matrix(self.rows, self.pre, v, self.shape) @ flat).T for v in self.channels(values)]
+        found = [(_matrix(self.rows, self.columns, v, self.shape) @ flat).T for v in self.channels(values)]
         return torch.cat(found, -1).view(*x.shape[:-1], -1)
 
     def back(self, a: Tensor, values: Tensor) -> Tensor:
-        """a W, (…, pre), of a (…, channel · post)."""
+        """a W, (…, column), of a (…, channel · post)."""
         rows, post, order = self.by_pre
         parts = a.reshape(-1, a.shape[-1]).T.chunk(values.shape[0] // len(self))
         shape = self.sources, self.shape[0]
@@ -91,21 +127,29 @@ class Synapses:
         return total.T.reshape(*a.shape[:-1], -1)  # type: ignore[union-attr]
 
     def outer(self, a: Tensor, x: Tensor) -> Tensor:
-        """Σ a ⊗ x where there are synapses, (channel · synapse,), of a (many, channel · post) and x (many, pre)."""
-        nothing = _matrix(self.rows, self.pre, a.new_zeros(len(self)), self.shape)
+        """Σ a ⊗ x where there are synapses, (channel · synapse,), of a (many, channel · post) and x (many, column)."""
+        nothing = _matrix(self.rows, self.columns, a.new_zeros(len(self)), self.shape)
         x = x.contiguous()
         parts = a.chunk(a.shape[-1] // self.shape[0], -1)
         found = [torch.sparse.sampled_addmm(nothing, part.T.contiguous(), x, beta=0.0).values() for part in parts]
         return torch.cat(found)
 
     def dense(self, values: Tensor) -> Tensor:
+        """W, (channel · post, column)."""
+        return self._filled(values, self.shape, self.columns)
+
+    def matrix(self, values: Tensor) -> Tensor:
         """W, (channel · post, pre)."""
-        parts = [values.new_zeros(self.shape).index_put((self.post, self.pre), v) for v in self.channels(values)]
+        return self._filled(values, self.ends, self.pre)
+
+    def _filled(self, values: Tensor, shape: tuple[int, int], columns: Tensor) -> Tensor:
+        parts = [values.new_zeros(shape).index_put((self.post, columns), v) for v in self.channels(values)]
         return torch.cat(parts)
 
     def at(self, W: Tensor) -> Tensor:
-        """The entries of a matrix (channel · post, pre) where there are synapses."""
-        return torch.cat([part[self.post, self.pre] for part in W.view(-1, *self.shape).unbind(0)])
+        """The entries of a matrix (channel · post, pre or column) where there are synapses."""
+        shape, columns = (self.shape, self.columns) if W.shape[-1] == self.sources else (self.ends, self.pre)
+        return torch.cat([part[self.post, columns] for part in W.view(-1, *shape).unbind(0)])
 
 
 def _matrix(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:

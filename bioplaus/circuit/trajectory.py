@@ -10,7 +10,7 @@ import torch
 from bioplaus.circuit.blocks import Blocks, length
 from bioplaus.circuit.network import Network, PopulationState, State, Step
 from bioplaus.circuit.rolled import Rolled
-from bioplaus.circuit.wiring import Source, Wired
+from bioplaus.circuit.wiring import Source, Wired, side_by_side
 from bioplaus.codegen.partials import Partials
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ class Stretch:
     def __init__(self, network: Network, steps: Sequence[Step], x: Tensor) -> None:
         self.network, self.x = network, x
         self.steps: Sequence[Step] = steps
-        #: whether a fused loop has run it
-        self.fused = isinstance(steps, Rolled)
+        #: the same steps, if a fused loop has run them
+        self.rolled = steps if isinstance(steps, Rolled) else None
+        self.fused = self.rolled is not None
         self._stacked: dict[Any, Tensor] = {}
         #: (time,) 0 or 1: in which steps the weights' own deeds count; None: in all
         self.uses: Tensor | None = None
@@ -54,7 +55,7 @@ class Stretch:
 
     def forget(self) -> None:
         """Keep outputs and presynaptic signals, as far as they are stacked; the steps themselves are gone."""
-        self.steps = ()
+        self.steps, self.rolled = (), None
         self._stacked = {
             key: value for key, value in self._stacked.items() if key == "seen" or key[1] in ("pre", "y_now")
         }
@@ -70,8 +71,8 @@ class Stretch:
 
     def get(self, p: int, kind: str, i: int) -> Tensor:
         """A stacked quantity of population ``p``, (time, batch, unit)."""
-        if self.fused:
-            return self._kept((p, kind, i), lambda: self.steps.get(p, kind, i))  # type: ignore[attr-defined]
+        if (rolled := self.rolled) is not None:
+            return self._kept((p, kind, i), lambda: rolled.get(p, kind, i))
         if kind == "I":
             return self._kept((p, "I"), lambda: self._currents(p))[i]
         picks: dict[str, Callable[[Step], Tensor]] = {
@@ -97,20 +98,24 @@ class Stretch:
 
     def partials(self) -> tuple[Partials, ...]:
         """The partials of every population's cell at all steps."""
-        if isinstance(self.steps, Rolled):
-            return self.steps.partials()
+        if self.rolled is not None:
+            return self.rolled.partials()
         kernels = enumerate(p.kernel for p in self.network.populations)
         return tuple(Partials(*k.partials(lambda kind, i, p=p: self.get(p, kind, i))) for p, k in kernels)
 
     def pre(self, w: Wired[Source]) -> Tensor:
         """What a projection's weights multiply, (time, batch, pre)."""
-        pre = w.source.pre(self)
-        return pre if self.uses is None else pre * self.uses[:, None, None].to(pre)
+        return side_by_side(self.parts(w))
+
+    def parts(self, w: Wired[Source]) -> list[Tensor]:
+        """The same piece by piece, where it lies: one for each delay."""
+        parts = w.source.parts(self)
+        return parts if self.uses is None else [part * self.uses[:, None, None].to(part) for part in parts]
 
     def seen(self) -> Tensor:
         """ȳ of all readout sources side by side, (time, batch, unit)."""
-        if self.fused:
-            return self._kept("seen", lambda: self.steps.seen())  # type: ignore[attr-defined]
+        if self.rolled is not None:
+            return self._kept("seen", self.rolled.seen)
         read, several = self.network.read, len(self.network.sources) > 1
         return self._kept(
             "seen",
@@ -118,9 +123,19 @@ class Stretch:
         )
 
     def output(self) -> Tensor:
-        """o of all steps, (time, batch, output)."""
+        """The readout's output, (time, batch, output)."""
+        if self.rolled is not None and self.rolled.o is not None:
+            return self.rolled.o
         output, seen = self.network.output, self.seen()
         return output(seen) if self.blocks is None else self.blocks(lambda block: (output(block),), seen)[0]
+
+    def learned(self, error: Tensor) -> dict[str, Tensor] | None:
+        """What the readout's weights learn of errors (time, batch, output), Σ over time and batch, if a loop that reads steps out has run it."""
+        return None if self.rolled is None else self.rolled.learned(error)
+
+    def through(self, error: Tensor, W: Tensor) -> Tensor:
+        """Errors (time, batch, output) through weights (output, unit), as what has run it computes a product."""
+        return error @ W if self.rolled is None else self.rolled.through(error, W)
 
     def spikes(self, p: int) -> Tensor:
         """Outputs of a population, (time, batch, unit)."""

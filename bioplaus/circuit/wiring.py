@@ -1,6 +1,6 @@
 """Who drives whom, resolved to indices: the kinds of source, a projection, a population.
 
-A source says what its weights multiply (``pre``) and, if that is known before a step is taken, what they make of it (``drive``):
+A source says what its weights multiply (``parts``, side by side) and, if that is known before a step is taken, what they make of it (``drive``):
 the circuit's input, the constant of a bias. What other neurons said is known step by step.
 """
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class External:
     """x_t, the circuit's input lines; they act in their own step."""
 
-    def pre(self, stretch: Stretch) -> Tensor:
-        return stretch.given
+    def parts(self, stretch: Stretch) -> list[Tensor]:
+        return [stretch.given]
 
     def drive(self, x: Tensor, W: Tensor) -> Tensor:
         return x @ W.T
@@ -42,8 +42,8 @@ class External:
 class Bias:
     """A constant 1; W is (channels · unit,)."""
 
-    def pre(self, stretch: Stretch) -> Tensor:
-        return stretch.x.new_ones(*stretch.x.shape[:-1], 1)
+    def parts(self, stretch: Stretch) -> list[Tensor]:
+        return [stretch.x.new_ones(*stretch.x.shape[:-1], 1)]
 
     def drive(self, x: Tensor, W: Tensor) -> Tensor:
         return W.expand(*x.shape[:-1], -1)
@@ -56,23 +56,30 @@ class Bias:
 class Outputs:
     """What a population, by its index, has said: one of the outputs that it keeps, or several side by side.
 
-    Those are, the newest first, what `PopulationState.y` holds; slot i is y_{t−1−i}.
+    Those are what `PopulationState.y` holds: of every step, the newest first, the output and then whatever else is sent, so many
+    ``voices``; slot i is voice i mod voices of step t − 1 − ⌊i/voices⌋.
     """
 
     population: int
     slots: tuple[int, ...] = (0,)
+    voices: int = 1
 
     @property
     def delays(self) -> tuple[int, ...]:
         """After how many steps each takes effect."""
-        return tuple([slot + 1 for slot in self.slots])
+        return tuple([slot // self.voices + 1 for slot in self.slots])
+
+    @property
+    def voice(self) -> int:
+        """0 for the output, and i for the i-th of what is sent beside it."""
+        return self.slots[0] % self.voices
 
     def of(self, said: Sequence[Tensor]) -> Tensor:
         """Of all that the population keeps, (…, unit) each, what is meant, (…, pre)."""
         return side_by_side([said[slot] for slot in self.slots])
 
-    def pre(self, stretch: Stretch) -> Tensor:
-        return side_by_side([stretch.outputs(self.population, slot) for slot in self.slots])
+    def parts(self, stretch: Stretch) -> list[Tensor]:
+        return [stretch.outputs(self.population, slot) for slot in self.slots]
 
     def apart(self, e: Tensor) -> Iterable[tuple[int, Tensor]]:
         """(…, pre) cut into slots: which, and its part."""
@@ -132,7 +139,7 @@ class Wiring:
     size: int
     kernel: Kernel
     refractory: Tensor  # steps, one number or one per neuron; 1 where a condition ends it
-    ages: int  # outputs kept
+    ages: int  # steps of outputs kept
     start: tuple[float, ...]
     live: tuple[bool, ...]
     driven: tuple[Wired[External | Bias], ...]  # by what is known before the step
@@ -140,6 +147,16 @@ class Wiring:
     channels: int
     drawn: tuple[Drawn, ...]  # by its own noise and background
     noises: int  # numbers that a step takes beside the channels
+
+    @property
+    def voices(self) -> int:
+        """How many numbers a neuron sends in a step: its output, and what it sends beside it."""
+        return self.kernel.voices
+
+    @property
+    def slots(self) -> int:
+        """How many of those are kept, of all steps."""
+        return self.ages * self.voices
 
     @property
     def taken(self) -> int:

@@ -25,6 +25,7 @@ class Folded:
     f: Entries
     output: sp.Expr
     r: Entries
+    sends: Entries
     partials: Partials
     surrogate: sp.Expr | None
     gate: sp.Expr
@@ -99,14 +100,14 @@ def fold(d: Derived, parameters: Mapping[str, Any], dt: float, refractory: bool)
             return tuple(ready(inner, swap) for inner in e)
         return constants.fold(constants.tidy(substituted(e, swap)))
 
-    f, output, r = ready(d.f, active), ready(d.output, active), ready(d.r, active)
+    f, output, r, sends = (ready(e, active) for e in (d.f, d.output, d.r, d.sends))
     into_u = [ready(part, active) for part in (d.F, d.E, d.G)]
-    partials = Partials(*into_u, *(ready(part, in_u) for part in (d.psi, d.Ru, d.ry)))
+    partials = Partials(*into_u, *(ready(part, in_u) for part in (d.psi, d.Ru, d.ry, d.Zu, d.zy)))
     surrogate = None if d.surrogate is None else ready(d.surrogate, {})
     gate, floor = ready(d.gate, active), ready(d.floor, active)
     waits = None if d.waits is None else ready(d.waits, {})
     numbers = {name: np.asarray(value, dtype=float) for name, value in constants.numbers().items()}
-    return Folded(d, refractory, f, output, r, partials, surrogate, gate, floor, waits, numbers)
+    return Folded(d, refractory, f, output, r, sends, partials, surrogate, gate, floor, waits, numbers)
 
 
 def entries(part: Any) -> Iterator[Any]:

@@ -2,13 +2,15 @@
 
 For every step, of the samples from ``first`` to before ``last`` (their neurons stand in one row)::
 
-    I_p = what is known before the step (input, bias, noise), and for each spike that arrives, its row of weights
+    I_p = what is known before the step (input, bias, noise), and for each spike that arrives, its row of weights; where weights move at every
+          step, input arrives as spikes do
     u, y, s of every neuron in one pass, as its cell's expressions have it (`bioplaus.codegen.folded`)
 
 What is looked at later is written down, (time, batch, unit), outputs with those of before the first step in front:
 
 ============  =======================================================================
 ``said``      outputs, (ages + time, batch, unit)
+``sent``      the same of each thing that is sent beside them
 ``state``     states before each step, and after the last; or the present ones alone
 ``after``     states after the integrator; or the last alone
 ``active``    1, or 0 where a neuron was refractory; or the last alone
@@ -16,6 +18,9 @@ What is looked at later is written down, (time, batch, unit), outputs with those
 ``currents``  of each channel, (channel, time, batch, unit)
 ``seen``      what a leaky readout sees, before each step and after the last
 ============  =======================================================================
+
+Where weights move at every step, a step is followed by what is asked of it at once: the readout's output, Σ over steps of what each neuron
+of each sample says (``tally``), and whether all is finite: ``fault`` (batch,) is 0, or no number.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ from bioplaus.codegen.folded import Folded, assignments
 from bioplaus.codegen.scalar_printer import FUNCTIONS, ScalarPrinter
 from bioplaus.codegen.scalars import OPTIONS, Numbers
 from bioplaus.symbolic.derive import ACTIVE, HELD, LAST, NOW, RECEPTIVE
-from bioplaus.symbolic.text import symbol
+from bioplaus.symbolic.text import substituted, symbol
 
 #: of a spike: whether its first comparison holds
 FIRED = symbol("fired0_")
@@ -38,6 +43,12 @@ FIRED = symbol("fired0_")
 
 #: how much is written down: outputs; u and refractoriness as well, from which most cells' derivatives follow; states and currents as well
 Keep: TypeAlias = Literal["outputs", "u", "all"]
+
+#: in the place of a population, as the source of a link: the circuit's input lines
+LINES = -1
+
+#: what is told to a loop that computes the readout's output too: input lines, the readout's weights and bias, and where to
+READ = ("told0_", "readout0_", "shift0_", "out0_", "fault0_")
 
 #: spikes whose rows of weights are added in one pass  # measured: 1, 2, 4, 8
 TOGETHER = 4
@@ -52,12 +63,22 @@ class Group:
     ages: int
     read: bool  # a leaky readout sees it
 
+    @property
+    def beside(self) -> range:
+        """What is sent beside the output, by number."""
+        return range(len(self.folded.sends))
+
+    def said(self, slot: int) -> tuple[str, int]:
+        """The array that holds a slot of what is kept, and by how many steps it is behind."""
+        age, voice = divmod(slot, 1 + len(self.beside))
+        return ("said" if voice == 0 else f"sent{voice - 1}_"), self.ages - 1 - age
+
 
 @dataclass(frozen=True)
 class Link:
-    """A recurrent projection: from which of a population's outputs onto which channels of which; whether one value a synapse is kept."""
+    """A projection: from which slots of what a population keeps of its outputs, or from the circuit's input lines, onto which channels of which; whether one value a synapse is kept."""
 
-    source: int
+    source: int  # or LINES
     target: int
     slots: tuple[int, ...]
     channels: tuple[int, ...]
@@ -74,16 +95,20 @@ class Written:
     fields: tuple[np.ndarray, ...]  # (constant, unit), of each population
 
 
-def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Written:
-    """The text of `forward0_`, which writes down as much as ``keep`` says."""
-    arguments = ["first0_", "last0_", "kappa0_"]
+def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep, sources: Sequence[int] = ()) -> Written:
+    """The text of `forward0_`, which writes down as much as ``keep`` says.
+
+    ``sources`` are the populations that the readout sees, where its output is computed too; then ``told0_`` are input lines (time, batch, input),
+    which links may read.
+    """
+    arguments = ["first0_", "last0_", "kappa0_", *(READ if sources else ())]
     numbers, fields, steps = [], [], []
     for p, group in enumerate(groups):
-        lines, values, each = _step(p, group, keep)
+        lines, values, each = _step(p, group, keep, bool(sources))
         numbers.append(values)
         fields.append(each)
         steps += lines
-        arguments += [f"{name}{p}_" for name in arrays(group)]
+        arguments += [f"{name}{p}_" for name in (*arrays(group), *(["tally"] if sources else []))]
     arguments += [f"{name}{i}_" for i, link in enumerate(links) for name in given(link)]
     sizes = [f"size{p}_ = said{p}_.shape[2]" for p, _ in enumerate(groups)]
     here = [f"begin{p}_, end{p}_ = first0_*size{p}_, last0_*size{p}_" for p, _ in enumerate(groups)]
@@ -92,7 +117,7 @@ def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Writt
         for k in range(group.taken):
             arrived += [f"cur{p}_[{k}, begin{p}_:end{p}_] = drive{p}_[time0_, {k}, begin{p}_:end{p}_]"]
     arrived += _arriving(groups, links)
-    most = " + ".join(f"size{p}_" for p, _ in enumerate(groups))
+    most = " + ".join([*(f"size{p}_" for p, _ in enumerate(groups)), *(["told0_.shape[2]"] if sources else [])])
     text = "\n".join(
         [
             *head(),
@@ -101,8 +126,10 @@ def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep) -> Writt
             *(f"    {line}" for line in (*sizes, *here)),
             f"    events0_ = np0_.empty({most} + 1, np0_.int32)",
             "    nothing0_ = kappa0_ - kappa0_",
+            *(["    broken0_ = nothing0_"] if sources else []),
             "    for time0_ in range(drive0_.shape[0]):",
-            *(f"        {line}" for line in (*arrived, *steps)),
+            *(f"        {line}" for line in (*arrived, *steps, *_read(groups, sources))),
+            *(["    fault0_[first0_:last0_] = broken0_"] if sources else []),
             "",
         ]
     )
@@ -127,6 +154,8 @@ def arrays(group: Group) -> list[str]:
         "fields",
         "said",
         "flat",
+        *(f"sent{i}_" for i in group.beside),
+        *(f"level{i}_" for i in group.beside),
         *states,
         *waiting,
         "currents",
@@ -155,10 +184,11 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
             for row, channel in enumerate(link.channels):
                 into = f"into0_ = cur{p}_[{channel}, sample0_*size{p}_:(sample0_ + 1)*size{p}_]"
                 if link.sparse:
+                    block = f"{at}*size{q}_ + " if (at := link.slots.index(slot)) else ""
                     sparse += [
                         into,
                         f"from0_ = weights{i}_[{row}]",
-                        f"for synapse0_ in range(begins{i}_[pre0_], begins{i}_[pre0_ + 1]):",
+                        f"for synapse0_ in range(begins{i}_[{block}pre0_], begins{i}_[{block}pre0_ + 1]):",
                         f"    into0_[onto{i}_[synapse0_]] += spoke0_*from0_[synapse0_]",
                     ]
                 else:
@@ -169,11 +199,16 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
                         f"for unit0_ in range(size{p}_):",
                         f"    into0_[unit0_] += {terms}",
                     ]
+        if q == LINES:
+            speaking, many = "told0_[time0_, sample0_]", "told0_.shape[2]"
+        else:
+            array, behind = groups[q].said(slot)
+            speaking, many = f"{array}{q}_[time0_ + {behind}, sample0_]", f"size{q}_"
         lines += [
             "for sample0_ in range(first0_, last0_):",
-            f"    speaking0_ = said{q}_[time0_ + {groups[q].ages - 1 - slot}, sample0_]",
+            f"    speaking0_ = {speaking}",
             "    count0_ = 0",
-            f"    for pre0_ in range(size{q}_):",
+            f"    for pre0_ in range({many}):",
             "        events0_[count0_] = pre0_",
             "        count0_ += np0_.int64(speaking0_[pre0_] != 0)",
         ]
@@ -193,6 +228,30 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
                 *(f"        {line}" for line in sparse),
             ]
     return lines
+
+
+def _read(groups: Sequence[Group], sources: Sequence[int]) -> list[str]:
+    """The readout's output at a step, of all sources side by side."""
+    if not sources:
+        return []
+    lines, column = [], "0"
+    for p in sources:
+        seen = f"seen{p}_[time0_ + 1" if groups[p].read else f"flat{p}_[time0_ + {groups[p].ages}"
+        lines += [
+            f"from0_ = readout0_[output0_, {column}:{column} + size{p}_]",
+            f"into0_ = {seen}, sample0_*size{p}_:(sample0_ + 1)*size{p}_]",
+            f"for unit0_ in range(size{p}_):",
+            "    total0_ += from0_[unit0_]*into0_[unit0_]",
+        ]
+        column += f" + size{p}_"
+    return [
+        "for sample0_ in range(first0_, last0_):",
+        "    for output0_ in range(out0_.shape[2]):",
+        "        total0_ = shift0_[output0_]",
+        *(f"        {line}" for line in lines),
+        "        out0_[time0_, sample0_, output0_] = total0_",
+        "        broken0_ += nothing0_*total0_",
+    ]
 
 
 class Rows:
@@ -215,7 +274,7 @@ class Rows:
         return [f"{view} = {place}" for place, view in self._views.items()]
 
 
-def _step(p: int, group: Group, keep: Keep) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _step(p: int, group: Group, keep: Keep, read: bool) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The pass over the neurons of a population, the numbers it reads, and those of each neuron."""
     folded, d = group.folded, group.folded.derived
     numbers, row = Numbers(), Rows(p)
@@ -241,6 +300,7 @@ def _step(p: int, group: Group, keep: Keep) -> tuple[list[str], np.ndarray, np.n
             body += [*assigned(["holds0_"], [folded.waits], "w"), "wait0_ = wait0_*holds0_"]
         body.append(f"{ACTIVE} = {one} if wait0_ == {zero} else {zero}")
     u, s = [str(x) for x in folded.new], [f"new_{state}" for state in d.states]
+    settled = {old: symbol(new) for old, new in zip(folded.old, s, strict=True)}
     body += assigned(u, folded.f, "f")
     if d.spiking:
         body += assigned(["margin0_"], [folded.output], "m")
@@ -251,6 +311,10 @@ def _step(p: int, group: Group, keep: Keep) -> tuple[list[str], np.ndarray, np.n
         body += assigned([str(NOW)], [folded.output], "m")
     body += assigned(s, folded.r, "r")
     body.append(f"{row('flat', f'time0_ + {group.ages}')} = {NOW}")
+    if folded.sends:
+        sent = [f"sent{i}_" for i in group.beside]
+        body += assigned(sent, [substituted(e, settled) for e in folded.sends], "z")
+        body += [f"{row(f'level{i}_', f'time0_ + {group.ages}')} = {name}" for i, name in enumerate(sent)]
     body += [f"{row(f'state{i}_', then)} = {name}" for i, name in enumerate(s)]
     body += [f"{row(f'after{i}_', at)} = {name}" for i, name in enumerate(u)]
     if folded.refractory:
@@ -258,6 +322,9 @@ def _step(p: int, group: Group, keep: Keep) -> tuple[list[str], np.ndarray, np.n
         body.append(f"{row('waiting', then)} = wait0_ + {NOW}*{row('waits')}")
     if full:
         body += [f"{row('currents', str(i), 'time0_')} = {k}" for i, k in enumerate(folded.inputs)]
+    if read:
+        body.append(f"{row('tally')} += {NOW}")
+        body += [f"broken0_ += nothing0_*{name}" for name in u]
     if group.read:
         before, behind = row("seen", "time0_"), row("seen", "time0_ + 1")
         body.append(f"{behind} = {NOW} + kappa0_*({before} - {NOW})")

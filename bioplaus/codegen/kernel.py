@@ -38,6 +38,13 @@ class Kernel:
     needs: frozenset[str]
     #: ``waits(s, I, y_last, receptive)``, whether a refractory neuron stays so; None where it waits for a time
     waits: Callable[..., torch.Tensor] | None = None
+    #: of states after the reset and the output: what is sent beside it; None where nothing is
+    send: Callable[[tuple[torch.Tensor, ...], torch.Tensor], tuple[torch.Tensor, ...]] | None = None
+
+    @property
+    def voices(self) -> int:
+        """How many numbers a neuron sends in a step: its output, and what it sends beside it."""
+        return 1 + len(self.derived.sends)
 
 
 def hard_spike(x: torch.Tensor, closed: bool = False) -> torch.Tensor:

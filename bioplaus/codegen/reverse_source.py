@@ -28,7 +28,7 @@ def reverse(pattern: Any, direct: tuple[bool, bool, tuple[bool, ...]]) -> tuple[
     (batch · unit): P, u tuples of (time, …), a (state, …), I (channel, time, …); it overwrites a, a_y, a_ȳ with what stands before the first step.
     """
     numbers = Numbers()
-    F, E, G, psi, Ru, ry = scalar(pattern, numbers)
+    F, E, G, psi, Ru, ry, *_ = scalar(pattern, numbers)
     S, K = range(len(psi)), range(len(G[0]))
     to_y, to_seen, to_u = direct
     varying = sorted({e for e in entries(pattern) if varies(e)})

@@ -51,7 +51,8 @@ def run(loop: Callable[..., Any], arguments: Sequence[Any], at: int, count: int,
     parts = 1 if _asked.get() == 1 else min(allowed(), count, max(1, int(operations / GRAIN)))
     if parts == 1 or loop not in _known:
         loop(*arguments)
-        _known.add(loop)
+        if loop not in _known:
+            _known.add(loop)
         return
     before, after = tuple(arguments[:at]), tuple(arguments[at + 2 :])
     cuts = [count * i // parts for i in range(parts + 1)]

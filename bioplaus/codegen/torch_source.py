@@ -60,6 +60,10 @@ def generate(
         lines = [*_unpack("states", folded.old), *_unpack("currents", folded.inputs), f"    {HELD} = {LAST}"]
         lines += assignments(["waits"], [folded.waits], "w", show)
         parts.append([f"def waits(states, currents, {LAST}, {RECEPTIVE}):", *lines, "    return waits"])
+    if folded.sends:
+        sent = [f"sent{i}" for i, _ in enumerate(folded.sends)]
+        lines = [*_unpack("states", folded.old), *assignments(sent, folded.sends, "z", show)]
+        parts.append([f"def send(states, {NOW}):", *lines, f"    return ({_tuple(sent)})"])
     source = "\n\n\n".join("\n".join(lines) for lines in parts) + "\n"
     numbers = {
         name: float(values) if values.ndim == 0 else torch.as_tensor(values, dtype=dtype, device=device)
@@ -69,7 +73,15 @@ def generate(
     made = functions(source, "torch source", **known, **numbers)
     kinds = frozenset(kind for _, kind, _ in needs)
     return Kernel(
-        derived, folded, source, made["step"], made["partials"], made.get("surrogate"), kinds, made.get("waits")
+        derived,
+        folded,
+        source,
+        made["step"],
+        made["partials"],
+        made.get("surrogate"),
+        kinds,
+        made.get("waits"),
+        made.get("send"),
     )
 
 

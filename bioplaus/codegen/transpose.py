@@ -2,11 +2,11 @@
 
 For every pattern of partials (structurally zero, constant, varying) three straight-line functions are generated and kept::
 
-    to_u(P, s, y) → u      y += Σ ry·s;   u_j = Σ_k Ru_kj s_k + ψ_j y
+    to_u(P, s, y, *z) → u  y += Σ ry·s + Σ zy·z;   u_j = Σ_k Ru_kj s_k + Σ_v Zu_vj z_v + ψ_j y
     to_h(P, u) → s, y      s_j = Σ_k F_kj u_k;   y = Σ_k E_k u_k
     currents(P, u) → I     I_k = Σ_i G_ik u_i, channels side by side
 
-where s, y, u, I are credits (row vectors), P holds the varying partials, and what is not there is None. They run once per
+where s, y, z, u, I are credits (row vectors), P holds the varying partials, and what is not there is None. They run once per
 step of every reverse sweep, so nothing is looked up and nothing multiplied by zero or one.
 """
 
@@ -65,11 +65,12 @@ def _generate(pattern: Any, live: tuple[bool, ...]) -> Transpose:
         count += 1
         return f"P{count - 1}"
 
-    F, E, G, psi, Ru, ry = name(pattern)
-    S, K = range(len(psi)), range(len(G[0]))
+    F, E, G, psi, Ru, ry, Zu, zy = name(pattern)
+    S, K, V = range(len(psi)), range(len(G[0])), range(len(zy))
     held = "".join(f"P{i}, " for i in range(count))
     unpack = f"    {held}= P\n" if count else ""
-    into = {j: _sum([(f"s{k}", Ru[k][j]) for k in S if live[k]] + [("y", psi[j])]) for j in S}
+    sent = {j: [(f"z{v}", Zu[v][j]) for v in V] for j in S}
+    into = {j: _sum([(f"s{k}", Ru[k][j]) for k in S if live[k]] + sent[j] + [("y", psi[j])]) for j in S}
     u = [f"u{j}" if into[j] else "None" for j in S]
     reached = [k for k in S if into[k]]
     out = {j: _sum([(f"u{k}", F[k][j]) for k in reached]) if live[j] else "" for j in S}
@@ -83,8 +84,8 @@ def _generate(pattern: Any, live: tuple[bool, ...]) -> Transpose:
     else:
         lines = f"    return {given or None}\n"
     source = (
-        f"def to_u(P, s, y):\n{unpack}    {''.join(f's{k}, ' for k in S)}= s\n"
-        f"    y = {_sum([('y', 1.0)] + [(f's{k}', ry[k]) for k in S if live[k]])}\n"
+        f"def to_u(P, s, y{''.join(f', z{v}' for v in V)}):\n{unpack}    {''.join(f's{k}, ' for k in S)}= s\n"
+        f"    y = {_sum([('y', 1.0)] + [(f's{k}', ry[k]) for k in S if live[k]] + [(f'z{v}', zy[v]) for v in V])}\n"
         + "".join(f"    u{j} = {into[j]}\n" for j in reached)
         + f"    return ({''.join(f'{j}, ' for j in u)})\n\n\n"
         f"def to_h(P, u):\n{unpack}    {''.join(f'u{k}, ' for k in S)}= u\n"

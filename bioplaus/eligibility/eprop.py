@@ -285,11 +285,11 @@ def _rows(W: Tensor, trace: Trace, n: int, piece: Piece) -> Tensor:
 def _place(out: dict[str, Tensor], network: Network, trace: Trace, g: Tensor) -> None:
     """Add a channel's gradient, (post, pre) or (synapse,), to its rows of the weights."""
     n = network.populations[trace.population].size
-    for piece in trace.pieces:
+    parts = (g,) if len(trace.pieces) == 1 else g.split([x.where.stop - x.where.start for x in trace.pieces], -1)
+    for piece, mine in zip(trace.pieces, parts, strict=True):
         name, W = piece.wired.spec.name, network.weights[piece.wired.spec.name]
-        mine = g if trace.synapses is not None else g[:, piece.where]
         if name not in out and mine.numel() == W.numel():
-            out[name] = mine.reshape(W.shape)
+            out[name] = mine if mine.shape == W.shape else mine.reshape(W.shape)
             continue
         if name not in out:
             out[name] = torch.zeros_like(W)

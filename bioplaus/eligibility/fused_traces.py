@@ -32,13 +32,14 @@ def met(trace: Trace, within: Tangent, credit: tuple[Tensor | None, Tensor | Non
     ``ends`` says whether somebody will read e.
     """
     part, steps = within.partials[trace.population], within.stretch.steps
-    if trace.loop is None or not trace.loop.goes_on(steps, part, (_heard(credit), ends)):
-        trace.loop = Loop(trace, part, within, credit, ends)
-    return trace.loop(trace.arriving(within.stretch), *credit)
+    loop: Loop | None = trace.loop if within.stretch.uses is None else None
+    if loop is None or not loop.goes_on(steps, part, (_heard(credit), ends)):
+        loop = trace.loop = Loop(trace, part, within, credit, ends)
+    return loop(*credit)
 
 
 class Loop:
-    """The loop of a trace along a stretch, and all that it takes but what arrives and the credit.
+    """The loop of a trace along a stretch, and all that it takes but the credit.
 
     It goes on with steps that are taken in the same place (`bioplaus.circuit.standing`).
     """
@@ -48,7 +49,7 @@ class Loop:
     ) -> None:
         B, n = len(trace.e), within.network.populations[trace.population].size
         self.steps, dtype = within.stretch.steps, trace.e.numpy().dtype
-        pattern, arrays = patterned(part, B * n, B)
+        pattern, arrays = patterned(part.of_output(), B * n, B)
         self.part, self.kind = part, (_heard(credit), ends)
         sparse = trace.synapses is not None
         text, numbers, late = _written(pattern, trace.k, trace.plan, trace.e_bar is not None, *self.kind, sparse)
@@ -65,7 +66,9 @@ class Loop:
         self.varying = tuple([a.reshape(-1, B, n) for a in arrays]) or (self.nothing,)
         e_bar = self.nothing if trace.e_bar is None else trace.e_bar.numpy()
         stored = tuple([s.numpy() for s in trace.stored]) or (self.nothing,)
-        where = () if trace.synapses is None else (trace.synapses.rows.numpy(), trace.synapses.pre.numpy())
+        where = () if trace.synapses is None else (trace.synapses.rows.numpy(), trace.synapses.columns.numpy())
+        self.arriving = [part.numpy() for piece in trace.pieces for part in within.stretch.parts(piece.wired)]
+        self.pre = np.concatenate(self.arriving, -1)
         self.shape, self.size = trace.e.shape[1:], trace.e.numel()
         self.carried = (*where, self.before, self.behind, stored, trace.e.numpy(), e_bar, trace.left.numpy())
 
@@ -74,13 +77,14 @@ class Loop:
         new ones of them at every step."""
         return self.steps is steps and self.part is part and self.kind == kind
 
-    def __call__(self, pre: Tensor, told: Tensor | None, shown: Tensor | None) -> Tensor:
+    def __call__(self, told: Tensor | None, shown: Tensor | None) -> Tensor:
         self.before[:] = self.behind
-        out = pre.new_zeros(self.shape)
+        out = np.zeros(self.shape, self.nothing.dtype)
+        np.concatenate(self.arriving, -1, out=self.pre)
         credit = [self.nothing if c is None else c.contiguous().numpy() for c in (told, shown)]
-        given = (*self.given, pre.contiguous().numpy(), self.varying, *credit, *self.carried, out.numpy())
-        threads.run(self.function, given, 2, self.given[-1], OPERATIONS * len(pre) * self.size)
-        return out
+        given = (*self.given, self.pre, self.varying, *credit, *self.carried, out)
+        threads.run(self.function, given, 2, self.given[-1], OPERATIONS * len(self.pre) * self.size)
+        return torch.from_numpy(out)
 
 
 def _heard(credit: tuple[Tensor | None, Tensor | None]) -> tuple[bool, bool]:

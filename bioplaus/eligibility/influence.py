@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Block(NamedTuple):
-    """A block of z: state ``index`` of a population's u, or its output of ``index`` + 1 steps ago."""
+    """A block of z: state ``index`` of a population's u, or what it has sent before its last step, in the order in which that is kept."""
 
     kind: str  # "u" or "y"
     population: int
@@ -60,7 +60,7 @@ class Space:
         self.rows: list[Block] = []
         at = 0
         for i, p in enumerate(network.populations):
-            for kind, count in (("u", len(p.start)), ("y", p.ages - 1)):
+            for kind, count in (("u", len(p.start)), ("y", p.slots - p.voices)):
                 for j in range(count):
                     self.rows.append(Block(kind, i, j, slice(at, at + p.size)))
                     at += p.size
@@ -163,10 +163,11 @@ class Space:
                         e = plus(e, times(part.F[i][m], through))  # type: ignore[arg-type]
                     e = plus(e, times(part.E[i], last.psi[j]))  # type: ignore[arg-type]
                 elif to.kind == "y":
+                    voices = self.network.populations[to.population].voices
                     if source.kind == "u":
-                        e = last.psi[source.index] if to.index == 0 else None
+                        e = said(last, to.index, source.index) if to.index < voices else None
                     else:
-                        e = 1.0 if source.index == to.index - 1 else None
+                        e = 1.0 if source.index == to.index - voices else None
                 if e is not None:
                     out.append((to, source, e))
         return out
@@ -187,13 +188,14 @@ class Space:
                         total = part if total is None else total + part
                 if total is None:
                     continue
+                voices, last = w.source.voices, before.parts[w.source.population]
                 for (slot, some), at in product(w.source.apart(total), self.rows):
                     if at.population != w.source.population:
                         continue
                     e: Entry = None
-                    if slot == 0:
-                        e = before.parts[w.source.population].psi[at.index] if at.kind == "u" else None
-                    elif at.kind == "y" and at.index == slot - 1:
+                    if slot < voices:
+                        e = said(last, slot, at.index) if at.kind == "u" else None
+                    elif at.kind == "y" and at.index == slot - voices:
                         e = 1.0
                     if e is None:
                         continue
@@ -231,15 +233,18 @@ class Space:
         """J z for z (…, batch, size), without the matrix."""
         network = self.network
         mine = {(r.kind, r.population, r.index): z[..., r.where] for r in self.rows}
-        dy: list[Entry] = []
+        new: list[list[Entry]] = []  # of what was sent in the last step
         for p, last in enumerate(before.parts):
-            total: Entry = None
-            for j, e in enumerate(last.psi):
-                total = plus(total, times(e, mine["u", p, j]))
-            dy.append(total)
+            new.append([])
+            for voice in range(network.populations[p].voices):
+                total: Entry = None
+                for j in range(len(last.psi)):
+                    total = plus(total, times(said(last, voice, j), mine["u", p, j]))
+                new[-1].append(total)
+        dy = [each[0] for each in new]
         currents: dict[tuple[int, int], Entry] = {}
         for w in network.recurrent:
-            source = self._said(w.source, dy, mine)
+            source = self._said(w.source, new[w.source.population], mine)
             if source is None:
                 continue
             I = w.drive(source, network.weights[w.spec.name]).unflatten(-1, (len(w.channels), -1))  # type: ignore[operator]
@@ -250,7 +255,7 @@ class Space:
             last, part = before.parts[p], now.parts[p]
             value: Entry = None
             if kind == "y":
-                value = dy[p] if i == 0 else mine["y", p, i - 1]
+                value = new[p][i] if i < len(new[p]) else mine["y", p, i - len(new[p])]
             else:
                 for m in range(len(part.psi)):
                     if part.F[i][m] is None:
@@ -266,10 +271,10 @@ class Space:
         return torch.cat(out, -1) if len(out) > 1 else out[0]
 
     @staticmethod
-    def _said(source: Outputs, dy: Sequence[Entry], mine: Mapping[tuple[str, int, int], Tensor]) -> Tensor | None:
+    def _said(source: Outputs, new: Sequence[Entry], mine: Mapping[tuple[str, int, int], Tensor]) -> Tensor | None:
         """What reaches the outputs that a projection takes, (…, pre); None where nothing does."""
         p = source.population
-        each = [dy[p] if slot == 0 else mine["y", p, slot - 1] for slot in source.slots]
+        each = [new[slot] if slot < source.voices else mine["y", p, slot - source.voices] for slot in source.slots]
         some = next((e for e in each if isinstance(e, torch.Tensor)), None)
         if some is None:
             return None
@@ -329,6 +334,13 @@ class Space:
                 mine = mine.transpose(0, 1).flatten(0, 1)
                 out[w.spec.name] = mine if w.synapses is not None else mine.reshape(W.shape)
         return out
+
+
+def said(part: Partials, voice: int, j: int) -> Entry:
+    """∂/∂u_j of the output, voice 0, or of what is sent beside it, directly and through the output."""
+    if voice == 0:
+        return part.psi[j]
+    return plus(part.Zu[voice - 1][j], times(part.zy[voice - 1], part.psi[j]))
 
 
 def _behind(first: Any, e: Any) -> Any:

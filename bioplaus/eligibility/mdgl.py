@@ -72,6 +72,9 @@ class MDGL(EProp):
             object.__setattr__(self, "declaration", replace(type(self).declaration, transport=False))
 
     def refuse(self, network: Network) -> str | None:
+        graded = next((w for w in network.recurrent if w.source.voice), None)
+        if graded is not None:
+            return f"neighbours tell what they have heard of the spike or rate of a neuron, and projection '{graded.spec.name}' carries '{graded.spec.sends}'"
         late = next((w for w in network.recurrent if w.source.delays != (1,)), None)
         if late is None:
             return None

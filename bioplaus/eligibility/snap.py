@@ -78,7 +78,7 @@ class SnAp(Recursion):
         afford(
             type(self).__name__, space, 1, 4 * space.size**2
         )  # who reaches whom, in whole numbers and more, is a matrix already
-        each = torch.cat([torch.full((p.size,), len(p.start) + p.ages - 1) for p in space.network.populations])
+        each = torch.cat([torch.full((p.size,), len(p.start) + p.slots - p.voices) for p in space.network.populations])
         rows = (reach(space, self.order - 1).long() * each).sum(1).split([n for n, _, _ in space.columns])
         total = space.size**2
         for found, (n, k, m) in zip(rows, space.columns, strict=True):
@@ -183,7 +183,11 @@ def wired(space: Space, population: int) -> list[list[int]]:
     n = space.columns[population][0]
     there = torch.zeros(n, space.columns[population][2], dtype=torch.bool)
     for w, where in space.arriving[population]:
-        mask = space.network.there(w.spec.name)
+        mask = (
+            space.network.masks.get(w.spec.name)
+            if w.synapses is None
+            else w.dense(torch.ones_like(space.network.weights[w.spec.name]))
+        )
         if mask is None:
             there[:, where] = True
         else:

@@ -134,7 +134,7 @@ class Trace:
 
     def spread(self, v: Tensor) -> Tensor:
         """What stands at the sources seen by their synapses."""
-        return v.unsqueeze(-2) if self.synapses is None else v[..., self.synapses.pre]
+        return v.unsqueeze(-2) if self.synapses is None else v[..., self.synapses.columns]
 
     def arriving(self, stretch: Stretch) -> Tensor:
         """What all of the weights multiply, (time, batch, pre)."""

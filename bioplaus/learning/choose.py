@@ -48,7 +48,7 @@ class Path(ABC):
 
             self._standing = Standing(network, state, x.shape[1])
         if self._standing.step(x):
-            return Stretch(network, self._standing, x), self._standing.state
+            return Stretch(network, self._standing, self._standing.x), self._standing.state
         self.single = False  # by torch from here on, which says where it is that numbers broke
         return self.simulate(network, self._standing.state, x, states)
 

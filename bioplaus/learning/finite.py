@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from bioplaus.circuit.network import Network
-from bioplaus.circuit.rolled import Rolled
 from bioplaus.circuit.trajectory import Stretch
 from bioplaus.errors import NumericalError
 
@@ -21,8 +19,8 @@ def sound(stretch: Stretch, o: Tensor) -> Tensor | bool:
 
     The flag stays where the numbers are: to read it is to wait for all that was asked of the device before.
     """
-    if isinstance(stretch.steps, Rolled):
-        return stretch.steps.finite() and bool(np.isfinite(o.numpy()).all())
+    if stretch.rolled is not None:
+        return stretch.rolled.finite(o)
     found = torch.isfinite(o).all()
     for us in stretch.steps[-1].u:
         for u in us:

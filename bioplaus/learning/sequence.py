@@ -82,7 +82,7 @@ def sequence(
             found = complete(network, gradients), more
             if apply is not None:
                 walk.settle()
-                apply(*(mean(each, batch.size) for each in found))
+                apply(mean(found[0], batch.size, walk.path.single), mean(more, batch.size))
             else:
                 for total, each in zip(walk.tally.totals, found, strict=True):
                     add(total, each)
@@ -160,17 +160,16 @@ class _Walk:
         if self.late and final:
             assert self.regulariser is not None
             add(gradients, past.summed(self.network, self.trace, self.constant(self.regulariser)))
-        return self.network.fitted(gradients), own
+        return self.network.fitted(gradients, self.path.single), own  # of a step that is not held, nor are gradients
 
     def simulate(self, begin: int, end: int, frozen: bool) -> Part:
         """Some steps of the circuit, and what is asked of them; ``frozen`` reduces them to what their derivatives need."""
         network, tally, when = self.network, self.tally, slice(begin, end)
         stretch, self.state = self.path.simulate(network, self.state, self.batch.inputs[when], not self.pace.lean)
         stretch.uses = None if self.uses is None else self.uses[when]
-        o = network.output(stretch.seen())
+        o = stretch.output()
         tally.outputs[when] = o
-        for i, total in enumerate(tally.sums):
-            total += stretch.spikes(i).sum(0 if self.apart else (0, 1))
+        tally.count(stretch, self.apart)
         if stretch.fused:  # on the CPU, where reading is free, and maybe in a place that the next step takes
             refuse_broken(network, stretch, o, begin)
         else:
@@ -201,7 +200,7 @@ class _Walk:
                 for begin, end in pace.pieces(start, stop):
                     if self.from_step <= begin and end <= self.at:
                         stretch, state = self.path.simulate(self.network, state, self.batch.inputs[begin:end], True)
-                        refuse_broken(self.network, stretch, self.network.output(stretch.seen()), begin)
+                        refuse_broken(self.network, stretch, stretch.output(), begin)
             raise NumericalError(
                 "The simulation gave numbers that are not finite, and gave others when it was run again."
             )
@@ -232,7 +231,8 @@ class _Walk:
         """The regulariser's credit for every output, the same at all steps."""
         T, B = self.batch.inputs.shape[:2]
         empty = silent(self.network)
-        each, count = zip(self.tally.sums, empty.y, strict=True), T if self.apart else T * B
+        sums = [total if self.apart or total.dim() == 1 else total.sum(0) for total in self.tally.sums]
+        each, count = zip(sums, empty.y, strict=True), T if self.apart else T * B
         return empty._replace(y=tuple((regulariser.credit(total / count, T), *ages[1:]) for total, ages in each))
 
 
@@ -265,10 +265,12 @@ def readout_gradients(network: Network, stretches: Sequence[tuple[Tangent, Tenso
     """Σ δ ⊗ ȳ: the readout learns from the error itself under every rule."""
     gradients: Gradients = {}
     for tangent, error in stretches:
-        errors = error.flatten(0, -2)
-        add(gradients, {"W_out": errors.T @ tangent.stretch.seen().flatten(0, -2)})
-        if "b_out" in network.weights:
-            add(gradients, {"b_out": errors.sum(0)})
+        if (found := tangent.stretch.learned(error)) is None:
+            errors = error.flatten(0, -2)
+            found = {"W_out": errors.T @ tangent.stretch.seen().flatten(0, -2)}
+            if "b_out" in network.weights:
+                found["b_out"] = errors.sum(0)
+        add(gradients, found)
     return gradients
 
 

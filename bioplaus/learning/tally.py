@@ -53,13 +53,22 @@ class Outcome:
 class Tally:
     """What is added up on the way."""
 
-    sums: list[Tensor]  # of each neuron's outputs, per population, (unit,), or (batch, unit) where trials are apart
+    #: of each neuron's outputs, per population, (unit,), or (batch, unit) where trials are apart or a loop has counted
+    sums: list[Tensor]
     outputs: Tensor  # (time, batch, output), of steps that are still to come not yet anything
     totals: tuple[Gradients, Gradients] = field(default_factory=lambda: ({}, {}))
     #: Σ over windows of what the signal reported, and of how many
     reported: dict[str, tuple[float | Tensor, int]] = field(default_factory=dict)
     stretches: list[Stretch] = field(default_factory=list)
     last: Stretch | None = None
+
+    def count(self, stretch: Stretch, apart: bool) -> None:
+        """Add what neurons said."""
+        if stretch.rolled is not None and stretch.rolled.counts is not None:
+            self.sums = stretch.rolled.counts
+            return
+        for i, total in enumerate(self.sums):
+            total += stretch.spikes(i).sum(0 if apart else (0, 1))
 
     def note(self, info: Mapping[str, float | Tensor]) -> None:
         """Add what a signal reports of a window, without reading it: tensors in double precision, as numbers of Python are."""
@@ -90,5 +99,6 @@ def add(total: Gradients, new: Gradients) -> None:
         total[name] = total[name] + g if name in total else g
 
 
-def mean(total: Gradients, batch: int) -> Gradients:
-    return {name: g / batch for name, g in total.items()}
+def mean(total: Gradients, batch: int, in_place: bool = False) -> Gradients:
+    """Of a batch; each in one piece, as torch's fused optimisers take gradients to be."""
+    return {name: g.div_(batch) if in_place and g.is_contiguous() else g / batch for name, g in total.items()}

@@ -264,10 +264,7 @@ class Trainer:
             "backend": self.backend,
             "weights": {n: w.clone() for n, w in self.network.weights.items()},
             "masks": {n: m.clone() for n, m in self.network.masks.items()},
-            "synapses": {
-                n: {"rows": s.rows.clone(), "pre": s.pre.clone(), "sources": s.sources}
-                for n, s in self.network.synapses.items()
-            },
+            "synapses": {n: s.state() for n, s in self.network.synapses.items()},
             "own": {part: asdict(own) for part, own in mapped(torch.Tensor.clone, self.own).items()},
             **self.optimisers.state_dict(),
             "streams": {"task": self.generator.get_state(), "noise": self.noise.get_state()},

@@ -157,7 +157,7 @@ def _sizes(network: Network, batch: int) -> dict[str, int]:
     sizes = {"batch": batch}
     for i, p in enumerate(network.populations):
         dim = _called(network, i)[1]
-        sizes |= {dim: p.size, f"age{dim.removeprefix('unit')}": p.ages}
+        sizes |= {dim: p.size, f"age{dim.removeprefix('unit')}": p.slots}
     return sizes
 
 

@@ -187,10 +187,10 @@ def _matrices(run: Run) -> dict[str, Any]:
     saved, found = trainer_of(run.checkpoint).get("synapses", {}), {}
     for name, W in run.weights.items():
         if name in saved:
-            there = Synapses(**saved[name])
-            if there.shape[0] * there.shape[1] > _DRAWN:
+            there = Synapses.saved(**saved[name])
+            if there.ends[0] * there.ends[1] > _DRAWN:
                 continue
-            W = there.dense(W)
+            W = there.matrix(W)
         if W.ndim == 2:
             found[name] = W.cpu().numpy()
     return found

@@ -245,7 +245,7 @@ class BPLambda(SyntheticGradient):
 
         future = self.injection * g[1:]
         if self.gives == "output":
-            return outputs.credit(layout, direct, future), found, Carried(trace), info
+            return outputs.credit(layout, tangent, direct, future), found, Carried(trace), info
         return self._for_currents(observed, layout, q + future, future, direct.u), found, Carried(trace), info
 
     def _for_currents(

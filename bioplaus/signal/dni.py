@@ -154,7 +154,12 @@ class DNI(SyntheticGradient):
                 info["auxiliary_error"] = error.square().mean()
         if self.gives == "output":  # all that stood at the outputs; the readout's memory is the eligibility's
             stood = layout.credit(torch.stack([layout.flat(credit, like) for credit in used.a_h]))
-            return outputs.joined(direct._replace(y=silent(observed.network).y), stood), found, None, info
+            return (
+                outputs.joined(observed.tangent, direct._replace(y=silent(observed.network).y), stood),
+                found,
+                None,
+                info,
+            )
         return a_I, found, None, info
 
     def _target(

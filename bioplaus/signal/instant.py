@@ -159,7 +159,9 @@ class Instant(Signal):
         if self.feedback == "adaptive":  # Kolen–Pollack: the readout's own gradient, and its like for who is not read
             seen, state = everyone.outputs(network, observed.tangent.stretch, state or {})
             found["feedback.B"] = observed.error.flatten(0, -2).T @ seen.flatten(0, -2)
-        B = own["feedback"]["B"].expand(-1, sum(everyone.sizes(network)))
+        B = own["feedback"]["B"]
+        if self.feedback == "broadcast":
+            B = B.expand(-1, sum(everyone.sizes(network)))
         return observed.direct(B), found, state, {}
 
     def renewed(self, path: str, value: torch.Tensor, network: Network) -> torch.Tensor:

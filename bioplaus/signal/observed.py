@@ -45,15 +45,18 @@ class Observed:
         half's business.
         """
         network = self.network
-        if feedback is None:
-            heard, told = network.sources, self.error @ network.weights["W_out"]
+        heard = network.sources if feedback is None else range(len(network.populations))
+        told = self.tangent.stretch.through(self.error, network.weights["W_out"] if feedback is None else feedback)
+        if len(heard) == 1:
+            parts = {heard[0]: told}
         else:
-            heard, told = range(len(network.populations)), self.error @ feedback
-        sizes = [network.populations[i].size for i in heard]
-        parts = dict(zip(heard, torch.split_with_sizes(told, sizes, -1), strict=True))
+            sizes = [network.populations[i].size for i in heard]
+            parts = dict(zip(heard, torch.split_with_sizes(told, sizes, -1), strict=True))
         credit = silent(network)
         if self.inner is not None:
             credit = credit._replace(u=self.inner)
+        if network.kappa and self.output is None:
+            return Credit(credit.s, credit.y, tuple(map(parts.get, range(len(network.populations)))), credit.u)
         y = [list(ages) for ages in credit.y]
         if self.output is not None:
             for i, c in enumerate(self.output):

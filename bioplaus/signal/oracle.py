@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from bioplaus import checks
-from bioplaus.circuit.credit import silent
+from bioplaus.circuit.credit import both, silent
 from bioplaus.circuit.network import Network
-from bioplaus.circuit.sweep import sweep
+from bioplaus.circuit.sweep import at_u, sweep
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
 from bioplaus.own import Owns
@@ -53,4 +53,4 @@ class Oracle(Signal):
             return swept.a_I, {}, None, {}
         empty = silent(observed.network)
         y = tuple((a, *ages[1:]) for a, ages in zip(swept.a_y, empty.y, strict=True))
-        return empty._replace(y=y, u=direct.u), {}, None, {}
+        return empty._replace(y=y, u=both(direct.u, at_u(observed.tangent, swept.a_z))), {}, None, {}

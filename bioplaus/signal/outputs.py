@@ -6,6 +6,7 @@ h = (states, output y, …) are coordinates, so g_y, the output's component of t
 does to the future while the neuron's own states are held: its way through other neurons. What goes through the own states is in
 the eligibility (docs/concepts.md; Bellec et al. 2020, doi:10.1038/s41467-020-17236-y). Behind a leaky readout ȳ is a coordinate
 too, and its future in the eligibility's ē: direct credit stands at ȳ_t, and g_ȳ is left out.
+What a neuron sends beside its output, z, is a coordinate of its own: g_z meets the eligibility where it enters, at u (∂z/∂u).
 
 A cell that reads its own last output (the update gate of a GRU) has a way to its own future through y: the eligibility follows
 it, and g_y holds it as well. How much of g_y goes that way is E_{t+1}ᵀ a_{t+1}, known one step later, when the eligibility of y_t
@@ -24,8 +25,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bioplaus.circuit.carried import Layout
-from bioplaus.circuit.credit import Credit, plus
+from bioplaus.circuit.credit import Credit, both, plus
 from bioplaus.circuit.network import Network
+from bioplaus.circuit.sweep import at_u
+from bioplaus.circuit.tangent import Tangent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,12 +48,13 @@ def refuse(network: Network) -> str | None:
     )
 
 
-def credit(layout: Layout, direct: Credit, g: Tensor) -> Credit:
+def credit(layout: Layout, tangent: Tangent, direct: Credit, g: Tensor) -> Credit:
     """(1), of direct credit and a predicted gradient."""
-    return joined(direct, layout.credit(g))
+    return joined(tangent, direct, layout.credit(g))
 
 
-def joined(direct: Credit, future: Credit) -> Credit:
-    """Direct credit, and of the future's what stands at this step's outputs."""
+def joined(tangent: Tangent, direct: Credit, future: Credit) -> Credit:
+    """Direct credit, and of the future's what stands at this step's outputs, and at what is sent beside them."""
     y = tuple((plus(a[0], b[0]), *(None for _ in a[1:])) for a, b in zip(direct.y, future.y, strict=True))
-    return direct._replace(y=y)
+    sent = [said[1 : p.voices] for said, p in zip(future.y, tangent.network.populations, strict=True)]
+    return direct._replace(y=y, u=both(direct.u, at_u(tangent, sent)))

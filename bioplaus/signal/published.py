@@ -52,7 +52,7 @@ def refuse(network: Network) -> str | None:
             f"published=True repeats what the authors' code does to an LSTM's cell and output gate, and {', '.join(map(repr, others))} "
             "has no such pair (use bp.model('lstm'), or published=False)"
         )
-    if network.kappa or any(p.ages > 1 for p in network.populations):
+    if network.kappa or any(p.slots > 1 for p in network.populations):
         return (
             "published=True knows plain readouts and delays of one step only, as the authors' code does (use tau_out=None and "
             "delay=1, or published=False)"

@@ -32,12 +32,14 @@ _TIME = re.compile(r"\b(t|t_in_timesteps)\b")
 
 def texts(cell: Cell) -> None:
     """Refuse what is not text, and equations that draw random numbers or read the clock."""
-    given = {field: getattr(cell, field) for field in TEXTS}
+    given = {field: getattr(cell, field) for field in TEXTS} | _sends(cell)
     if isinstance(cell.refractory, str):
         given["refractory"] = cell.refractory
     for field, text in given.items():
         if not isinstance(text, str):
-            raise CellError(f"{field}={short(text)} is not text. Write it in quotes, such as {field}={TEXTS[field]!r}.")
+            raise CellError(
+                f"{field}={short(text)} is not text. Write it in quotes, such as {field}={TEXTS.get(field, 's')!r}."
+            )
         if len(text) > LONGEST:
             raise CellError(
                 f"{field}= has {len(text)} letters, beginning with {short(text)}, and at most {LONGEST} are read. Write it shorter."
@@ -67,6 +69,18 @@ def texts(cell: Cell) -> None:
                 f"{field}= uses '{time[1]}', the time, but a cell sees time through its inputs only. Make what depends on it an input channel: for "
                 "'I_0*int(t > 100*ms)' write 'I_0*gate' with 'gate' in inputs=, and give the circuit an input line that is 1 while it holds."
             )
+
+
+def _sends(cell: Cell) -> dict[str, str]:
+    """The texts of ``sends``, each under what it is called in messages."""
+    if not isinstance(cell.sends, Mapping):
+        raise CellError(
+            f"sends={short(cell.sends)} is no mapping of names to texts. Write what is sent under a name, such as sends={{'s': 's'}}."
+        )
+    for name in cell.sends:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise CellError(f"sends= names {short(name)}; write a name like a variable's, such as sends={{'s': 's'}}.")
+    return {f"sends[{name!r}]": text for name, text in cell.sends.items()}
 
 
 def words(which: str, given: Any, allowed: Iterable[str] | None = None) -> tuple[str, ...]:

@@ -64,6 +64,7 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
         unit = symbol(f"unit_{s}") if cell.scales[s] != 1 else sp.Integer(1)
         marked = parsed.equations is not None and "unless refractory" in parsed.equations[s].flags
         jumps[s] = unit * RECEPTIVE if marked else unit
+    sends = {name: e.value for name, e in parsed.sends.items()}
     if parsed.output is not None:
         return derive(
             f=f,
@@ -73,6 +74,7 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
             jumps=jumps,
             noises=noises,
             propagators=step.propagators,
+            sends=sends,
         )
     assert parsed.spike is not None and parsed.surrogate is not None  # as Cell has seen to
     spike, (height, width) = parsed.spike, parsed.surrogate
@@ -93,5 +95,6 @@ def _derived(cell: Cell, parsed: Parsed, step: Step) -> Derived:
         jumps=jumps,
         noises=noises,
         propagators=step.propagators,
+        sends=sends,
         waits=parsed.refractory.value if parsed.refractory is not None and parsed.refractory.condition else None,
     )

@@ -5,10 +5,11 @@ One step of a neuron (state update → threshold → synapses → reset)::
     u = f(s + J, I, y₋)  the integrator; y₋ is the neuron's own last output, which a discrete map may use; J are jumps (`landed`)
     y = φ(u)             a spike, floor + gate where the margin is positive and else floor, or a rate
     s = r(u, y)          reset and spike-triggered jumps
+    z = g(s, y)          what it sends beside y, one number for each name
 
 and what every learning rule needs of it, all inside one neuron::
 
-    F = ∂f/∂s   E = ∂f/∂y₋   G = ∂f/∂I   ψ = ∂φ/∂u   Ru = ∂r/∂u   ry = ∂r/∂y
+    F = ∂f/∂s   E = ∂f/∂y₋   G = ∂f/∂I   ψ = ∂φ/∂u   Ru = ∂r/∂u   ry = ∂r/∂y   Zu = ∂g/∂s Ru   zy = ∂g/∂y + ∂g/∂s ry
 
 ψ of a spike is the surrogate derivative. ry is zero for a statement through which the spike is not differentiated
 (by default the reset, Bellec et al. 2020, doi:10.1038/s41467-020-17236-y). The within-neuron derivative of docs/concepts.md is
@@ -31,6 +32,7 @@ HELD = symbol("y_held")  # the same without its derivative
 #: 1, or 0 where what arrived at marked states was lost: from a spike on while refractory
 RECEPTIVE = symbol("receptive")
 NOW = symbol("y_now")  # in r: its output at this step
+SPIKE = symbol("spike")  # the same in what is sent, as its author writes it
 MARGIN = symbol("surrogate_margin")  # in the surrogate: the spike margin over its width
 ACTIVE = symbol("not_refractory")  # 1, or 0 while the neuron is refractory
 HEIGHT = symbol("surrogate_height")  # the surrogate derivative at this step's margin
@@ -76,6 +78,10 @@ class Derived:
     begins: Entries = ()  # s + J, in old states, jumps and LAST: what f takes
     waits: sp.Expr | None = None  # whether a refractory neuron stays so, as f begins; None where it waits for a time
     propagators: tuple[Propagator, ...] = ()  # what names in f, other than of parameters, stand for
+    sends: Entries = ()  # g, in states after the reset and NOW
+    Zu: Matrix = ()  # [sent][state]
+    zy: Entries = ()
+    sent_with_spikes: frozenset[str] = frozenset()  # which of them are zero without a spike
 
 
 def derive(
@@ -96,6 +102,7 @@ def derive(
     jumps: Mapping[str, sp.Expr] | None = None,
     noises: tuple[str, ...] = (),
     propagators: tuple[Propagator, ...] = (),
+    sends: Mapping[str, sp.Expr] | None = None,
     waits: sp.Expr | None = None,
 ) -> Derived:
     """Assemble a cell's step and differentiate it.
@@ -113,6 +120,7 @@ def derive(
     jumps : state → by how much one unit of weight makes it jump, times `RECEPTIVE` where refractoriness discards that.
     noises : normal numbers that ``f`` takes beside the inputs; what they bring is no weight's doing.
     propagators : of names in ``f`` and ``refractory`` that are no parameters.
+    sends : name → what is sent beside the output, in states after the reset and `SPIKE`.
     waits : whether a refractory neuron stays so, in old states.
     """
     states = tuple(f)
@@ -133,6 +141,10 @@ def derive(
         waits = None if waits is None else substituted(waits, shifted)
     inputs_and_jumps = (*(symbol(k) for k in inputs), *(arriving(s) for s in jumps or ()))
     old = [symbol(s) for s in states]
+    ry = tuple(sp.diff(e, NOW) if s in kept else ZERO for s, e in zip(states, r, strict=True))
+    g = {name: substituted(e, {SPIKE: NOW}) for name, e in (sends or {}).items()}
+    reached = dict(zip(old, r, strict=True))
+    slopes = [[substituted(sp.diff(e, s), reached) for s in old] for e in g.values()]
     F = tuple(tuple(sp.diff(e, s) for s in old) for e in stepped)
     return Derived(
         states=states,
@@ -147,7 +159,7 @@ def derive(
         G=tuple(tuple(sp.diff(e, k) for k in inputs_and_jumps) for e in stepped),
         psi=psi,
         Ru=Ru,
-        ry=tuple(sp.diff(e, NOW) if s in kept else sp.Integer(0) for s, e in zip(states, r, strict=True)),
+        ry=ry,
         kept=kept,
         live=tuple(s for j, s in enumerate(states) if any(row[j] != 0 for row in F)),
         gate=gate,
@@ -155,9 +167,19 @@ def derive(
         closed=closed,
         noises=noises,
         propagators=propagators,
+        sends=tuple(g.values()),
+        Zu=tuple(tuple(_dot(row, column) for column in zip(*Ru, strict=True)) for row in slopes),
+        zy=tuple(
+            substituted(sp.diff(e, NOW), reached) + _dot(row, ry) for e, row in zip(g.values(), slopes, strict=True)
+        ),
+        sent_with_spikes=frozenset(name for name, e in g.items() if spiking and substituted(e, {NOW: ZERO}) == 0),
         begins=begins,
         waits=waits,
     )
+
+
+def _dot(a: Sequence[sp.Expr], b: Sequence[sp.Expr]) -> sp.Expr:
+    return sp.Add(*(x * y for x, y in zip(a, b, strict=True)))
 
 
 def landed(

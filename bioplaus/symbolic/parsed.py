@@ -49,6 +49,7 @@ class Parsed:
     equations: Equations | None
     update: tuple[Statement, ...]
     output: Expression | None
+    sends: Mapping[str, Expression]
     spike: Threshold | None
     reset: tuple[Statement, ...]
     surrogate: tuple[Expression, Expression] | None  # height, width
@@ -67,7 +68,7 @@ class Parsed:
     @property
     def after_step(self) -> tuple[Expression, ...]:
         """What is evaluated on new states, once the step is taken."""
-        return (*self.observed, *(statement.right for statement in self.reset))
+        return (*self.observed, *(statement.right for statement in self.reset), *self.sends.values())
 
 
 def parse(cell: Cell) -> Parsed:
@@ -80,9 +81,9 @@ def parse(cell: Cell) -> Parsed:
     """
     waiting = cell.refractory if isinstance(cell.refractory, str) else ""
     written = [uncommented(t) for t in (cell.equations, cell.update, cell.output, cell.spike, cell.reset, waiting)]
-    flow, *others = written
+    flow, *others = [*written, *map(uncommented, cell.sends.values())]
     written = conditions.written_in(flow, others)
-    flow, update, output, spike, reset, waiting = written
+    flow, update, output, spike, reset, waiting, *sent = written
     height, width = [uncommented(t) for t in _surrogate(cell)] or ("", "")
     terms = math.inf if cell.method in UNEXPANDED else TERMS
     flowing, known = equations(flow, terms) if cell.equations else (None, {})
@@ -96,6 +97,10 @@ def parse(cell: Cell) -> Parsed:
         equations=flowing,
         update=statements(update),
         output=shorthands.written_in(expression(output, known), f"output='{cell.output}'") if cell.output else None,
+        sends={
+            name: shorthands.written_in(expression(text, known), f"sends[{name!r}]='{text}'")
+            for name, text in zip(cell.sends, sent, strict=True)
+        },
         spike=compared,
         reset=shorthands.run(statements(reset, known), f"reset='{' '.join(cell.reset.split())}'"),
         surrogate=(_in_margin(expression(height, margin)), expression(width)) if cell.surrogate is not None else None,

@@ -31,6 +31,7 @@ from brian2.units import (  # noqa: F401  (re-exported)
     siemens,
     uA,
     uF,
+    um,
     uS,
     us,
     volt,

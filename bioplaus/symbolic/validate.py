@@ -14,7 +14,7 @@ from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, get_dimensio
 from bioplaus.checks import short
 from bioplaus.errors import CellError, unknown
 from bioplaus.symbolic import refractory
-from bioplaus.symbolic.derive import LAST, MARGIN
+from bioplaus.symbolic.derive import LAST, MARGIN, SPIKE
 from bioplaus.symbolic.functions import NUMPY
 from bioplaus.symbolic.parsed import Parsed, X
 from bioplaus.symbolic.scope import Scope, functions
@@ -55,19 +55,39 @@ def observed(cell: Cell, parsed: Parsed, states: Dimensions) -> None:
     if parsed.output is not None:
         where = f"output='{cell.output}'"
         scope.quantity(parsed.output, where=where)
-        unit = scope.unit(parsed.output, None, "the output")
-        if unit is not DIMENSIONLESS:
-            usual = next((u for u in USUAL if get_dimensions(DEFAULT_UNITS[u]) is unit), f"({unit_text(unit)})")
-            raise CellError(
-                f"{where} has unit {unit_text(unit)}, but an output is a plain number. Divide it by a quantity of that unit: "
-                f"output='({parsed.output.text})/{usual}', or by a parameter."
-            )
+        _plain(parsed.output, scope, "output", where)
         _blind(parsed.output, states, where)
+    _sends(cell, parsed, scope)
     if parsed.spike is not None:
         unit = _spike(cell, parsed.spike, scope, states)
         _reset(cell, parsed, scope, states)
         _surrogate(cell, parsed, unit)
         refractory.checked(cell, parsed, scope)
+
+
+def _plain(e: Expression, scope: Scope, what: str, where: str) -> None:
+    """Refuse an output that has a unit."""
+    unit = scope.unit(e, None, f"the {what}")
+    if unit is not DIMENSIONLESS:
+        usual = next((u for u in USUAL if get_dimensions(DEFAULT_UNITS[u]) is unit), f"({unit_text(unit)})")
+        raise CellError(
+            f"{where} has unit {unit_text(unit)}, but an output is a plain number. Divide it by a quantity of that unit: "
+            f"{where.partition('=')[0]}='({e.text})/{usual}', or by a parameter."
+        )
+
+
+def _sends(cell: Cell, parsed: Parsed, scope: Scope) -> None:
+    """Refuse what is sent that is no plain number, or reads what it cannot."""
+    taken = {SPIKE.name} & {*scope.dimensions, *cell.inputs}
+    spikes = scope | ({SPIKE.name: DIMENSIONLESS} if cell.spiking and not taken else {})
+    for name, e in parsed.sends.items():
+        where = f"sends[{name!r}]='{e.text}'"
+        if SPIKE.name in e.names and taken:
+            raise CellError(
+                f"{where} reads 'spike', which is 1 in the step of a spike, and the cell has a name of its own like that. Call it otherwise."
+            )
+        spikes.quantity(e, where=where)
+        _plain(e, spikes, "output", where)
 
 
 def _shorthands(parsed: Parsed) -> Dimensions:
