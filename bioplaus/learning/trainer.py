@@ -255,7 +255,9 @@ class Trainer:
         """Simulate one test batch and record it: outputs, targets and what ``names`` asks for, where it exists; both as of `bioplaus.simulate`."""
         batch = next(test_set(self.task, RECORDED))
         beside: Any = {"targets": batch.targets, "weight": batch.weight}
-        return simulate(self.network, batch.inputs, names, every=every, seed=self.seed, lenient=True, **beside)
+        return simulate(
+            self.network, batch.inputs, names, every=every, seed=self.seed, backend=self.backend, lenient=True, **beside
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""
