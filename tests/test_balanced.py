@@ -10,9 +10,12 @@ import torch
 from scipy.integrate import quad
 
 import bioplaus as bp
+from bioplaus.check.by_hand import gradient as by_hand_gradient
 from bioplaus.errors import BioplausError, CellError, CircuitError, RunError
+from bioplaus.learning.sequence import sequence
 from bioplaus.measure.diffusion import rate, self_consistent
 from bioplaus.measure.spikes import firing, spontaneous
+from bioplaus.tasks import Batch, squared
 
 LIF = dict(tau=0.02, threshold=20.0, reset=10.0, refractory=0.002)
 
@@ -174,3 +177,21 @@ def test_a_neuron_is_left_where_its_reset_says():
         seen = simulate(network, np.zeros((800, 1, 1), np.float32), ("spikes", "v"))
         fired = seen["E.spikes"].values > 0
         assert fired.sum() > 20 and (seen["E.v"].values[fired] == 0.5).all()
+
+
+def test_the_referee_leaves_a_neuron_there_too():
+    """`bioplaus check`'s cell by hand: gradients through resets elsewhere, which matter, are those of the compiled cell."""
+    found = {}
+    for V_reset in (0.0, 0.25):
+        cell = bp.model("delta_lif", threshold=0.6, V_reset=V_reset, differentiate=("reset",))
+        network = bp.circuit("recurrent", cell=cell, inputs=4, units=6, outputs=2, input_gain=3.0).build(seed=0, dtype="float64")  # fmt: skip
+        x, y = torch.rand(30, 2, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64), torch.ones(30, 2, 2, dtype=torch.float64)  # fmt: skip
+        batch = Batch(x.round(), y, torch.full((30, 2), 1 / 30, dtype=torch.float64))
+        outcome = sequence(network, bp.rule("bptt"), {}, batch, squared)
+        assert outcome.rates["cortex"] > 0.02
+        loss, wanted = by_hand_gradient(network, batch, squared)
+        assert outcome.loss == pytest.approx(loss, rel=1e-12)
+        for name, g in wanted.items():
+            torch.testing.assert_close(outcome.gradients[name], g, rtol=1e-10, atol=1e-14)
+        found[V_reset] = wanted["W_rec"]
+    assert (found[0.0] - found[0.25]).abs().max() > 1e-3 * found[0.0].abs().max()
