@@ -302,21 +302,24 @@ def test_pattern_generation_is_sane(reduced):
 
 
 def test_balanced_network_is_sane(reduced):
-    """Inhibition makes it irregular; what learns alone moves synapses, which keep their signs; the map is of what it says."""
+    """Inhibition makes it irregular; synapses move where they learn and keep their signs; the map is of what it says."""
     experiment, results, folder = reduced("balanced_network")
+    AI = "AI, readout alone"
     cv, rate = column(folder, "CV"), column(folder, "rate (Hz)")
-    assert cv["SR"] < 0.2 and min(cv["AI"], cv["SI fast"]) > 0.5
-    assert rate["SR"] > 5 * rate["AI"] > 25 and rate["AI, readout alone"] == rate["AI"] != rate["AI, e-prop"]
+    assert cv["SR"] < 0.2 and min(cv[AI], cv["SI fast"]) > 0.5
+    assert rate["SR"] > 5 * rate[AI] > 25 and rate[AI] != rate["AI, e-prop"]
     theory = column(folder, "theory (Hz)")
     assert (
-        rate["SR"] == pytest.approx(theory["SR"], rel=0.05) and theory["AI"] == theory["AI, e-prop"] > theory["SI slow"]
+        rate["SR"] == pytest.approx(theory["SR"], rel=0.05)
+        and theory[AI] > theory["SI slow"]
+        and math.isnan(theory["AI, e-prop"])
     )
-    first, last = column(folder, "loss at first"), column(folder, "loss at the end")
-    assert math.isnan(first["AI"]) and first["AI, e-prop"] == first["AI, readout alone"]
-    assert last["AI, e-prop"] < first["AI, e-prop"] and last["AI, readout alone"] < first["AI, e-prop"]
-    moved, still, before = (
-        run.network.weights for run in (results["AI, e-prop"][0], results["AI, readout alone"][0], results["AI"][0])
-    )
+    first, last = column(folder, "loss at first"), column(folder, "loss, last 5")
+    assert math.isnan(first["SR"]) and first["AI, e-prop"] == first[AI]
+    assert last["AI, e-prop"] < first["AI, e-prop"] and last[AI] < first[AI]
+    moved, still = (results[name][0].network.weights for name in ("AI, e-prop", AI))
+    before = experiment.arms["AI, e-prop"].circuit.build(0).weights
+    assert torch.equal(moved["W_II"], before["W_II"])
     for name in ("W_EE", "W_EI", "W_in"):
         assert not torch.equal(moved[name], before[name]) and torch.equal(still[name], before[name])
     assert bool((moved["W_EE"] >= 0).all()) and bool((moved["W_EI"] <= 0).all())

@@ -15,6 +15,8 @@ doi:10.1103/PhysRev.81.617; both as in Brunel 2000, doi:10.1023/A:1008925309027.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.integrate import quad
 from scipy.optimize import brentq
@@ -37,8 +39,8 @@ def rate(mu: float, sigma: float, tau: float, threshold: float, reset: float, re
 
 
 def self_consistent(
-    within: tuple[tuple[float, float], ...],
-    outside: tuple[tuple[float, float], ...],
+    within: Sequence[tuple[float, float]],
+    outside: Sequence[tuple[float, float]],
     tau: float,
     threshold: float,
     reset: float,
@@ -62,7 +64,7 @@ def self_consistent(
     """
 
     def above(nu: float) -> float:
-        rates = [(count * nu, J) for count, J in within] + list(outside)
+        rates = [*((count * nu, J) for count, J in within), *outside]
         mu = tau * sum(each * J for each, J in rates)
         variance = tau * sum(each * J**2 for each, J in rates)
         return rate(mu, np.sqrt(variance), tau, threshold, reset, refractory) - nu
