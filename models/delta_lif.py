@@ -2,12 +2,14 @@
 
 from bioplaus import ms
 from bioplaus.cell import Cell, triangular
+from bioplaus.errors import CellError
 
 
 def delta_lif(
     *,
     tau_m=20 * ms,
     threshold=1.0,
+    V_reset=0.0,
     dampening=0.3,
     refractory=2 * ms,
     hard_reset: bool = True,
@@ -23,14 +25,20 @@ def delta_lif(
     tau_m : membrane time constant; scalar or one per neuron.
     threshold : dimensionless.
     dampening : height of the triangular surrogate derivative.
+    V_reset : where a hard reset leaves v: Brunel's 10 mV of 20 are 0.5 of 1.
     refractory : the membrane is held for this long after a spike.
-    hard_reset : reset to 0; else the threshold is subtracted.
+    hard_reset : reset to V_reset; else the threshold is subtracted.
     differentiate : add ``"reset"`` to differentiate the spike inside the reset too.
 
     References
     ----------
     Brunel 2000, doi:10.1023/A:1008925309027.
     """
+    elsewhere = {} if isinstance(V_reset, (int, float)) and V_reset == 0 else {"V_reset": V_reset}
+    if elsewhere and not hard_reset:
+        raise CellError(
+            "delta_lif was given V_reset, and hard_reset=False, which subtracts the threshold instead. Leave one out."
+        )
     return Cell(
         name="delta_lif",
         equations="dv/dt = (-v + I)/tau_m : 1 (unless refractory)",
@@ -39,10 +47,10 @@ def delta_lif(
         external=("v",),
         recurrent=("v",),
         spike="v > threshold",
-        reset="v = 0" if hard_reset else "v -= threshold",
+        reset=("v = V_reset" if elsewhere else "v = 0") if hard_reset else "v -= threshold",
         surrogate=triangular(dampening),
         refractory=refractory,
         differentiate=differentiate,
-        parameters=dict(tau_m=tau_m, threshold=threshold),
+        parameters=dict(tau_m=tau_m, threshold=threshold, **elsewhere),
         source="doi:10.1023/A:1008925309027",
     )

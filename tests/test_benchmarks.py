@@ -251,3 +251,51 @@ def test_what_is_counted_of_a_start_is_of_the_process_and_of_those_it_waits_for(
     assert 0.5 <= alone and 0.5 <= both and module.cpu(("-c", "pass"), *here) < 0.5
     with pytest.raises(RuntimeError, match="ended with 3"):
         module.cpu(("-c", "raise SystemExit(3)"), *here)
+
+
+def test_exponents_are_those_of_powers():
+    """A series that grows as the power 1.5, told as that over all of it and between its last two rows; a constant as 0."""
+    module = benchmark("scaling")
+    rows = [{"series": "synapses, simulation", "synapses": n, "ms per step": 3.0 * n**1.5, "MiB": 7.0} for n in (10, 100, 1000)]  # fmt: skip
+    rows += [{"series": "batch, simulation", "batch": b, "ms per step": 2.0 * b, "MiB": 5.0 * b * b} for b in (1, 4)]
+    rows[2]["ms per step"] *= 10.0
+    found = module.exponents(pd.DataFrame(rows)).to_dict("records")
+    assert [(row["against"], row["from"], row["to"]) for row in found] == [("synapses", 10, 1000), ("batch", 1, 4)]
+    assert found[0]["ms per step, last two"] == pytest.approx(2.5) and found[0]["exponent of ms per step"] == pytest.approx(2.0)  # fmt: skip
+    assert found[0]["exponent of MiB"] == pytest.approx(0, abs=1e-12) and found[1]["exponent of MiB"] == pytest.approx(
+        2
+    )
+
+
+def test_rows_of_scaling_are_of_the_sizes_that_they_say(monkeypatch):
+    """The least of several rounds, size by size; and the largest is left out where a smaller one is asked for."""
+    module, asked = benchmark("scaling"), []
+
+    def apart(size: Any) -> dict[str, float]:
+        asked.append(size)
+        first = asked.index(size) == len(asked) - 1
+        return {"build s": 1.0, "ms per step": 5.0 if first else 4.0, "MiB": float(size[1]), "rate (1/step)": 0.05}
+
+    monkeypatch.setattr(module, "apart", apart)
+    found: Any = module.measure(10_000, 2)
+    assert (found["ms per step"] == 4.0).all() and (found["MiB"] == found["neurons"]).all()
+    assert len(asked) == 2 * len(found) and found["neurons"].max() == 10_000 and len(set(asked)) == len(found)
+    whole = module.series(100_000)
+    assert max(n * k for _, n, k, _, _ in whole["synapses, simulation"]) == 10**7
+    assert set(whole) == set(found["series"])
+
+
+@pytest.mark.parametrize("what", ("forward", "eprop"))
+def test_what_is_clocked_of_scaling_is_alive_and_of_its_size(what):
+    module, put = benchmark("scaling"), []
+    circuit = module.circuit(200, 10)
+    assert circuit.populations["cortex"].size == 200
+    assert circuit.build(0).weights["W_rec"].shape == (2000,)
+    module.measured((what, 200, 10, 40, 2), SimpleNamespace(put=put.append))
+    (row,) = put
+    assert row["ms per step"] > 0 and 0.005 < row["rate (1/step)"] < 0.2
+
+
+def test_what_stands_against_a_dense_loop_is_the_same_circuit():
+    ours, theirs = benchmark("scaling").against_dense(300, 10, 200)
+    assert ours() == theirs() > 0.005 * 300 * 200

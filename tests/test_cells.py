@@ -51,6 +51,7 @@ CELLS: dict[str, Callable[[], bp.Cell]] = {
     "adex per neuron": lambda: bp.model("adex", C=200 * SPREAD * pF, V_T=-50 * mV + SPREAD * mV, refractory=0, unit_current=80 * pA),
     "adex rk4": lambda: bp.model("adex", method="rk4", V_T=-40 * mV, V_cut=-45 * mV),
     "delta_lif": lambda: bp.model("delta_lif", threshold=0.6),
+    "delta_lif elsewhere": lambda: bp.model("delta_lif", threshold=0.6, V_reset=0.25, differentiate=BOTH),
     "delta_lif soft": lambda: bp.model("delta_lif", threshold=0.6, hard_reset=False, differentiate=BOTH),
     "delta_lif differentiated": lambda: bp.model("delta_lif", threshold=0.6 * SPREAD, differentiate=BOTH),
     "cuba": lambda: bp.model("cuba", tau_e=5 * SPREAD * ms),

@@ -382,8 +382,36 @@ def reward(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]
     return module("reward").table(Results(runs), last=7), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def balanced_network(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    labels, made = ("SI fast", "AI, readout alone", "AI, e-prop"), module("balanced_network")
+    runs = made_up(labels, lambda label: ("loss",) if "SI" in label else ())
+    titles = {
+        "rate": "rate (Hz)",
+        "cv": "CV",
+        "correlation": "correlation",
+        "modulation": "modulation",
+        "rhythm": "rhythm (Hz)",
+    }
+
+    def seen(run: Made) -> Any:
+        return SimpleNamespace(**{of: (i + 2) * (run.seed + 0.5) ** 2 for i, of in enumerate(titles)}), None
+
+    patch.setattr(made, "theory", lambda circuit: 7.0 * circuit)
+    arms: Any = {name: SimpleNamespace(circuit=i + 1) for i, name in enumerate(labels)}
+    published = {"SI fast": 60.7, "AI, readout alone": 37.7}
+    columns: dict[str, Any] = dict(COMMON)
+    for i, title in enumerate(titles.values()):
+        columns[title] = lambda r, i=i: (i + 2) * (0.25 + 2.25 + 6.25) / 3
+    columns |= {
+        "theory (Hz)": lambda r: "nan" if r.label == "AI, e-prop" else 7.0 * (labels.index(r.label) + 1), "published (Hz)": lambda r: published.get(r.label, "nan"),
+        "loss at first": lambda r: nanless(r, "loss", lambda x: x[:, 0].mean()),
+        "loss, last 5": lambda r: nanless(r, "loss", lambda x: x[:, -5:].mean()),
+    }  # fmt: skip
+    return made.table(Results(runs), arms, seen), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 #: every shipped experiment
-TABLES = (copy_repeat, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, target_reaching, trace_cost)  # fmt: skip
+TABLES = (balanced_network, copy_repeat, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, target_reaching, trace_cost)  # fmt: skip
 
 
 def test_every_shipped_experiment_has_a_second_computation():

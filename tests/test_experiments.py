@@ -87,6 +87,20 @@ REDUCED = {
         "test_trials": 10,
         "seeds": (0,),
     },
+    "balanced_network": {
+        "excitatory": 400,
+        "sources": 100,
+        "settle": 50.0,
+        "last": 120.0,
+        "map_excitatory": 200,
+        "map_last": 50.0,
+        "inhibition": (3.0, 5.0),
+        "drive": (1.0, 2.0),
+        "steps": 300,
+        "updates": 5,
+        "lr": 3e-4,
+        "seeds": (0,),
+    },
     # A higher learning rate, so that so few trials are enough to see something learned.
     "reward": {"delay": 1, "wait": 1, "hold": 2, "units": 8, "batch": 4, "updates": 3, "last": 2, "seeds": (0, 1)},
     "pattern_generation": {"steps": 200, "units": 40, "updates": 25, "lr": 1e-3, "seeds": (0,)},
@@ -145,7 +159,8 @@ def test_experiment_leaves_table_and_figures(name, reduced):
     rows = list(table["arm"])  # one an arm, or one for all arms of which only the last word differs
     assert list(dict.fromkeys(arm if arm in rows else arm.rpartition(" ")[0] for arm in experiment.arms)) == rows
     assert set(column(folder, "n").values()) == {len(experiment.seeds)}
-    assert (folder / "table.md").read_text(encoding="utf-8").count("\n") == len(table) + 2
+    lines = (folder / "table.md").read_text(encoding="utf-8").splitlines()  # and below it what is warned of
+    assert sum(line.startswith("|") for line in lines) == len(table) + 2
     for figure in experiment.figures:
         files = {file.suffix for file in (folder / "figures").glob(f"{figure}.*")}
         assert {".pdf", ".svg", ".png", ".json"} <= files and files & {".csv", ".npz"}, figure
@@ -332,6 +347,33 @@ def test_evidence_accumulation_is_sane(reduced):
     fired = sparse.recordings
     assert all(0.001 < float(fired[f"{kind}.spikes"].mean()) < 0.2 for kind in "EI")
     assert (sparse.network.matrix("W_EI") <= 0).all() and int((sparse.network.matrix("W_EE") > 0).sum()) <= 16 * 3
+
+
+def test_balanced_network_is_sane(reduced):
+    """Inhibition makes it irregular; synapses move where they learn and keep their signs; the map is of what it says."""
+    experiment, results, folder = reduced("balanced_network")
+    AI = "AI, readout alone"
+    cv, rate = column(folder, "CV"), column(folder, "rate (Hz)")
+    assert cv["SR"] < 0.2 and min(cv[AI], cv["SI fast"]) > 0.5
+    assert rate["SR"] > 5 * rate[AI] > 25 and rate[AI] != rate["AI, e-prop"]
+    theory = column(folder, "theory (Hz)")
+    assert (
+        rate["SR"] == pytest.approx(theory["SR"], rel=0.05)
+        and theory[AI] > theory["SI slow"]
+        and math.isnan(theory["AI, e-prop"])
+    )
+    first, last = column(folder, "loss at first"), column(folder, "loss, last 5")
+    assert math.isnan(first["SR"]) and first["AI, e-prop"] == first[AI]
+    assert last["AI, e-prop"] < first["AI, e-prop"] and last[AI] < first[AI]
+    moved, still = (results[name][0].network.weights for name in ("AI, e-prop", AI))
+    before = experiment.arms["AI, e-prop"].circuit.build(0).weights
+    assert torch.equal(moved["W_II"], before["W_II"])
+    for name in ("W_EE", "W_EI", "W_in"):
+        assert not torch.equal(moved[name], before[name]) and torch.equal(still[name], before[name])
+    assert bool((moved["W_EE"] >= 0).all()) and bool((moved["W_EI"] <= 0).all())
+    drawn = np.load(folder / "figures" / "map.npz")
+    assert drawn["rate"].shape == (2, 2) and (drawn["rate"][:, 0] > 3 * drawn["rate"][:, 1]).all()
+    assert drawn["rate"][1, 1] > drawn["rate"][0, 1] > 0
 
 
 def test_exact_bptt_explodes_in_the_published_spiking_circuit():

@@ -192,11 +192,12 @@ def adex(n: Neurons, I: Tensor) -> Tensor:
 
 
 def delta_lif(n: Neurons, I: Tensor, J: Tensor) -> Tensor:
-    hard, alpha = n.cell.reset == "v = 0", torch.exp(-n.dt / n.tau_m)
+    hard, alpha = n.cell.reset != "v -= threshold", torch.exp(-n.dt / n.tau_m)
     before = n["v"] + n.landed(J, True, hard)
     v = n.free * (alpha * before + (1 - alpha) * I) + (1 - n.free) * before
     z = n.fire(v - n.threshold, n.threshold)
-    n["v"] = v * (1 - n.reset(z)) if hard else v - n.threshold * n.reset(z)
+    left = n.V_reset if n.cell.reset == "v = V_reset" else 0.0
+    n["v"] = v * (1 - n.reset(z)) + left * n.reset(z) if hard else v - n.threshold * n.reset(z)
     return z
 
 

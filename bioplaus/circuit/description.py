@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bioplaus.circuit.space import Positions
 
 INPUT = "input"
-INITS = ("normal", "uniform", "gamma", "orthogonal", "zeros")
+INITS = ("normal", "uniform", "gamma", "constant", "orthogonal", "zeros")
 CELL = checks.Instance(Cell, "bp.model('lif')", by_name=model)
 
 
@@ -135,7 +135,8 @@ class Projection:
         ``network.synapses[name]`` says which is whose, and ``network.matrix(name)`` gives W[post, pre]; all costs go with the number of synapses.
         None: where at most a tenth of all pairs is connected.
     autapses : whether a neuron may project to itself.
-    init : ``"normal"`` N(0, gain²/fan-in), ``"uniform"`` U(±gain/√fan-in), ``"gamma"`` (shape 2) of mean gain/fan-in, ``"zeros"``;
+    init : ``"normal"`` N(0, gain²/fan-in), ``"uniform"`` U(±gain/√fan-in), ``"gamma"`` (shape 2) of mean gain/fan-in, ``"constant"``:
+        gain/fan-in, ``"zeros"``;
         ``"orthogonal"``: gain times a random orthogonal matrix for each channel, which passes all directions on alike (Saxe, McClelland
         & Ganguli 2014, arXiv:1312.6120); of a matrix that is not square the rows or the columns, whichever are fewer, are orthonormal.
     learned : whether rules compute its gradient.

@@ -208,7 +208,10 @@ def _rows(w: Wired[Any], W: np.ndarray) -> Rows:
     if w.synapses is None:
         return (np.ascontiguousarray(W.T),)
     begins, onto, order = w.synapses.events
-    return np.ascontiguousarray(W.reshape(len(w.channels), -1)[:, order]), begins, onto
+    values = W.reshape(len(w.channels), -1)
+    rows = np.empty_like(values, order="C")
+    torch.index_select(torch.from_numpy(values), 1, torch.from_numpy(order), out=torch.from_numpy(rows))
+    return rows, begins, onto
 
 
 def by_channel(drive: Tensor, p: Wiring) -> Tensor:

@@ -17,6 +17,8 @@ def initial(
     rows, pre = shape[0] // channels, shape[1]
     if init == "zeros" or fan_in == 0:
         return torch.zeros(shape, dtype=torch.float64)
+    if init == "constant":
+        return torch.full(shape, gain / fan_in, dtype=torch.float64)
     if init == "normal":
         return torch.randn(shape, generator=generator, dtype=torch.float64) * gain / fan_in**0.5
     if init == "orthogonal":

@@ -88,14 +88,19 @@ class Synapses:
     @cached_property
     def by_pre(self) -> tuple[Tensor, Tensor, Tensor]:
         """The same by column: where each one's begin (column + 1,), whither they go (synapse,), and which of the values is theirs."""
+        return self._by_pre()
+
+    def _by_pre(self) -> tuple[Tensor, Tensor, Tensor]:
         order = torch.argsort(self.columns, stable=True)
         counts = torch.bincount(self.columns, minlength=self.sources)
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), self.post[order], order
 
     @cached_property
     def events(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`by_pre` for loops."""
-        return tuple(each.cpu().numpy() for each in self.by_pre)  # type: ignore[return-value]
+        """`by_pre` for loops, in 32 bits where they suffice: loops spend their time on reading it."""
+        kind = "int32" if max(len(self), *self.shape) < 2**31 else "int64"
+        # numpy's own memory lies in larger pages than torch's, of which a processor finds more at once
+        return tuple(each.cpu().numpy().astype(kind) for each in self._by_pre())  # type: ignore[return-value]
 
     def become(self, other: Synapses) -> None:
         """Take another's place: as many synapses of as many neurons, elsewhere."""

@@ -53,6 +53,31 @@ READ = ("told0_", "readout0_", "shift0_", "out0_", "fault0_")
 #: spikes whose rows of weights are added in one pass  # measured: 1, 2, 4, 8
 TOGETHER = 4
 
+#: so many spikes before it is added, a row of synapses is asked for  # measured: 1, 3, 6
+AHEAD = 3
+
+#: brings what stands at a place of an array into the cache while something else is done: of a large network each row has to come from memory
+SOON = """
+import llvmlite.ir as ir0_
+import numba.extending as extending0_
+
+
+@extending0_.intrinsic
+def soon0_(typing0_, array0_, at0_):
+    def made0_(context0_, builder0_, signature0_, given0_):
+        word0_, byte0_ = ir0_.IntType(32), ir0_.IntType(8).as_pointer()
+        data0_ = context0_.make_array(signature0_.args[0])(context0_, builder0_, given0_[0]).data
+        place0_ = builder0_.bitcast(builder0_.gep(data0_, [given0_[1]]), byte0_)
+        kind0_ = ir0_.FunctionType(ir0_.VoidType(), [byte0_, word0_, word0_, word0_])
+        called0_ = builder0_.module.declare_intrinsic("llvm.prefetch", [byte0_], kind0_)
+        builder0_.call(called0_, [place0_, word0_(0), word0_(3), word0_(1)])  # to be read, to be kept, data
+        return context0_.get_dummy_value()
+
+    return nb0_.void(array0_, at0_), made0_
+""".strip().splitlines()
+#: bytes that come at once
+LINE = 64
+
 
 @dataclass(frozen=True)
 class Group:
@@ -121,6 +146,7 @@ def forward(groups: Sequence[Group], links: Sequence[Link], keep: Keep, sources:
     text = "\n".join(
         [
             *head(),
+            *([*SOON, "", ""] if any(link.sparse for link in links) else []),
             f"@nb0_.njit({OPTIONS})",
             f"def forward0_({', '.join(arguments)}):",
             *(f"    {line}" for line in (*sizes, *here)),
@@ -178,13 +204,15 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
     each = range(TOGETHER)
     for q, slot in sorted({(link.source, slot) for link in links for slot in link.slots}):
         told = [(i, link) for i, link in enumerate(links) if link.source == q and slot in link.slots]
-        dense, sparse = [], []
+        dense, sparse, soon = [], [], []
         for i, link in told:
             p = link.target
+            block = f"{at}*size{q}_ + " if (at := link.slots.index(slot)) else ""
+            if link.sparse:
+                soon += _soon(i, link, f"{block}ahead0_")
             for row, channel in enumerate(link.channels):
                 into = f"into0_ = cur{p}_[{channel}, sample0_*size{p}_:(sample0_ + 1)*size{p}_]"
                 if link.sparse:
-                    block = f"{at}*size{q}_ + " if (at := link.slots.index(slot)) else ""
                     sparse += [
                         into,
                         f"from0_ = weights{i}_[{row}]",
@@ -223,10 +251,21 @@ def _arriving(groups: Sequence[Group], links: Sequence[Link]) -> list[str]:
         if sparse:
             lines += [
                 "    for event0_ in range(count0_):",
+                f"        ahead0_ = events0_[min(event0_ + {AHEAD}, count0_ - 1)]",
+                *(f"        {line}" for line in soon),
                 "        pre0_ = events0_[event0_]",
                 "        spoke0_ = speaking0_[pre0_]",
                 *(f"        {line}" for line in sparse),
             ]
+    return lines
+
+
+def _soon(i: int, link: Link, begin: str) -> list[str]:
+    """Ask for the row of a source that is coming, which begins where ``begin`` says; `LINE` bytes come at once."""
+    each = f"for synapse0_ in range(begins{i}_[{begin}], begins{i}_[{begin} + 1], {LINE}//%s.itemsize):"
+    lines = [each % f"onto{i}_", f"    soon0_(onto{i}_, synapse0_)"]
+    for row, _ in enumerate(link.channels):
+        lines += [f"from0_ = weights{i}_[{row}]", each % "from0_", "    soon0_(from0_, synapse0_)"]
     return lines
 
 

@@ -97,7 +97,8 @@ def traces(
     )
     kept = [f"left{m}_" for m in S]
     body = ["into0_ = whence0_[synapse0_]"] if sparse else []
-    body += [f"h{i}_ = row{i}_[into0_]" for i in H] + ["x0_ = pre0_[into0_]"]
+    when = ", time0_" if sparse else ""
+    body += [f"h{i}_ = row{i}_[into0_{when}]" for i in H] + [f"x0_ = pre0_[into0_{when}]"]
     body += [f"s{m}_ = stored{m}_[{at0}]" + (f"*{kept[m]}" if puts_off else "") for m in S]
     body += [f"last0_ = e_row0_[{at0}]"] if output else []
     body.append(f"e0_ = {written(into_e)}")
@@ -111,7 +112,7 @@ def traces(
     if met:
         body.append(f"sum0_[{at0}] += {' + '.join(met)}")
     rows = [f"row{i}_ = shared0_[{i}, time0_]" for i in H] + ["pre0_ = pres0_[time0_, sample0_]"]
-    step = [*rows, loop, *(f"    {line}" for line in body)]
+    step = [*([] if sparse else rows), loop, *(f"    {line}" for line in body)]
     over_time = ["told0_ = credit0_[time0_, sample0_, unit0_]"] if credit[0] else []
     over_time += ["shown0_ = credit1_[time0_, sample0_, unit0_]"] if credit[1] else []
     over_time += entering
@@ -149,9 +150,12 @@ def traces(
         f"@nb0_.njit({OPTIONS})",
         f"def traces0_(numbers0_, kappa0_, first0_, until0_, pres0_, arrays0_, credit0_, credit1_, {'begins0_, whence0_, ' if sparse else ''}commons0_, behind0_, owns0_, ends0_, bars0_, put0_, out0_):",
         *(f"    {line}" for line in numbers.loads("numbers0_")),
-        f"    shared0_ = np0_.empty(({max(len(H), 1)}, pres0_.shape[0], pres0_.shape[2]), pres0_.dtype)",
+        f"    shared0_ = np0_.empty(({max(len(H), 1)}, {', '.join(_turned(sparse, 'pres0_.shape[0]', 'pres0_.shape[2]'))}), pres0_.dtype)",
+        *([f"    row{i}_ = shared0_[{i}]" for i in H] if sparse else []),
+        *(["    pre0_ = np0_.empty((pres0_.shape[2], pres0_.shape[0]), pres0_.dtype)"] if sparse else []),
         "    for sample0_ in range(pres0_.shape[1]):",
-        *(_shared(shared) if shared else []),
+        *(["        pre0_[:] = pres0_[:, sample0_].T"] if sparse else []),
+        *(_shared(shared, sparse) if shared else []),
         "        for unit0_ in range(first0_, until0_):",
         "            sum0_ = out0_" if sparse else "            sum0_ = out0_[unit0_]",
         *(f"            stored{m}_ = owns0_[{m}][{row}]" for m in S),
@@ -166,7 +170,12 @@ def traces(
     return "\n".join(text)
 
 
-def _shared(lines: Sequence[str]) -> list[str]:
+def _turned(sparse: bool, time: str, into: str) -> tuple[str, str]:
+    """Where what comes from a source at a step stands: sources side by side; or, where few are read at a time, steps, which a neuron takes one after the other."""
+    return (into, time) if sparse else (time, into)
+
+
+def _shared(lines: Sequence[str], sparse: bool) -> list[str]:
     """Traces that all neurons share, of one sample over time."""
     H = range(len(lines))
     return [
@@ -176,6 +185,6 @@ def _shared(lines: Sequence[str]) -> list[str]:
         "                x0_ = pres0_[time0_, sample0_, into0_]",
         *(f"                {line}" for line in lines),
         *(f"                h{i}_ = g{i}_" for i in H),
-        *(f"                shared0_[{i}, time0_, into0_] = h{i}_" for i in H),
+        *(f"                shared0_[{i}, {', '.join(_turned(sparse, 'time0_', 'into0_'))}] = h{i}_" for i in H),
         *(f"            behind0_[{i}, sample0_, into0_] = h{i}_" for i in H),
     ]

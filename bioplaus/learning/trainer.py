@@ -297,7 +297,8 @@ class Trainer:
         if of_rule(names):
             mine: Any = {"every": every, "own": self.own, "seed": self.seed}
             return record(self._tested, self.rule, batch, names, self.task.loss, **mine)
-        return simulate(self._tested, batch, names, every=every, seed=self.seed, lenient=True)
+        mine = {"every": every, "seed": self.seed, "backend": self.backend}
+        return simulate(self._tested, batch, names, lenient=True, **mine)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything later updates depend on: weights, the rule's own tensors, optimisers, random streams, counters."""
