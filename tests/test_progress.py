@@ -205,7 +205,7 @@ def test_seeds_of_any_kind_make_the_same_runs(tmp_path, seeds):
         (lambda: LOOSE.Arm(circuit(), rule=PARTS[1]), "No value was given for 'task' and 'training', which Arm needs"),
         (lambda: LOOSE.Experiment("t", {"a": 3}), "The arm 'a' of 't' is 3; it must be an Arm"),
         (lambda: LOOSE.Arm(circuit(), *PARTS, trainning=3), "Did you mean 'training'"),
-        (lambda: LOOSE.Arm(1, 2, 3, 4, 5), "Arm was given 5 values without a name; circuit, task, rule, training may come in this order"),
+        (lambda: LOOSE.Arm(1, 2, 3, 4, 5, 6, 7), "Arm was given 7 values without a name; circuit, task, rule, training, phases, initial may come in this order"),
     ],
 )  # fmt: skip
 def test_an_option_that_a_constructor_has_not_is_refused_in_words(make, says):
