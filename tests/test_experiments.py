@@ -146,7 +146,7 @@ def test_every_experiment_is_here():
 
 
 #: of which nothing is tried that the others do not have
-LONG = {"released_code", "trace_cost", "horizon"}
+LONG = {"released_code", "trace_cost", "horizon", "evidence_accumulation", "balanced_network"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in REDUCED])
@@ -317,6 +317,7 @@ def test_pattern_generation_is_sane(reduced):
     assert len(set(last.values())) == 3
 
 
+@pytest.mark.slow
 def test_evidence_accumulation_is_sane(reduced):
     """What seeds.csv and the table say is what the runs measured; the circuits fire, and the rules differ."""
     experiment, results, folder = reduced("evidence_accumulation")
@@ -349,6 +350,7 @@ def test_evidence_accumulation_is_sane(reduced):
     assert (sparse.network.matrix("W_EI") <= 0).all() and int((sparse.network.matrix("W_EE") > 0).sum()) <= 16 * 3
 
 
+@pytest.mark.slow
 def test_balanced_network_is_sane(reduced):
     """Inhibition makes it irregular; synapses move where they learn and keep their signs; the map is of what it says."""
     experiment, results, folder = reduced("balanced_network")
