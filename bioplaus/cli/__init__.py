@@ -98,7 +98,7 @@ def _carried_out(words: list[str]) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "bioplaus: Interrupted. Nothing that was computed is lost; give the same command to go on.",
+            "bioplaus: Interrupted. All that was computed is saved; give the same command to go on.",
             file=sys.stderr,
         )
         return 130
