@@ -14,8 +14,8 @@ import numpy as np
 
 import bioplaus as bp
 from bioplaus import Arm, Experiment, Training, ms
-from bioplaus.measure.diffusion import self_consistent
-from bioplaus.measure.spikes import firing, spontaneous
+from bioplaus.analysis.diffusion import self_consistent
+from bioplaus.analysis.spike_statistics import firing, spontaneous
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import torch
 from scipy.integrate import quad
 
 import bioplaus as bp
+from bioplaus.analysis.diffusion import rate, self_consistent
+from bioplaus.analysis.spike_statistics import firing, spontaneous
 from bioplaus.check.by_hand import gradient as by_hand_gradient
 from bioplaus.errors import BioplausError, CellError, CircuitError, RunError
 from bioplaus.learning.sequence import sequence
-from bioplaus.measure.diffusion import rate, self_consistent
-from bioplaus.measure.spikes import firing, spontaneous
 from bioplaus.tasks import Batch, squared
 
 LIF = dict(tau=0.02, threshold=20.0, reset=10.0, refractory=0.002)

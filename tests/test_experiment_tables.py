@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -412,6 +413,31 @@ def balanced_network(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row]
 
 #: every shipped experiment
 TABLES = (balanced_network, copy_repeat, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, target_reaching, trace_cost)  # fmt: skip
+
+
+def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
+    """Its table, and its sentences, from seeds.csv."""
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds = pd.read_csv(pages / "evidence_accumulation" / "seeds.csv")
+    table = pd.read_csv(pages / "evidence_accumulation" / "table.csv").set_index("arm")
+    by_arm = seeds.groupby("arm")
+    first, end = by_arm["below 10 % at update"], by_arm["error at end (%)"]
+    for name, values in {
+        "n": by_arm.size(),
+        "seeds below 10 %": first.count(),
+        "first at update": first.mean(),
+        "error at end (%)": end.mean(),
+        "error s.e.m. (%)": end.std(ddof=1) / by_arm.size() ** 0.5,
+    }.items():
+        assert np.allclose(table[name], values[table.index], rtol=1e-3), name
+    text = (pages / "evidence_accumulation.md").read_text(encoding="utf-8")
+    random, symmetric = (seeds[seeds.arm == f"e-prop, {kind}"] for kind in ("random", "symmetric"))
+    for kind in (random, symmetric):
+        at = kind["below 10 % at update"]
+        assert f"after {at.min():.0f}–{at.max():.0f} updates" in text
+    assert (random["error at end (%)"] < 7).sum() == 1 and "below 7 % at the end in one of them" in text
+    later = (symmetric["below 10 % at update"].values > random["below 10 % at update"].values).sum()
+    assert later == 2 and "later than random feedback in two of three seeds" in text
 
 
 def test_every_shipped_experiment_has_a_second_computation():

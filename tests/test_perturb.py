@@ -354,6 +354,25 @@ def test_the_twin_shows_the_same_spikes_and_states(cell: str) -> None:
         assert abs(left[name] - behind[name]).max() < 1e-12, name
 
 
+def test_the_twin_leaves_what_was_not_sent_where_silence_lasts_to_the_end() -> None:
+    network, x = pair("alif").build(seed=1, dtype="float64"), batch(70).inputs
+    who = Perturb("E[0:6]", "silence", steps=slice(10, None))
+    spikes = bp.simulate(network, x, "v", perturb=who, return_state=True)[1]
+    unsent = spikes["E.unsent output"]
+    ends = [t for t in range(20, 70) if _left(network, x[:t], who)["E.unsent output"].any()]
+    assert len(ends) > 3 and unsent.shape == (BATCH, network.populations[0].size)
+    for end in ends[:2]:
+        ours, theirs = _left(network, x[:end], who), _left(network, x[:end], who, bp.brian.simulate)
+        for name in ours.data_vars:
+            assert abs(ours[name] - theirs[name]).max() < 1e-12, name
+        then = bp.simulate(network, x[end:], "spikes", state=theirs, perturb=who, backend="torch")
+        assert then["E.spikes"].equals(bp.simulate(network, x, "spikes", perturb=who)["E.spikes"][end:])
+
+
+def _left(network: bp.Network, x: Tensor, who: Perturb, run: Any = bp.simulate) -> Any:
+    return run(network, x, "v", perturb=who, return_state=True)[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["silence", "clamp", "cut", "rest"])
 def test_the_twin_of_each_kind_by_itself(kind: str) -> None:

@@ -166,9 +166,8 @@ class Inside(Walk):
         every: int,
     ) -> None:
         pace = replace(Pace.of(rule, batch.steps, moving=False, keep=False), lean=False)
-        block = (
-            min(BLOCK, batch.steps) if rule.signal.pointwise else pace.block
-        )  # what sees each step by itself needs no window
+        # what sees each step by itself needs no window
+        block = min(BLOCK, batch.steps) if rule.signal.pointwise else pace.block
         pace = replace(pace, block=block, stretch=block)
         noise = stream(seed, "noise")
         super().__init__(network, rule, own, batch, loss, None, pace, noise, None, None, "torch")

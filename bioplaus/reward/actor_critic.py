@@ -228,8 +228,10 @@ class _Body:
 
     @property
     def rate(self) -> float:
-        """Mean output of a neuron in a step."""
-        return self._said / self._steps / len(self.network.populations)
+        """Mean output of a neuron in a step, or spikes a second."""
+        spiking = [p.cell.spiking for p in self.network.circuit.populations.values()]
+        mean = self._said / self._steps / len(self.network.populations)
+        return mean / self.network.circuit.dt if all(spiking) else mean
 
 
 class _Credits:

@@ -18,13 +18,10 @@ import numpy as np
 
 from bioplaus import checks
 from bioplaus.errors import TaskError
+from bioplaus.reward.gym import gym
 
-try:
-    import gymnasium
-except ImportError as error:
-    raise TaskError(
-        "Environments need the package gymnasium, which is not installed: pip install gymnasium, or pip install 'bioplaus[reward]'."
-    ) from error
+gym()  # in words, if it is not there
+import gymnasium  # noqa: E402
 
 
 class DelayedCue(gymnasium.Env[np.ndarray, int]):

@@ -9,6 +9,7 @@ from typing import Any
 
 from bioplaus import checks
 from bioplaus.errors import TaskError
+from bioplaus.reward.gym import gym
 
 #: what may be given for an environment
 WANTED = "a Gymnasium environment: its name, such as 'CartPole-v1', 'delayed_cue', or a function that makes one"
@@ -61,9 +62,7 @@ class Environment:
             return DelayedCue
         if not isinstance(self.made, str):
             return self.made
-        import gymnasium
-
-        name = self.made
+        gymnasium, name = gym(), self.made
         try:
             gymnasium.spec(name)
         except Exception as error:

@@ -9,6 +9,7 @@ import numpy as np
 from bioplaus import checks
 from bioplaus.errors import TaskError
 from bioplaus.reward.environment import WANTED, Environment
+from bioplaus.reward.gym import gym
 from bioplaus.streams import stream
 
 
@@ -21,8 +22,7 @@ class Episodes:
     """
 
     def __init__(self, made: Environment, batch: int) -> None:
-        import gymnasium
-
+        gymnasium = gym()
         self.batch = batch
         self.each = [made.make() for _ in range(batch)]
         first = self.each[0]

@@ -41,7 +41,7 @@ def initial_weights(given: Any) -> dict[str, np.ndarray] | None:
 
     try:
         return {
-            checks.Word().plain(name): np.array(W.detach().cpu() if hasattr(W, "detach") else W)
+            checks.Word().plain(name): np.array(W.detach().cpu().numpy() if hasattr(W, "detach") else W)
             for name, W in given.items()
         }
     except (checks.Unfit, TypeError, ValueError):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from bioplaus.errors import DataError
+from bioplaus.errors import DataError, TaskError
 from bioplaus.tasks import data
 
 if TYPE_CHECKING:
@@ -51,6 +52,25 @@ def load(name: str, split: str, folder: str | None) -> tuple[Images, Images]:
         held_out, brightest = 360, 16
     train, test = data.stratified_split(labels, held_out, SPLIT_SEED)
     return _images(pixels[train], labels[train], brightest), _images(pixels[test], labels[test], brightest)
+
+
+def refuse_split(task: Any) -> None:
+    """Refuse a ``split`` that a task's ``data`` does not have.
+
+    Raises
+    ------
+    TaskError
+    """
+    if task.split not in SPLITS[task.data]:
+        raise TaskError(
+            f"The task '{task.name}' was given split='{task.split}', which data='{task.data}' does not have; leave it out, or take data='mnist'."
+        )
+
+
+def parted(task: Any, split: str) -> Images:
+    """All images of a split of a task's ``data``, ``"train"`` or ``"test"``."""
+    train, test = load(task.data, task.split, os.environ.get("BIOPLAUS_DATA"))
+    return train if split == "train" else test
 
 
 def _images(pixels: np.ndarray, labels: np.ndarray, brightest: int) -> Images:

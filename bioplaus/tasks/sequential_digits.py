@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus import checks
-from bioplaus.errors import TaskError
 from bioplaus.tasks.base import Batch, Split, Task, asked, options
-from bioplaus.tasks.images import SIDE, SPLITS, Images, load
+from bioplaus.tasks.images import SIDE, SPLITS, Images, parted, refuse_split
 from bioplaus.tasks.losses import cross_entropy
 
 if TYPE_CHECKING:
@@ -76,11 +74,7 @@ class SequentialDigits(Task):
 
     def __post_init__(self) -> None:
         checks.settle(self)
-        if self.split not in SPLITS[self.data]:
-            raise TaskError(
-                f"The task '{self.name}' was given split='{self.split}', which data='{self.data}' does not have; leave it out, or "
-                f"take data='mnist'."
-            )
+        refuse_split(self)
         for name in ("inputs", "steps"):
             object.__setattr__(self, name, SIDE[self.data])
         super().__post_init__()
@@ -89,8 +83,7 @@ class SequentialDigits(Task):
     def images(self, split: Split) -> Images:
         """All images of a split."""
         asked(self, 1, split)
-        train, test = load(self.data, self.split, os.environ.get("BIOPLAUS_DATA"))
-        return train if split == "train" else test
+        return parted(self, split)
 
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
         size = asked(self, size)

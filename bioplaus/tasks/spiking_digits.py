@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,10 @@ import numpy as np
 import torch
 
 from bioplaus import checks
-from bioplaus.errors import TaskError
 from bioplaus.tasks.base import CHUNK, Batch, Split, Task, asked, options
 from bioplaus.tasks.batch import recut
 from bioplaus.tasks.decision import right
-from bioplaus.tasks.images import SIDE, SPLITS, Images, load
+from bioplaus.tasks.images import SIDE, SPLITS, Images, parted, refuse_split
 from bioplaus.tasks.losses import cross_entropy
 from bioplaus.tasks.spikes import at_most_one, steps_of
 
@@ -103,10 +101,7 @@ class SpikingDigits(Task):
 
     def __post_init__(self) -> None:
         checks.settle(self)
-        if self.split not in SPLITS[self.data]:
-            raise TaskError(
-                f"The task '{self.name}' was given split='{self.split}', which data='{self.data}' does not have; leave it out, or take data='mnist'."
-            )
+        refuse_split(self)
         at_most_one(self, "rate")
         object.__setattr__(self, "inputs", SIDE[self.data] ** 2)
         object.__setattr__(self, "steps", steps_of(self, "shown") + steps_of(self, "answer"))
@@ -116,8 +111,7 @@ class SpikingDigits(Task):
     def images(self, split: Split) -> Images:
         """All images of a split."""
         asked(self, 1, split)
-        train, test = load(self.data, self.split, os.environ.get("BIOPLAUS_DATA"))
-        return train if split == "train" else test
+        return parted(self, split)
 
     def score(self, outputs: Tensor, batch: Batch) -> float:
         return right(outputs, batch)
