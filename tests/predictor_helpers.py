@@ -24,6 +24,8 @@ from bioplaus.tasks import squared
 def unpacked(network: Network, h: Tensor, like: State) -> State:
     """A state from a carried vector (batch, H); what is not carried (refractory counters, dead states) is ``like``'s."""
     layout = Layout(network)
+    if layout.scale is not None:
+        h = h * layout.scale[1] + layout.scale[0]
     s = [list(p.s) for p in like.populations]
     y = [list(p.y) for p in like.populations]
     f = list(like.filtered)
