@@ -113,7 +113,7 @@ def test_in_windows_and_also_where_predictor_and_weights_move():
     """Windows of 40 steps hand the trace on: none of them alone explodes. What was learned before the step stays."""
     t = trainer(schedule="window", steps=40, training={"apply": "window", "lr": 1e-6})
     before = kept(t)
-    with pytest.raises(NumericalError, match=f"At update 1: .* was carried on to step (119|159) "):
+    with pytest.raises(NumericalError, match="At update 1: .* was carried on to step (119|159) "):
         t.update()
     after = kept(t)
     assert all(bool(torch.isfinite(w).all()) for w in after.values())
