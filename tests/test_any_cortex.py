@@ -188,7 +188,7 @@ def test_what_a_predictor_sees_is_of_the_order_of_one(model, gain, dt):
 
 def test_states_without_units_are_seen_as_they_are():
     network = bp.circuit("excitatory_inhibitory", cell="alif", inputs=2, units=10, outputs=1).build()
-    assert Layout(network).scale is None
+    assert not any(Layout(network).scales)
     assert [p.scale for p in network.populations] == [None, None]
 
 
@@ -327,6 +327,29 @@ def test_eprops_traces_meet_predictions_in_every_spiking_cortex(model):
     same({**first.gradients, **first.own}, {**other.gradients, **other.own}, 1e-9)
     plain = sequence(network, bp.rule("eprop"), {}, data, squared).gradients
     assert all(bool((first.gradients[n] - plain[n]).any()) for n in plain if n.startswith("W_") and n != "W_out")
+
+
+def test_within_neurons_no_output_has_a_future():
+    """With D for J the predictor's part for outputs is asked for nothing but zero, and e-prop with its signal is e-prop, update for update."""
+    found = {}
+    for name, options in {
+        "eprop": None,
+        "within": {"jacobian": "within"},
+        "exact": {"jacobian": "exact"},
+        "random": {"jacobian": "random"},
+    }.items():
+        more: Any = options and {"trace": "local", "eligibility": "eprop", **options}
+        rule = bp.rule("bp_lambda", **more) if more else bp.rule("eprop")
+        task = bp.task("pattern_generation", steps=40, inputs=8, outputs=1)
+        circuit = bp.circuit(
+            "recurrent", cell="alif", inputs=8, units=10, outputs=1, input_gain=16.0, gain=3.0, tau_out=20 * ms
+        )
+        trainer = bp.Trainer(circuit, task, rule, bp.Training(batch=4, dtype="float64", lr=1e-2), seed=2)
+        assert all(trainer.update()["rate"] > 5 for _ in range(8))
+        found[name] = trainer.network.weights
+    same(found["within"], found["eprop"], 1e-12)
+    for name in ("exact", "random"):
+        assert float((found[name]["W_rec"] - found["eprop"]["W_rec"]).abs().max()) > 1e-4
 
 
 # -- any circuit as a cortex ---------------------------------------------------------------------------------------------------------

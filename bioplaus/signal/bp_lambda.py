@@ -85,7 +85,8 @@ class BPLambda(SyntheticGradient):
     trace : ``"exact"``, ``"replay"``, ``"local"``, ``"kronecker"``, ``"projected"`` or ``"learned"``: how (2) is kept.
     outputs : p, for projected traces: through how many outputs the predictor speaks.
     horizon : for replay: steps that are kept; None: all.
-    jacobian : ``"exact"``, ``"random"``, ``"within"`` or ``"learned"``: what stands for J in (1).
+    jacobian : ``"exact"``, ``"random"``, ``"within"`` or ``"learned"``: what stands for J in (1). Within neurons no output has a future, so
+        that ``"within"`` with ``gives="output"`` teaches the predictor to say nothing that e-prop hears: e-prop, at a higher price.
     gives : ``"state"``, to be met by the immediate eligibility, or ``"output"``, by e-prop's.
     published : do as the authors' released code does to LSTM circuits, mistakes included; for comparison.
 

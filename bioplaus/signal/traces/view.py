@@ -46,8 +46,8 @@ class View:
     def note(self, back: Tensor | None = None, trace: Iterable[Tensor] = ()) -> None:
         """Write down how large is what was swept back, (time, …), and what is carried on (see `growth`)."""
         if back is not None:
-            self.grown["back"] = back.abs().flatten(1).amax(1)
-        if largest := [e.abs().max() for e in trace]:
+            self.grown["back"] = torch.linalg.vector_norm(back.flatten(1), torch.inf, dim=1)
+        if largest := [torch.linalg.vector_norm(e, torch.inf) for e in trace]:
             self.grown["forward"] = torch.stack(largest).max()
 
     @property
