@@ -78,10 +78,8 @@ def arm(config: Config, rule, dale: bool) -> Arm:
         circuit = bp.circuit("excitatory_inhibitory", cell=alif, **sizes, **ends)
     else:
         cells = {"LIF": bp.model("lsnn_lif", **shared), "ALIF": alif}
-        half = 0.5**0.5  # as each kind is half of what a neuron hears
-        circuit = bp.circuit(
-            "recurrent", cell=cells, units=dict.fromkeys(cells, config.units), gain=half, output_bias=False, **ends
-        )
+        sizes = {"units": dict.fromkeys(cells, config.units), "gain": 0.5**0.5}  # each kind is half of what is heard
+        circuit = bp.circuit("recurrent", cell=cells, **sizes, output_bias=False, **ends)
     names = ("lr", "batch", "rate_target", "rate_strength", "evaluate_every")
     return Arm(circuit, task, rule, Training(updates=updates, **{name: getattr(config, name) for name in names}))
 
