@@ -329,7 +329,10 @@ def test_a_rider_that_breaks_down_is_named():
         bp.align(
             small(), Plain(), rules("bptt", "bp_lambda"), 20, training(lr=0.0, predictor_lr=1e200, optimiser="sgd")
         )
-    assert "'bp_lambda', which rides along" in paragraph(error)
+    said = paragraph(error)
+    assert (
+        "'bp_lambda', which rides along" in said and "TD error at step 11 is" in said and "Lower predictor_lr" in said
+    )
 
 
 # -- putting back ---------------------------------------------------------------------------------------------------------

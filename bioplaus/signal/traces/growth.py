@@ -66,6 +66,11 @@ def refuse(carried: list[Carry], decay: float, name: str) -> None:
         if one.back is not None and bool((beyond := ~(one.back <= most)).any()):
             s = int(beyond.nonzero()[-1])
             last = one.first + one.steps - 1
+            if not bool(one.back[-1] <= most):
+                raise Exploded(
+                    f"The predictor's TD error at step {last} is {float(one.back[-1]):.2g}, which no trace brought there: its predictions, or the loss, run away. Lower "
+                    "predictor_lr, or give clip=1.0; the learning rate of the circuit where its states have grown, too."
+                )
             grown = _factor(float(one.back[-1]), float(one.back[s]), one.steps - 1 - s)
             raise Exploded(
                 _said(
