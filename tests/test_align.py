@@ -231,7 +231,10 @@ def test_sampling_noise_is_taken_off_the_bias():
 # -- measuring moves nothing ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("driver", ("bptt", "uoro", "bp_lambda", "kernl", "adaptive", "window"))
+@pytest.mark.parametrize(
+    "driver",
+    ("bptt", "bp_lambda", "adaptive", *(pytest.param(d, marks=pytest.mark.slow) for d in ("uoro", "kernl", "window"))),
+)
 def test_the_driver_goes_its_own_way(driver):
     """Bit for bit that of a trainer alone: whatever rides along, however often is measured and drawn."""
     rule = (

@@ -156,7 +156,16 @@ def test_every_experiment_is_here():
 
 
 #: of which nothing is tried that the others do not have
-LONG = {"released_code", "trace_cost", "horizon", "evidence_accumulation", "balanced_network"}
+LONG = {
+    "released_code",
+    "trace_cost",
+    "horizon",
+    "evidence_accumulation",
+    "balanced_network",
+    "target_reaching",
+    "fixed_network_alignment",
+    "pattern_generation",
+}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in REDUCED])
@@ -190,6 +199,7 @@ def test_experiment_is_short_and_says_what_every_field_is(name):
             assert "  # " in lines[field.lineno - 1], ast.unparse(field)
 
 
+@pytest.mark.slow
 def test_target_reaching_is_sane(reduced):
     _, results, folder = reduced("target_reaching")
     loss, cosine = column(folder, "test loss"), column(folder, "prediction cosine at the end")
@@ -224,6 +234,7 @@ def test_predictions_align_with_the_truth_as_published(seed, tmp_path):
     assert {file.stem for file in (folder / "figures").glob("*.pdf")} == {"fixed"}
 
 
+@pytest.mark.slow
 def test_fixed_network_alignment_is_sane(reduced):
     _, results, folder = reduced("fixed_network_alignment")
     end = column(folder, "cosine after 200")
@@ -315,6 +326,7 @@ def test_trace_cost_is_sane(reduced):
     assert aligned["BPTT"] == pytest.approx(1, abs=1e-6) and sorted(aligned.values())[-2] < 0.999
 
 
+@pytest.mark.slow
 def test_pattern_generation_is_sane(reduced):
     _, results, folder = reduced("pattern_generation")
     first, last = column(folder, "loss at first"), column(folder, "test loss")
