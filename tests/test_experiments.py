@@ -102,6 +102,16 @@ REDUCED = {
         "seeds": (0,),
     },
     # A higher learning rate, so that so few trials are enough to see something learned.
+    "delay_length": {
+        "delays": (20,),
+        "cues": 1,
+        "units": 6,
+        "batch": 4,
+        "updates": 4,
+        "predictor_lr": 1e-3,
+        "last": 2,
+        "seeds": (0, 1),
+    },
     "reward": {"delay": 1, "wait": 1, "hold": 2, "units": 8, "batch": 4, "updates": 3, "last": 2, "seeds": (0, 1)},
     "pattern_generation": {"steps": 200, "units": 40, "updates": 25, "lr": 1e-3, "seeds": (0,)},
 }
@@ -327,6 +337,18 @@ def test_pattern_generation_is_sane(reduced):
         assert last[label] < 0.95 * first[label], label
     assert len(set(first.values())) == 1  # the same weights and the same trial for every rule
     assert len(set(last.values())) == 3
+
+
+def test_delay_length_is_sane(reduced):
+    """Within neurons nothing is predicted of outputs, and the rule is e-prop; the others differ, and all circuits fire."""
+    _, results, _ = reduced("delay_length")
+    weights = {
+        label: torch.cat([w.flatten() for w in runs[0].network.weights.values()]) for label, runs in results.items()
+    }
+    first = weights.pop("e-prop, 20 ms")
+    assert torch.allclose(weights.pop("BP(λ), J within, 20 ms"), first, rtol=0, atol=1e-5)
+    assert len(weights) == 3 and all(not torch.allclose(w, first, rtol=0, atol=1e-3) for w in weights.values())
+    assert all(run.final("rate") > 2 for runs in results.values() for run in runs)
 
 
 @pytest.mark.slow
