@@ -28,7 +28,7 @@ immediate loss counted once. ``published=True`` does as they do (signal/publishe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -53,7 +53,7 @@ from bioplaus.signal.synthetic import SyntheticGradient
 from bioplaus.signal.synthetic import theta as theta_of
 from bioplaus.signal.traces import TRACES, PredictorTrace, Replay, View
 from bioplaus.signal.traces.afford import afford
-from bioplaus.signal.traces.growth import Carry, refuse
+from bioplaus.signal.traces.growth import Growth, followed, refuse
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,12 +63,12 @@ if TYPE_CHECKING:
 class Carried:
     """What the trace hands on: for the exact one γλ J_t e_t per weight of the predictor, None at the start of a sequence.
 
-    ``at`` is the step that comes next, ``carried`` how large the trace was since somebody last looked.
+    ``at`` is the step that comes next, ``grown`` how large the trace was since somebody last looked.
     """
 
     trace: Any = None
     at: int = 0
-    carried: list[Carry] = field(default_factory=list)
+    grown: Growth = Growth()
 
 
 @dataclass(frozen=True)
@@ -229,8 +229,8 @@ class BPLambda(SyntheticGradient):
         ------
         NumericalError
         """
-        refuse(state.carried, self.discount * self.lmbda, self.trace)
-        state.carried.clear()
+        refuse(state.grown, self.discount * self.lmbda, self.trace)
+        state.grown = Growth()
 
     def credit(self, own: Owns, state: Carried, observed: Observed) -> Answer:
         network, tangent = observed.network, observed.tangent
@@ -253,8 +253,8 @@ class BPLambda(SyntheticGradient):
         inside = g_of.inner if self.trace == "projected" and isinstance(g_of, Nuclei) else g_of
         view = View(inside, own, seen, tangent, layout, self.discount * self.lmbda, observed.final)
         met, trace = self._trace.update(view, state.trace, delta)
-        grown = Carry(state.at, len(tangent), view.grown.get("back"), view.grown.get("forward"))
-        after = Carried(trace, state.at + len(tangent), [*state.carried, grown])
+        largest = view.grown.get("back"), view.grown.get("forward")
+        after = Carried(trace, state.at + len(tangent), followed(state.grown, state.at, *largest, len(tangent)))
         found = under("predictor", {name: -value for name, value in met.items()})  # optimisers descend
         info = {"td_error": delta.square().mean()}
         if self._models:

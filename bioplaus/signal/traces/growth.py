@@ -27,19 +27,19 @@ class Exploded(NumericalError):
 
 
 @dataclass(frozen=True)
-class Carry:
-    """What was carried in a window of which ``first`` is the first step.
+class Growth:
+    """How large was what a trace carried since somebody last looked, as numbers that stay on the device.
 
     Attributes
     ----------
-    back : (time,) largest number that came back to each step; None where nothing is swept.
-    forward : () largest number in the trace behind its last step; None where none is carried.
+    back : (value, its step, value at the last step of that window, that step) of what was swept back: where it first grew too large on
+        its way, in the first window in which it did; else of the last window. None where nothing is swept.
+    forward : (value, its step, value behind the first window) of what is carried on: of the first window behind which it was too large,
+        else of the last one. None where none is carried.
     """
 
-    first: int
-    steps: int
-    back: Tensor | None
-    forward: Tensor | None
+    back: Tensor | None = None
+    forward: Tensor | None = None
 
 
 def limit(dtype: torch.dtype) -> float:
@@ -47,7 +47,28 @@ def limit(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).max ** 0.5 / 2**20
 
 
-def refuse(carried: list[Carry], decay: float, name: str) -> None:
+def followed(so_far: Growth, first: int, back: Tensor | None, forward: Tensor | None, steps: int) -> Growth:
+    """With one window more, of so many steps from ``first`` on: ``back`` (time,), ``forward`` () behind its last step."""
+    last = first + steps - 1
+    if back is not None:
+        at = torch.where(_beyond(back), torch.arange(steps, device=back.device), -1).amax().clamp(min=0)
+        found = torch.stack([back[at], (first + at).to(back.dtype), back[-1], back.new_full((), last)])
+        back = _first(so_far.back, found)
+    if forward is not None:
+        begin = forward if so_far.forward is None else torch.where(so_far.forward[2] > 0, so_far.forward[2], forward)
+        forward = _first(so_far.forward, torch.stack([forward, forward.new_full((), last), begin]))
+    return Growth(so_far.back if back is None else back, so_far.forward if forward is None else forward)
+
+
+def _beyond(value: Tensor) -> Tensor:
+    return ~(value <= limit(value.dtype))  # a NaN is
+
+
+def _first(before: Tensor | None, found: Tensor) -> Tensor:
+    return found if before is None else torch.where(_beyond(before[0]), before, found)
+
+
+def refuse(grown: Growth, decay: float, name: str) -> None:
     """Refuse what has grown too large; ``decay`` is γλ, ``name`` that of the trace.
 
     Raises
@@ -55,37 +76,23 @@ def refuse(carried: list[Carry], decay: float, name: str) -> None:
     Exploded
         Naming the quantity, the step, how fast it grows, and what does not.
     """
-    largest = [part.max() for one in carried for part in (one.back, one.forward) if part is not None]
-    if not largest:
+    there = [part for part in (grown.back, grown.forward) if part is not None]
+    if not there or not bool(torch.stack([_beyond(part[0]) for part in there]).any()):
         return
-    most = limit(largest[0].dtype)
-    if bool((torch.stack(largest) <= most).all()):  # a NaN is not
-        return
-    begin = 0.0  # before anything has grown
-    for one in carried:
-        if one.back is not None and bool((beyond := ~(one.back <= most)).any()):
-            s = int(beyond.nonzero()[-1])
-            last = one.first + one.steps - 1
-            if not bool(one.back[-1] <= most):
-                raise Exploded(
-                    f"The predictor's TD error at step {last} is {float(one.back[-1]):.2g}, which no trace brought there: its predictions, or the loss, run away. Lower "
-                    "predictor_lr, or give clip=1.0; the learning rate of the circuit where its states have grown, too."
-                )
-            grown = _factor(float(one.back[-1]), float(one.back[s]), one.steps - 1 - s)
+    if grown.back is not None and bool(_beyond(grown.back[0])):
+        value, at, end, last = grown.back.tolist()
+        if at == last:
             raise Exploded(
-                _said(
-                    f"came back from step {last} to step {one.first + s}",
-                    float(one.back[s]),
-                    last - one.first - s,
-                    grown,
-                    decay,
-                    name,
-                )
+                f"The predictor's TD error at step {last:.0f} is {value:.2g}, which no trace brought there: its predictions, or the loss, run away. Lower "
+                "predictor_lr, or give clip=1.0; the learning rate of the circuit where its states have grown, too."
             )
-        if one.forward is not None and not bool(one.forward <= most):
-            at, value = one.first + one.steps - 1, float(one.forward)
-            raise Exploded(_said(f"was carried on to step {at}", value, at, _factor(begin, value, at), decay, name))
-        begin = begin or float(one.forward or 0.0)
+        way, steps = f"came back from step {last:.0f} to step {at:.0f}", int(last - at)
+        raise Exploded(_said(way, value, steps, _factor(end, value, steps), decay, name))
+    assert grown.forward is not None
+    value, at, begin = grown.forward.tolist()
+    raise Exploded(
+        _said(f"was carried on to step {at:.0f}", value, int(at), _factor(begin, value, int(at)), decay, name)
+    )
 
 
 def _factor(first: float, last: float, steps: int) -> float | None:
