@@ -442,7 +442,7 @@ TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fi
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
     """Its table, and its sentences, from seeds.csv."""
     pages = Path(__file__).parent.parent / "docs" / "experiments"
-    seeds = pd.read_csv(pages / "evidence_accumulation" / "seeds.csv")
+    seeds: Any = pd.read_csv(pages / "evidence_accumulation" / "seeds.csv")
     table = pd.read_csv(pages / "evidence_accumulation" / "table.csv").set_index("arm")
     by_arm = seeds.groupby("arm")
     first, end = by_arm["below 10 % at update"], by_arm["error at end (%)"]
@@ -468,7 +468,7 @@ def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
 def test_what_the_page_of_delay_length_counts_is_in_its_seeds():
     """Its table, its pairs and its sentences, from seeds.csv."""
     pages = Path(__file__).parent.parent / "docs" / "experiments"
-    seeds = pd.read_csv(pages / "delay_length" / "seeds.csv")
+    seeds: Any = pd.read_csv(pages / "delay_length" / "seeds.csv")
     table = pd.read_csv(pages / "delay_length" / "table.csv").set_index("arm")
     right = seeds.groupby("arm")["right (%)"]
     assert np.allclose(table["right (%)"], right.mean()[table.index], rtol=1e-3)
