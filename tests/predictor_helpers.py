@@ -27,7 +27,9 @@ def unpacked(network: Network, h: Tensor, like: State) -> State:
     s = [list(p.s) for p in like.populations]
     y = [list(p.y) for p in like.populations]
     f = list(like.filtered)
-    for (kind, i, j, _), part in zip(layout.blocks, h.split([b[3] for b in layout.blocks], -1), strict=True):
+    each = zip(layout.blocks, layout.scales, h.split([b[3] for b in layout.blocks], -1), strict=True)
+    for (kind, i, j, _), own, part in each:
+        part = part if own is None else part * own[1] + own[0]
         if kind == "f":
             f[j] = part
         else:

@@ -231,7 +231,10 @@ def test_sampling_noise_is_taken_off_the_bias():
 # -- measuring moves nothing ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("driver", ("bptt", "uoro", "bp_lambda", "kernl", "adaptive", "window"))
+@pytest.mark.parametrize(
+    "driver",
+    ("bptt", "bp_lambda", "adaptive", *(pytest.param(d, marks=pytest.mark.slow) for d in ("uoro", "kernl", "window"))),
+)
 def test_the_driver_goes_its_own_way(driver):
     """Bit for bit that of a trainer alone: whatever rides along, however often is measured and drawn."""
     rule = (
@@ -326,7 +329,10 @@ def test_a_rider_that_breaks_down_is_named():
         bp.align(
             small(), Plain(), rules("bptt", "bp_lambda"), 20, training(lr=0.0, predictor_lr=1e200, optimiser="sgd")
         )
-    assert "'bp_lambda', which rides along" in paragraph(error)
+    said = paragraph(error)
+    assert (
+        "'bp_lambda', which rides along" in said and "TD error at step 11 is" in said and "Lower predictor_lr" in said
+    )
 
 
 # -- putting back ---------------------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def test_a_local_trace_is_small():
         signal = rule(name).signal
         theta = drawn(c, rule(name))
         state = signal.credit(owned(theta), signal.init(c.network, 2), replace(c.observed, final=False))[2]
-        kept = sum(t.numel() for t in tensors(state))
+        kept = sum(t.numel() for t in tensors(state.trace))
         assert kept == each * 2 * sum(v.numel() for v in theta.values())
 
 

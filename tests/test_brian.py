@@ -432,3 +432,26 @@ def test_wrong_usage_is_refused_before_anything_runs(how, said, monkeypatch):
     monkeypatch.setattr(brian2.Network, "run", lambda *_, **__: pytest.fail("Brian2 ran"))
     with pytest.raises(CircuitError, match=said):
         how(small())
+
+
+@pytest.mark.parametrize(
+    "population, projection, called",
+    [("E", "W", ["E", "W"]), ("layer 1", "1-x", ["layer_1", "_1_x"]), ("A", "A", ["A", "A_"])],
+)
+def test_objects_in_brian_have_the_names_of_the_circuit(population, projection, called, monkeypatch):
+    """As far as Brian2 takes them; spikes are the same under any name."""
+    circuit = Circuit(
+        populations={population: Population(bp.model("lif"), 10)},
+        projections=(
+            Projection(name="W_in", source="input", target=population, gain=6.0),
+            Projection(name=projection, source=population, target=population),
+        ),
+        inputs=3,
+        readout=Readout(size=1),
+    )
+    seen, real = [], twin.objects
+    monkeypatch.setattr(twin, "objects", lambda *given: seen.append(real(*given)) or seen[-1])
+    x = drive(100, 1, 3)
+    ours, theirs = (run(circuit, x, "spikes") for run in (bp.simulate, bp.brian.simulate))
+    assert [each.name for each in (*seen[0][0], *seen[0][1])] == called
+    assert ours.spikes.sum() > 5 and ours.spikes.equals(theirs.spikes)

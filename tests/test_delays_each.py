@@ -130,7 +130,7 @@ def test_every_rule_has_the_gradient_of_one_projection_for_each_delay(rule, cell
         pytest.skip("the rule does not serve these cells or delays")
     ours, theirs = (bp.gradient(each, made, b, backend="torch") for each in (network, other))
     for name, g in together(theirs, parts, network).items():
-        close(ours[name], g, 1e-11)
+        close(ours[name], g, 1e-12)
     assert sum(bool(ours[name].any()) for name in ("W_in", "EE", "EI", "IE")) > 1
 
 
@@ -160,7 +160,7 @@ def test_loops_have_torchs_numbers(rule, cells):
     ours, theirs = (bp.gradient(network, made, batch(), backend=backend) for backend in ("numba", "torch"))
     assert all(bool(theirs[name].any()) for name in ("EE", "EI"))
     for name, g in theirs.items():
-        close(ours[name], g, 1e-11)
+        close(ours[name], g, 1e-12)
     loops, torchs = (next(pieces(network, batch().inputs, backend=b)).spikes(0) for b in ("numba", "torch"))
     assert bool(loops.any()) and torch.equal(loops, torchs)
 

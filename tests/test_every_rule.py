@@ -499,7 +499,9 @@ def test_what_a_rule_keeps_does_not_grow_with_time(label, name, monkeypatch):
     long = Batch(*(x.repeat(5, *(1,) * (x.dim() - 1)) for x in (c.batch.inputs, c.batch.targets, c.batch.weight)))
     sizes = watched(rule, Case(c.network, long), monkeypatch)
     assert len(sizes) == 80 and max(sizes) == sizes[-2] == sizes[40] == sizes[20], sizes
-    assert sizes[0] > 0 and sizes[-1] in (0, sizes[-2]), "at the end it may be let go"
+    assert sizes[0] > 0 and (sizes[-1] == sizes[-2] or sizes[-1] < 64), (
+        "at the end it may be let go, but for how large it was"
+    )
     if label == "sliding_bptt":
         assert sizes[0] < sizes[4] < sizes[8] < sizes[-1] == sizes[11]
     else:

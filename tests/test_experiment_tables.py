@@ -383,6 +383,30 @@ def reward(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]
     return module("reward").table(Results(runs), last=7), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def delay_length(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("e-prop, 50 ms", "BP(λ), 50 ms", "e-prop, 100 ms", "BP(λ), J within, 100 ms"))
+
+    def right(r: Row) -> Any:
+        return 100 * r["score"][:, -7:].mean(1)
+
+    def against(r: Row) -> str:
+        if r.label.startswith("e-prop"):
+            return "–"
+        d = right(r) - right(Row("", runs[f"e-prop, {r.label.split(', ')[-1]}"]))
+        reach = t.ppf(0.975, len(d) - 1) * sem(d)
+        p = 2 * t.sf(abs(d.mean() / sem(d)), len(d) - 1)
+        return f"{d.mean():+.3g} [{d.mean() - reach:+.3g}, {d.mean() + reach:+.3g}], paired t-test, n = 3, p = {p:.2g}; larger in {(d > 0).sum()} of 3"
+
+    columns: Columns = {
+        **COMMON, "right (%)": lambda r: right(r).mean(), "right s.e.m. (%)": lambda r: sem(right(r)), "this − e-prop (points)": against,
+        "rate (Hz)": lambda r: r["rate"][:, -1].mean(), "rate s.e.m. (Hz)": lambda r: sem(r["rate"][:, -1]), **MS,
+    }  # fmt: skip
+    by_seed = module("delay_length").seeds(Results(runs), last=7)  # type: ignore[arg-type]
+    assert by_seed[["arm", "seed"]].values.tolist() == [[label, seed] for label in runs for seed in range(SEEDS)]
+    assert by_seed["right (%)"].tolist() == pytest.approx(np.concatenate([right(r) for r in rows_of(runs)]), rel=1e-12)
+    return module("delay_length").table(Results(runs), last=7), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 def balanced_network(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     labels, made = ("SI fast", "AI, readout alone", "AI, e-prop"), module("balanced_network")
     runs = made_up(labels, lambda label: ("loss",) if "SI" in label else ())
@@ -473,7 +497,7 @@ def spiking_digits(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], 
 
 
 #: every shipped experiment
-TABLES = (balanced_network, copy_repeat, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, trace_cost)  # fmt: skip
+TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, trace_cost)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
@@ -496,9 +520,31 @@ def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
     for kind in (random, symmetric):
         at = kind["below 10 % at update"]
         assert f"after {at.min():.0f}–{at.max():.0f} updates" in text
-    assert (random["error at end (%)"] < 7).sum() == 1 and "below 7 % at the end in one of them" in text
+    assert (random["error at end (%)"] < 7).sum() == 2 and "below 7 % at the end in two of them" in text
     later = (symmetric["below 10 % at update"].values > random["below 10 % at update"].values).sum()
-    assert later == 2 and "later than random feedback in two of three seeds" in text
+    assert later == 3 and "later than random feedback in three of five seeds" in text
+    assert (seeds["error at end (%)"] > 10).sum() == 2 and "two of the ten runs end there (10.4 and 13.4 %)" in text
+
+
+def test_what_the_page_of_delay_length_counts_is_in_its_seeds():
+    """Its table, its pairs and its sentences, from seeds.csv."""
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds = pd.read_csv(pages / "delay_length" / "seeds.csv")
+    table = pd.read_csv(pages / "delay_length" / "table.csv").set_index("arm")
+    right = seeds.groupby("arm")["right (%)"]
+    assert np.allclose(table["right (%)"], right.mean()[table.index], rtol=1e-3)
+    by = {arm: values.set_index("seed")["right (%)"] for arm, values in seeds.groupby("arm")}
+    text = (pages / "delay_length.md").read_text(encoding="utf-8")
+    ahead = {name: [] for name in ("BP(λ)", "BP(λ), random J", "BPTT")}
+    for delay in (50, 100, 200):
+        first = by[f"e-prop, {delay} ms"]
+        assert np.allclose(by[f"BP(λ), J within, {delay} ms"], first, rtol=0, atol=1e-9)
+        for name, found in ahead.items():
+            d = by[f"{name}, {delay} ms"] - first
+            found.append(int((d > 0).sum()))
+            assert table.loc[f"{name}, {delay} ms", "this − e-prop (points)"].endswith(f"larger in {found[-1]} of 5")
+    for name, counts in ahead.items():
+        assert f"{name}: {counts[0]}, {counts[1]} and {counts[2]} of 5 seeds" in text, (name, counts)
 
 
 def test_what_the_page_of_silencing_counts_is_in_its_seeds():

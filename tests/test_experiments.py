@@ -102,6 +102,16 @@ REDUCED = {
         "seeds": (0,),
     },
     # A higher learning rate, so that so few trials are enough to see something learned.
+    "delay_length": {
+        "delays": (20,),
+        "cues": 1,
+        "units": 6,
+        "batch": 4,
+        "updates": 4,
+        "predictor_lr": 1e-3,
+        "last": 2,
+        "seeds": (0, 1),
+    },
     "reward": {"delay": 1, "wait": 1, "hold": 2, "units": 8, "batch": 4, "updates": 3, "last": 2, "seeds": (0, 1)},
     "silencing": {
         "cues": 1,
@@ -174,6 +184,9 @@ LONG = {
     "balanced_network",
     "silencing",
     "spiking_digits",
+    "target_reaching",
+    "fixed_network_alignment",
+    "pattern_generation",
 }
 
 
@@ -184,9 +197,8 @@ def test_experiment_leaves_table_and_figures(name, reduced):
     assert list(results) == list(experiment.arms)
     assert all(run.done for runs in results.values() for run in runs)
     table = pd.read_csv(folder / "table.csv")
-    rows = list(
-        dict.fromkeys(table["arm"])
-    )  # one an arm, or several, or one for all arms of which only the last word differs
+    # one an arm, or several, or one for all arms of which only the last word differs
+    rows = list(dict.fromkeys(table["arm"]))
     assert list(dict.fromkeys(arm if arm in rows else arm.rpartition(" ")[0] for arm in experiment.arms)) == rows
     assert set(column(folder, "n").values()) == {len(experiment.seeds)}
     lines = (folder / "table.md").read_text(encoding="utf-8").splitlines()  # and below it what is warned of
@@ -210,6 +222,7 @@ def test_experiment_is_short_and_says_what_every_field_is(name):
             assert "  # " in lines[field.lineno - 1], ast.unparse(field)
 
 
+@pytest.mark.slow
 def test_target_reaching_is_sane(reduced):
     _, results, folder = reduced("target_reaching")
     loss, cosine = column(folder, "test loss"), column(folder, "prediction cosine at the end")
@@ -244,6 +257,7 @@ def test_predictions_align_with_the_truth_as_published(seed, tmp_path):
     assert {file.stem for file in (folder / "figures").glob("*.pdf")} == {"fixed"}
 
 
+@pytest.mark.slow
 def test_fixed_network_alignment_is_sane(reduced):
     _, results, folder = reduced("fixed_network_alignment")
     end = column(folder, "cosine after 200")
@@ -335,6 +349,7 @@ def test_trace_cost_is_sane(reduced):
     assert aligned["BPTT"] == pytest.approx(1, abs=1e-6) and sorted(aligned.values())[-2] < 0.999
 
 
+@pytest.mark.slow
 def test_pattern_generation_is_sane(reduced):
     _, results, folder = reduced("pattern_generation")
     first, last = column(folder, "loss at first"), column(folder, "test loss")
@@ -345,6 +360,18 @@ def test_pattern_generation_is_sane(reduced):
         assert last[label] < 0.95 * first[label], label
     assert len(set(first.values())) == 1  # the same weights and the same trial for every rule
     assert len(set(last.values())) == 3
+
+
+def test_delay_length_is_sane(reduced):
+    """Within neurons nothing is predicted of outputs, and the rule is e-prop; the others differ, and all circuits fire."""
+    _, results, _ = reduced("delay_length")
+    weights = {
+        label: torch.cat([w.flatten() for w in runs[0].network.weights.values()]) for label, runs in results.items()
+    }
+    first = weights.pop("e-prop, 20 ms")
+    assert torch.allclose(weights.pop("BP(λ), J within, 20 ms"), first, rtol=0, atol=1e-5)
+    assert len(weights) == 3 and all(not torch.allclose(w, first, rtol=0, atol=1e-3) for w in weights.values())
+    assert all(run.final("rate") > 2 for runs in results.values() for run in runs)
 
 
 @pytest.mark.slow

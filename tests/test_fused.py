@@ -195,8 +195,15 @@ def test_eprop_has_torchs_gradient_on_every_cell(name, schedule):
         assert bool(g.any()), f"{key} has a gradient"
 
 
-@pytest.mark.parametrize("apply", ["sequence", "window"])
-@pytest.mark.parametrize("schedule", ["window", "online"])
+@pytest.mark.parametrize(
+    ("schedule", "apply"),
+    [
+        ("window", "sequence"),
+        ("online", "sequence"),
+        pytest.param("window", "window", marks=pytest.mark.slow),
+        pytest.param("online", "window", marks=pytest.mark.slow),
+    ],
+)
 def test_training_is_torchs(apply, schedule):
     """Also where weights move at every step."""
     task = bp.task("flip_flop", steps=20)
@@ -229,13 +236,12 @@ def test_training_is_torchs(apply, schedule):
 @pytest.mark.parametrize(
     ("rule", "name"),
     [
-        ("eprop", "all"),
         ("three_factor", "all"),
         ("mdgl", "alif"),
         ("rflo", "alif"),
         *(
             pytest.param(*each, marks=pytest.mark.slow)
-            for each in (("eprop", "adex"), ("mdgl", "coba"), ("eprop", "qif"))
+            for each in (("eprop", "all"), ("eprop", "adex"), ("mdgl", "coba"), ("eprop", "qif"))
         ),
     ],
 )
@@ -315,6 +321,7 @@ def test_a_readout_or_a_membrane_that_breaks_where_weights_move_is_told_of_as_by
         assert said[0] == said[1], said
 
 
+@pytest.mark.slow
 def test_float32_on_a_grid_is_torchs():
     """Weights of few digits, so that sums are the same in any order and no spike is flipped by rounding; one trajectory for both."""
     network = one("lif", dtype=torch.float32)

@@ -160,6 +160,9 @@ LONG = {
     "currents (Vogels & Abbott 2005)",
     "alpha currents",
     "conductances, euler",
+    "conductances",
+    "refractory as long as input lasts",
+    "refractory by a jump, while input that a spike takes a part of is shut out",
     "delta, soft, never refractory",
     "delta, hard, refractory for one step",
 }
@@ -365,7 +368,7 @@ def test_currents_beside_jumps():
         torch.testing.assert_close(g, two[name], rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.parametrize("model, weight", [("delta_lif", 0.16), ("cuba", 3.0)])
+@pytest.mark.parametrize("model, weight", [("delta_lif", 0.16), pytest.param("cuba", 3.0, marks=pytest.mark.slow)])
 def test_a_network_keeps_its_rate_at_a_tenth_of_the_step(model, weight):
     """The same weights, the same spikes of the input lines, delays in ms: within 10 %. Taken for currents they would fall silent."""
     units, lines, duration = 50, 40, 1000

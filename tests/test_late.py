@@ -56,6 +56,7 @@ print(*sorted(heavy & set(sys.modules)), {{"torch._C", "brian2", "sympy"}} <= se
     assert told.split() == ["True"]
 
 
+@pytest.mark.slow
 def test_a_command_whose_workers_compute_loads_no_torch_itself(tmp_path):
     """From the configuration to the last figure; that its workers have computed is asked too."""
     script = tmp_path / "typed.py"

@@ -184,7 +184,9 @@ def ten(seed: int, steps: int = STEPS) -> list[int]:
     return sorted(np.random.default_rng(seed).choice(np.arange(1, steps), 9, replace=False).tolist())
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)], ids=["float64", "float32"]
+)
 @pytest.mark.parametrize(("name", "backend"), CASES)
 def test_ten_pieces_are_one_bit_for_bit(name, backend, dtype):
     network = CIRCUITS[name]().build(seed=2, dtype=dtype)
@@ -412,7 +414,9 @@ def test_trainers_record_so_too():
 # -- Brian2 -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(CIRCUITS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("alif", "jumping") else pytest.mark.slow) for name in CIRCUITS]
+)
 def test_brian_goes_on_too_and_from_our_state(name):
     network = CIRCUITS[name]().build(seed=2, dtype=torch.float64)
     x = inputs(network, 120)
@@ -546,7 +550,14 @@ def beyond(backend: str, steps: int, record: str, every: int = 1) -> float:
 
 @pytest.mark.parametrize(("backend", "steps"), [("torch", 5_000), ("numba", 100_000)])
 @pytest.mark.parametrize(
-    ("record", "every"), [("'spikes'", 1), ("('v', 'I')", 1), ("{'v': [0, 1], 'spikes': None}", 100)]
+    ("record", "every"),
+    [
+        ("'spikes'", 1),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (("('v', 'I')", 1), ("{'v': [0, 1], 'spikes': None}", 100))
+        ),
+    ],
 )
 def test_no_more_memory_than_what_is_recorded(backend, steps, record, every):
     assert beyond(backend, steps, record, every) < 20

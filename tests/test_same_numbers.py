@@ -30,8 +30,15 @@ def digest(trainer: bp.Trainer) -> list[float]:
     return [rows[-1]["loss"], *trainer.evaluate().values(), *weights]
 
 
+#: tasks of thousands of steps
+SHORT: dict[str, dict[str, Any]] = {
+    "evidence_accumulation": {"cues": 3, "delay": 0.1, "test_trials": 40},
+    "store_recall": {"frame": 0.01},
+}
+
+
 def a_task(name: str) -> list[float]:
-    task = bp.task(name)
+    task = bp.task(name, **SHORT.get(name, {}))
     circuit = bp.circuit("recurrent", cell=bp.model("elman"), inputs=task.inputs, units=6, outputs=task.outputs)
     batch = task.batch(torch.Generator().manual_seed(3), 2)
     assert all(each.device.type == "cpu" for each in (batch.inputs, batch.targets, batch.weight))

@@ -90,7 +90,7 @@ def test_every_pair_has_its_probability_by_itself(space, kernel, monkeypatch):
     assert abs(spread.mean() - 1) < 5 * (2 / rounds / len(spread)) ** 0.5
 
 
-@pytest.mark.parametrize("late", (False, True), ids=("at once", "in rounds"))
+@pytest.mark.parametrize("late", (False, pytest.param(True, marks=pytest.mark.slow)), ids=("at once", "in rounds"))
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_sources_are_drawn_one_after_the_other_in_proportion_to_the_kernel(kernel, late, monkeypatch):
     """Every set of three as likely as all orders of drawing it are."""

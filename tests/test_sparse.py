@@ -107,7 +107,7 @@ def test_every_rule_has_the_gradient_of_a_matrix_with_the_same_zeros(rule, cells
             continue
         ours, theirs = (bp.gradient(each, made, b, backend="torch") for each in (sparse, dense))
         for name, g in theirs.items():
-            close(ours[name], sparse.synapses[name].at(g) if name in sparse.synapses else g, 1e-11)
+            close(ours[name], sparse.synapses[name].at(g) if name in sparse.synapses else g, 1e-12)
         assert sum(bool(g.any()) for g in theirs.values()) > 2
         return
     pytest.skip("the rule serves neither")
@@ -139,7 +139,7 @@ def test_loops_have_torchs_numbers(rule, cells):
     ours, theirs = (bp.gradient(network, made, batch(), backend=backend) for backend in ("numba", "torch"))
     assert all(bool(g.any()) for name, g in theirs.items() if name in network.synapses)
     for name, g in theirs.items():
-        close(ours[name], g, 1e-11)
+        close(ours[name], g, 1e-12)
     stretches = [next(pieces(network, batch().inputs, backend=backend)) for backend in ("numba", "torch")]
     loops, torchs = (each.spikes(0) for each in stretches)
     assert bool(loops.any()) and torch.equal(loops, torchs)

@@ -199,11 +199,7 @@ def _run(
     T, batch = x.shape[:2]
     clock = twin.clock(network)
     drives = [d.double().cpu().numpy() for d in on_their_way(network, start, network.drive(x))]
-    groups = [twin.neurons(network, i, drive, clock, start) for i, drive in enumerate(drives)]
-    projections = [
-        twin.synapses(network, w, groups[w.source.population], groups[w.target], batch, clock)
-        for w in network.recurrent
-    ]
+    groups, projections = twin.objects(network, drives, clock, start)
     monitors: dict[tuple[int, str, int], Any] = {}
     jumping = [bool(network.circuit.populations[p.name].cell.jumps) for p in network.populations]
     for p, kind, i in asked:
@@ -217,8 +213,7 @@ def _run(
             if key not in monitors:
                 channels = list(network.circuit.populations[network.populations[p].name].cell.channels)
                 monitors[key] = _monitor(groups[p], derived, channels, *key[1:], clock)
-    objects = [*groups, *(s for s in projections if s is not None), *monitors.values()]
-    brian2.Network(*objects).run(T * clock.dt, namespace={})
+    brian2.Network(*groups, *projections, *monitors.values()).run(T * clock.dt, namespace={})
 
     recorded = {}
     for (p, kind, i), monitor in monitors.items():

@@ -26,6 +26,7 @@ Brian2 is given the step with the constants that torch has: `bioplaus.codegen.pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,7 @@ def neurons(
         refractory=_refractory(p, texts.refractory, clock),  # type: ignore[arg-type]
         namespace=namespace,
         clock=clock,
+        name=_called(network)[population],
     )
     for code, when in ((collect + clear, "before_groups"), (jumps, "synapses")):
         if code:
@@ -303,10 +305,18 @@ def synapses(
             delay=(late[0] - 1) * clock.dt if len(w.source.delays) == 1 else None,
             clock=clock,
             namespace=units,
+            name=_called(network)[len(network.populations) + network.wired.index(w)],
         )
     else:
         model += [f"{_arriving(network, w, k)}_post = w_{k}{said} : 1 (summed)" for k in w.channels]
-        made = Synapses(source, target, "\n".join(model), clock=clock, namespace={})
+        made = Synapses(
+            source,
+            target,
+            "\n".join(model),
+            clock=clock,
+            namespace={},
+            name=_called(network)[len(network.populations) + network.wired.index(w)],
+        )
         for updater in made.summed_updaters.values():
             updater.when = "start"  # before currents are collected
     sample = np.arange(batch)[:, None]
@@ -318,6 +328,29 @@ def synapses(
     if several:
         made.variables["late"].set_value(np.tile(late.astype(float), batch))
     return made
+
+
+def _called(network: Network) -> list[str]:
+    """Names of populations, then of projections, as Brian2 takes them: words, each of them once."""
+    names: list[str] = []
+    for told in (*(p.name for p in network.populations), *(w.spec.name for w in network.wired)):
+        name = re.sub(r"\W", "_", told, flags=re.ASCII)
+        name = f"_{name}" if name[:1].isdigit() else name
+        while name in names:
+            name += "_"
+        names.append(name)
+    return names
+
+
+def objects(
+    network: Network, drives: list[np.ndarray], clock: Clock, start: State | None = None
+) -> tuple[list[NeuronGroup], list[Synapses]]:
+    """All that makes up a circuit in Brian2: the neurons of each population, and the synapses of each recurrent projection that has any."""
+    groups, batch = [neurons(network, i, drive, clock, start) for i, drive in enumerate(drives)], drives[0].shape[1]
+    made = [
+        synapses(network, w, groups[w.source.population], groups[w.target], batch, clock) for w in network.recurrent
+    ]
+    return groups, [each for each in made if each is not None]
 
 
 def clock(network: Network) -> Clock:

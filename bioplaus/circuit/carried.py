@@ -1,4 +1,8 @@
-"""h_t as one vector, for predictors: live states, outputs (and those in flight), filtered outputs."""
+"""h_t as one vector, for predictors: live states, outputs (and those in flight), filtered outputs.
+
+States that have a unit are counted from where a neuron starts, over the cell's own scale (`bioplaus.circuit.scale`), and credit for them
+is credit for that number: a predictor reads and says numbers of the order of one, whether a membrane is in volts or in none.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +44,29 @@ class Layout:
     def size(self) -> int:
         return sum(block[3] for block in self.blocks)
 
+    @cached_property
+    def scales(self) -> list[tuple[Tensor, Tensor] | None]:
+        """Zero and scale of every block, (unit,) each; None of what has no unit."""
+        out = []
+        for kind, i, j, _ in self.blocks:
+            p = self.network.populations[i]
+            own = p.scale if kind == "s" and j < len(p.units) and p.units[j] != "1" else None
+            out.append(None if own is None else (own.zero[j], own.sigma[j]))
+        return out
+
     def vector(self, state: State) -> Tensor:
         """h of a state, (batch, size)."""
-        return torch.cat([self._part(state, *block) for block in self.blocks], -1)
+        return torch.cat([_scaled(self._part(state, *block), own) for block, own in self._each], -1)
 
     def vectors(self, stretch: Stretch) -> Tensor:
         """h_{t0} … h_{t1}: before the first step and after each, (time + 1, batch, size)."""
         states = [stretch.steps[0].before, *(step.after for step in stretch.steps)]
-        return torch.cat([torch.stack([self._part(state, *block) for state in states]) for block in self.blocks], -1)
+        parts = [_scaled(torch.stack([self._part(state, *b) for state in states]), own) for b, own in self._each]
+        return torch.cat(parts, -1)
+
+    @property
+    def _each(self) -> list[tuple[tuple[str, int, int, int], tuple[Tensor, Tensor] | None]]:
+        return list(zip(self.blocks, self.scales, strict=True))
 
     @staticmethod
     def _part(state: State, kind: str, i: int, j: int, size: int) -> Tensor:
@@ -59,7 +78,8 @@ class Layout:
         """A row vector over h as a credit."""
         empty = silent(self.network)
         s, y, f = [list(p) for p in empty.s], [list(p) for p in empty.y], list(empty.filtered)
-        for (kind, i, j, _), part in zip(self.blocks, vector.split([b[3] for b in self.blocks], -1), strict=True):
+        for ((kind, i, j, _), own), part in zip(self._each, vector.split([b[3] for b in self.blocks], -1), strict=True):
+            part = part if own is None else part / own[1]
             if kind == "f":
                 f[i] = part
             else:
@@ -74,15 +94,16 @@ class Layout:
             "f": lambda i, _: credit.filtered[i],
         }
         parts = []
-        for kind, i, j, n in self.blocks:
-            part = pick[kind](i, j)
+        for (kind, i, j, n), own in self._each:
+            part = _credited(pick[kind](i, j), own)
             parts.append(like.new_zeros(*like.shape[:-1], n) if part is None else part.expand(*like.shape[:-1], n))
         return torch.cat(parts, -1)
 
     def over_time(self, credits: list[Credit]) -> Tensor:
         """Credits of consecutive steps as row vectors, (time, batch, size)."""
         pick = {"s": lambda c, i, j: c.s[i][j], "y": lambda c, i, a: c.y[i][a], "f": lambda c, i, _: c.filtered[i]}
-        return torch.cat([torch.stack([pick[kind](c, i, j) for c in credits]) for kind, i, j, _ in self.blocks], -1)
+        each = ((torch.stack([pick[kind](c, i, j) for c in credits]), own) for (kind, i, j, _), own in self._each)
+        return torch.cat([part if own is None else part * own[1] for part, own in each], -1)
 
     def back(self, tangent: Tangent, v: Tensor, recurrent: bool = True) -> Tensor:
         """v J_t for every step of the stretch at once: v (time, batch, size) at h_t → (time, batch, size) at h_{t−1}.
@@ -106,3 +127,13 @@ class Layout:
             -1, batch, -1
         )
         return self.back(tangent, basis).transpose(0, 1)
+
+
+def _scaled(s: Tensor, own: tuple[Tensor, Tensor] | None) -> Tensor:
+    """A state, counted from its zero and over its scale if it has them."""
+    return s if own is None else (s - own[0]) / own[1]
+
+
+def _credited(credit: Tensor | None, own: tuple[Tensor, Tensor] | None) -> Tensor | None:
+    """Credit for that number, of credit for the state."""
+    return credit if credit is None or own is None else credit * own[1]

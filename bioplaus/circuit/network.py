@@ -189,6 +189,8 @@ class Network:
             channels=len(cell.channels),
             drawn=tuple(d for d in self.drawn if d.population == name),
             noises=len(cell.noises),
+            units=tuple(cell.units[s] for s in cell.states),
+            jumps={k: cell.scales[k] for k in cell.jumps},
         )
 
     def _draw(self, p: Projection, generator: torch.Generator) -> None:

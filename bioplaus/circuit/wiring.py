@@ -6,10 +6,10 @@ the circuit's input, the constant of a bias. What other neurons said is known st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 
@@ -20,6 +20,7 @@ from bioplaus.codegen.kernel import Kernel
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bioplaus.circuit.scale import Scale
     from bioplaus.circuit.synapses import Synapses
     from bioplaus.circuit.trajectory import Stretch
 
@@ -156,6 +157,8 @@ class Wiring:
     channels: int
     drawn: tuple[Drawn, ...]  # by its own noise and background
     noises: int  # numbers that a step takes beside the channels
+    units: tuple[str, ...]  # SI units of the cell's states, "1" for none
+    jumps: Mapping[str, Any]  # state → how far one unit of weight makes it jump
     silence: int | None = None  # which of them is 1 where nothing is sent
     gated: tuple[Gated, ...] = ()  # the last channels: what they bring may be cut
     clamped: tuple[tuple[int, int, int], ...] = ()  # (state, switch, value): held at the value where the switch is 1
@@ -174,6 +177,13 @@ class Wiring:
     def taken(self) -> int:
         """How many numbers a neuron's step takes: its channels, and then its noises."""
         return self.channels + self.noises
+
+    @cached_property
+    def scale(self) -> Scale | None:
+        """Zero and scale of its states, for who reads them beside numbers without a unit; None where no state has one."""
+        from bioplaus.circuit.scale import scale
+
+        return scale(self, self.refractory)
 
     @cached_property
     def refracts(self) -> bool:

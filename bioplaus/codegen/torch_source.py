@@ -86,6 +86,22 @@ def generate(
     )
 
 
+def margin(kernel: Kernel, states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The spike's margin over the surrogate's width, or the rate, of states after the integrator, and its slope in each of them."""
+    folded = kernel.folded
+    show, names = TorchPrinter(folded.numbers).doprint, [f"slope{i}" for i, _ in enumerate(folded.new)]
+    wanted = [folded.output, *(sp.diff(folded.output, u) for u in folded.new)]
+    lines = ["def margin(states):", *_unpack("states", folded.new), *assignments(["margin", *names], wanted, "m", show)]
+    numbers = {
+        name: float(values) if values.ndim == 0 else torch.as_tensor(values).to(states[0])
+        for name, values in folded.numbers.items()
+    }
+    source = "\n".join([*lines, f"    return margin, ({_tuple(names)})"]) + "\n"
+    value, slopes = functions(source, "torch source", **KNOWN, torch=torch, **numbers)["margin"](tuple(states))
+    zero = torch.zeros_like(states[0])
+    return zero + value, [zero + slope for slope in slopes]
+
+
 def _step(folded: Folded, show: Show) -> list[str]:
     """``def step``: new states, output, states after the reset."""
     d = folded.derived

@@ -204,6 +204,7 @@ class Walk:
             raise NumericalError(
                 "The simulation gave numbers that are not finite, and gave others when it was run again."
             )
+        self.rule.signal.settle(self.memory)
         self.began, self.from_step = self.state, self.at
 
     def credit(

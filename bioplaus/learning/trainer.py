@@ -38,6 +38,7 @@ from bioplaus.learning.training import Training
 from bioplaus.own import Gradients, mapped, tensors
 from bioplaus.rules import Rule
 from bioplaus.settings import ours
+from bioplaus.signal.traces.growth import Exploded
 from bioplaus.simulate import simulate
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, Staged, Task, check_batch, drawn, joined, test_set
@@ -198,7 +199,10 @@ class Trainer:
         given = (self.acting, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
         self._batch = batch
         with threads(self.training.threads):
-            outcome = sequence(*given, generator=self.noise, voltage=self.voltage, backend=self.backend)
+            try:
+                outcome = sequence(*given, generator=self.noise, voltage=self.voltage, backend=self.backend)
+            except Exploded as where:
+                raise NumericalError(f"At update {self.update_index + 1}: {where}") from None
         if apply is None:
             self.apply(outcome.gradients, outcome.own)
         self.optimisers.advance()

@@ -6,6 +6,7 @@ What is measured of them, at every update or at some: `bioplaus.measure.gradient
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -129,9 +130,10 @@ class Along:
         """One update: every rule's gradient where the driver stands, compared if asked for; riders learn; then the driver moves."""
         batch, u = self.batch(), self.driver.update_index
         learning = [name for name, rider in self._riders.items() if _learns(rider)]
-        met = {
-            name: self._outcome(name, batch, self._noise(name, u)) for name in (self.rules if measured else learning)
-        }
+        met: dict[str, Outcome] = {}
+        for name in self.rules if measured else learning:
+            with self._told_of(name):
+                met[name] = self._outcome(name, batch, self._noise(name, u))
         if measured:
             found = torch.stack([self._vectors.of(outcome.gradients) for outcome in met.values()])
             self._rows.append(self._compared(found, batch, u, draws))
@@ -139,15 +141,22 @@ class Along:
         for name in learning:  # after the draws, which are of the same predictor
             rider = self._riders[name]
             rider.update_index = u
-            try:
+            with self._told_of(name):
                 rider.apply({}, met[name].own, partial(self.driver.loss, batch))
                 rider.optimisers.advance()
-            except NumericalError as error:
-                raise NumericalError(f"The rule '{name}', which rides along: {error}") from error
         row = self.driver.update()
         if measured:
             self._losses.append(row["loss"])
         return row
+
+    @contextmanager
+    def _told_of(self, name: str) -> Iterator[None]:
+        """Say who it was that broke down."""
+        try:
+            yield
+        except NumericalError as error:
+            who = f"The rule '{name}', which rides along" if name in self._riders else f"The rule '{name}'"
+            raise NumericalError(f"{who}: {error}") from error
 
     def batch(self) -> Batch:
         """The batch of the driver's next update; it is not used up."""

@@ -69,6 +69,16 @@ class Signal(ABC):
         """The state before a sequence; what draws at random while it learns draws from the generator."""
         return None
 
+    def settle(self, state: Any) -> None:
+        """Called when numbers may be read from the device, before gradients are applied, with the state that it handed on last.
+
+        Raises
+        ------
+        NumericalError
+            If what it computed is beyond what it can stand for.
+        """
+        return None
+
     def renewed(self, path: str, value: torch.Tensor, network: Network) -> torch.Tensor:
         """A tensor of its own from a checkpoint of before format 3 of trainers, or what an optimiser kept of it, as it would be now."""
         return value

@@ -53,6 +53,7 @@ from bioplaus.signal.synthetic import SyntheticGradient
 from bioplaus.signal.synthetic import theta as theta_of
 from bioplaus.signal.traces import TRACES, PredictorTrace, Replay, View
 from bioplaus.signal.traces.afford import afford
+from bioplaus.signal.traces.growth import Growth, followed, refuse
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,9 +61,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Carried:
-    """What the trace hands on: for the exact one γλ J_t e_t per weight of the predictor, None at the start of a sequence."""
+    """What the trace hands on: for the exact one γλ J_t e_t per weight of the predictor, None at the start of a sequence.
+
+    ``at`` is the step that comes next, ``grown`` how large the trace was since somebody last looked.
+    """
 
     trace: Any = None
+    at: int = 0
+    grown: Growth = Growth()
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,8 @@ class BPLambda(SyntheticGradient):
     trace : ``"exact"``, ``"replay"``, ``"local"``, ``"kronecker"``, ``"projected"`` or ``"learned"``: how (2) is kept.
     outputs : p, for projected traces: through how many outputs the predictor speaks.
     horizon : for replay: steps that are kept; None: all.
-    jacobian : ``"exact"``, ``"random"``, ``"within"`` or ``"learned"``: what stands for J in (1).
+    jacobian : ``"exact"``, ``"random"``, ``"within"`` or ``"learned"``: what stands for J in (1). Within neurons no output has a future, so
+        that ``"within"`` with ``gives="output"`` teaches the predictor to say nothing that e-prop hears: e-prop, at a higher price.
     gives : ``"state"``, to be met by the immediate eligibility, or ``"output"``, by e-prop's.
     published : do as the authors' released code does to LSTM circuits, mistakes included; for comparison.
 
@@ -215,6 +222,16 @@ class BPLambda(SyntheticGradient):
     def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> Carried:
         return Carried(self._trace.start(generator))
 
+    def settle(self, state: Carried) -> None:
+        """Look whether the trace outgrew its numbers.
+
+        Raises
+        ------
+        NumericalError
+        """
+        refuse(state.grown, self.discount * self.lmbda, self.trace)
+        state.grown = Growth()
+
     def credit(self, own: Owns, state: Carried, observed: Observed) -> Answer:
         network, tangent = observed.network, observed.tangent
         layout, g_of, theta = Layout(network), self.of(network), theta_of(own)
@@ -236,6 +253,8 @@ class BPLambda(SyntheticGradient):
         inside = g_of.inner if self.trace == "projected" and isinstance(g_of, Nuclei) else g_of
         view = View(inside, own, seen, tangent, layout, self.discount * self.lmbda, observed.final)
         met, trace = self._trace.update(view, state.trace, delta)
+        largest = view.grown.get("back"), view.grown.get("forward")
+        after = Carried(trace, state.at + len(tangent), followed(state.grown, state.at, *largest, len(tangent)))
         found = under("predictor", {name: -value for name, value in met.items()})  # optimisers descend
         info = {"td_error": delta.square().mean()}
         if self._models:
@@ -245,8 +264,8 @@ class BPLambda(SyntheticGradient):
 
         future = self.injection * g[1:]
         if self.gives == "output":
-            return outputs.credit(layout, tangent, direct, future), found, Carried(trace), info
-        return self._for_currents(observed, layout, q + future, future, direct.u), found, Carried(trace), info
+            return outputs.credit(layout, tangent, direct, future), found, after, info
+        return self._for_currents(observed, layout, q + future, future, direct.u), found, after, info
 
     def _for_currents(
         self, observed: Observed, layout: Layout, total: Tensor, future: Tensor, inner: Inner

@@ -41,6 +41,7 @@ class Exact(PredictorTrace):
         """Σ δ e over the window, and γλ J e behind its last step."""
         J = self.jacobian(view)
         u = J.sweep(view.tangent, delta, view.decay)
+        view.note(u)
         found = view.gradient(u)
         if state is None and not view.final:
             self.afford(view, found, delta)
@@ -65,4 +66,5 @@ class Exact(PredictorTrace):
             e = now if trace is None else {name: trace[name] + now[name] for name in now}
             M = J.matrix(step, like) * view.decay
             trace = {name: torch.einsum("boh,bh...->bo...", M, value) for name, value in e.items()}
+        view.note(trace=(trace or {}).values())
         return trace

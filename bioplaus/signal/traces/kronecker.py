@@ -83,4 +83,7 @@ class Kronecker(PredictorTrace):
             if not (view.final and t == len(delta) - 1):
                 state.B = view.decay * torch.bmm(J.matrix(step, now), B)
         assert total is not None
+        view.note(
+            trace=[state.B.abs().max() * state.f.abs().max()] if state.B is not None and state.f is not None else []
+        )
         return with_bias(total), state

@@ -53,6 +53,7 @@ class Local(Exact):
             return super().update(view, state, delta)
         J = self.jacobian(view)
         u = J.sweep(view.tangent, delta, view.decay)
+        view.note(u)
         found = view.gradient(u)
         where = coordinates(view.layout)
         if state is None and not view.final:

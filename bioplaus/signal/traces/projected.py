@@ -43,7 +43,7 @@ class Projected(Exact):
     """(2), and its reverse in windows."""
 
     claims = {
-        "memory": "k·θ + k·S·n; T·S·n + θ as one window", "time": "k·K·n² + k²·θ; K·n² + k·S·n + θ as one window", "tensor": "a[o], e[oθ]",
+        "memory": "k·θ + k·S·n; T·S·n + θ as one window", "time": "k·K·n² + k·S·n + k²·θ; K·n² + k·S·n + θ as one window", "tensor": "a[o], e[oθ]",
         "keeps": "a prediction of the future through a few outputs",
     }  # fmt: skip
 

@@ -73,6 +73,7 @@ class Replay(PredictorTrace):
     def update(self, view: View, state: list[Past], delta: Tensor) -> tuple[dict[str, Tensor], list[Past]]:
         if self.horizon is None:
             u = view.J.sweep(view.tangent, delta, view.decay)
+            view.note(u)
             found = view.gradient(u)
             if state:
                 before = view.decay * _layout(view, state[-1]).back(state[-1], u[0])  # type: ignore[arg-type]

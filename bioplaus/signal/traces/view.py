@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,15 @@ class View:
     layout: Layout
     decay: float
     final: bool
+    #: the largest number that came back to every step, (time,), and in the trace behind the last, (), by these names
+    grown: dict[str, Tensor] = field(default_factory=dict)
+
+    def note(self, back: Tensor | None = None, trace: Iterable[Tensor] = ()) -> None:
+        """Write down how large is what was swept back, (time, …), and what is carried on (see `growth`)."""
+        if back is not None:
+            self.grown["back"] = torch.linalg.vector_norm(back.flatten(1), torch.inf, dim=1)
+        if largest := [torch.linalg.vector_norm(e, torch.inf) for e in trace]:
+            self.grown["forward"] = torch.stack(largest).max()
 
     @property
     def theta(self) -> Own:
