@@ -63,7 +63,7 @@ def weight_distributions(
     >>> circuit = bp.circuit("excitatory_inhibitory", cell="lif", inputs=3, units=20, outputs=2)
     >>> figure = bp.figures.weight_distributions(circuit.build(seed=1))
     >>> [ax.get_xlabel() for ax in figure.axes][:2]
-    ['W_in_E (a.u.)', 'W_in_I (a.u.)']
+    ['W_in_E (a.u.)', 'W_EE (a.u.)']
     """
     told = _projections(after, "after")
     if before is None:
