@@ -435,8 +435,69 @@ def balanced_network(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row]
     return made.table(Results(runs), arms, seen), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def paired_as_text(a: Any, b: Any) -> str:
+    """What a paired t-test of three seeds says."""
+    d = np.asarray(a) - np.asarray(b)
+    reach, p = t.ppf(0.975, 2) * sem(d), 2 * t.sf(abs(d.mean() / sem(d)), 2)
+    return f"{d.mean():+.3g} [{d.mean() - reach:+.3g}, {d.mean() + reach:+.3g}], paired t-test, n = 3, p = {p:.2g}; larger in {(d > 0).sum()} of 3"
+
+
+def silencing(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    made, cases = module("silencing"), (("nothing", "–"), ("E", "cues"), ("E", "delay"), ("I", "cues"))
+    runs = made_up(("e-prop, random", "e-prop, symmetric"))
+    right = {
+        id(run): dict(zip(cases, 50 + 50 * run.metrics["score"][:4], strict=True))
+        for some in runs.values()
+        for run in some
+    }
+    seen: Callable[[Any], Any] = lambda run: right[id(run)]  # noqa: E731
+
+    class Case(Row):
+        """An arm's runs, silenced so."""
+
+        def __init__(self, label: str, case: tuple[str, str]) -> None:
+            super().__init__(label, runs[label])
+            self.case = case
+
+        def right(self, case: tuple[str, str] = cases[0]) -> np.ndarray:
+            return np.array([right[id(run)][case] for run in self.runs])
+
+    columns: dict[str, Any] = {
+        "arm": lambda r: r.label, "silenced": lambda r: r.case[0], "epoch": lambda r: r.case[1], "n": lambda r: SEEDS,
+        "right (%)": lambda r: r.right(r.case).mean(), "right s.e.m. (%)": lambda r: sem(r.right(r.case)),
+        "lost (%)": lambda r: "–" if r.case == cases[0] else paired_as_text(r.right(), r.right(r.case)),
+    }  # fmt: skip
+    results: Any = Results(runs)  # type: ignore[arg-type]
+    by_seed = made.seeds(seen, results)
+    told = [(run.seed, label, *case, right[id(run)][case]) for label in runs for run in runs[label] for case in cases]
+    assert list(by_seed[["seed", "arm", "silenced", "epoch", "right (%)"]].itertuples(index=False, name=None)) == told
+    return made.table(seen, results), [Case(label, case) for label in runs for case in cases], columns
+
+
+def spiking_digits(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    rules = ("e-prop, random", "BPTT")
+    runs = made_up([f"{code}: {rule}" for code in ("poisson", "latency") for rule in rules])
+    end: Callable[[Row], np.ndarray] = lambda r: 100 * r["test_score"][:, -1]  # noqa: E731
+
+    def against(r: Row) -> str:
+        other = Row("", runs[r.label.replace("BPTT", "e-prop, random")])
+        return "–" if r.label.endswith("random") else paired_as_text(end(other), end(r))
+
+    columns: Columns = {
+        **COMMON, "accuracy (%)": lambda r: end(r).mean(), "accuracy s.e.m. (%)": lambda r: sem(end(r)),
+        "rate (Hz)": lambda r: r["rate"][:, -1].mean(), "random e-prop − this (%)": against,
+    }  # fmt: skip
+    results: Any = Results(runs)  # type: ignore[arg-type]
+    by_seed = module("spiking_digits").seeds(results)
+    assert by_seed["accuracy (%)"].tolist() == [a for row in rows_of(runs) for a in end(row)]
+    assert by_seed[["arm", "seed"]].values.tolist() == [[label, seed] for label in runs for seed in range(SEEDS)]
+    alone = module("spiking_digits").table(Results({"latency: BPTT": runs["latency: BPTT"]}))  # type: ignore[arg-type]
+    assert alone.iloc[0, -1] == "–"  # nothing to compare with
+    return module("spiking_digits").table(results), rows_of(runs), columns
+
+
 #: every shipped experiment
-TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, target_reaching, trace_cost)  # fmt: skip
+TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, trace_cost)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
@@ -484,6 +545,58 @@ def test_what_the_page_of_delay_length_counts_is_in_its_seeds():
             assert table.loc[f"{name}, {delay} ms", "this − e-prop (points)"].endswith(f"larger in {found[-1]} of 5")
     for name, counts in ahead.items():
         assert f"{name}: {counts[0]}, {counts[1]} and {counts[2]} of 5 seeds" in text, (name, counts)
+
+
+def test_what_the_page_of_silencing_counts_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds, table = (pd.read_csv(pages / "silencing" / f"{name}.csv") for name in ("seeds", "table"))
+    found = {key: some["right (%)"].to_numpy() for key, some in seeds.groupby(["arm", "silenced", "epoch"])}
+    assert len(table) == len(found) == 26
+    for arm, who, epoch, n, mean, error, lost in table.itertuples(index=False, name=None):
+        right, intact = found[arm, who, epoch], found[arm, "nothing", "–"]
+        assert n == len(right) == 5 and np.allclose((mean, error), (right.mean(), sem(right)), rtol=1e-3)
+        told = f"larger in {(intact - right > 0).sum()} of 5"
+        assert who == "nothing" or (
+            lost.endswith(told) and abs(float(lost.split()[0]) - (intact - right).mean()) < 0.06
+        )
+    text = (pages / "silencing.md").read_text(encoding="utf-8")
+    for kind in ("random", "symmetric"):
+        arm = f"e-prop, {kind}"
+        intact = found[arm, "nothing", "–"]
+        assert (found[arm, "E", "cues"] > found[arm, "E, held at rest", "cues"]).all()
+        assert np.array_equal(found[arm, "E", "recall"], found[arm, "E, held at rest", "recall"])
+        assert (found[arm, "I", "delay"] < intact).all()
+        assert (found[arm, "I", "cues"] > intact).sum() == {"random": 5, "symmetric": 4}[kind]
+        assert (found[arm, "half of E", "recall"] > 80).sum() == 2
+    below = [(found[f"e-prop, {kind}", "half of E", "recall"] < 60).sum() for kind in ("random", "symmetric")]
+    assert below == [2, 1]
+    for words in (
+        "in all seeds more than held at rest",
+        "both are the same to the last trial",
+        "wrong more often in every seed",
+        "in every seed with random feedback (by 5 points, p = 0.001), in four of five with symmetric (by 1.7, p = 0.06)",
+        "above 80 % in two circuits of five of either kind, and below 60 % in two and in one",
+    ):
+        assert words in text, words
+
+
+def test_what_the_page_of_spiking_digits_counts_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds, table = (pd.read_csv(pages / "spiking_digits" / f"{name}.csv") for name in ("seeds", "table"))
+    found = {arm: some["accuracy (%)"].to_numpy() for arm, some in seeds.groupby("arm")}
+    for row in table.to_dict("records"):
+        right = found[row["arm"]]
+        assert row["n"] == len(right) == 5
+        assert np.allclose((row["accuracy (%)"], row["accuracy s.e.m. (%)"]), (right.mean(), sem(right)), rtol=1e-3)
+    random = {code: found[f"{code}: e-prop, random"] for code in ("poisson", "latency")}
+    behind = {code: random[code] - found[f"{code}: readout alone"] for code in random}
+    assert all((d > 0).all() for d in behind.values()) and [round(d.mean()) for d in behind.values()] == [20, 48]
+    ahead = {code: random[code] - found[f"{code}: BPTT"] for code in random}
+    assert (ahead["poisson"] < 0).all() and (ahead["latency"] > 0).all()
+    text = (pages / "spiking_digits.md").read_text(encoding="utf-8")
+    assert "48 under the latency code, in every seed" in text
+    assert "in every seed (by 2.8 points), and worse under the latency code, in every seed (by 11)" in text
+    assert [round(d.mean(), 1) for d in ahead.values()] == [-2.8, 11.1]
 
 
 def test_every_shipped_experiment_has_a_second_computation():

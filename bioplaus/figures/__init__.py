@@ -15,6 +15,7 @@ from bioplaus.figures.alignments import along, credit, pairwise
 from bioplaus.figures.analysed import components, decoding, psth, psychometric, stimuli
 from bioplaus.figures.colours import OKABE_ITO, RULES, Pen, colour, pens, rule_of
 from bioplaus.figures.compose import alignment, final_scores, learning, summary, trajectories, weights
+from bioplaus.figures.dale import weight_distributions
 from bioplaus.figures.data import Curves, averaged, curves, ends, final, mean_sem, table
 from bioplaus.figures.neuron import neuron
 from bioplaus.figures.panels.common import GUIDE
@@ -23,6 +24,7 @@ from bioplaus.figures.save import load_data, save
 from bioplaus.figures.sheet import Sheet
 from bioplaus.figures.style import DOUBLE, SINGLE, axis_label, style
 from bioplaus.figures.tradeoff import pareto
+from bioplaus.figures.trials import epochs, rasters, unit_trials
 
 __all__ = [
     "DOUBLE",
@@ -44,6 +46,7 @@ __all__ = [
     "curves",
     "decoding",
     "ends",
+    "epochs",
     "final",
     "final_scores",
     "learning",
@@ -57,6 +60,7 @@ __all__ = [
     "psth",
     "psychometric",
     "raster",
+    "rasters",
     "rule_of",
     "save",
     "stimuli",
@@ -64,5 +68,7 @@ __all__ = [
     "summary",
     "table",
     "trajectories",
+    "unit_trials",
+    "weight_distributions",
     "weights",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,16 +12,14 @@ from matplotlib.axes import Axes
 from bioplaus import checks
 from bioplaus.analysis import Psychometric
 from bioplaus.errors import RunError
+from bioplaus.figures.data import numbers
 from bioplaus.figures.panels.common import GUIDE, SERIES, ticks, time_axis
 from bioplaus.figures.recordings import time_of
 from bioplaus.figures.sheet import BAR, Sheet
 from bioplaus.figures.style import DOUBLE, SINGLE, axis_label
 
-if TYPE_CHECKING:
-    pass
-
-#: name → (begin, end) of something that is shown, in the unit of time
-Bars = Mapping[str, tuple[float, float]]
+#: name → (begin, end) of something that is shown, or several of these, in the unit of time
+Bars = Mapping[str, Any]
 
 _KEY: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "handlelength": 1.2}
 
@@ -180,14 +178,26 @@ def stimuli(ax: Axes, bars: Bars) -> None:
 
     Parameters
     ----------
-    bars : name → (begin, end), in the unit of the panel's time.
+    bars : name → (begin, end), in the unit of the panel's time, or several of these, [(0, 100), (150, 250)].
+
+    Raises
+    ------
+    RunError
+        For anything else.
     """
     if not isinstance(bars, Mapping):
         raise checks.refusal(RunError, "bars", bars, "a dict {'cue': (0, 100)} of what begins and ends when")
-    for name, (begin, end) in bars.items():
-        place: Any = {"transform": ax.get_xaxis_transform(), "clip_on": False}
-        ax.plot([begin, end], [1.03, 1.03], color="black", linewidth=2, solid_capstyle="butt", label=BAR, **place)
-        ax.text((begin + end) / 2, 1.05, name, ha="center", va="bottom", fontsize=6, **place)
+    place: Any = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+    for k, (name, when) in enumerate(bars.items()):
+        edges = np.atleast_2d(numbers(when, f"bars of {name!r}"))
+        if edges.ndim != 2 or edges.shape[1] != 2 or not len(edges) or not np.isfinite(edges).all():
+            raise checks.refusal(
+                RunError, f"bars of {name!r}", when, "a begin and an end, (0, 100), or several of them"
+            )
+        for begin, end in edges:
+            shade = ("black", "#999999")[k % 2]  # neighbours would be one bar
+            ax.plot([begin, end], [1.03, 1.03], color=shade, linewidth=2, solid_capstyle="butt", label=BAR, **place)
+        ax.text((edges.min() + edges.max()) / 2, 1.05, name, ha="center", va="bottom", fontsize=6, **place)
 
 
 def _timed(ax: Axes, found: xr.Dataset, times: np.ndarray, unit: str, bars: Bars | None) -> None:

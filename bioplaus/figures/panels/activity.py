@@ -33,7 +33,7 @@ def raster(ax: Axes, spikes: Any, time: Any, *, time_unit: str = "ms", name: str
     RunError
         Not spikes: another shape, or values other than 0 and 1.
     """
-    fired = _spikes(spikes, name)
+    fired = fired_of(spikes, name)
     times = clock(time, len(fired))
     step, unit = np.nonzero(fired)
     # Rows thinner than the eye can part are given taller ticks.
@@ -81,7 +81,7 @@ def rate(
     RunError
         As for `raster`, or a window that is not positive.
     """
-    fired = _spikes(spikes, name)
+    fired = fired_of(spikes, name)
     times = clock(time, len(fired))
     edges, level = population_rate(fired, times, window)
     if time_unit in SECONDS:
@@ -146,7 +146,7 @@ def traces(
         colour = SERIES[place % len(SERIES)]
         ax.plot(times, state[:, k], color=colour, linewidth=0.8, label=f"{series} {k}")
         if spikes is not None:
-            fired = _spikes(spikes, name)
+            fired = fired_of(spikes, name)
             height = top + span * (0.08 + 0.09 * place)
             when = times[np.nonzero(fired[:, k])[0]]
             ax.vlines(when, height, height + 0.07 * span, color=colour, linewidth=0.6)
@@ -167,7 +167,8 @@ def population_rate(fired: np.ndarray, times: np.ndarray, window: float) -> tupl
     return np.append(times[starts], times[-1] + dt), level
 
 
-def _spikes(spikes: Any, name: str) -> np.ndarray:
+def fired_of(spikes: Any, name: str) -> np.ndarray:
+    """Spikes (time, unit) of 0 and 1, or a RunError."""
     what = f"spikes of {name!r}" if name else "spikes"
     fired = finite(spikes, what, ("time", "unit"))
     if not np.isin(fired, (0.0, 1.0)).all():
