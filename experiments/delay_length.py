@@ -126,7 +126,7 @@ def summary(results, last: int):
     """What is right at the end over delays, and in pairs how far from e-prop; seeds as dots, means as lines."""
     found, drawn, hues = ends(results, last), {}, bp.figures.OKABE_ITO
     delays = sorted({parted(label)[1] for label in found})
-    pens = bp.figures.pens(list(dict.fromkeys(parted(label)[0] for label in found)))
+    pens = bp.figures.pens(rules := list(dict.fromkeys(parted(label)[0] for label in found)))
     colours = {rule: pen.colour for rule, pen in pens.items()}
     colours |= {"BP(λ), random J": hues["sky blue"], "BP(λ), J within": hues["bluish green"]}
     with bp.figures.Sheet(bp.figures.DOUBLE, 66) as sheet:
