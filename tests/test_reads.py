@@ -98,9 +98,9 @@ def test_nothing_is_read_while_a_window_is_computed(name, options, cell, apply, 
     assert row["rate"] != 0 and reads.found["aten::_local_scalar_dense"] >= 3  # it does see those of an update
 
 
-@pytest.mark.parametrize(("name", "options", "window"), [("eprop", {"schedule": "online"}, 1), ("dni", {"steps": 3, "copy_every": 2}, 3), ("bp_lambda", {"schedule": "online"}, 1)])  # fmt: skip
-def test_reads_are_as_many_whatever_the_length(name, options, window, monkeypatch):
-    """Under ``apply="window"`` a window is an update: one read of what is finite in it, one of the gradients' norms."""
+@pytest.mark.parametrize(("name", "options", "window", "each"), [("eprop", {"schedule": "online"}, 1, 2), ("dni", {"steps": 3, "copy_every": 2}, 3, 2), ("bp_lambda", {"schedule": "online"}, 1, 3)])  # fmt: skip
+def test_reads_are_as_many_whatever_the_length(name, options, window, each, monkeypatch):
+    """Under ``apply="window"`` a window is an update: one read of what is finite in it, one of the gradients' norms, one of how large a trace has grown."""
     found: dict[tuple[str, int], int] = {}
     lengths = (30, 60)
     for apply in ("sequence", "window"):
@@ -111,7 +111,7 @@ def test_reads_are_as_many_whatever_the_length(name, options, window, monkeypatc
                 trainer.update()
             found[apply, steps] = reads.found.total()
     assert found["sequence", 30] == found["sequence", 60]
-    assert found["window", 60] - found["window", 30] == 2 * (60 - 30) // window
+    assert found["window", 60] - found["window", 30] == each * (60 - 30) // window
 
 
 @pytest.mark.parametrize("apply", ["sequence", "window"])

@@ -51,8 +51,9 @@ def followed(so_far: Growth, first: int, back: Tensor | None, forward: Tensor | 
     """With one window more, of so many steps from ``first`` on: ``back`` (time,), ``forward`` () behind its last step."""
     last = first + steps - 1
     if back is not None:
-        at = torch.where(_beyond(back), torch.arange(steps, device=back.device), -1).amax().clamp(min=0)
-        found = torch.stack([back[at], (first + at).to(back.dtype), back[-1], back.new_full((), last)])
+        at = torch.where(_beyond(back), torch.arange(steps, device=back.device), -1).amax(0, keepdim=True).clamp(min=0)
+        ends = back[-1:], back.new_full((1,), last)
+        found = torch.cat([back.gather(0, at), (first + at).to(back.dtype), *ends])
         back = _first(so_far.back, found)
     if forward is not None:
         begin = forward if so_far.forward is None else torch.where(so_far.forward[2] > 0, so_far.forward[2], forward)
