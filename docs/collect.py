@@ -10,7 +10,27 @@ import shutil
 import sys
 from pathlib import Path
 
+from PIL import Image, PngImagePlugin
+
 MARKS = ("<!-- measured: begin -->", "<!-- measured: end -->")
+
+
+def plain(command: str) -> str:
+    """A command without the folder in which it was given: that is of one machine."""
+    return re.sub(r" --root [^\s\"'<&]+", "", command)
+
+
+def copy_plain(figure: Path, to: Path) -> None:
+    """A figure whose metadata name the command and no folder; its pixels as they are."""
+    if figure.suffix == ".svg":
+        to.write_text(plain(figure.read_text(encoding="utf-8")), encoding="utf-8")
+        return
+    with Image.open(figure) as image:
+        image.load()
+        told = PngImagePlugin.PngInfo()
+        for name, text in getattr(image, "text", {}).items():
+            told.add_itxt(name, plain(text))
+        image.save(to, pnginfo=told, dpi=image.info["dpi"], optimize=True)
 
 
 def collect(folder: Path, figures: list[str]) -> None:
@@ -22,12 +42,12 @@ def collect(folder: Path, figures: list[str]) -> None:
             shutil.copy(folder / table, target)
     for figure in figures or sorted(path.stem for path in (folder / "figures").glob("*.png")):
         for suffix in (".png", ".svg"):
-            shutil.copy(folder / "figures" / f"{figure}{suffix}", target)
+            copy_plain(folder / "figures" / f"{figure}{suffix}", target / f"{figure}{suffix}")
     runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*/run.json"))]
     seeds = sorted({run["config"]["seed"] for run in runs})
     versions = ", ".join(f"{name} {number}" for name, number in runs[0]["versions"].items())
     seconds = sum(run["timing"]["seconds"] for run in runs)
-    said = runs[-1]["command"]
+    said = plain(runs[-1]["command"])
     block = (
         f"{MARKS[0]}\n\nCommand: `{said}`. Seeds {', '.join(map(str, seeds))}. {seconds:.0f} s of learning in {len(runs)} runs on "
         f"{runs[0]['machine']['cpu']}; {versions}.\n\n{(folder / 'table.md').read_text().strip()}\n\n{MARKS[1]}"

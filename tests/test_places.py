@@ -7,6 +7,7 @@ import getpass
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from light_job import Counting, counted
+from PIL import Image
 
 import bioplaus as bp
 from bioplaus import cli, content, figures
@@ -287,3 +289,20 @@ def test_the_advice_of_a_new_study_can_be_typed_whatever_it_is_called(tmp_path):
     cd = next(line.strip() for line in made.advice.splitlines() if line.strip().startswith("cd "))
     done = subprocess.run(["sh", "-c", f"{cd} && pwd"], capture_output=True, text=True)
     assert done.stdout.strip() == str(made.folder)
+
+
+def test_figures_of_the_pages_name_no_folder():
+    """Their metadata tell the command that drew them, which may have been given elsewhere."""
+    pages = Path(__file__).parent.parent / "docs"
+    figures = [file for file in pages.rglob("*") if file.suffix in (".png", ".svg")]
+    commands = 0
+    for file in figures:
+        if file.suffix == ".png":
+            with Image.open(file) as image:
+                image.load()
+                told = "\n".join(getattr(image, "text", {}).values())
+        else:
+            told = "\n".join(re.findall(r"<dc:.*?</dc:", file.read_text(encoding="utf-8"), re.DOTALL))
+        commands += "bioplaus " in told
+        assert not re.search(r"--root|--out|(?<![\w.])/[a-z]+/", told), (file, told)
+    assert commands > 20
