@@ -15,7 +15,7 @@ from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import NumericalError
-from bioplaus.signal.traces.growth import limit
+from bioplaus.signal.traces.growth import Exploded, Growth, followed, limit, refuse
 from bioplaus.signal.truth import observe
 
 STEPS = 200
@@ -125,3 +125,15 @@ def test_numbers_of_more_digits_carry_further():
     row = trainer("float64").update()
     assert row["td_error"] > 0
     assert limit(torch.float64) > 1e140
+
+
+@pytest.mark.parametrize("window", (1, 40))
+def test_how_fast_it_grows_does_not_depend_on_the_window(window):
+    """1.3 a step, from a trace that begins at 10⁻³; where it is first too large depends on when it is looked at."""
+    grown, steps = Growth(), 400
+    sizes = 1e-3 * 1.3 ** torch.arange(steps, dtype=torch.float32)
+    for first in range(0, steps, window):
+        grown = followed(grown, first, None, sizes[first + window - 1], window)
+    at = next(t for t in range(window - 1, steps, window) if not float(sizes[t]) <= limit(torch.float32))
+    with pytest.raises(Exploded, match=rf"was carried on to step {at} .* by a factor of 1\.3 a step.* below 0\.77"):
+        refuse(grown, 1.0, "exact")

@@ -52,10 +52,11 @@ if TYPE_CHECKING:
     from bioplaus.symbolic.text import Expression
 
 WAIT = "wait0_"  # the refractory times of neurons that have each its own
+ANY = "bioplaus*"  # a name that Brian2 numbers
 
 
 def neurons(
-    network: Network, population: int, drive: np.ndarray, clock: Clock, start: State | None = None
+    network: Network, population: int, drive: np.ndarray, clock: Clock, start: State | None = None, name: str = ANY
 ) -> NeuronGroup:
     """The neurons of one population under external input and bias ``drive``, (time, batch, channels · unit), from where they stand, or their start."""
     p = network.populations[population]
@@ -118,7 +119,7 @@ def neurons(
         refractory=_refractory(p, texts.refractory, clock),  # type: ignore[arg-type]
         namespace=namespace,
         clock=clock,
-        name=_called(network)[population],
+        name=name,
     )
     for code, when in ((collect + clear, "before_groups"), (jumps, "synapses")):
         if code:
@@ -256,7 +257,7 @@ def _drawn_before(cell: Cell) -> str | Callable[..., str]:
 
 
 def synapses(
-    network: Network, w: Wired, source: NeuronGroup, target: NeuronGroup, batch: int, clock: Clock
+    network: Network, w: Wired, source: NeuronGroup, target: NeuronGroup, batch: int, clock: Clock, name: str = ANY
 ) -> Synapses | None:
     """The synapses of one recurrent projection, those that its mask leaves; None where it leaves none."""
     pre, post = network.populations[w.source.population].size, network.populations[w.target].size
@@ -305,7 +306,7 @@ def synapses(
             delay=(late[0] - 1) * clock.dt if len(w.source.delays) == 1 else None,
             clock=clock,
             namespace=units,
-            name=_called(network)[len(network.populations) + network.wired.index(w)],
+            name=name,
         )
     else:
         model += [f"{_arriving(network, w, k)}_post = w_{k}{said} : 1 (summed)" for k in w.channels]
@@ -315,7 +316,7 @@ def synapses(
             "\n".join(model),
             clock=clock,
             namespace={},
-            name=_called(network)[len(network.populations) + network.wired.index(w)],
+            name=name,
         )
         for updater in made.summed_updaters.values():
             updater.when = "start"  # before currents are collected
@@ -330,27 +331,29 @@ def synapses(
     return made
 
 
-def _called(network: Network) -> list[str]:
-    """Names of populations, then of projections, as Brian2 takes them: words, each of them once."""
-    names: list[str] = []
-    for told in (*(p.name for p in network.populations), *(w.spec.name for w in network.wired)):
-        name = re.sub(r"\W", "_", told, flags=re.ASCII)
-        name = f"_{name}" if name[:1].isdigit() else name
-        while name in names:
-            name += "_"
-        names.append(name)
-    return names
-
-
 def objects(
     network: Network, drives: list[np.ndarray], clock: Clock, start: State | None = None
 ) -> tuple[list[NeuronGroup], list[Synapses]]:
-    """All that makes up a circuit in Brian2: the neurons of each population, and the synapses of each recurrent projection that has any."""
-    groups, batch = [neurons(network, i, drive, clock, start) for i, drive in enumerate(drives)], drives[0].shape[1]
+    """All that makes up a circuit in Brian2, called as in it: the neurons of each population, and the synapses of each recurrent projection that has any."""
+    names = iter(_words([*(p.name for p in network.populations), *(w.spec.name for w in network.recurrent)]))
+    groups = [neurons(network, i, drive, clock, start, next(names)) for i, drive in enumerate(drives)]
+    batch = drives[0].shape[1]
     made = [
-        synapses(network, w, groups[w.source.population], groups[w.target], batch, clock) for w in network.recurrent
+        synapses(network, w, groups[w.source.population], groups[w.target], batch, clock, next(names))
+        for w in network.recurrent
     ]
     return groups, [each for each in made if each is not None]
+
+
+def _words(names: list[str]) -> list[str]:
+    """Names as Brian2 takes them: words, each of them once."""
+    found: list[str] = []
+    for told in names:
+        word = re.sub(r"^(?=\d)|\W", "_", told, flags=re.ASCII)
+        while word in found:
+            word += "_"
+        found.append(word)
+    return found
 
 
 def clock(network: Network) -> Clock:

@@ -32,10 +32,10 @@ class Growth:
 
     Attributes
     ----------
-    back : (value, its step, value at the last step of that window, that step) of what was swept back: where it first grew too large on
-        its way, in the first window in which it did; else of the last window. None where nothing is swept.
-    forward : (value, its step, value behind the first window) of what is carried on: of the first window behind which it was too large,
-        else of the last one. None where none is carried.
+    back : (value, its step, value where it began, that step) of what was swept back: where it first grew too large on its way, in the
+        first window in which it did; else of the last window. It begins at a window's last step. None where nothing is swept.
+    forward : the same of what is carried on: of the first window behind which it was too large, else of the last one. It begins behind the
+        first window. None where none is carried.
     """
 
     back: Tensor | None = None
@@ -56,8 +56,9 @@ def followed(so_far: Growth, first: int, back: Tensor | None, forward: Tensor | 
         found = torch.cat([back.gather(0, at), (first + at).to(back.dtype), *ends])
         back = _first(so_far.back, found)
     if forward is not None:
-        begin = forward if so_far.forward is None else torch.where(so_far.forward[2] > 0, so_far.forward[2], forward)
-        forward = _first(so_far.forward, torch.stack([forward, forward.new_full((), last), begin]))
+        now = torch.stack([forward, forward.new_full((), last)])
+        begun = now if so_far.forward is None else torch.where(so_far.forward[2] > 0, so_far.forward[2:], now)
+        forward = _first(so_far.forward, torch.cat([now, begun]))
     return Growth(so_far.back if back is None else back, so_far.forward if forward is None else forward)
 
 
@@ -77,23 +78,20 @@ def refuse(grown: Growth, decay: float, name: str) -> None:
     Exploded
         Naming the quantity, the step, how fast it grows, and what does not.
     """
-    there = [part for part in (grown.back, grown.forward) if part is not None]
-    if not there or not bool(torch.stack([_beyond(part[0]) for part in there]).any()):
+    ways = {"back": grown.back, "forward": grown.forward}
+    there = {way: part for way, part in ways.items() if part is not None}
+    if not there or not bool(torch.stack([_beyond(part[0]) for part in there.values()]).any()):
         return
-    if grown.back is not None and bool(_beyond(grown.back[0])):
-        value, at, end, last = grown.back.tolist()
-        if at == last:
-            raise Exploded(
-                f"The predictor's TD error at step {last:.0f} is {value:.2g}, which no trace brought there: its predictions, or the loss, run away. Lower "
-                "predictor_lr, or give clip=1.0; the learning rate of the circuit where its states have grown, too."
-            )
-        way, steps = f"came back from step {last:.0f} to step {at:.0f}", int(last - at)
-        raise Exploded(_said(way, value, steps, _factor(end, value, steps), decay, name))
-    assert grown.forward is not None
-    value, at, begin = grown.forward.tolist()
-    raise Exploded(
-        _said(f"was carried on to step {at:.0f}", value, int(at), _factor(begin, value, int(at)), decay, name)
-    )
+    way = next(way for way, part in there.items() if bool(_beyond(part[0])))
+    value, at, began, begin = there[way].tolist()
+    if way == "back" and at == begin:
+        raise Exploded(
+            f"The predictor's TD error at step {at:.0f} is {value:.2g}, which no trace brought there: its predictions, or the loss, run away. Lower "
+            "predictor_lr, or give clip=1.0; the learning rate of the circuit where its states have grown, too."
+        )
+    went = f"came back from step {begin:.0f} to step {at:.0f}" if way == "back" else f"was carried on to step {at:.0f}"
+    steps = int(abs(at - begin))
+    raise Exploded(_said(went, value, steps, _factor(began, value, steps), decay, name))
 
 
 def _factor(first: float, last: float, steps: int) -> float | None:

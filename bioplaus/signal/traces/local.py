@@ -64,7 +64,9 @@ class Local(Exact):
                 left[rows] = torch.einsum("bin,biknm->knm", u[0][:, rows], e)
             for name, g in with_bias(left).items():
                 found[name] = found[name] + g
-        return found, None if view.final else self._walk(view, J, where, state)
+        after = None if view.final else self._walk(view, J, where, state)
+        view.note(trace=after or [])
+        return found, after
 
     def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
         if not g.affine:
