@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -137,3 +138,32 @@ def test_how_fast_it_grows_does_not_depend_on_the_window(window):
     at = next(t for t in range(window - 1, steps, window) if not float(sizes[t]) <= limit(torch.float32))
     with pytest.raises(Exploded, match=rf"was carried on to step {at} .* by a factor of 1\.3 a step.* below 0\.77"):
         refuse(grown, 1.0, "exact")
+
+
+class Nothing(bp.Task):
+    """No input, and 1 asked for at the end."""
+
+    inputs, outputs, steps, loss = 1, 1, 200, bp.tasks.squared
+
+    def batch(self, generator, size, split="train"):
+        weight = torch.zeros(self.steps, size)
+        weight[-1] = 1.0
+        return bp.Batch(torch.zeros(self.steps, size, 1), torch.ones(self.steps, size, 1), weight)
+
+
+def test_a_trace_within_neurons_is_watched_as_it_walks():
+    """Neurons that run away by themselves, x to 1.65 x a step, and stand at 0: the trace alone grows."""
+    cell = bp.Cell(
+        equations="dx/dt = (x + I)/tau : 1", output="tanh(x)", inputs=("I",), parameters={"tau": 2 * ms}, method="exact"
+    )
+    circuit = bp.circuit("cortico_cerebellar", cell=cell, inputs=1, units=3, outputs=1, gain=0.0)
+    rule = bp.rule("bp_lambda", trace="local", jacobian="within", schedule="online")
+    said = stopped(Trainer(circuit, Nothing(), rule, Training(batch=2, updates=1, dtype="float32"), seed=0))
+    e = [math.exp(0.5)]
+    while e[-1] <= limit(torch.float32):
+        e.append(math.exp(0.5) * (e[-1] + 1))  # the bias's: its feature is 1
+    factor = (e[-1] / e[0]) ** (1 / (len(e) - 1))
+    assert (
+        f"was carried on to step {len(e) - 1} (trace='local', γλ = 1) has grown to {e[-1]:.2g}, by a factor of {factor:.3g} a step"
+        in said
+    )
