@@ -254,6 +254,16 @@ def test_arms_are_meant_by_label_or_rule():
     assert chosen("x", arms, ["bptt", "eprop"]) == ["BPTT", "e-prop"]
     assert chosen("x", arms, ["bp_lambda"]) == ["BP(λ=1)", "BP(λ=0.5)"]
     assert chosen("x", arms, ["bp_lambda=0.5", "predictor_off"]) == ["BP(λ=0.5)", "predictor off"]
+    delays = {f"{rule}, {ms} ms": arm for rule, arm in arms.items() for ms in (50, 100)}
+    typed = [
+        "e-prop",
+        "50 ms",
+        "BPTT 100 ms",
+        "BP(λ=1)",
+        "50ms",
+    ]  # as commas part --only "e-prop, 50 ms,BPTT 100 ms,BP(λ=1), 50ms"
+    assert chosen("x", delays, typed) == ["e-prop, 50 ms", "BPTT, 100 ms", "BP(λ=1), 50 ms"]
+    assert chosen("x", arms, ["BPTT", "e-prop"]) == ["BPTT", "e-prop"]
     with pytest.raises(cli.UsageError, match="Did you mean 'BPTT'"):
         chosen("x", arms, ["tbptt"])
     with pytest.raises(cli.UsageError, match="given no arm"):

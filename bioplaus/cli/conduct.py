@@ -90,14 +90,23 @@ def chosen(name: str, arms: Mapping[str, Arm], words: Sequence[str]) -> list[str
         If a word means none of them.
     """
     found: list[str] = []
-    for word in words:
-        meant = [label for label in arms if label == word]
-        meant = meant or [label for label in arms if _letters(label) == _letters(word)]
-        meant = meant or [label for label, arm in arms.items() if _letters(arm.rule.name) == _letters(word)]
+    left = list(words)
+    while left:
+        # the longest first: a label may have commas itself
+        several = next((n for n in range(len(left), 1, -1) if _meant(arms, ", ".join(left[:n]))), 1)
+        word, left = ", ".join(left[:several]), left[several:]
+        meant = _meant(arms, word) or [
+            label for label, arm in arms.items() if _letters(arm.rule.name) == _letters(word)
+        ]
         found += meant or [choose(f"arm of {name!r}", word, list(arms))]
     if not found:
         raise UsageError(f"`--only` was given no arm. The arms of {name!r}: {', '.join(arms)}.")
     return found
+
+
+def _meant(arms: Mapping[str, Arm], word: str) -> list[str]:
+    """The arms of a label as it is, or however it is spelled."""
+    return [label for label in arms if label == word] or [label for label in arms if _letters(label) == _letters(word)]
 
 
 def _letters(label: str) -> str:
