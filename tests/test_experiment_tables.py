@@ -253,6 +253,10 @@ def pattern_generation(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Ro
         "rate (Hz)": lambda r: r["rate"][:, -1].mean(), "rate s.e.m. (Hz)": lambda r: sem(r["rate"][:, -1]), **MS,
         "authors' code": lambda r: said.get(r.label, "–"),
     }  # fmt: skip
+    by_seed = module("pattern_generation").seeds(Results(runs))  # type: ignore[arg-type]
+    for name, (column, at) in {"loss at first": ("loss", 0), "test loss": ("test_loss", -1), "rate (Hz)": ("rate", -1)}.items():  # fmt: skip
+        assert by_seed[name].tolist() == [v for row in rows_of(runs) for v in row[column][:, at]]
+    assert by_seed[["arm", "seed"]].values.tolist() == [[label, seed] for label in runs for seed in range(SEEDS)]
     return module("pattern_generation").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
 
 
@@ -380,6 +384,9 @@ def reward(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]
         "return s.e.m.": lambda r: sem(mean(r)),
         "first arm − this": against,
     }
+    by_seed = module("reward").seeds(Results(runs), last=7)  # type: ignore[arg-type]
+    assert by_seed["return"].tolist() == [v for row in rows_of(runs) for v in mean(row)]
+    assert by_seed[["arm", "seed"]].values.tolist() == [[label, seed] for label in runs for seed in range(SEEDS)]
     return module("reward").table(Results(runs), last=7), rows_of(runs), columns  # type: ignore[arg-type]
 
 
@@ -597,6 +604,38 @@ def test_what_the_page_of_spiking_digits_counts_is_in_its_seeds():
     assert "48 under the latency code, in every seed" in text
     assert "in every seed (by 2.8 points), and worse under the latency code, in every seed (by 11)" in text
     assert [round(d.mean(), 1) for d in ahead.values()] == [-2.8, 11.1]
+
+
+def test_what_the_page_of_reward_counts_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds, table = (pd.read_csv(pages / "reward" / f"{name}.csv") for name in ("seeds", "table"))
+    found = {arm: some["return"].to_numpy() for arm, some in seeds.groupby("arm")}
+    first = found["actor–critic e-prop"]
+    assert set(table["arm"]) == set(found) and len(found) == 3
+    for arm, n, mean, error, against in table.itertuples(index=False, name=None):
+        assert n == len(found[arm]) == 5 and np.allclose((mean, error), (found[arm].mean(), sem(found[arm])), rtol=1e-9)
+        assert arm == "actor–critic e-prop" or against.endswith(f"larger in {(first - found[arm] > 0).sum()} of 5")
+    text = (pages / "reward.md").read_text(encoding="utf-8")
+    assert (first > found["no synaptic trace"]).all() and "keep nothing of earlier steps less, in every seed" in text
+    assert f"return {first.mean():.2f} after 300 updates" in text
+
+
+def test_what_the_page_of_pattern_generation_says_of_five_seeds_is_in_them():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds = pd.read_csv(pages / "pattern_generation" / "seeds.csv")
+    begun = {arm: some["loss at first"].to_numpy() for arm, some in seeds.groupby("arm")}
+    ended = {arm: some["test loss"].to_numpy() for arm, some in seeds.groupby("arm")}
+    random, symmetric = ended["e-prop, random"], ended["e-prop, symmetric"]
+    assert len(random) == len(symmetric) == 5
+    text = (pages / "pattern_generation.md").read_text(encoding="utf-8")
+    low, high = min(random), max(random)
+    assert (
+        f"from {begun['e-prop, random'].mean():.1f} to {random.mean():.1f} ± {sem(random):.1f} ({low:.1f} to {high:.1f} in single seeds)"
+        in text
+    )
+    assert f"with symmetric to {symmetric.mean():.1f} ± {sem(symmetric):.1f} in the 500 trials" in text
+    assert random.mean() < 12 and (random > 12).sum() == 2 and "two of five seeds are above" in text
+    assert f"the first three at {random[:3].mean():.1f} on average" in text
 
 
 def test_every_shipped_experiment_has_a_second_computation():
