@@ -380,6 +380,9 @@ def reward(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]
         "return s.e.m.": lambda r: sem(mean(r)),
         "first arm − this": against,
     }
+    by_seed = module("reward").seeds(Results(runs), last=7)  # type: ignore[arg-type]
+    assert by_seed[["arm", "seed"]].values.tolist() == [[label, seed] for label in runs for seed in range(SEEDS)]
+    assert by_seed["return"].tolist() == pytest.approx(np.concatenate([mean(r) for r in rows_of(runs)]), rel=1e-12)
     return module("reward").table(Results(runs), last=7), rows_of(runs), columns  # type: ignore[arg-type]
 
 
@@ -597,6 +600,25 @@ def test_what_the_page_of_spiking_digits_counts_is_in_its_seeds():
     assert "48 under the latency code, in every seed" in text
     assert "in every seed (by 2.8 points), and worse under the latency code, in every seed (by 11)" in text
     assert [round(d.mean(), 1) for d in ahead.values()] == [-2.8, 11.1]
+
+
+def test_what_the_page_of_reward_counts_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds, table = (pd.read_csv(pages / "reward" / f"{name}.csv") for name in ("seeds", "table"))
+    found = {arm: some["return"].to_numpy() for arm, some in seeds.groupby("arm", sort=False)}
+    both = found["actor–critic e-prop"]
+    for arm, n, mean, error, against in table.itertuples(index=False, name=None):
+        assert n == len(found[arm]) == 5 and np.allclose((mean, error), (found[arm].mean(), sem(found[arm])), rtol=1e-3)
+        if arm != "actor–critic e-prop":
+            difference = both - found[arm]
+            assert abs(float(against.split()[0]) - difference.mean()) < 5e-4
+            assert against.endswith(f"larger in {(difference > 0).sum()} of 5") and (difference > 0).all()
+    text = (pages / "reward.md").read_text(encoding="utf-8")
+    assert (
+        "nothing is learned in this time, and with synapses that keep nothing of earlier steps less, in every seed"
+        in text
+    )
+    assert abs(found["λ = 0"].mean()) < 2 * sem(found["λ = 0"]), "nothing is learned"
 
 
 def test_every_shipped_experiment_has_a_second_computation():
