@@ -203,6 +203,12 @@ def test_experiment_leaves_table_and_figures(name, reduced):
     assert set(column(folder, "n").values()) == {len(experiment.seeds)}
     lines = (folder / "table.md").read_text(encoding="utf-8").splitlines()  # and below it what is warned of
     assert sum(line.startswith("|") for line in lines) == len(table) + 2
+    seeds = pd.read_csv(folder / "seeds.csv")
+    told = list(dict.fromkeys(zip(seeds["arm"], seeds["seed"], strict=True)))  # or several rows of each
+    assert told == [(label, run.seed) for label, runs in results.items() for run in runs]
+    if experiment.by_seed is None:
+        ends = [run.metrics["loss"].iloc[-1] if len(run.metrics) else np.nan for _, r in results.items() for run in r]
+        assert np.allclose(seeds["loss"], ends, rtol=1e-12, equal_nan=True) and len(seeds) == len(told)
     for figure in experiment.figures:
         files = {file.suffix for file in (folder / "figures").glob(f"{figure}.*")}
         assert {".pdf", ".svg", ".png", ".json"} <= files and files & {".csv", ".npz"}, figure
