@@ -499,8 +499,38 @@ def spiking_digits(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], 
     return module("spiking_digits").table(results), rows_of(runs), columns
 
 
+def time_step(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    made, cases = module("time_step"), [("as they are", 1.0), ("as they are", 0.5), ("times 1 ms / step", 0.5)]
+    names = ("right (%)", "rate (Hz)", "moved (ms)", "without partner (%)")
+    runs, rng = made_up(("delta_lif", "lif")), np.random.default_rng(1)
+    found = {id(run): rng.uniform(1, 90, (len(cases), len(names))) for some in runs.values() for run in some}
+
+    def seen(run: Any) -> list[dict[str, Any]]:
+        each = zip(cases, found[id(run)], strict=True)
+        return [dict(zip(("weights", "step (ms)", *names), (*case, *row), strict=True)) for case, row in each]
+
+    class Case(Row):
+        def __init__(self, label: str, case: int) -> None:
+            super().__init__(label, runs[label])
+            self.case = case
+
+        def of(self, name: str) -> np.ndarray:
+            return np.array([found[id(run)][self.case, names.index(name)] for run in self.runs])
+
+    columns: dict[str, Any] = {"arm": lambda r: r.label, "weights": lambda r: cases[r.case][0], "step (ms)": lambda r: cases[r.case][1], "n": lambda r: SEEDS}  # fmt: skip
+    for name in names:
+        columns[name] = lambda r, name=name: r.of(name).mean()
+        if name == "right (%)":
+            columns["right s.e.m. (%)"] = lambda r: sem(r.of("right (%)"))
+    results: Any = Results(runs)  # type: ignore[arg-type]
+    by_seed = made.seeds(seen, results)
+    told = [(label, run.seed, *row.values()) for label, some in runs.items() for run in some for row in seen(run)]
+    assert list(by_seed.itertuples(index=False, name=None)) == told
+    return made.table(seen, results), [Case(label, case) for label in runs for case in range(len(cases))], columns
+
+
 #: every shipped experiment
-TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, trace_cost)  # fmt: skip
+TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
