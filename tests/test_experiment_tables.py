@@ -651,6 +651,25 @@ def test_what_the_page_of_reward_counts_is_in_its_seeds():
     assert abs(found["λ = 0"].mean()) < 2 * sem(found["λ = 0"]), "nothing is learned"
 
 
+def test_what_the_page_of_time_step_says_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds, table = (pd.read_csv(pages / "time_step" / f"{name}.csv") for name in ("seeds", "table"))
+    mean = seeds.groupby(["arm", "weights", "step (ms)"]).mean()
+    assert np.allclose(mean.loc[[*zip(table["arm"], table["weights"], table["step (ms)"], strict=True)], "right (%)"], table["right (%)"], rtol=1e-3)  # fmt: skip
+    assert (seeds["other than Brian2's"].dropna() == 0).all() and seeds["other than Brian2's"].notna().sum() == 12
+    same = mean["right (%)"].drop(("lif", "as they are")).unstack()
+    assert (same.sub(same[1.0], axis=0).abs() < 1.35).all(axis=None), "in 0 to 1 points"
+    silent = mean.loc["lif", "as they are"]
+    assert (silent["rate (Hz)"][[0.02, 0.1, 0.2]] == 0).all() and silent["right (%)"][0.5] < 30
+    moved, alone = (mean[name].unstack() for name in ("moved (ms)", "without partner (%)"))
+    assert moved.loc[("cuba", "as they are"), [0.1, 0.2, 0.5]].round(2).tolist() == [0.08, 0.17, 0.36]
+    jumps, currents = ("delta_lif", "as they are"), ("cuba", "as they are")
+    assert (
+        round(moved[0.1][jumps] / moved[0.1][currents]) == 6 and round(alone[0.1][jumps] / alone[0.1][currents]) == 21
+    )
+    assert alone[1.0].drop(("lif", "as they are")).between(100 / 7, 100 / 4.6).all()
+
+
 def test_every_shipped_experiment_has_a_second_computation():
     assert {each.__name__ for each in TABLES} == set(content.names("experiment"))
 
