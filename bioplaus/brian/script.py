@@ -40,7 +40,7 @@ def source(
     It is what `bioplaus.brian.simulate` does, written down while it is done: a section for each population and each projection between populations,
     numbers with their units and exact to the last bit, and the same spikes. Run, it prints how many spikes there were and keeps them in
     ``<script>_spikes.npz``: ``E_i`` the neurons, ``E_t`` the times in seconds; of rates, ``E_rate`` (step, neuron). Neuron i of sample b of a batch has
-    number b·size + i. What reaches neurons from outside, weights of the input, bias, noise and background in it, is given by its sum in every step.
+    number b·size + i. Spikes of silenced neurons, which nobody hears, are among them. What reaches neurons from outside, weights of the input, bias, noise and background in it, is given by its sum in every step.
 
     Parameters
     ----------
