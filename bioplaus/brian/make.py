@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from brian2 import Clock, NetworkOperation, NeuronGroup, Synapses, TimedArray, second
-from brian2.devices.device import get_device, runtime_device
 
 from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Wired, Wiring
@@ -60,26 +59,20 @@ class Make:
         group.variables[name].set_value(value)
 
     def operation(self, group: NeuronGroup, what: Callable[[Any], None], clock: Clock, order: int) -> None:
-        """Something in Python between integrator and threshold.
-
-        Raises
-        ------
-        CircuitError
-            In a standalone program, which would leave it out without a word.
-        """
-        refuse_python(group.name)
+        """Something in Python between integrator and threshold; no part of a standalone program (`refuse_python`)."""
         group.contained_objects.append(NetworkOperation(what, when="after_groups", order=order, clock=clock))
 
 
-def refuse_python(population: str) -> None:
-    """Refuse what needs Python in every step, where Brian2 is to write a program of its own.
+def refuse_python(network: Network) -> None:
+    """Refuse what needs Python in every step, where Brian2 is to write a program of its own; before anything is made, as Brian2 forgets nothing.
 
     Raises
     ------
     CircuitError
     """
-    if get_device() is not runtime_device:
+    held = [p.name for p in network.populations if p.clamped]
+    if held:
         raise CircuitError(
-            f"Somebody holds states of '{population}' (a clamp), which is Python in every step of Brian2's, a NetworkOperation; Brian2 leaves those out of a "
+            f"Somebody holds states of '{held[0]}' (a clamp), which is Python in every step of Brian2's, a NetworkOperation; Brian2 leaves those out of a "
             "standalone program without a word. Run it with target='numpy' or 'cython', or leave the clamp out of perturb=."
         )

@@ -11,7 +11,7 @@ from brian2.devices.device import get_device, runtime_device
 
 from bioplaus.brian import twin
 from bioplaus.brian.given import Given, given
-from bioplaus.brian.make import Make
+from bioplaus.brian.make import Make, refuse_python
 from bioplaus.brian.standing import on_their_way
 from bioplaus.settings import ours
 from bioplaus.symbolic.quiet import quiet
@@ -53,6 +53,7 @@ def network(
 
     Examples
     --------
+    >>> import numpy as np
     >>> import bioplaus as bp
     >>> from brian2 import SpikeMonitor, ms
     >>> circuit = bp.circuit("recurrent", cell="lif", inputs=3, units=20, outputs=1, input_gain=9.0)
@@ -66,6 +67,8 @@ def network(
     """
     with quiet(), torch.no_grad():
         known = given("network", circuit, inputs, seed, state, perturb)
+        if get_device() is not runtime_device:
+            refuse_python(known.network)
         return brian2.Network(*_made(known, Make(**_options())))
 
 
