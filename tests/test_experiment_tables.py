@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from rule_helpers import Off
 from scipy.stats import t
 from table_helpers import table_is_its_runs
@@ -529,8 +530,41 @@ def time_step(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Colum
     return made.table(seen, results), [Case(label, case) for label in runs for case in range(len(cases))], columns
 
 
+def twin(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    """Recordings here and there that differ in what is counted."""
+    made, rng = module("twin"), np.random.default_rng(2)
+    runs, pairs = made_up(("LIF", "rates")), {}
+    for label, some in runs.items():
+        for run in some:
+            names = ("E.v", "E.spikes", "I.spikes") if label == "LIF" else ("rate",)
+            here = xr.Dataset({n: (("time", "batch", "unit"), rng.normal(size=(9, 1, 4))) for n in (*names, "output")})
+            here = here.assign({n: (here[n] > 0).astype(float) for n in names if n.endswith("spikes")})
+            noisy = {n: here[n] + 1e-3 * rng.normal(size=(9, 1, 4)) for n in here if not str(n).endswith("spikes")}
+            flipped = {n: abs(here[n] - (rng.random((9, 1, 4)) < 0.2)) for n in here if str(n).endswith("spikes")}
+            pairs[id(run)] = here, here.assign(noisy | flipped)
+
+    def off(r: Row, name: str) -> Any:
+        if name not in pairs[id(r.runs[0])][0]:
+            return "nan"
+        both = [(a[name].values, b[name].values) for a, b in (pairs[id(run)] for run in r.runs)]
+        return max(abs(a - b).max() / a.std() for a, b in both)
+
+    def count(r: Row, of: Callable[[np.ndarray, np.ndarray], Any]) -> Any:
+        if r.label == "rates":
+            return "nan"
+        each = [pairs[id(run)] for run in r.runs]
+        return float(sum(of(a[n].values, b[n].values) for a, b in each for n in ("E.spikes", "I.spikes")))
+
+    columns: Columns = {
+        **COMMON, "spikes": lambda r: count(r, lambda a, b: a.sum()),
+        "other than Brian2's": lambda r: count(r, lambda a, b: (a != b).sum()),
+        "voltages off by": lambda r: off(r, "E.v"), "rates off by": lambda r: off(r, "rate"), "output off by": lambda r: off(r, "output"),
+    }  # fmt: skip
+    return made.table(lambda run: pairs[id(run)], Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 #: every shipped experiment
-TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost)  # fmt: skip
+TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
@@ -668,6 +702,15 @@ def test_what_the_page_of_time_step_says_is_in_its_seeds():
         round(moved[0.1][jumps] / moved[0.1][currents]) == 6 and round(alone[0.1][jumps] / alone[0.1][currents]) == 21
     )
     assert alone[1.0].drop(("lif", "as they are")).between(100 / 7, 100 / 4.6).all()
+
+
+def test_what_the_page_of_twin_says_is_in_its_seeds():
+    seeds = pd.read_csv(Path(__file__).parent.parent / "docs" / "experiments" / "twin" / "seeds.csv")
+    assert len(seeds) == 25 and (seeds["other than Brian2's"].dropna() == 0).all()
+    spiking = seeds.dropna(subset=["spikes"])
+    assert len(spiking) == 20 and (spiking["spikes"] > 300).all()
+    off = seeds.groupby("arm")["voltages off by"].max()
+    assert off["AdEx"] > 100 * off.drop("AdEx").max() and off["AdEx"] < 1e-9
 
 
 def test_every_shipped_experiment_has_a_second_computation():
