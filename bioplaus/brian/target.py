@@ -132,7 +132,9 @@ class _Listed(Recorder):
 
 def _moves(name: str, variable: Any) -> bool:
     """Whether a neuron's variable is a number that a run begins from."""
-    return not (variable.constant or variable.read_only or variable.scalar or name in ("lastspike", "not_refractory"))
+    return name == "lastspike" or not (
+        variable.constant or variable.read_only or variable.scalar or name == "not_refractory"
+    )
 
 
 class _Handles(Make):
