@@ -22,7 +22,8 @@ Brian2's step k, in which what stands at h_t belongs to t = (k + 1)·dt::
               −5    I; what was: x, y, φ'; D, G
               −4    ε
                0    x                                                     Brian2's state updater, ``cell.method``
-    after_groups −6 o = C y + c                                           summed
+    after_groups −7 what is said: y
+              −6    o = C y + c                                           summed
               −5    error
               −4    ∂L/∂y = Cᵀ error; g, g at what was, dg/dt             summed
               −3    δ_x
@@ -143,7 +144,7 @@ def _asked(network: Built, rule: Rule, training: Training) -> BPLambda:
         "somebody interferes with it, or it draws at random": bool(network.drawn) or bool(network.frozen),
     }
     cell = next(iter(circuit.populations.values())).cell
-    one = cell.continuous and len(cell.states) == 1 and cell.output is not None and len(cell.inputs) == 1
+    one = cell.continuous and len(cell.states) == 1 and not cell.spiking and len(cell.inputs) == 1
     one = one and not (cell.noises or cell.jumps or cell.sends)
     reasons["its cells are not rate cells of equations, one state without unit and one input"] = not one
     if one:
@@ -251,6 +252,7 @@ class _Made:
         model += [
             f"{name} : 1"
             for name in (
+                "said_",
                 "fed_",
                 "rec_",
                 "bias_",
@@ -276,18 +278,15 @@ class _Made:
         ]
         group = self._group("cortex", self.n, written + "\n".join(model), method=cell.method)
         unit = cell.channels[I]
-        begins = float(plain(self.built.start(1).populations[0].s[0][0, 0]))
-        regularly = group.run_regularly
-        regularly(f"{x} = {x}*(1 - first_(t)) + first_(t)*{begins!r}", when="start", clock=self.clock)
+        stands, regularly = self.built.start(1).populations[0], group.run_regularly
+        anew = {x: float(stands.s[0][0, 0]), "said_": float(stands.y[0][0, 0])}
+        begin = "\n".join(f"{name} = {name}*(1 - first_(t)) + first_(t)*{value!r}" for name, value in anew.items())
+        regularly(begin, when="start", clock=self.clock)
         code = [
-            f"{I} = {unit!r}*(fed_ + rec_ + bias_)",
-            f"hl_ = {x}",
-            "yl_ = y_",
-            "sl_ = slope_",
-            f"D_ = {text(d.F[0][0])}",
-            f"G_ = {unit!r}*({text(d.G[0][0])})",
-        ]
+            f"{I} = {unit!r}*(fed_ + rec_ + bias_)", f"hl_ = {x}", "yl_ = said_", "sl_ = slope_", f"D_ = {text(d.F[0][0])}", f"G_ = {unit!r}*({text(d.G[0][0])})",
+        ]  # fmt: skip
         regularly("\n".join(code), when="groups", order=-5, clock=self.clock)
+        regularly("said_ = y_", when="after_groups", order=-7, clock=self.clock)
         on = "(1 - last_(t))"
         if self.form == "map":
             # gx_, gy_ are at h_t, gxl_, gyl_ at h_{t−1}; c: what the constant adds
@@ -352,14 +351,14 @@ class _Made:
         for w in self.built.wired:
             name, recurrent = w.spec.name, w in self.built.recurrent
             source = self.cortex if recurrent else self.lines if w.spec.source == INPUT else self.one
+            said = "said__pre" if recurrent else "y__pre"
             onto = {"cortex": "rec_", "input": "fed_"}.get(self.names[source], "bias_")
-            model, slots = f"w : 1\neps : 1\n{onto}_post = w*y__pre : 1 (summed)", {f"{onto}_post": ("groups", -6)}
+            model, slots = f"w : 1\neps : 1\n{onto}_post = w*{said} : 1 (summed)", {f"{onto}_post": ("groups", -6)}
             if recurrent and self.signal.jacobian == "exact":
                 model, slots = f"{model}\n{BACK}", slots | BACKWARDS
             made = self._put(name, source, self.cortex, model, self._weights(name), slots)
             made.run_regularly("eps *= 1 - first_(t)", when="start", clock=self.clock)
-            # what was said in the step before, which is y_ until the neurons go on
-            made.run_regularly("eps = D__post*eps + G__post*y__pre", when="groups", order=-4, clock=self.clock)
+            made.run_regularly(f"eps = D__post*eps + G__post*{said}", when="groups", order=-4, clock=self.clock)
             if self.by.get(name) and name in learned:
                 change = f"w -= {self.by[name]!r}*slope__post*(told__post + future__post)*eps"
                 made.run_regularly(change, when="after_groups", order=0, clock=self.clock)
