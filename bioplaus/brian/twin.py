@@ -27,8 +27,8 @@ Brian2 is given the step with the constants that torch has: `bioplaus.codegen.pr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from brian2 import Clock, NetworkOperation, NeuronGroup, Synapses, TimedArray, second
@@ -40,7 +40,7 @@ from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Gated, Wired, Wiring
 from bioplaus.codegen.propagated import propagated
 from bioplaus.symbolic import noise
-from bioplaus.symbolic.derive import NOW, after
+from bioplaus.symbolic.derive import HELD, LAST, NOW, RECEPTIVE, after, arriving
 from bioplaus.symbolic.functions import for_brian
 from bioplaus.symbolic.integrate import declared
 from bioplaus.symbolic.text import substituted, symbol
@@ -55,14 +55,31 @@ WAIT = "wait0_"  # the refractory times of neurons that have each its own
 ANY = "bioplaus*"  # a name that Brian2 numbers
 
 
+class Beside(NamedTuple):
+    """What neurons have beside their cell's equations where their synapses learn (`bioplaus.brian.plastic`).
+
+    All that arrives is then summed up anew in every step, from outputs that spiking neurons keep too: a weight that has just moved acts at once.
+    """
+
+    onto: Sequence[Wired] = ()  # projections that arrive so, beside the recurrent ones
+    model: Sequence[str] = ()  # more variables
+
+
 def neurons(
-    network: Network, population: int, drive: np.ndarray, clock: Clock, start: State | None = None, name: str = ANY
+    network: Network,
+    population: int,
+    drive: np.ndarray,
+    clock: Clock,
+    start: State | None = None,
+    name: str = ANY,
+    beside: Beside | None = None,
 ) -> NeuronGroup:
     """The neurons of one population under external input and bias ``drive``, (time, batch, channels · unit), from where they stand, or their start."""
     p = network.populations[population]
     cell = network.circuit.populations[p.name].cell
     T, batch = drive.shape[:2]
-    recurrent, stands = p.recurrent, (start or network.start(batch)).populations[population]
+    recurrent: Sequence[Wired] = p.recurrent if beside is None else (*p.recurrent, *beside.onto)
+    stands, keeps = (start or network.start(batch)).populations[population], beside is not None or not cell.spiking
     taken = drive.reshape(T, batch, p.taken, p.size).transpose(2, 0, 1, 3).reshape(p.taken, T, batch * p.size)
 
     # the declarations from which the torch step was derived, and what only spike, reset or output use
@@ -80,17 +97,22 @@ def neurons(
     )
     more += [f"{name} : second (constant)" for name in waits]
     of = {gate.channel: gate.of for gate in p.gated}
-    more += [
-        f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if of.get(k, k) < len(cell.inputs)
-    ]
-    more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
+    held = len(cell.inputs) if beside is None else len(cell.channels)
+    more += [f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if of.get(k, k) < held]
+    more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if keeps]
     more += [f"{_sent(v, age)} : 1" for v in range(1, p.voices) for age in range(1, p.ages + 1)]
+    more += [] if beside is None else beside.model
 
     namespace: dict[str, Any] = {f"external{k}_": TimedArray(each, dt=clock.dt) for k, each in enumerate(taken)}
-    collect, clear, jumps = [], [], []
+    collect, clear, jumps, landing = [], [], [], []
     for k, channel in enumerate(cell.channels):
         namespace |= {f"unit{k}_": cell.channels[channel]}
         gates = [gate for gate in p.gated if gate.of == k]
+        if channel in cell.jumps and beside is not None:
+            brought = [f"external{k}_(t, i)", *(_arriving(network, w, k) for w in recurrent if k in w.channels)]
+            more.append(f"{arriving(channel)}_ : 1")
+            landing.append(f"{arriving(channel)}_ = {' + '.join(brought)}")
+            continue
         if channel in cell.jumps:
             brought = [
                 f"external{k}_(t + dt, i)",
@@ -104,29 +126,36 @@ def neurons(
             brought.append(_gated(" + ".join([f"external{gate.channel}_(t, i)", *behind]), gate, "t"))
         collect.append(f"{channel} = unit{k}_*({' + '.join(brought)})")
         here = [(w, c) for c in (k, *(gate.channel for gate in gates)) for w in recurrent if c in w.channels]
-        clear += [f"{_arriving(network, w, c)} = 0" for w, c in here if events(network, w)]
+        clear += [f"{_arriving(network, w, c)} = 0" for w, c in here if beside is None and events(network, w)]
 
     for k, xi in enumerate(cell.noises, p.channels):
         more.append(f"{noise.normal(xi)} : 1")
         collect.append(f"{noise.normal(xi)} = external{k}_(t, i)")
 
+    reset = [f"{s.name} {s.operator} {s.right.brian}" for s in texts.reset]
+    if cell.spiking and keeps:
+        reset.append("rate1_ = 1")
     group = NeuronGroup(
         batch * p.size,
         model + "\n".join(more),
         method=_in_named_entries(cell, p.refracts) if ours else _drawn_before(cell),  # type: ignore[arg-type]
         threshold=texts.spike.whole.brian if texts.spike else None,
-        reset="; ".join(f"{s.name} {s.operator} {s.right.brian}" for s in texts.reset) or None,
+        reset="; ".join(reset) or None,
         refractory=_refractory(p, texts.refractory, clock),  # type: ignore[arg-type]
         namespace=namespace,
         clock=clock,
         name=name,
     )
-    for code, when in ((collect + clear, "before_groups"), (jumps, "synapses")):
+    for code, when, order in (
+        (collect + clear, "before_groups", 0),
+        (jumps, "synapses", 0),
+        (landing + (_landed(cell) if landing else []), "start", 1),
+    ):
         if code:
-            group.run_regularly("\n".join(code), when=when, clock=clock)
-    if texts.output is not None:
+            group.run_regularly("\n".join(code), when=when, order=order, clock=clock)
+    if keeps:
         aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
-        said = _heard(p, texts.output.brian)
+        said = "0" if texts.output is None else _heard(p, texts.output.brian)
         group.run_regularly("\n".join([*aged, f"rate1_ = {said}"]), when="after_groups", clock=clock)
     if p.voices > 1:
         group.run_regularly("\n".join(_sending(p, cell)), when="after_groups", order=1, clock=clock)
@@ -138,7 +167,9 @@ def neurons(
     # spikes of before the first step have arrived when it begins
     arrived = {}
     for k, s in enumerate(cell.channels):
-        if s in cell.jumps:
+        if s in cell.jumps and beside is not None:
+            arrived[s] = np.zeros((batch, p.size))
+        elif s in cell.jumps:
             both = [
                 taken[k, 0],
                 *((1 - taken[gate.switch, 0]) * taken[gate.channel, 0] for gate in p.gated if gate.of == k),
@@ -148,7 +179,7 @@ def neurons(
         group.variables[name].set_value(value.reshape(-1))
     for slot, value in enumerate(stands.y):
         age, voice = divmod(slot, p.voices)
-        if voice or not cell.spiking:
+        if voice or keeps:
             group.variables[_told(voice, age + 1)].set_value(value.double().cpu().numpy().reshape(-1))
     if p.clamped:
         group.contained_objects.append(_clamping(p, cell, group, taken, clock))
@@ -172,6 +203,17 @@ def _sending(p: Wiring, cell: Cell) -> list[str]:
         new = substituted(substituted(substituted(e, {NOW: fired}), settled), ours)
         lines.append(f"{_sent(v, 1)} = {_heard(p, sympy_to_str(for_brian(new)))}")
     return lines
+
+
+def _landed(cell: Cell) -> list[str]:
+    """Where states are when a step begins, after what has arrived since the last reset: s + J (`bioplaus.symbolic.derive.landed`)."""
+    ours = {LAST: symbol("rate1_"), HELD: symbol("rate1_"), RECEPTIVE: symbol("int(not_refractory)")}
+    for k, s in enumerate(cell.channels):
+        # where it is 1 of a unit, the expression has no factor for it
+        own = symbol(f"unit{k}_") if cell.scales[s] == 1 else 1
+        ours |= {arriving(s): own * symbol(f"{arriving(s)}_"), symbol(f"unit_{s}"): symbol(f"unit{k}_")}
+    moved = zip(cell.states, cell.derived.begins, strict=True)
+    return [f"{s} = {sympy_to_str(for_brian(substituted(e, ours)))}" for s, e in moved if e != symbol(s)]
 
 
 def _heard(p: Wiring, said: str) -> str:
