@@ -177,7 +177,7 @@ def _late(code: list[str], when: str, order: int) -> tuple[list[str], str, int]:
 
 def _now(code: list[str], when: str, order: int) -> tuple[list[str], str, int]:
     """Traces hear what is said now, not what the weights have multiplied."""
-    return [line.replace("was0_1__pre", "rate1__pre") if when == "end" else line for line in code], when, order
+    return [line.replace("was0_1__pre", "rate_pre") if when == "end" else line for line in code], when, order
 
 
 def _reset(code: list[str], when: str, order: int) -> tuple[list[str], str, int]:

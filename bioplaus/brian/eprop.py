@@ -25,6 +25,7 @@ import sympy as sp
 from brian2 import Function
 from brian2.parsing.sympytools import sympy_to_str
 
+from bioplaus.brian.names import Names
 from bioplaus.circuit.wiring import Wiring
 from bioplaus.codegen.folded import entries
 from bioplaus.codegen.partials import Partials
@@ -58,13 +59,13 @@ class Local:
     code: dict[tuple[str, int], list[str]] = field(default_factory=dict)
 
 
-def local(p: Wiring, states: Mapping[str, str], jumps: int, past: Eligibility, every: bool = False) -> Local:
+def local(p: Wiring, states: Mapping[str, str], called: Names, past: Eligibility, every: bool = False) -> Local:
     """Of one population.
 
     Parameters
     ----------
     states : unit of every state.
-    jumps : how many of its channels are jumps; they are the last.
+    called : what its variables are called.
     past : e-prop or RFLO.
     every : keep all states before and after the integrator, asked for or not.
     """
@@ -74,8 +75,9 @@ def local(p: Wiring, states: Mapping[str, str], jumps: int, past: Eligibility, e
     part = leak_alone(part) if isinstance(past, RFLO) else part
     found = Local(part, numbers=scalars)
 
-    copies = {LAST: "y_last_", HELD: "y_last_", RECEPTIVE: "receptive_", ACTIVE: "active_", NOW: "rate1_"}
-    taken = {"y_last_": ("start", "rate1_"), "receptive_": ("start", "int(not_refractory)"), "active_": ("after_groups", "int(not_refractory)")}  # fmt: skip
+    copies = {LAST: "y_last_", HELD: "y_last_", RECEPTIVE: "receptive_", ACTIVE: "active_", NOW: called.said[0][0]}
+    taken = {"y_last_": ("start", called.said[0][0]), "receptive_": ("start", "int(not_refractory)"), "active_": ("after_groups", "int(not_refractory)")}  # fmt: skip
+    jumps = len(called.jump)
     held = len(folded.derived.inputs) - jumps
     before = "start" if jumps else "before_groups"  # they are added to states between the two
     for s, new, (name, unit) in zip(folded.old, folded.new, states.items(), strict=True):
@@ -85,10 +87,10 @@ def local(p: Wiring, states: Mapping[str, str], jumps: int, past: Eligibility, e
     for k, channel in enumerate(folded.derived.inputs):
         if k < held:
             copies[symbol(channel)] = f"in_{channel}_"
-            taken[f"in_{channel}_"] = ("before_groups", f"{channel}/unit{k}_")
+            taken[f"in_{channel}_"] = ("before_groups", f"{channel}/{called.unit[k]}")
         else:
-            copies[symbol(channel)] = f"{channel}_"  # a jump: a plain number that stays
-    # and so do noises
+            copies[symbol(channel)] = called.jump[channel.removeprefix("jump_")]  # a plain number that stays
+    copies |= {symbol(xi): xi for xi in folded.derived.noises}
 
     moving = [e for e in entries(tuple(part)) if isinstance(e, sp.Expr)]
     wanted = {name for s, name in copies.items() if any(s in e.free_symbols for e in moving)} & set(taken)

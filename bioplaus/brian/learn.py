@@ -10,6 +10,7 @@ import brian2
 import numpy as np
 import torch
 
+from bioplaus.brian.names import Names
 from bioplaus.brian.plastic import Plastic, back, plastic
 from bioplaus.circuit.network import PopulationState, State, Step
 from bioplaus.circuit.trajectory import Stretch
@@ -123,7 +124,7 @@ def _last(made: Plastic, batch: Batch) -> Stretch:
     """The last step; of a population that spikes only what it said, for the slopes of spikes are not looked at."""
     network = made.network
     before, currents, us, actives, after = [], [], [], [], []
-    for p, group in zip(network.populations, made.populations, strict=True):
+    for i, (p, group) in enumerate(zip(network.populations, made.populations, strict=True)):
 
         def read(name: str, there: bool = True, group: brian2.NeuronGroup = group, n: int = p.size) -> Tensor:
             values = group.variables[name].get_value() if there else np.zeros(n)
@@ -132,7 +133,7 @@ def _last(made: Plastic, batch: Batch) -> Stretch:
         rate = not p.kernel.derived.spiking
         old = tuple(read(f"old_{s}_", rate) for s in p.kernel.derived.states)
         u = tuple(read(s, rate) for s in p.kernel.derived.states)
-        y = tuple(read("rate1_") for _ in range(p.slots))
+        y = tuple(read(Names(network, i).said[0][0]) for _ in range(p.slots))
         wait = torch.zeros_like(y[0]) if p.refracts else None
         before.append(PopulationState(old, y, wait))
         currents.append(batch.inputs.new_zeros(1, p.taken * p.size))

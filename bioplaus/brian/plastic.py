@@ -25,6 +25,7 @@ from brian2 import Clock, NeuronGroup, Synapses, TimedArray
 
 from bioplaus.brian import twin
 from bioplaus.brian.eprop import LACKING, Local, local, rows
+from bioplaus.brian.names import Names
 from bioplaus.circuit.wiring import Bias, External, Outputs, Wired
 from bioplaus.rules import Rule
 from bioplaus.signal import Instant
@@ -126,12 +127,11 @@ def _given(network: Network, x: Tensor) -> tuple[Tensor, ...]:
 def _local(network: Network, i: int, rule: Rule) -> Local:
     p = network.populations[i]
     states = dict(zip(p.kernel.derived.states, p.units, strict=True))
-    jumps = len(network.circuit.populations[p.name].cell.jumps)
-    return local(p, states, jumps, rule.eligibility, every=not p.kernel.derived.spiking)
+    return local(p, states, Names(network, i), rule.eligibility, every=not p.kernel.derived.spiking)
 
 
 def _neurons(network: Network, i: int, drive: np.ndarray, clock: Clock, told: Local) -> NeuronGroup:
-    p = network.populations[i]
+    p, called = network.populations[i], Names(network, i)
     heard = sorted(
         {(w.source.voice, d) for w in network.recurrent if w.source.population == i for d in w.source.delays}
     )
@@ -142,12 +142,13 @@ def _neurons(network: Network, i: int, drive: np.ndarray, clock: Clock, told: Lo
     group.namespace |= told.numbers | LACKING | {"kappa_": network.kappa}
     for name, values in told.fields.items():
         group.variables[name].set_value(np.broadcast_to(values, p.size))
-    kept = [f"{_was(voice, age)} = {twin._told(voice, age)}" for voice, age in heard]
+    kept = [f"{_was(voice, age)} = {called.said[voice][age - 1]}" for voice, age in heard]
     _regularly(group, kept, "start", -2, clock)
     for (slot, order), code in told.code.items():
         _regularly(group, code, slot, -1 if slot == "start" else order, clock)
-    seen = "seen_ = kappa_*seen_ + (1 - kappa_)*rate1_" if network.kappa else "seen_ = rate1_"
-    _regularly(group, [seen, "count_ += rate1_"], "after_resets", 1, clock)
+    now = called.said[0][0]
+    seen = f"seen_ = kappa_*seen_ + (1 - kappa_)*{now}" if network.kappa else f"seen_ = {now}"
+    _regularly(group, [seen, f"count_ += {now}"], "after_resets", 1, clock)
     return group
 
 
@@ -180,6 +181,7 @@ def _synapses(
     network: Network, w: Wired, source: NeuronGroup, target: NeuronGroup, told: Local, rate: float, clock: Clock
 ) -> Synapses | None:
     """The synapses of one projection, and what they learn."""
+    called = Names(network, w.target)
     W, j, i = laid(network, w)
     if not i.size:
         return None
@@ -191,7 +193,7 @@ def _synapses(
         heard = "x__pre"
     model = ["late : 1 (constant)"] if several else []
     model += [f"w_{k} : 1" for k in w.channels]
-    model += [f"{twin._arriving(network, w, k)}_post = w_{k}*({heard}) : 1 (summed)" for k in w.channels]
+    model += [f"{called.arriving[w.spec.name, k]}_post = w_{k}*({heard}) : 1 (summed)" for k in w.channels]
     space: dict[str, Any] = {"kappa_": network.kappa, "sign_": w.spec.sign or 0}
     code = [f"pre_ = {heard}"]
     for k in w.channels:

@@ -12,6 +12,7 @@ import torch
 
 from bioplaus import checks
 from bioplaus.brian import twin
+from bioplaus.brian.names import Names
 from bioplaus.brian.standing import behind, evaluated, on_their_way, part
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.perturbed import perturbed, refuse_late
@@ -212,7 +213,8 @@ def _run(
         for key in wanted:
             if key not in monitors:
                 channels = list(network.circuit.populations[network.populations[p].name].cell.channels)
-                monitors[key] = _monitor(groups[p], derived, channels, *key[1:], clock)
+                said = Names(network, p).said[0][0]
+                monitors[key] = _monitor(groups[p], derived, channels, said, *key[1:], clock)
     brian2.Network(*groups, *projections, *monitors.values()).run(T * clock.dt, namespace={})
 
     recorded = {}
@@ -232,11 +234,11 @@ def _run(
     return recorded
 
 
-def _monitor(group: Any, derived: Derived, channels: Sequence[str], kind: str, i: int, clock: Any) -> Any:
+def _monitor(group: Any, derived: Derived, channels: Sequence[str], said: str, kind: str, i: int, clock: Any) -> Any:
     if kind == "y_now":
         if derived.spiking:
             return brian2.SpikeMonitor(group)
-        return brian2.StateMonitor(group, "rate1_", record=True, when="end", clock=clock)
+        return brian2.StateMonitor(group, said, record=True, when="end", clock=clock)
     if kind == "active":
         return brian2.StateMonitor(group, "not_refractory", record=True, when="end", clock=clock)
     if kind == "arrived":

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,6 +34,7 @@ from bioplaus.learning.record import of_rule, record
 from bioplaus.learning.regulariser import penalised, regularisers
 from bioplaus.learning.saved import FORMAT, own_of, shapes
 from bioplaus.learning.sequence import sequence
+from bioplaus.learning.several_dt import met
 from bioplaus.learning.tally import Outcome
 from bioplaus.learning.training import Training
 from bioplaus.own import Gradients, mapped, tensors
@@ -97,6 +98,7 @@ class Trainer:
         afford(circuit, task, rule, t)
         self.network: Network = circuit.build(seed=seed, dtype=self.dtype, device=t.device)
         rule.refuse(self.network)
+        met(circuit, rule, stacklevel=3)  # through what `ours` wraps around this
         if initial is not None:
             self.network.load(initial)
         self.since = since
@@ -118,9 +120,10 @@ class Trainer:
             rule.signal.fits(self.network, self.own, t.batch)  # carried from window to window, now or in longer trials
         self.update_index, self.seconds = 0, 0.0
         spiking = [p.cell.spiking for p in circuit.populations.values()]
+        self._per_step = t.loss_weight(circuit.dt)
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
         self.regulariser, self.voltage = regularisers(self.network, t)
-        self.optimisers = Optimisers(self.network.parameters(), self.own, t)
+        self.optimisers = Optimisers(self.network.parameters(), self.own, t.at(circuit.dt))
         everywhere = self.regulariser is not None or self.voltage is not None  # it has credit for all
         self.health = Health(
             self.network, "" if everywhere else out_of_reach(self.network, rule, self.optimisers.rates)
@@ -164,7 +167,7 @@ class Trainer:
         t = self.training
         if self._versions() != self._held:  # weights were changed in place, since the last update or before the first
             refuse_stray(self.network, self.network.weights)
-        batch = self.draw(drawn(self.task, self.generator, t.batch).to(t.device, self.dtype))
+        batch = self.draw(self.weighed(drawn(self.task, self.generator, t.batch).to(t.device, self.dtype)))
         row: dict[str, float] = {"update": self.update_index + 1}
         if t.align_every and self.update_index % t.align_every == 0:
             row |= self.alignment(batch)
@@ -184,6 +187,10 @@ class Trainer:
     def draw(self, batch: Batch) -> Batch:
         """A batch with the noise and background of the next update, which its number and the seed alone decide, and with who interferes in it."""
         return drawn_with(self.acting, batch, self.seed, f"update {self.update_index}")
+
+    def weighed(self, batch: Batch) -> Batch:
+        """A batch of the task as it counts here: each step by how long it is, where the loss is per ms."""
+        return batch if self._per_step == 1.0 else replace(batch, weight=batch.weight * self._per_step)
 
     @property
     def acting(self) -> Network:
@@ -246,7 +253,7 @@ class Trainer:
     @ours()
     def loss(self, batch: Batch | None = None) -> float:
         """The loss of a batch (None: that of the update at work) with the circuit as it is, regularisers included; changes nothing."""
-        batch = self._batch if batch is None else batch
+        batch = self._batch if batch is None else self.weighed(batch)
         if batch is None:
             raise RunError(
                 "No update has been taken yet, so there is no batch whose loss this could be. Give one: loss(batch)."
@@ -284,7 +291,7 @@ class Trainer:
                     self._tested, batch.inputs, self.seed, f"test {i}", self.simulated_by, states=False, u=False
                 )
                 o = torch.cat([each.output() for each in ran])
-                total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
+                total += float((self.task.loss.value(o, batch.targets) * self.weighed(batch).weight).sum())
                 count += batch.size
                 parts.append(batch)
                 outputs.append(o)
@@ -312,7 +319,7 @@ class Trainer:
         batch = next(test_set(self.task, RECORDED))
         if of_rule(names):
             mine: Any = {"every": every, "own": self.own, "seed": self.seed}
-            return record(self._tested, self.rule, batch, names, self.task.loss, **mine)
+            return record(self._tested, self.rule, self.weighed(batch), names, self.task.loss, **mine)
         mine = {"every": every, "seed": self.seed, "backend": self.simulated_by}
         return simulate(self._tested, batch, names, lenient=True, **mine)
 
