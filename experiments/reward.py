@@ -84,13 +84,10 @@ def ends(results, last: int) -> dict[str, dict[int, float]]:
 
 
 def seeds(results, last: int) -> pandas.DataFrame:
-    """Of each seed the mean return of the last updates."""
-    rows = [
-        {"arm": label, "seed": seed, "return": value}
-        for label, scores in ends(results, last).items()
-        for seed, value in scores.items()
-    ]
-    return pandas.DataFrame(rows)
+    """Mean return of the last updates of every run."""
+    found = ends(results, last)
+    rows = [(label, seed, score) for label, scores in found.items() for seed, score in scores.items()]
+    return pandas.DataFrame(rows, columns=["arm", "seed", "return"])
 
 
 def table(results, last: int) -> pandas.DataFrame:
