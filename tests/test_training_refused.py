@@ -20,6 +20,7 @@ NONSENSE: dict[str, list[Any]] = {
     "clip": ["x", -1, 0, nan, inf, True, 1e308, 1e-50],
     "rate_strength": ["x", -1, nan, inf, True, None, 1e308],
     "voltage_strength": ["x", -1, nan, inf, True, None, 1e308],
+    "loss_per": [None, "", "s", "MS", 1, ["ms"], 1 * bp.ms],
     "rate_over": [None, "", "sample", "Trial", 1, ["trial"]],
     "rate_target": ["x", nan, inf, True, None, 1e308],
     "betas": ["ab", 0.9, None, (), (0.9,), (0.9, 0.9, 0.9), (0.9, 1.0), (1, 0.9), (1.5, 0.9), (-0.1, 0.9), (nan, 0.9), (True, 0.9),

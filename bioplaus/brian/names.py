@@ -64,8 +64,11 @@ class Names:
         ]
         self.unit = [self._new(f"{name}_unit") for name in cell.channels]
         self.arriving = {
-            (w.spec.name, k): self._new(f"{channels[k]}_from_{w.spec.name}") for w in p.recurrent for k in w.channels
+            (w.spec.name, k): self._new(f"{channels[k]}_from_{w.spec.name}")
+            for w in (*p.recurrent, *p.driven)
+            for k in w.channels
         }
+        self.jump = {s: self._new(f"{s}_jump") for s in cell.jumps}
         self.wait = self._new("refractory_time")
         self.fired = self._new("spikes_now")
         heads = ["rate", *cell.sends]

@@ -27,8 +27,8 @@ Brian2 is given the step with the constants that torch has: `bioplaus.codegen.pr
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from brian2 import Clock, Equations, NeuronGroup, Synapses, second
@@ -42,7 +42,7 @@ from bioplaus.circuit import Network
 from bioplaus.circuit.wiring import Wired, Wiring
 from bioplaus.codegen.propagated import propagated
 from bioplaus.symbolic import noise
-from bioplaus.symbolic.derive import NOW, after
+from bioplaus.symbolic.derive import HELD, LAST, NOW, RECEPTIVE, after, arriving
 from bioplaus.symbolic.functions import for_brian
 from bioplaus.symbolic.integrate import declared
 from bioplaus.symbolic.text import substituted, symbol
@@ -57,6 +57,16 @@ ANY = "bioplaus*"  # a name that Brian2 numbers
 BRIAN = Make()
 
 
+class Beside(NamedTuple):
+    """What neurons have beside their cell's equations where their synapses learn (`bioplaus.brian.plastic`).
+
+    All that arrives is then summed up anew in every step, from outputs that spiking neurons keep too: a weight that has just moved acts at once.
+    """
+
+    onto: Sequence[Wired] = ()  # projections that arrive so, beside the recurrent ones
+    model: Sequence[str] = ()  # more variables
+
+
 def neurons(
     network: Network,
     population: int,
@@ -65,12 +75,14 @@ def neurons(
     start: State | None = None,
     name: str = ANY,
     make: Make = BRIAN,
+    beside: Beside | None = None,
 ) -> NeuronGroup:
     """The neurons of one population under external input and bias ``drive``, (time, batch, channels · unit), from where they stand, or their start."""
     p = network.populations[population]
     cell = network.circuit.populations[p.name].cell
     T, batch = drive.shape[:2]
-    recurrent, stands = p.recurrent, (start or network.start(batch)).populations[population]
+    recurrent: Sequence[Wired] = p.recurrent if beside is None else (*p.recurrent, *beside.onto)
+    stands, keeps = (start or network.start(batch)).populations[population], beside is not None or not cell.spiking
     taken = drive.reshape(T, batch, p.taken, p.size).transpose(2, 0, 1, 3).reshape(p.taken, T, batch * p.size)
 
     # the declarations from which the torch step was derived, and what only spike, reset or output use
@@ -88,23 +100,25 @@ def neurons(
     )
     more += [f"{name} : second (constant)" for name in waits]
     of = {gate.channel: gate.of for gate in p.gated}
-    more += [
-        f"{called.arriving[w.spec.name, k]} : 1"
-        for w in recurrent
-        for k in w.channels
-        if of.get(k, k) < len(cell.inputs)
-    ]
-    more += [f"{said} : 1" for said in called.said[0] if not cell.spiking]
+    held = len(cell.inputs) if beside is None else len(cell.channels)
+    more += [f"{called.arriving[w.spec.name, k]} : 1" for w in recurrent for k in w.channels if of.get(k, k) < held]
+    more += [f"{said} : 1" for said in called.said[0] if keeps]
     more += [f"{said} : 1" for voice in called.said[1:] for said in voice]
+    more += [] if beside is None else beside.model
 
     outside = called.external
     namespace: dict[str, Any] = {
         each: make.timed(values, clock, name, each) for each, values in zip(outside, taken, strict=True)
     }
-    collect, clear, jumps = [], [], []
+    collect, clear, jumps, landing = [], [], [], []
     for k, channel in enumerate(cell.channels):
         namespace |= {called.unit[k]: cell.channels[channel]}
         gates = [gate for gate in p.gated if gate.of == k]
+        if channel in cell.jumps and beside is not None:
+            brought = [f"{outside[k]}(t, i)", *(called.arriving[w.spec.name, k] for w in recurrent if k in w.channels)]
+            more.append(f"{called.jump[channel]} : 1")
+            landing.append(f"{called.jump[channel]} = {' + '.join(brought)}")
+            continue
         if channel in cell.jumps:
             brought = [
                 f"{outside[k]}(t + dt, i)",
@@ -118,31 +132,35 @@ def neurons(
             brought.append(_gated(" + ".join([f"{outside[gate.channel]}(t, i)", *behind]), outside[gate.switch], "t"))
         collect.append(f"{channel} = {called.unit[k]}*({' + '.join(brought)})")
         here = [(w, c) for c in (k, *(gate.channel for gate in gates)) for w in recurrent if c in w.channels]
-        clear += [f"{called.arriving[w.spec.name, c]} = 0" for w, c in here if events(network, w)]
+        clear += [f"{called.arriving[w.spec.name, c]} = 0" for w, c in here if beside is None and events(network, w)]
 
     for k, xi in enumerate(cell.noises, p.channels):
         more.append(f"{noise.normal(xi)} : 1")
         collect.append(f"{noise.normal(xi)} = {outside[k]}(t, i)")
 
+    reset = [f"{s.name} {s.operator} {s.right.brian}" for s in texts.reset]
+    if cell.spiking and keeps:
+        reset.append(f"{called.said[0][0]} = 1")
     group = make.group(
         batch * p.size,
         model + "\n".join(more),
         method=_in_named_entries(cell, p.refracts) if ours else _drawn_before(cell),  # type: ignore[arg-type]
         threshold=texts.spike.whole.brian if texts.spike else None,
-        reset="; ".join(f"{s.name} {s.operator} {s.right.brian}" for s in texts.reset) or None,
+        reset="; ".join(reset) or None,
         refractory=_refractory(p, texts.refractory, clock, called.wait),  # type: ignore[arg-type]
         namespace=namespace,
         clock=clock,
         name=name,
     )
-    for code, when in ((collect + clear, "before_groups"), (jumps, "synapses")):
+    landing += _landed(cell, called) if landing else []
+    for code, when, order in ((collect + clear, "before_groups", 0), (jumps, "synapses", 0), (landing, "start", 1)):
         if code:
-            make.regularly(group, "\n".join(code), clock, when)
+            make.regularly(group, "\n".join(code), clock, when, order)
     if texts.update:
         make.regularly(group, "\n".join(f"{s.name} = {s.right.brian}" for s in texts.update), clock, "groups")
-    if texts.output is not None:
+    if keeps:
         aged = _older(called.said[0])
-        said = _heard(p, texts.output.brian, outside)
+        said = "0" if texts.output is None else _heard(p, texts.output.brian, outside)
         make.regularly(group, "\n".join([*aged, f"{called.said[0][0]} = {said}"]), clock, "after_groups")
     if p.voices > 1:
         make.regularly(group, "\n".join(_sending(p, cell, called)), clock, "after_groups", order=1)
@@ -154,7 +172,9 @@ def neurons(
     # spikes of before the first step have arrived when it begins
     arrived = {}
     for k, s in enumerate(cell.channels):
-        if s in cell.jumps:
+        if s in cell.jumps and beside is not None:
+            arrived[s] = np.zeros((batch, p.size))
+        elif s in cell.jumps:
             both = [
                 taken[k, 0],
                 *((1 - taken[gate.switch, 0]) * taken[gate.channel, 0] for gate in p.gated if gate.of == k),
@@ -164,7 +184,7 @@ def neurons(
         make.set(group, name, value.reshape(-1))
     for slot, value in enumerate(stands.y):
         age, voice = divmod(slot, p.voices)
-        if voice or not cell.spiking:
+        if voice or keeps:
             make.set(group, called.said[voice][age], value.double().cpu().numpy().reshape(-1))
     if p.clamped:
         make.operation(group, _clamping(p, cell, group, taken, clock), clock, -1)
@@ -198,6 +218,18 @@ def _sending(p: Wiring, cell: Cell, called: Names) -> list[str]:
         new = substituted(substituted(substituted(e, {NOW: fired}), settled), ours)
         lines.append(f"{called.said[v][0]} = {_heard(p, sympy_to_str(for_brian(new)), called.external)}")
     return lines
+
+
+def _landed(cell: Cell, called: Names) -> list[str]:
+    """Where states are when a step begins, after what has arrived since the last reset: s + J (`bioplaus.symbolic.derive.landed`)."""
+    last = symbol(called.said[0][0])
+    ours = {LAST: last, HELD: last, RECEPTIVE: symbol("int(not_refractory)")}
+    for k, s in enumerate(cell.channels):
+        if s in cell.jumps:  # where it is 1 of a unit, the expression has no factor for it
+            own = symbol(called.unit[k]) if cell.scales[s] == 1 else 1
+            ours |= {arriving(s): own * symbol(called.jump[s]), symbol(f"unit_{s}"): symbol(called.unit[k])}
+    moved = zip(cell.states, cell.derived.begins, strict=True)
+    return [f"{s} = {sympy_to_str(for_brian(substituted(e, ours)))}" for s, e in moved if e != symbol(s)]
 
 
 def _heard(p: Wiring, said: str, outside: list[str]) -> str:

@@ -14,6 +14,7 @@ from bioplaus.cli.options import choose
 from bioplaus.cli.terminal import duration, frame, heading, pairs, say, table
 from bioplaus.cli.watch import Watch
 from bioplaus.errors import RunError
+from bioplaus.learning.per_time import PerTime
 from bioplaus.runs import run_experiment
 from bioplaus.runs.experiment import check_seeds
 from bioplaus.runs.report import make_remarks, make_table
@@ -21,6 +22,7 @@ from bioplaus.runs.tuning import number
 from bioplaus.runs.usable import below, check_experiment
 
 if TYPE_CHECKING:
+    from bioplaus.learning.training import Rate
     from bioplaus.rules import Rule
     from bioplaus.runs.arm import Arm
     from bioplaus.runs.experiment import Experiment
@@ -140,9 +142,11 @@ def header(title: str, arms: Mapping[str, Arm], seeds: Sequence[int], workers: i
     say()
 
 
-def _rates(lr: float | Mapping[str, float]) -> str:
+def _rates(lr: Rate | Mapping[str, Rate]) -> str:
     """``0.001``, or ``W_in 0, predictor 0.01``."""
-    return ", ".join(f"{name} {number(rate)}" for name, rate in lr.items()) if isinstance(lr, Mapping) else number(lr)
+    if isinstance(lr, Mapping):
+        return ", ".join(f"{name} {_rates(rate)}" for name, rate in lr.items())
+    return str(lr) if isinstance(lr, PerTime) else number(lr)
 
 
 def in_words(task: Task) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,9 @@ import torch
 
 from bioplaus import checks, tasks
 from bioplaus.circuit import Circuit, Network
+from bioplaus.circuit.delays import timeless
 from bioplaus.errors import CircuitError, RunError, TaskError
+from bioplaus.learning.per_time import PerTime
 from bioplaus.learning.training import Training
 from bioplaus.rules import Rule, as_rule
 from bioplaus.simulate import checked_inputs
@@ -36,7 +39,32 @@ def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) 
         raise TaskError(
             f"curriculum=True needs a task with stages, and '{made.name}' has no method harder(); copy_repeat has. Leave curriculum out."
         )
+    if training is not None:
+        in_time(circuit, training)
     return made, rule
+
+
+def in_time(circuit: Circuit, training: Training) -> None:
+    """Refuse rates and losses per time where a circuit's steps are no time, and those that would count time twice.
+
+    Raises
+    ------
+    RunError
+    """
+    said = training.per_time
+    maps = [name for name, p in circuit.populations.items() if timeless(p.cell)]
+    if said and maps:
+        raise RunError(
+            f"{said[0]} of Training is per time, and the cell of '{maps[0]}' is a discrete map (update=) that does not read dt: its steps are no time. Give a rate, and the "
+            "loss, per step; or write the map's constants with dt, or say made_for= which dt they hold."
+        )
+    lr = training.lr
+    whole = lr.get("default") if isinstance(lr, Mapping) else lr
+    if training.loss_per == "ms" and training.optimiser == "sgd" and isinstance(whole, PerTime) and whole.hertz:
+        raise RunError(
+            f"lr={whole} of Training and loss_per='ms' count time twice for the circuit's weights: the gradient of a loss per ms goes with dt already, and sgd would move them by dt². Give "
+            "a plain lr, which is then per ms of loss; a rate per time is for what sums up over steps, the predictor: lr=1e-3, predictor_lr=2e-3/ms."
+        )
 
 
 def fit(circuit: Circuit, task: Task) -> None:

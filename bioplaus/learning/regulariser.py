@@ -73,7 +73,7 @@ def regularisers(network: Network, training: Training) -> tuple[RateRegulariser 
     rate = (
         RateRegulariser(t.rate_target * network.circuit.dt, t.rate_strength, t.rate_over) if t.rate_strength else None
     )
-    voltage = VoltageRegulariser(t.voltage_strength) if t.voltage_strength else None
+    voltage = VoltageRegulariser(t.voltage_strength * t.loss_weight(network.circuit.dt)) if t.voltage_strength else None
     if voltage is not None:
         voltage.refuse(network)
     return rate, voltage

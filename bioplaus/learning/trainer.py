@@ -6,13 +6,13 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bioplaus.circuit import Circuit, Network
-from bioplaus.circuit.backend import Choice, choice
+from bioplaus.circuit.backend import Choice
 from bioplaus.circuit.dale import refuse_negative
 from bioplaus.circuit.loading import apart, refuse_stray, values
 from bioplaus.circuit.perturbed import refuse_late
@@ -20,6 +20,7 @@ from bioplaus.circuit.trajectory import pieces
 from bioplaus.codegen.compiled import spent
 from bioplaus.codegen.threads import threads
 from bioplaus.errors import BioplausError, LearningWarning, NumericalError, RuleError, RunError
+from bioplaus.learning import outside
 from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
 from bioplaus.learning.fit import check_learner, drawn_with
@@ -33,6 +34,7 @@ from bioplaus.learning.record import of_rule, record
 from bioplaus.learning.regulariser import penalised, regularisers
 from bioplaus.learning.saved import FORMAT, own_of, shapes
 from bioplaus.learning.sequence import sequence
+from bioplaus.learning.several_dt import met
 from bioplaus.learning.tally import Outcome
 from bioplaus.learning.training import Training
 from bioplaus.own import Gradients, mapped, tensors
@@ -96,12 +98,13 @@ class Trainer:
         afford(circuit, task, rule, t)
         self.network: Network = circuit.build(seed=seed, dtype=self.dtype, device=t.device)
         rule.refuse(self.network)
+        met(circuit, rule, stacklevel=3)  # through what `ours` wraps around this
         if initial is not None:
             self.network.load(initial)
         self.since = since
         self.interference = Interference(self.network, t.perturb, rule, since)
         rule.eligibility.fits(self.interference.all, t.batch)
-        self._chosen = choice(t.backend, self.interference.all, task.steps * max(t.updates, 1), t.batch)
+        self._chosen = outside.chosen(t, self.interference.all, rule, task)
         self.stage = 0  # stages of the curriculum left behind
         self.generator, self.noise = stream(seed, "task"), stream(seed, "noise")
         first = drawn(task, stream(seed, "check"), t.batch)
@@ -117,9 +120,10 @@ class Trainer:
             rule.signal.fits(self.network, self.own, t.batch)  # carried from window to window, now or in longer trials
         self.update_index, self.seconds = 0, 0.0
         spiking = [p.cell.spiking for p in circuit.populations.values()]
+        self._per_step = t.loss_weight(circuit.dt)
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
         self.regulariser, self.voltage = regularisers(self.network, t)
-        self.optimisers = Optimisers(self.network.parameters(), self.own, t)
+        self.optimisers = Optimisers(self.network.parameters(), self.own, t.at(circuit.dt))
         everywhere = self.regulariser is not None or self.voltage is not None  # it has credit for all
         self.health = Health(
             self.network, "" if everywhere else out_of_reach(self.network, rule, self.optimisers.rates)
@@ -133,8 +137,13 @@ class Trainer:
 
     @property
     def backend(self) -> str:
-        """What computes time steps, ``"torch"`` or ``"numba"``."""
+        """What computes updates: ``"torch"``, ``"numba"`` or ``"brian2"``."""
         return self._chosen.name
+
+    @property
+    def simulated_by(self) -> str:
+        """What computes time steps where nothing is learned: ``"torch"`` or ``"numba"``."""
+        return outside.simulated(self._chosen)
 
     @property
     def computed(self) -> dict[str, str]:
@@ -158,7 +167,7 @@ class Trainer:
         t = self.training
         if self._versions() != self._held:  # weights were changed in place, since the last update or before the first
             refuse_stray(self.network, self.network.weights)
-        batch = self.draw(drawn(self.task, self.generator, t.batch).to(t.device, self.dtype))
+        batch = self.draw(self.weighed(drawn(self.task, self.generator, t.batch).to(t.device, self.dtype)))
         row: dict[str, float] = {"update": self.update_index + 1}
         if t.align_every and self.update_index % t.align_every == 0:
             row |= self.alignment(batch)
@@ -179,6 +188,10 @@ class Trainer:
         """A batch with the noise and background of the next update, which its number and the seed alone decide, and with who interferes in it."""
         return drawn_with(self.acting, batch, self.seed, f"update {self.update_index}")
 
+    def weighed(self, batch: Batch) -> Batch:
+        """A batch of the task as it counts here: each step by how long it is, where the loss is per ms."""
+        return batch if self._per_step == 1.0 else replace(batch, weight=batch.weight * self._per_step)
+
     @property
     def acting(self) -> Network:
         """The network as it is in the next update, whoever interferes; `network` is the one that learns, and their weights are the same."""
@@ -198,6 +211,8 @@ class Trainer:
         apply = self.apply if self.training.apply == "window" else None
         given = (self.acting, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
         self._batch = batch
+        if self.backend == outside.NAME:
+            return outside.learned(*given[:5], self.optimisers.rates, self.noise)
         with threads(self.training.threads):
             try:
                 outcome = sequence(*given, generator=self.noise, voltage=self.voltage, backend=self.backend)
@@ -238,14 +253,14 @@ class Trainer:
     @ours()
     def loss(self, batch: Batch | None = None) -> float:
         """The loss of a batch (None: that of the update at work) with the circuit as it is, regularisers included; changes nothing."""
-        batch = self._batch if batch is None else batch
+        batch = self._batch if batch is None else self.weighed(batch)
         if batch is None:
             raise RunError(
                 "No update has been taken yet, so there is no batch whose loss this could be. Give one: loss(batch)."
             )
         with torch.no_grad(), threads(self.training.threads):
             terms = self.task.loss, self.regulariser, self.voltage
-            return penalised(self.acting, self.draw(batch), *terms, backend=self.backend)
+            return penalised(self.acting, self.draw(batch), *terms, backend=self.simulated_by)
 
     def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
         rates = list(outcome.rates.values())
@@ -272,9 +287,11 @@ class Trainer:
         with torch.no_grad(), threads(self.training.threads):
             for i, batch in enumerate(test_set(self.task)):
                 batch = batch.to(t.device, self.dtype)
-                ran = pieces(self._tested, batch.inputs, self.seed, f"test {i}", self.backend, states=False, u=False)
+                ran = pieces(
+                    self._tested, batch.inputs, self.seed, f"test {i}", self.simulated_by, states=False, u=False
+                )
                 o = torch.cat([each.output() for each in ran])
-                total += float((self.task.loss.value(o, batch.targets) * batch.weight).sum())
+                total += float((self.task.loss.value(o, batch.targets) * self.weighed(batch).weight).sum())
                 count += batch.size
                 parts.append(batch)
                 outputs.append(o)
@@ -287,7 +304,9 @@ class Trainer:
         """Cosine between the rule's gradient and BPTT's, see `bioplaus.learning.alignment`; measuring changes nothing."""
         apart = stream(self.seed, f"noise of alignment {self.update_index}")
         with threads(self.training.threads):
-            row = alignment(self.acting, self.rule, self.own, self.draw(batch), self.task.loss, apart, self.backend)
+            row = alignment(
+                self.acting, self.rule, self.own, self.draw(batch), self.task.loss, apart, self.simulated_by
+            )
         self.health.measured(row.get("prediction_ratio"), row.pop(LENGTH, None))
         return row
 
@@ -300,8 +319,8 @@ class Trainer:
         batch = next(test_set(self.task, RECORDED))
         if of_rule(names):
             mine: Any = {"every": every, "own": self.own, "seed": self.seed}
-            return record(self._tested, self.rule, batch, names, self.task.loss, **mine)
-        mine = {"every": every, "seed": self.seed, "backend": self.backend}
+            return record(self._tested, self.rule, self.weighed(batch), names, self.task.loss, **mine)
+        mine = {"every": every, "seed": self.seed, "backend": self.simulated_by}
         return simulate(self._tested, batch, names, lenient=True, **mine)
 
     def state_dict(self) -> dict[str, Any]:
@@ -360,7 +379,8 @@ class Trainer:
             self.generator.set_state(state["streams"]["task"])
             self.noise.set_state(state["streams"]["noise"])
             self.update_index, self.seconds = state["update"], state["seconds"]
-            if (before := state.get("backend", "torch")) != self.backend:  # at first there was no other
+            before = state.get("backend", "torch")  # at first there was no other
+            if outside.NAME not in (before, self.backend) and before != self.backend:
                 self._chosen = Choice(before, "what had begun it")
             self.health.load_state_dict(state.get("health", {}))  # checkpoints of before have none
             while self.stage < state["stage"]:

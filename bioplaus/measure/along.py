@@ -162,7 +162,7 @@ class Along:
         """The batch of the driver's next update; it is not used up."""
         training = self.driver.training
         batch = drawn(self.driver.task, clone(self.driver.generator), training.batch)
-        return self.driver.draw(batch.to(training.device, self.driver.dtype))
+        return self.driver.draw(self.driver.weighed(batch.to(training.device, self.driver.dtype)))
 
     def gradient(
         self, name: str, batch: Batch, generator: torch.Generator | None, uses: Tensor | None = None
@@ -198,7 +198,7 @@ class Along:
             generator=generator,
             uses=uses,
             voltage=voltage,
-            backend=driver.backend,
+            backend=driver.simulated_by,
         )
 
     def _noise(self, name: str, u: int) -> torch.Generator:

@@ -35,6 +35,7 @@ from bioplaus.circuit.credit import Credit
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.trajectory import roll
 from bioplaus.errors import NumericalError, RuleError, TaskError
+from bioplaus.learning.fit import in_time
 from bioplaus.learning.optimisers import Optimisers
 from bioplaus.learning.saved import FORMAT, own_of
 from bioplaus.own import Owns, mapped, tensors
@@ -65,8 +66,9 @@ class ActorCritic:
             self.network.load(agent.initial)
         self.episodes = Episodes(agent.task, t.batch)
         self._fits()
+        in_time(agent.circuit, t)
         self.own: Owns = agent.rule.begin(self.network, self._nothing(), seed)
-        self.optimisers = Optimisers(self.network.parameters(), self.own, t)
+        self.optimisers = Optimisers(self.network.parameters(), self.own, t.at(agent.circuit.dt))
         self.update_index, self.seconds = 0, 0.0
 
     def _fits(self) -> None:

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from bioplaus.reward.actor_critic import ActorCritic
 
 #: of a `bioplaus.Training`, what an agent has no use for
-OTHERS = ("rate_strength", "voltage_strength", "align_every", "curriculum", "perturb", "apply", "backend", "threads")
+OTHERS = (
+    "rate_strength",
+    "voltage_strength",
+    "align_every",
+    "curriculum",
+    "perturb",
+    "apply",
+    "backend",
+    "threads",
+    "loss_per",
+)
 
 
 @dataclass(frozen=True, repr=False)

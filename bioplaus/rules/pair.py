@@ -204,8 +204,10 @@ def _plain(part: Any) -> dict[str, Any]:
         names = [f.name for f in fields(part)]
     else:  # a plain class: what it was made with tells one of it from another
         names = [name for name in vars(part) if not name.startswith("_") and name != "declaration"]
-    values = {}
+    values, later = {}, getattr(part, "later", ())
     for name in names:
+        if name in later and getattr(part, name) is None:
+            continue
         value = getattr(part, name)
         values[name] = value.describe() if hasattr(value, "describe") else value
     return {"kind": type(part).__name__, **values}

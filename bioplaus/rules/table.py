@@ -139,18 +139,19 @@ def dni(
     steps: int = 1,
     predictor: str | Predictor | None = None,
     hidden: tuple[int, ...] | None = None,
-    discount: float = 1.0,
+    discount: float | None = None,
     injection: float = 1.0,
     context: bool = False,
     copy_every: int = 0,
     jacobian: Literal["exact", "learned"] = "exact",
     auxiliary: float = 0.0,
     eligibility: Named = "immediate",
+    tau_gamma: Any = None,
 ) -> Rule:
     """n-step synthetic gradients (Jaderberg et al. 2017, arXiv 1608.05343); the options are those of `DNI`."""
     past, gives = _past(eligibility)
     schedule, g = Window(steps), _predictor(predictor, hidden)
-    signal = DNI(g, discount, injection, context, copy_every, jacobian, auxiliary, gives)
+    signal = DNI(g, discount, injection, context, copy_every, jacobian, auxiliary, gives, tau_gamma)
     if reason := signal.too_short(schedule.steps):
         raise RuleError(f"These options of dni do not fit together: {reason}.")
     return Rule(past, signal, schedule, "dni")
@@ -158,10 +159,10 @@ def dni(
 
 @named
 def bp_lambda(
-    lmbda: float = 1.0,
+    lmbda: float | None = None,
     predictor: str | Predictor | None = None,
     hidden: tuple[int, ...] | None = None,
-    discount: float = 1.0,
+    discount: float | None = None,
     injection: float = 1.0,
     context: bool = False,
     schedule: Word = "",
@@ -172,11 +173,27 @@ def bp_lambda(
     jacobian: Literal["exact", "random", "within", "learned"] = "exact",
     eligibility: Named = "immediate",
     published: bool = False,
+    tau_lambda: Any = None,
+    tau_gamma: Any = None,
 ) -> Rule:
     """Synthetic gradients learned by TD errors and eligibility traces (Pemberton & Costa 2024, arXiv 2401.07044); the options are those of `BPLambda`."""
     past, gives = _past(eligibility)
     g = _predictor(predictor, hidden)
-    signal = BPLambda(g, lmbda, discount, injection, context, trace, outputs, horizon, jacobian, gives, published)
+    options = (
+        lmbda,
+        discount,
+        injection,
+        context,
+        trace,
+        outputs,
+        horizon,
+        jacobian,
+        gives,
+        published,
+        tau_lambda,
+        tau_gamma,
+    )
+    signal = BPLambda(g, *options)
     return Rule(past, signal, chosen(schedule, Window(), steps), "bp_lambda")
 
 

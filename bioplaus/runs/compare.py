@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 PREFIX = "compare-"
+TIMES = {"second": 1.0, "ms": 1e-3, "us": 1e-6}
 LONGEST = 500  # chosen: letters of a rule with its options, which name its runs too
 
 
@@ -290,7 +291,7 @@ def split_rules(text: str) -> tuple[str, ...]:
 
 
 def parse_rule(text: str) -> tuple[str, dict[str, Any]]:
-    """``"bp_lambda(lmbda=0.5)"`` → ``("bp_lambda", {"lmbda": 0.5})``.
+    """``"bp_lambda(lmbda=0.5)"`` → ``("bp_lambda", {"lmbda": 0.5})``; times with their unit, ``tau_lambda=20*ms``, are given in seconds.
 
     Raises
     ------
@@ -322,4 +323,10 @@ def parse_rule(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _value(node: ast.expr) -> Any:
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)  # feedback=random needs no quotes
+    if isinstance(node, ast.Name):
+        return node.id  # feedback=random needs no quotes
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and isinstance(node.right, ast.Name):
+        number = ast.literal_eval(node.left)
+        if node.right.id in TIMES and isinstance(number, (int, float)):  # tau_lambda=20*ms
+            return number * TIMES[node.right.id]
+    return ast.literal_eval(node)

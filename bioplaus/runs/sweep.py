@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bioplaus import checks
 from bioplaus.errors import BioplausError, RunError
+from bioplaus.learning.several_dt import met
 from bioplaus.runs.arm import Arm
 from bioplaus.runs.event import Report
 from bioplaus.runs.experiment import Experiment, check_seeds
@@ -75,6 +76,9 @@ def run_experiment(
     seeds = check_seeds(experiment.seeds if seeds is None else seeds)
     folder, origin = below(root, name), origin_of(name, config)
     check_experiment(folder)
+    for arm in arms.values():
+        if hasattr(arm.circuit, "populations"):
+            met(arm.circuit, arm.rule)
     queue = Queue(planned(arms, seeds, folder), workers)
     results = _results(queue, arms, queue.run(origin, every, report), folder)
     if results:

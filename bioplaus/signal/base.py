@@ -39,10 +39,18 @@ class Signal(ABC):
     #: whether it looks at the carried state itself, not only at errors
     reads_state: ClassVar[bool] = False
 
+    #: options that came later, and are not told of where they are None: runs of before are recognised
+    later: ClassVar[tuple[str, ...]] = ()
+
     @property
     def wants_context(self) -> bool:
         """Whether it asks for the task's context, such as the label of a trial."""
         return False
+
+    @property
+    def per_step(self) -> dict[str, float]:
+        """Its factors per step that mean another time at another dt, by name; here none (`bioplaus.signal.in_time`)."""
+        return {}
 
     def refuse(self, network: Network, steps: int | None) -> str | None:
         """A reason why it cannot serve a network in windows of ``steps`` (None: whole sequences), or None."""

@@ -22,6 +22,8 @@ h        ``h``         (time + 1, batch, H)
 J e      ``trace``     {weight of g: (batch, H, shape of the weight)}
 =======  ============  =============================================
 
+λ and γ are factors per step, or times: λ = exp(−dt/τ_λ), γ = exp(−dt/τ_γ) (signal/in_time.py).
+
 Differs from the authors' released code in its LSTM mode: the full Jacobian (their output-gate path is missing) and the
 immediate loss counted once. ``published=True`` does as they do (signal/published.py).
 """
@@ -44,7 +46,7 @@ from bioplaus.circuit.sweep import to_u
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
 from bioplaus.own import Owns, under
-from bioplaus.signal import jacobians, outputs, published, step_model
+from bioplaus.signal import in_time, jacobians, outputs, published, step_model
 from bioplaus.signal.base import Answer
 from bioplaus.signal.jacobians import JACOBIANS, jacobian
 from bioplaus.signal.observed import Observed
@@ -63,12 +65,13 @@ if TYPE_CHECKING:
 class Carried:
     """What the trace hands on: for the exact one γλ J_t e_t per weight of the predictor, None at the start of a sequence.
 
-    ``at`` is the step that comes next, ``grown`` how large the trace was since somebody last looked.
+    ``at`` is the step that comes next, ``grown`` how large the trace was since somebody last looked, ``decay`` the γλ of the steps before.
     """
 
     trace: Any = None
     at: int = 0
     grown: Growth = Growth()
+    decay: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ class BPLambda(SyntheticGradient):
     Parameters
     ----------
     predictor : the map g; None: the circuit's own cerebellum, or a linear one if it has none.
-    lmbda : λ of the trace.
-    discount : γ of the TD error and the trace.
+    lmbda : λ of the trace, per step; None: 1, or what ``tau_lambda`` says.
+    discount : γ of the TD error and the trace, per step; None: 1, or what ``tau_gamma`` says.
     injection : s, how much of the prediction the circuit uses.
     context : whether the predictor also sees the task's context (for example the label).
     trace : ``"exact"``, ``"replay"``, ``"local"``, ``"kronecker"``, ``"projected"`` or ``"learned"``: how (2) is kept.
@@ -89,6 +92,8 @@ class BPLambda(SyntheticGradient):
         that ``"within"`` with ``gives="output"`` teaches the predictor to say nothing that e-prop hears: e-prop, at a higher price.
     gives : ``"state"``, to be met by the immediate eligibility, or ``"output"``, by e-prop's.
     published : do as the authors' released code does to LSTM circuits, mistakes included; for comparison.
+    tau_lambda, tau_gamma : times (20*ms, or seconds) in the place of λ and γ, which stay themselves when dt changes: λ = exp(−dt/tau_lambda),
+        γ = exp(−dt/tau_gamma), with the dt of the circuit.
 
     Raises
     ------
@@ -97,8 +102,8 @@ class BPLambda(SyntheticGradient):
     """
 
     predictor: Predictor | None = None
-    lmbda: float = 1.0
-    discount: float = 1.0
+    lmbda: float | None = None
+    discount: float | None = None
     injection: float = 1.0
     context: bool = False
     trace: Literal["exact", "replay", "local", "kronecker", "projected", "learned"] = "exact"
@@ -107,8 +112,11 @@ class BPLambda(SyntheticGradient):
     jacobian: Literal["exact", "random", "within", "learned"] = "exact"
     gives: Literal["state", "output"] = "state"
     published: bool = False
+    tau_lambda: float | None = None
+    tau_gamma: float | None = None
 
     reads_state: ClassVar[bool] = True
+    later: ClassVar[tuple[str, ...]] = ("tau_lambda", "tau_gamma")
 
     declaration: ClassVar[Declaration] = Declaration(
         half="future", credit="state", bias="biased", exact_when="the predictor is exact", causal=True, local=False,
@@ -120,8 +128,8 @@ class BPLambda(SyntheticGradient):
         RuleError,
         "of bp_lambda",
         predictor=PREDICTOR,
-        lmbda=checks.Real(least=0, most=1),
-        discount=checks.Real(least=0, most=1),
+        lmbda=in_time.FACTOR,
+        discount=in_time.FACTOR,
         injection=checks.Real(),
         context=checks.Flag(),
         trace=checks.Word(TRACES),
@@ -130,10 +138,13 @@ class BPLambda(SyntheticGradient):
         jacobian=checks.Word(JACOBIANS),
         gives=checks.Word(GIVES),
         published=checks.Flag(),
+        tau_lambda=in_time.TAU,
+        tau_gamma=in_time.TAU,
     )
 
     def __post_init__(self) -> None:
         checks.settle(self)
+        in_time.settle(self, {"lmbda": "tau_lambda", "discount": "tau_gamma"})
         for name, of, value in (("outputs", "projected", self.outputs), ("horizon", "replay", self.horizon)):
             if value is not None and self.trace != of:
                 raise RuleError(
@@ -189,6 +200,8 @@ class BPLambda(SyntheticGradient):
             return reason
         if self.published and (reason := published.refuse(network)):
             return reason
+        if reason := in_time.refuse(network, tau_lambda=self.tau_lambda, tau_gamma=self.tau_gamma):
+            return reason
         return outputs.refuse(network) if self.gives == "output" else None
 
     def fits(self, network: Network, own: Owns, batch: int) -> None:
@@ -229,11 +242,19 @@ class BPLambda(SyntheticGradient):
         ------
         NumericalError
         """
-        refuse(state.grown, self.discount * self.lmbda, self.trace)
+        refuse(state.grown, state.decay, self.trace)
         state.grown = Growth()
+
+    @property
+    def per_step(self) -> dict[str, float]:
+        return in_time.per_step(lmbda=self.lmbda, discount=self.discount)
 
     def credit(self, own: Owns, state: Carried, observed: Observed) -> Answer:
         network, tangent = observed.network, observed.tangent
+        lmbda, gamma = (
+            in_time.left(self.lmbda, self.tau_lambda, network),
+            in_time.left(self.discount, self.tau_gamma, network),
+        )
         layout, g_of, theta = Layout(network), self.of(network), theta_of(own)
         h = layout.vectors(tangent.stretch)
         seen = self.see(observed, h)
@@ -244,17 +265,18 @@ class BPLambda(SyntheticGradient):
         q = layout.flat(direct, h[1:])
         J = published.Released(network) if self.published else jacobian(self.jacobian, network, own)
         arriving = published.doubled(layout, tangent, q) if self.published else q
-        delta = J.back(tangent, arriving + self.discount * g[1:]) - g[:-1]  # (1)
+        delta = J.back(tangent, arriving + gamma * g[1:]) - g[:-1]  # (1)
         if anywhere(direct.u):
             delta = delta + J.before(tangent, direct.u, g[1:])
         if self.trace == "projected":
             delta = delta @ theta["V"]
 
         inside = g_of.inner if self.trace == "projected" and isinstance(g_of, Nuclei) else g_of
-        view = View(inside, own, seen, tangent, layout, self.discount * self.lmbda, observed.final)
+        view = View(inside, own, seen, tangent, layout, gamma * lmbda, observed.final)
         met, trace = self._trace.update(view, state.trace, delta)
         largest = view.grown.get("back"), view.grown.get("forward")
-        after = Carried(trace, state.at + len(tangent), followed(state.grown, state.at, *largest, len(tangent)))
+        grown = followed(state.grown, state.at, *largest, len(tangent))
+        after = Carried(trace, state.at + len(tangent), grown, gamma * lmbda)
         found = under("predictor", {name: -value for name, value in met.items()})  # optimisers descend
         info = {"td_error": delta.square().mean()}
         if self._models:

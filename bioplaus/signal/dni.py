@@ -27,7 +27,7 @@ from bioplaus.circuit.sweep import Sweep, sweep, to_u
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
 from bioplaus.own import Gradients, Owns, under
-from bioplaus.signal import foresight, outputs, step_model, target_copy
+from bioplaus.signal import foresight, in_time, outputs, step_model, target_copy
 from bioplaus.signal.base import Answer
 from bioplaus.signal.observed import Observed
 from bioplaus.signal.outputs import GIVES
@@ -47,7 +47,7 @@ class DNI(SyntheticGradient):
     Parameters
     ----------
     predictor : the map g; None: the circuit's own cerebellum, or a linear one if it has none.
-    discount : γ, weight of the bootstrapped future in the predictor's target.
+    discount : γ, weight of the bootstrapped future in the predictor's target, per window; None: 1, or what ``tau_gamma`` says.
     injection : s, how much of the prediction the circuit uses.
     context : whether the predictor also sees the task's context (for example the label).
     copy_every : updates after which the copy of g that stands in the target is taken anew; 0: no copy, g itself. 1 is the
@@ -56,6 +56,8 @@ class DNI(SyntheticGradient):
     auxiliary : weight of the auxiliary task, 0: none. With it the circuit follows another loss besides the task's. Needs windows
         of at least 2 steps and a predictor with a last layer.
     gives : ``"state"``, to be met by the immediate eligibility, or ``"output"``, by e-prop's (signal/outputs.py).
+    tau_gamma : a time (20*ms, or seconds) in the place of γ, which stays itself when dt or the windows change: γ = exp(−T/tau_gamma) after
+        a window that lasts T.
 
     Raises
     ------
@@ -64,15 +66,17 @@ class DNI(SyntheticGradient):
     """
 
     predictor: Predictor | None = None
-    discount: float = 1.0
+    discount: float | None = None
     injection: float = 1.0
     context: bool = False
     copy_every: int = 0
     jacobian: Literal["exact", "learned"] = "exact"
     auxiliary: float = 0.0
     gives: Literal["state", "output"] = "state"
+    tau_gamma: float | None = None
 
     reads_state: ClassVar[bool] = True
+    later: ClassVar[tuple[str, ...]] = ("tau_gamma",)
 
     declaration: ClassVar[Declaration] = Declaration(
         half="future", credit="state", bias="biased", exact_when="the predictor is exact, or the window is the whole sequence", causal=True,
@@ -84,17 +88,19 @@ class DNI(SyntheticGradient):
         RuleError,
         "of dni",
         predictor=PREDICTOR,
-        discount=checks.Real(least=0, most=1),
+        discount=in_time.FACTOR,
         injection=checks.Real(),
         context=checks.Flag(),
         copy_every=checks.Whole(0),
         jacobian=checks.Word(JACOBIANS),
         auxiliary=checks.Real(least=0),
         gives=checks.Word(GIVES),
+        tau_gamma=in_time.TAU,
     )
 
     def __post_init__(self) -> None:
         checks.settle(self)
+        in_time.settle(self, {"discount": "tau_gamma"})
         if self.gives == "output":
             if self.auxiliary:
                 raise RuleError(
@@ -104,7 +110,12 @@ class DNI(SyntheticGradient):
             object.__setattr__(self, "declaration", replace(type(self).declaration, credit="output"))
 
     def refuse(self, network: Network, steps: int | None) -> str | None:
-        return self.too_short(steps) or (outputs.refuse(network) if self.gives == "output" else None)
+        reason = self.too_short(steps) or in_time.refuse(network, tau_gamma=self.tau_gamma)
+        return reason or (outputs.refuse(network) if self.gives == "output" else None)
+
+    @property
+    def per_step(self) -> dict[str, float]:
+        return in_time.per_step(discount=self.discount)
 
     def too_short(self, steps: int | None) -> str | None:
         """Why windows of so many steps (None: whole sequences) leave the auxiliary task nothing to foresee, or None."""
@@ -138,7 +149,10 @@ class DNI(SyntheticGradient):
 
         copied = self.copy_every and not observed.final
         held = g_of.predict(target_copy.in_place(theta, own["copy"]), h_b) if copied else g_b
-        target, found, info = self._target(own, observed, direct, self.discount * held, used, bool(copied))
+        gamma = in_time.left(self.discount, self.tau_gamma, observed.network, len(stretch))
+        target, found, info = self._target(
+            own, observed, direct, gamma * held, used, bool(copied) or gamma != self.injection
+        )
         off = g_of.predict(theta, h_a) - target
         info["prediction_error"] = off.square().mean()
         found |= under("predictor", g_of.gradient(theta, h_a, off))
@@ -163,9 +177,9 @@ class DNI(SyntheticGradient):
         return a_I, found, None, info
 
     def _target(
-        self, own: Owns, observed: Observed, direct: Credit, bootstrapped: Tensor, used: Sweep, copied: bool
+        self, own: Owns, observed: Observed, direct: Credit, bootstrapped: Tensor, used: Sweep, another: bool
     ) -> tuple[Tensor, Gradients, dict[str, float | Tensor]]:
-        """What should have been predicted at h_a; what the model of the step learns, and its error."""
+        """What should have been predicted at h_a, from another future than was ``used`` or the same; what the model of the step learns, and its error."""
         layout, stretch = Layout(observed.network), observed.tangent.stretch
         if self.jacobian == "learned":
             h = layout.vectors(stretch)
@@ -174,8 +188,7 @@ class DNI(SyntheticGradient):
             target = step_model.back(own["model"], q, bootstrapped, inner)
             found, error = step_model.gradient(own["model"], h, stretch.given)
             return target, under("model", found), {"model_error": error.square().mean()}
-        same = observed.final or (self.discount == self.injection and not copied)
-        swept = used if same else sweep(observed.tangent, direct, layout.credit(bootstrapped))
+        swept = used if observed.final or not another else sweep(observed.tangent, direct, layout.credit(bootstrapped))
         return layout.flat(swept.start, layout.vector(stretch.steps[0].before)), {}, {}
 
     def after_update(self, own: Owns, network: Network) -> None:
