@@ -67,6 +67,12 @@ def another(network: Network, n: int, method: Any) -> Network:
             "perturb= can't go with another dt= or method=: its steps are the circuit's own. Make the circuit anew at that step, dataclasses.replace(circuit, dt=…)."
         )
     circuit, dt = network.circuit, network.circuit.dt / n
+    maps = [name for name, p in circuit.populations.items() if not p.cell.continuous]
+    if maps:
+        raise CircuitError(
+            f"'{maps[0]}' ({circuit.populations[maps[0]].cell.name or 'unnamed'}) is of a discrete map (update=), whose step is what it is: dt= and method= are for differential "
+            "equations. Take a cell with equations=, such as lif or alif."
+        )
     populations = {name: _population(p, circuit.dt, n, method) for name, p in circuit.populations.items()}
     projections = tuple(_projection(p, circuit.dt, n) for p in circuit.projections)
     made = Network(

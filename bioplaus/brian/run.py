@@ -115,7 +115,7 @@ def simulate(
     Raises
     ------
     CircuitError
-        For discrete maps, which Brian2 can't run, an unknown name, or inputs of the wrong shape; for what can't go together: a clamp in a standalone program,
+        For discrete maps of rates, which Brian2 can't run, an unknown name, or inputs of the wrong shape; for what can't go together: a clamp in a standalone program,
         states or perturbations at another ``dt`` or by another ``method``.
     CellError
         For a ``method`` that can't integrate the equations.

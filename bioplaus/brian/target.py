@@ -90,9 +90,21 @@ def _announced(target: str) -> Iterator[None]:
 
     manager._load_module = loaded
     try:
-        yield
+        with _environment():
+            yield
     finally:
         del manager._load_module
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Variables that compilers and programs are given are gone afterwards."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _announce(target: str, when: str) -> None:
@@ -176,16 +188,13 @@ class _Program:
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
-        """Brian2's device is this program's; afterwards it is what it was, and the environment too, in which Brian2 leaves what it sets."""
-        environment = dict(os.environ)
-        with runtime():
+        """Brian2's device is this program's, and afterwards what it was."""
+        with runtime(), _environment():
             set_device(self.device, build_on_run=False)
             try:
                 yield
             finally:
                 reset_device()
-                os.environ.clear()
-                os.environ.update(environment)
 
     def run(self, batch: int) -> Recorded:
         with self._inside():
