@@ -124,6 +124,7 @@ REDUCED = {
         "test_trials": 5,
         "seeds": (0,),
     },
+    "learning_in_brian2": {"units": 10, "updates": 1, "onward": 1, "seeds": (0,)},
     "time_step": {
         "steps": (1, 2, 4),
         "brian": (1, 2),
@@ -193,6 +194,7 @@ LONG = {
     "balanced_network",
     "silencing",
     "spiking_digits",
+    "learning_in_brian2",
     "time_step",
     "target_reaching",
     "fixed_network_alignment",

@@ -257,7 +257,9 @@ def _synapses(
     model = ["late : 1 (constant)"] if several else []
     model += [f"w_{k} : 1" for k in w.channels]
     model += [f"{called.arriving[w.spec.name, k]}_post = w_{k}*({heard}) : 1 (summed)" for k in w.channels]
-    at_spikes = {"on_" + side: "\n".join(code) for side, code in (("pre", learns.pre), ("post", learns.post)) if code}
+    at_spikes: dict[str, Any] = {
+        "on_" + side: "\n".join(code) for side, code in (("pre", learns.pre), ("post", learns.post)) if code
+    }
     space = learns.space
     made = Synapses(source, target, "\n".join([*model, *learns.model]), namespace=space, clock=clock, **at_spikes)
     for updater in made.summed_updaters.values():
@@ -269,7 +271,7 @@ def _synapses(
         assert w.synapses is not None
         made.variables["late"].set_value(w.synapses.delay.cpu().numpy().astype(float))
     if learns.pre and isinstance(w.source, Outputs):  # a spike acts on the weight as it arrives
-        late = made.variables["late"].get_value() if several else w.source.delays[0]
+        late = made.variables["late"].get_value() if several else min(w.source.delays)
         made.pre.delay = (late - 1) * clock.dt
     if learns.code:
         _regularly(made, [f"pre_ = {heard}", *learns.code], "end", 0, clock)
