@@ -197,3 +197,50 @@ def test_what_is_out_of_order_is_seen(change, monkeypatch):
     monkeypatch.setattr(plastic, "_regularly", broken)
     apart, _ = both(alone(), bp.rule("eprop", feedback="random", schedule="online"), 60)
     assert max(apart.values()) > 1e-6, apart
+
+
+def pairs_by_hand(
+    W: np.ndarray, spikes: np.ndarray, delay: int, rate: float, reward: np.ndarray | None = None
+) -> np.ndarray:
+    """STDP of W[post, pre] on given spikes (time, unit), pair after pair; independent of everything else."""
+    W, steps, c = W.copy(), len(spikes), np.zeros_like(W)
+    there = W != 0
+    for t in range(steps):
+        a = sum(np.exp(-(t - s) / 15) * spikes[s - delay + 1] for s in range(delay - 1, t + 1))
+        before = -1.2 * sum((np.exp(-(t - s) / 30) * spikes[s] for s in range(t)), np.zeros(W.shape[0]))
+        arrived = spikes[t - delay + 1] if t >= delay - 1 else np.zeros(W.shape[1])
+        for j, i in np.argwhere(there):
+            for hit, by in ((arrived[i], before[j]), (spikes[t, j], a[i] if t >= delay - 1 else 0.0)):
+                if hit and reward is None:
+                    W[j, i] = min(max(W[j, i] + rate * by, -0.05), 0.06)
+                elif hit:
+                    c[j, i] += by
+        if reward is not None:
+            W = np.where(there, np.clip(W + rate * reward[t] * c, -0.05, 0.06), 0.0)
+            c *= np.exp(-1 / 100)
+    return W
+
+
+@pytest.mark.parametrize("signal", ["none", "reward"])
+@pytest.mark.parametrize("delay", [1, 3])
+def test_stdp_is_that_of_an_independent_loop_on_the_spikes_there_were(signal, delay):
+    times = {"tau_plus": 15 * ms, "tau_minus": 30 * ms, "tau_e": 100 * ms, "tau_r": 50 * ms}
+    rule = bp.rule("stdp", signal=signal, A_minus=1.2, w_min=-0.05, w_max=0.06, **times)
+    network = alone("lif", 10, 8.0, delay=delay).build(seed=3, dtype=torch.float64)
+    network.weights["W_rec"].mul_(0.1)
+    batch, W = given(network, 300), network.weights["W_rec"].numpy().copy()
+    others = {name: w.clone() for name, w in network.weights.items() if name != "W_rec"}
+    found = trial(network, rule, {}, batch, losses.squared, dict.fromkeys(network.parameters(), 1e-3), keep=True)
+    spikes, reward = found.spikes["cortex"], None
+    if signal == "reward":
+        loss = (losses.squared.value(found.outputs, batch.targets) * batch.weight)[:, 0].numpy()
+        lately, reward = 0.0, np.zeros(len(loss))
+        for t, now in enumerate(loss):
+            reward[t], lately = lately - now, lately + (1 - np.exp(-1 / 50)) * (now - lately)
+    expected, now = pairs_by_hand(W, spikes, delay, 1e-3, reward), network.weights["W_rec"].numpy()
+    assert spikes.sum() > 50 and np.abs(expected - W).max() > 1e-3
+    assert np.abs(now - expected).max() < 1e-12
+    assert torch.equal(network.weights["W_in"], others["W_in"])
+    assert not torch.equal(network.weights["W_out"], others["W_out"])
+    apart = pairs_by_hand(W, spikes, delay + 1, 1e-3, reward)
+    assert np.abs(now - apart).max() > 1e-4, "a delay that is off by one would pass"

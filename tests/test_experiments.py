@@ -125,6 +125,7 @@ REDUCED = {
         "seeds": (0,),
     },
     "twin": {"steps": 120, "inputs": 20, "units": 10, "updates": 1, "shown": 50, "seeds": (0, 1)},
+    "learning_in_brian2": {"units": 10, "updates": 1, "onward": 1, "seeds": (0,)},
     "time_step": {
         "steps": (1, 2, 4),
         "brian": (1, 2),
@@ -194,6 +195,7 @@ LONG = {
     "balanced_network",
     "silencing",
     "spiking_digits",
+    "learning_in_brian2",
     "time_step",
     "twin",
     "target_reaching",

@@ -40,7 +40,7 @@ NONSENSE: dict[str, list[Any]] = {
     "dtype": [None, "float16", "int8", 32, float],
     "perturb": ["E", 3, ["E"], {"E": "silence"}, bp.Perturb],
     "threads": [0, -1, 1.5, "x", True, 10**30],
-    "backend": [None, "", "jax", "Numba", 1, ["torch"]],
+    "backend": [None, "", "jax", "Numba", 1, ["torch"], "brian2"],
     "device": [None, "tpu", 1, "cuda:99"],
     # what optimisers have elsewhere
     "momentum": [0.9], "nesterov": [True], "dampening": [0.1], "weight_decay": [0.1], "amsgrad": [True], "fused": [True], "foreach": [True],

@@ -69,13 +69,11 @@ def trial(
     NumericalError
         If an output, a state or a weight is not finite; nothing is written back then.
     """
-    assert isinstance(rule.signal, Instant)
-    T, signal = batch.steps, rule.signal
-    xi = None
-    if signal.feedback == "reward":
+    T, signal, xi = batch.steps, rule.signal, None
+    if isinstance(signal, Instant) and signal.feedback == "reward":
         like = batch.inputs.new_zeros(T, 1, network.circuit.readout.size)
         xi = signal.explore(signal.init(network, 1, generator), like)[:, 0]
-    with torch.no_grad(), runtime():
+    with torch.no_grad(), runtime(), np.errstate(all="ignore"):  # what breaks is looked for at the end
         made = plastic(network, rule, own, batch, loss, rates, xi)
         seen = brian2.StateMonitor(made.readout, "o_", record=True, when="end", clock=made.clock)
         spiking = [i for i, p in enumerate(network.populations) if keep and p.kernel.derived.spiking]

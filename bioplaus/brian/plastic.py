@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from brian2 import Clock, NeuronGroup, Synapses, TimedArray
+from brian2 import Clock, NeuronGroup, Synapses, TimedArray, second
 
 from bioplaus.brian import twin
 from bioplaus.brian.eprop import LACKING, Local, local, rows
 from bioplaus.brian.names import Names
 from bioplaus.circuit.wiring import Bias, External, Outputs, Wired
+from bioplaus.codegen.partials import Partials
+from bioplaus.eligibility import STDP
 from bioplaus.rules import Rule
-from bioplaus.signal import Instant
+from bioplaus.signal import Instant, Spoken
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +45,13 @@ ERRORS = {
     "cross_entropy": "1/all_ - y_",
     "soft_cross_entropy": "1/all_ - y_",
     "binary_cross_entropy": "(1 - y_)/(1 + exp(-o_)) - y_/(1 + exp(o_))",
+}
+#: L of one output likewise
+VALUES = {
+    "squared": "0.5*(o_ - y_)**2",
+    "cross_entropy": "y_*log(all_)",
+    "soft_cross_entropy": "y_*log(all_)",
+    "binary_cross_entropy": "log(1 + exp(o_)) - y_*o_",
 }
 #: how a neuron hears of errors
 FEEDBACK = "feedback.B"
@@ -91,26 +100,28 @@ def plastic(
     rates : by path; what has 0, or none, stays.
     xi : (time, output), by which the readout explores; only for reward.
     """
-    assert isinstance(rule.signal, Instant)
+    assert isinstance(rule.signal, (Instant, Spoken))
     clock, signal = twin.clock(network), rule.signal
     drives = [each.double().cpu().numpy() for each in _given(network, batch.inputs)]
     locals_ = [_local(network, i, rule) for i in range(len(network.populations))]
     groups = [_neurons(network, i, drive, clock, locals_[i]) for i, drive in enumerate(drives)]
-    made = Plastic(network, clock, groups, _readout(network, batch, loss, rates, xi, clock))
+    made = Plastic(network, clock, groups, _readout(network, signal, batch, loss, rates, xi, clock))
     lines = _lines(network, batch, clock)
     made.others += lines.values()
     for w in network.wired:
         if w.spec.learned or isinstance(w.source, Outputs):
             source = groups[w.source.population] if isinstance(w.source, Outputs) else lines[type(w.source)]
-            found = _synapses(
-                network, w, source, groups[w.target], locals_[w.target], rates.get(w.spec.name, 0.0), clock
-            )
+            learns = _learning(network, w, rule, locals_[w.target], rates.get(w.spec.name, 0.0))
+            found = _synapses(network, w, source, groups[w.target], learns, clock)
             made.synapses[w.spec.name] = [] if found is None else [found]
     made.synapses["W_out"] = _out(network, signal, groups, made.readout, rates, clock)
     if "feedback" in own:
         made.feedback = _feedback(network, signal, own, groups, made.readout, rates, clock)
     if loss.name in ("cross_entropy", "soft_cross_entropy"):
         made.others.append(_all(made.readout, "all__post = exp(o__pre - o__post)", 4, clock))
+    if signal.feedback == "loss":
+        made.others.append(_all(made.readout, "earned__post = value__pre", 6, clock))
+        made.others += [_rewarding(made.readout, group, clock) for group in groups]
     if xi is not None:
         made.others.append(_all(made.readout, "earned__post = sign__pre*error__pre", 6, clock))
     return made
@@ -126,6 +137,8 @@ def _given(network: Network, x: Tensor) -> tuple[Tensor, ...]:
 
 def _local(network: Network, i: int, rule: Rule) -> Local:
     p = network.populations[i]
+    if isinstance(rule.eligibility, STDP) and p.kernel.derived.spiking:
+        return Local(Partials((), (), (), (), (), ()))
     states = dict(zip(p.kernel.derived.states, p.units, strict=True))
     return local(p, states, Names(network, i), rule.eligibility, every=not p.kernel.derived.spiking)
 
@@ -177,8 +190,58 @@ def _lines(network: Network, batch: Batch, clock: Clock) -> dict[type, NeuronGro
     return found
 
 
+@dataclass
+class Learning:
+    """What synapses of a projection learn: variables of each, constants by name, statements at the end of a step, and at spikes of either side."""
+
+    model: list[str] = field(default_factory=list)
+    space: dict[str, Any] = field(default_factory=dict)
+    code: list[str] = field(default_factory=list)
+    pre: list[str] = field(default_factory=list)
+    post: list[str] = field(default_factory=list)
+
+
+def _learning(network: Network, w: Wired, rule: Rule, told: Local, rate: float) -> Learning:
+    """What they learn under a rule; nothing where their rate is 0."""
+    if not (w.spec.learned and rate):
+        return Learning()
+    if isinstance(rule.eligibility, STDP):
+        assert isinstance(rule.signal, Spoken)
+        return _pairs(network, w, rule.eligibility, rate, rule.signal.feedback == "loss")
+    found = Learning(space={"kappa_": network.kappa, "sign_": w.spec.sign or 0, "rate_": rate})
+    for k in w.channels:
+        trace = rows(told.part, k, "pre_", bool(network.kappa))
+        found.model += trace.model
+        found.space |= trace.numbers
+        found.code += [*trace.code, f"w_{k} -= rate_*credit__post*{trace.met}"]
+        found.code += [f"w_{k} = w_{k}*int(sign_*w_{k} > 0)"] if w.spec.sign else []
+    return found
+
+
+def _pairs(network: Network, w: Wired, stdp: STDP, rate: float, modulated: bool) -> Learning:
+    """Pairs of spikes (`bioplaus.eligibility.stdp`), of a projection between neurons that spike."""
+    kernels = [network.populations[p].kernel for p in (getattr(w.source, "population", -1), w.target)]
+    if not isinstance(w.source, Outputs) or w.source.voice or not all(k.derived.spiking for k in kernels):
+        return Learning()
+    space: dict[str, Any] = {f"{name}_": getattr(stdp, name) for name in ("A_plus", "A_minus", "w_min", "w_max")}
+    space |= {f"{name}_": getattr(stdp, name) * 1e-3 * second for name in ("tau_plus", "tau_minus")}
+    space |= {"rate_": rate, "sign_": w.spec.sign or 1, "kept_": np.exp(-network.circuit.dt * 1e3 / stdp.tau_e)}
+    found = Learning(
+        ["dplus/dt = -plus/tau_plus_ : 1 (event-driven)", "dminus/dt = -minus/tau_minus_ : 1 (event-driven)"], space
+    )
+    moved = lambda k, by: f"w_{k} = sign_*clip(sign_*w_{k} + rate_*{by}, w_min_, w_max_)"  # noqa: E731
+    if modulated:
+        found.model.append("tag : 1")
+        found.pre, found.post = ["plus += A_plus_", "tag += minus"], ["minus -= A_minus_", "tag += plus"]
+        found.code = [*(moved(k, "credit__post*tag") for k in w.channels), "tag *= kept_"]
+    else:
+        found.pre = ["plus += A_plus_", *(moved(k, "minus") for k in w.channels)]
+        found.post = ["minus -= A_minus_", *(moved(k, "plus") for k in w.channels)]
+    return found
+
+
 def _synapses(
-    network: Network, w: Wired, source: NeuronGroup, target: NeuronGroup, told: Local, rate: float, clock: Clock
+    network: Network, w: Wired, source: NeuronGroup, target: NeuronGroup, learns: Learning, clock: Clock
 ) -> Synapses | None:
     """The synapses of one projection, and what they learn."""
     called = Names(network, w.target)
@@ -194,15 +257,11 @@ def _synapses(
     model = ["late : 1 (constant)"] if several else []
     model += [f"w_{k} : 1" for k in w.channels]
     model += [f"{called.arriving[w.spec.name, k]}_post = w_{k}*({heard}) : 1 (summed)" for k in w.channels]
-    space: dict[str, Any] = {"kappa_": network.kappa, "sign_": w.spec.sign or 0}
-    code = [f"pre_ = {heard}"]
-    for k in w.channels:
-        trace = rows(told.part, k, "pre_", bool(network.kappa))
-        model += trace.model
-        space |= trace.numbers | {"rate_": rate}
-        code += [*trace.code, f"w_{k} -= rate_*credit__post*{trace.met}"]
-        code += [f"w_{k} = w_{k}*int(sign_*w_{k} > 0)"] if w.spec.sign else []
-    made = Synapses(source, target, "\n".join(model), namespace=space, clock=clock)
+    at_spikes: dict[str, Any] = {
+        "on_" + side: "\n".join(code) for side, code in (("pre", learns.pre), ("post", learns.post)) if code
+    }
+    space = learns.space
+    made = Synapses(source, target, "\n".join([*model, *learns.model]), namespace=space, clock=clock, **at_spikes)
     for updater in made.summed_updaters.values():
         updater.when = "start"
     made.connect(i=i, j=j)
@@ -211,8 +270,11 @@ def _synapses(
     if several:
         assert w.synapses is not None
         made.variables["late"].set_value(w.synapses.delay.cpu().numpy().astype(float))
-    if w.spec.learned and rate:
-        _regularly(made, code, "end", 0, clock)
+    if learns.pre and isinstance(w.source, Outputs):  # a spike acts on the weight as it arrives
+        late = made.variables["late"].get_value() if several else min(w.source.delays)
+        made.pre.delay = (late - 1) * clock.dt
+    if learns.code:
+        _regularly(made, [f"pre_ = {heard}", *learns.code], "end", 0, clock)
     return made
 
 
@@ -229,7 +291,13 @@ def laid(network: Network, w: Wired) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _readout(
-    network: Network, batch: Batch, loss: Loss, rates: Mapping[str, float], xi: Tensor | None, clock: Clock
+    network: Network,
+    signal: Instant | Spoken,
+    batch: Batch,
+    loss: Loss,
+    rates: Mapping[str, float],
+    xi: Tensor | None,
+    clock: Clock,
 ) -> NeuronGroup:
     """One neuron for each output."""
     size = network.circuit.readout.size
@@ -241,7 +309,18 @@ def _readout(
         "target_": TimedArray(np.where(asked[:, None] != 0, y, 0.0), dt=clock.dt),
         "rate_": rates.get("b_out", 0.0),
     }
-    model = ["o_ : 1", "y_ : 1", "all_ : 1", "c_ : 1", "error_ : 1", "heard_ : 1", "earned_ : 1", "sign_ : 1"]
+    model = [
+        "o_ : 1",
+        "y_ : 1",
+        "all_ : 1",
+        "c_ : 1",
+        "error_ : 1",
+        "heard_ : 1",
+        "earned_ : 1",
+        "sign_ : 1",
+        "value_ : 1",
+        "lately_ : 1",
+    ]
     model += [f"from{p}_ : 1" for p in network.sources]
     if xi is not None:
         space["explored_"] = TimedArray(xi.double().cpu().numpy(), dt=clock.dt)
@@ -251,7 +330,12 @@ def _readout(
     add = " + ".join(f"from{p}_" for p in network.sources)
     _regularly(group, [f"o_ = {add} + c_", "y_ = target_(t, i)"], "after_resets", 3, clock)
     _regularly(group, [f"error_ = asked_(t)*({ERRORS[loss.name]})", *(["sign_ = explored_(t, i)"] if xi is not None else [])], "after_resets", 5, clock)  # fmt: skip
-    _regularly(group, ["heard_ = error_" if xi is None else "heard_ = sign_*earned_"], "after_resets", 7, clock)
+    heard = ["heard_ = error_" if xi is None else "heard_ = sign_*earned_"]
+    if isinstance(signal, Spoken):
+        space["slow_"] = 1 - np.exp(-network.circuit.dt * 1e3 / signal.tau_r)
+        _regularly(group, [f"value_ = asked_(t)*({VALUES[loss.name]})"], "after_resets", 5, clock)
+        heard = ["heard_ = lately_ - earned_", "lately_ += slow_*(earned_ - lately_)"]
+    _regularly(group, heard, "after_resets", 7, clock)
     _regularly(group, ["c_ -= rate_*error_"] if rates.get("b_out") else [], "end", 0, clock)
     return group
 
@@ -265,9 +349,18 @@ def _all(readout: NeuronGroup, what: str, order: int, clock: Clock) -> Synapses:
     return made
 
 
+def _rewarding(readout: NeuronGroup, group: NeuronGroup, clock: Clock) -> Synapses:
+    """The same for all neurons; every output knows it, and one tells."""
+    made = Synapses(readout, group, "credit__post = heard__pre : 1 (summed)", namespace={}, clock=clock)
+    for updater in made.summed_updaters.values():
+        updater.when, updater.order = "after_resets", 8
+    made.connect(i=np.zeros(len(group), int), j=np.arange(len(group)))
+    return made
+
+
 def _out(
     network: Network,
-    signal: Instant,
+    signal: Instant | Spoken,
     groups: list[NeuronGroup],
     readout: NeuronGroup,
     rates: Mapping[str, float],
@@ -292,14 +385,14 @@ def _out(
     return found
 
 
-def _decay(signal: Instant, rates: Mapping[str, float], path: str) -> float:
+def _decay(signal: Instant | Spoken, rates: Mapping[str, float], path: str) -> float:
     """What adaptive feedback makes weights forget in every step; frozen ones forget nothing."""
     return signal.decay if signal.feedback == "adaptive" and path in rates else 0.0
 
 
 def _feedback(
     network: Network,
-    signal: Instant,
+    signal: Instant | Spoken,
     own: Owns,
     groups: list[NeuronGroup],
     readout: NeuronGroup,

@@ -16,8 +16,9 @@ from bioplaus.eligibility.r_kf_rtrl import RKFRTRL
 from bioplaus.eligibility.rflo import RFLO
 from bioplaus.eligibility.rtrl import RTRL
 from bioplaus.eligibility.snap import SnAp
+from bioplaus.eligibility.stdp import STDP
 from bioplaus.eligibility.uoro import UORO
 
 __all__ = [
-    "EProp", "Eligibility", "History", "Hops", "Immediate", "KFRTRL", "KeRNL", "MDGL", "RFLO", "RKFRTRL", "RTRL", "SnAp", "UORO",
+    "EProp", "Eligibility", "History", "Hops", "Immediate", "KFRTRL", "KeRNL", "MDGL", "RFLO", "RKFRTRL", "RTRL", "STDP", "SnAp", "UORO",
 ]  # fmt: skip

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bioplaus.circuit.backend import Choice, choice
-from bioplaus.eligibility import RFLO, EProp
+from bioplaus.eligibility import RFLO, STDP, EProp
+from bioplaus.eligibility.stdp import ONLY
 from bioplaus.errors import RuleError
 from bioplaus.learning.frozen import holds
 from bioplaus.learning.tally import Outcome, Tally
 from bioplaus.schedule import Online
-from bioplaus.signal import Instant
+from bioplaus.signal import Instant, Spoken
 
 if TYPE_CHECKING:
     import torch
@@ -39,11 +40,13 @@ def chosen(training: Training, network: Network, rule: Rule, task: Task) -> Choi
         Where what is asked for can't serve.
     """
     if training.backend != NAME:
+        if isinstance(rule.eligibility, STDP):
+            raise RuleError(ONLY)
         return choice(training.backend, network, task.steps * max(training.updates, 1), training.batch)
     if reason := misfit(network, rule, task.loss):
         raise RuleError(
             f"backend='brian2' can't serve this: {reason}. Inside Brian2 circuits of equation cells learn, from the losses {', '.join(LOSSES)}, by "
-            "bp.rule('eprop', schedule='online'), rflo or three_factor. Leave backend out, and torch serves all there is."
+            "bp.rule('eprop', schedule='online'), rflo, three_factor or stdp. Leave backend out, and torch serves all there is."
         )
     return Choice(NAME, "asked for")
 
@@ -58,7 +61,8 @@ def misfit(network: Network, rule: Rule, loss: Loss) -> str | None:
     maps = [p.name for p in network.populations if not network.circuit.populations[p.name].cell.continuous]
     if maps:
         return f"the cells of '{maps[0]}' are discrete maps (update=), and Brian2 integrates differential equations"
-    if type(rule.eligibility) not in (EProp, RFLO) or not isinstance(rule.signal, Instant):
+    known = isinstance(rule.signal, Spoken if isinstance(rule.eligibility, STDP) else Instant)
+    if type(rule.eligibility) not in (EProp, RFLO, STDP) or not known:
         return f"the rule '{rule.name}' is not written as synapses"
     if not isinstance(rule.schedule, Online):
         return f"the rule '{rule.name}' has schedule={rule.schedule!r}, which holds weights, and synapses of Brian2 learn at every step"

@@ -8,12 +8,14 @@ from typing import Any, Literal, Unpack
 from bioplaus import checks
 from bioplaus.cerebellum import predictor as make_predictor
 from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.checks.numbers import as_number
 from bioplaus.eligibility import (
     KFRTRL,
     MDGL,
     RFLO,
     RKFRTRL,
     RTRL,
+    STDP,
     UORO,
     Eligibility,
     EProp,
@@ -27,7 +29,7 @@ from bioplaus.errors import RuleError, by_name, unknown
 from bioplaus.rules.pair import TABLE, Rule
 from bioplaus.rules.rows import Fed, Shared, Word, chosen, met_by_the_error, named
 from bioplaus.schedule import Online, Window
-from bioplaus.signal import BPTT, DNI, BPLambda
+from bioplaus.signal import BPTT, DNI, BPLambda, Spoken
 
 _OF_TRAINING = (
     "lr",
@@ -130,6 +132,34 @@ def three_factor(**shared: Unpack[Shared]) -> Eligibility:
     """e-prop's traces and one scalar reward for all neurons, earned by exploring outputs (Frémaux & Gerstner 2016, doi:10.3389/fncir.2015.00085)."""
     return EProp()
 
+
+def stdp(
+    signal: Literal["none", "reward"] = "none",
+    tau_plus: Any = 20.0,
+    tau_minus: Any = 20.0,
+    A_plus: float = 1.0,
+    A_minus: float = 1.05,
+    w_min: float = 0.0,
+    w_max: float = 1.0,
+    tau_e: Any = 200.0,
+    tau_r: Any = 200.0,
+) -> Rule:
+    """Spike-timing-dependent plasticity, by itself or modulated by reward, inside Brian2 alone; the options are those of `STDP`, times in ms or quantities."""
+    if signal not in ("none", "reward"):
+        raise RuleError(unknown("signal of stdp", str(signal), ("none", "reward")))
+    past = STDP(
+        _ms(tau_plus), _ms(tau_minus), A_plus=A_plus, A_minus=A_minus, w_min=w_min, w_max=w_max, tau_e=_ms(tau_e)
+    )
+    return Rule(past, Spoken("loss" if signal == "reward" else "none", _ms(tau_r)), Online(), "stdp")
+
+
+def _ms(time: Any) -> Any:
+    """A time as a number of ms."""
+    return as_number(time) * 1e3 if checks.dimensions(time) == {"time": 1} else time
+
+
+#: rules that follow no gradient, so that tables and checks of gradients do not know them
+BESIDE: dict[str, Any] = {"stdp": stdp}
 
 Named = Literal["immediate", "eprop"]
 
@@ -236,15 +266,16 @@ def rule(name: str, *given: Any, **options: Any) -> Rule:
     RuleError
         For an unknown rule or option.
     """
-    if not isinstance(name, str) or name not in TABLE:
-        raise RuleError(unknown("rule", str(name), TABLE))
+    table = TABLE | BESIDE
+    if not isinstance(name, str) or name not in table:
+        raise RuleError(unknown("rule", str(name), table))
     if given:
         raise RuleError(by_name(f"bp.rule({name!r}, …)", given))
-    allowed = inspect.signature(TABLE[name]).parameters
+    allowed = inspect.signature(table[name]).parameters
     for option in options:
         if option not in allowed:
             learning = (
                 " How fast it learns is said of its training: bp.Training(lr=…)." if option in _OF_TRAINING else ""
             )
             raise RuleError(unknown(f"option of the rule '{name}'", option, allowed) + learning)
-    return TABLE[name](**options)
+    return table[name](**options)

@@ -11,5 +11,6 @@ from bioplaus.signal.dni import DNI
 from bioplaus.signal.instant import Instant
 from bioplaus.signal.observed import Observed
 from bioplaus.signal.oracle import Oracle
+from bioplaus.signal.spoken import Spoken
 
-__all__ = ["BPTT", "DNI", "BPLambda", "Instant", "Observed", "Oracle", "Signal"]
+__all__ = ["BPTT", "DNI", "BPLambda", "Instant", "Observed", "Oracle", "Signal", "Spoken"]
