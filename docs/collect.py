@@ -16,8 +16,8 @@ MARKS = ("<!-- measured: begin -->", "<!-- measured: end -->")
 
 
 def plain(command: str) -> str:
-    """A command without the folder in which it was given: that is of one machine."""
-    return re.sub(r" --root [^\s\"'<&]+", "", command)
+    """A command without the folder in which it was given, and whose code it might run: that is of one machine."""
+    return re.sub(r" --root [^\s\"'<&]+| --trust\b", "", command)
 
 
 def copy_plain(figure: Path, to: Path) -> None:

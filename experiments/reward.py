@@ -68,6 +68,7 @@ def reward(config: Config = Config()) -> Experiment:
         },
         seeds=config.seeds,
         table=partial(table, last=config.last),
+        by_seed=partial(seeds, last=config.last),
         figures={"summary": summary},
         expected="mean return of the last 30 updates: with both traces 0.5–0.8, without the synapse's 0.4–0.6, with λ = 0 about 0 (guessing)",
         references=("doi:10.1038/s41467-020-17236-y",),
@@ -80,6 +81,13 @@ def ends(results, last: int) -> dict[str, dict[int, float]]:
         label: {run.seed: float(run.metrics["score"].to_numpy(float)[-last:].mean()) for run in runs}
         for label, runs in results.items()
     }
+
+
+def seeds(results, last: int) -> pandas.DataFrame:
+    """Mean return of the last updates of every run."""
+    found = ends(results, last)
+    rows = [(label, seed, score) for label, scores in found.items() for seed, score in scores.items()]
+    return pandas.DataFrame(rows, columns=["arm", "seed", "return"])
 
 
 def table(results, last: int) -> pandas.DataFrame:

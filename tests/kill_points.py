@@ -314,7 +314,7 @@ def report_job(figures: bool, finished: Path) -> Job:
             forked(
                 lambda: run_experiment(Experiment("e", experiment.arms, (0, 1)), finished.name, root=finished.parent)
             )
-            for name in ("experiment.json", "table.csv", "table.md"):
+            for name in ("experiment.json", "table.csv", "table.md", "seeds.csv"):
                 (finished / name).unlink()
         shutil.copytree(finished, folder)
 

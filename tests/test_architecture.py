@@ -22,7 +22,7 @@ ENGINE = Path(bioplaus.__file__).parent
 # fmt: off
 ORDER = [
     "errors", "late", "checks", "content", "streams", "settings", "capacity", "own", "declaration", "symbolic", "perturb", "codegen", "cell", "cerebellum", "circuit",
-    "tasks", "recording", "simulate", "analysis", "eligibility", "signal", "schedule", "rules", "learning", "measure", "brian", "check",
+    "tasks", "recording", "simulate", "analysis", "eligibility", "signal", "schedule", "rules", "brian", "learning", "measure", "check",
     "figures", "runs", "reward", "cli",
 ]
 # fmt: on

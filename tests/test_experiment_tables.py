@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from rule_helpers import Off
 from scipy.stats import t
 from table_helpers import table_is_its_runs
@@ -380,6 +381,9 @@ def reward(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]
         "return s.e.m.": lambda r: sem(mean(r)),
         "first arm − this": against,
     }
+    by_seed = module("reward").seeds(Results(runs), last=7)  # type: ignore[arg-type]
+    assert by_seed[["arm", "seed"]].values.tolist() == [[label, seed] for label in runs for seed in range(SEEDS)]
+    assert by_seed["return"].tolist() == pytest.approx(np.concatenate([mean(r) for r in rows_of(runs)]), rel=1e-12)
     return module("reward").table(Results(runs), last=7), rows_of(runs), columns  # type: ignore[arg-type]
 
 
@@ -496,8 +500,71 @@ def spiking_digits(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], 
     return module("spiking_digits").table(results), rows_of(runs), columns
 
 
+def time_step(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    made, cases = module("time_step"), [("as they are", 1.0), ("as they are", 0.5), ("times 1 ms / step", 0.5)]
+    names = ("right (%)", "rate (Hz)", "moved (ms)", "without partner (%)")
+    runs, rng = made_up(("delta_lif", "lif")), np.random.default_rng(1)
+    found = {id(run): rng.uniform(1, 90, (len(cases), len(names))) for some in runs.values() for run in some}
+
+    def seen(run: Any) -> list[dict[str, Any]]:
+        each = zip(cases, found[id(run)], strict=True)
+        return [dict(zip(("weights", "step (ms)", *names), (*case, *row), strict=True)) for case, row in each]
+
+    class Case(Row):
+        def __init__(self, label: str, case: int) -> None:
+            super().__init__(label, runs[label])
+            self.case = case
+
+        def of(self, name: str) -> np.ndarray:
+            return np.array([found[id(run)][self.case, names.index(name)] for run in self.runs])
+
+    columns: dict[str, Any] = {"arm": lambda r: r.label, "weights": lambda r: cases[r.case][0], "step (ms)": lambda r: cases[r.case][1], "n": lambda r: SEEDS}  # fmt: skip
+    for name in names:
+        columns[name] = lambda r, name=name: r.of(name).mean()
+        if name == "right (%)":
+            columns["right s.e.m. (%)"] = lambda r: sem(r.of("right (%)"))
+    results: Any = Results(runs)  # type: ignore[arg-type]
+    by_seed = made.seeds(seen, results)
+    told = [(label, run.seed, *row.values()) for label, some in runs.items() for run in some for row in seen(run)]
+    assert list(by_seed.itertuples(index=False, name=None)) == told
+    return made.table(seen, results), [Case(label, case) for label in runs for case in range(len(cases))], columns
+
+
+def twin(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    """Recordings here and there that differ in what is counted."""
+    made, rng = module("twin"), np.random.default_rng(2)
+    runs, pairs = made_up(("LIF", "rates")), {}
+    for label, some in runs.items():
+        for run in some:
+            names = ("E.v", "E.spikes", "I.spikes") if label == "LIF" else ("rate",)
+            here = xr.Dataset({n: (("time", "batch", "unit"), rng.normal(size=(9, 1, 4))) for n in (*names, "output")})
+            here = here.assign({n: (here[n] > 0).astype(float) for n in names if n.endswith("spikes")})
+            noisy = {n: here[n] + 1e-3 * rng.normal(size=(9, 1, 4)) for n in here if not str(n).endswith("spikes")}
+            flipped = {n: abs(here[n] - (rng.random((9, 1, 4)) < 0.2)) for n in here if str(n).endswith("spikes")}
+            pairs[id(run)] = here, here.assign(noisy | flipped)
+
+    def off(r: Row, name: str) -> Any:
+        if name not in pairs[id(r.runs[0])][0]:
+            return "nan"
+        both = [(a[name].values, b[name].values) for a, b in (pairs[id(run)] for run in r.runs)]
+        return max(abs(a - b).max() / a.std() for a, b in both)
+
+    def count(r: Row, of: Callable[[np.ndarray, np.ndarray], Any]) -> Any:
+        if r.label == "rates":
+            return "nan"
+        each = [pairs[id(run)] for run in r.runs]
+        return float(sum(of(a[n].values, b[n].values) for a, b in each for n in ("E.spikes", "I.spikes")))
+
+    columns: Columns = {
+        **COMMON, "spikes": lambda r: count(r, lambda a, b: a.sum()),
+        "other than Brian2's": lambda r: count(r, lambda a, b: (a != b).sum()),
+        "voltages off by": lambda r: off(r, "E.v"), "rates off by": lambda r: off(r, "rate"), "output off by": lambda r: off(r, "output"),
+    }  # fmt: skip
+    return made.table(lambda run: pairs[id(run)], Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 #: every shipped experiment
-TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, trace_cost)  # fmt: skip
+TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
@@ -597,6 +664,53 @@ def test_what_the_page_of_spiking_digits_counts_is_in_its_seeds():
     assert "48 under the latency code, in every seed" in text
     assert "in every seed (by 2.8 points), and worse under the latency code, in every seed (by 11)" in text
     assert [round(d.mean(), 1) for d in ahead.values()] == [-2.8, 11.1]
+
+
+def test_what_the_page_of_reward_counts_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds, table = (pd.read_csv(pages / "reward" / f"{name}.csv") for name in ("seeds", "table"))
+    found = {arm: some["return"].to_numpy() for arm, some in seeds.groupby("arm", sort=False)}
+    both = found["actor–critic e-prop"]
+    for arm, n, mean, error, against in table.itertuples(index=False, name=None):
+        assert n == len(found[arm]) == 5 and np.allclose((mean, error), (found[arm].mean(), sem(found[arm])), rtol=1e-3)
+        if arm != "actor–critic e-prop":
+            difference = both - found[arm]
+            assert abs(float(against.split()[0]) - difference.mean()) < 5e-4
+            assert against.endswith(f"larger in {(difference > 0).sum()} of 5") and (difference > 0).all()
+    text = (pages / "reward.md").read_text(encoding="utf-8")
+    assert (
+        "nothing is learned in this time, and with synapses that keep nothing of earlier steps less, in every seed"
+        in text
+    )
+    assert abs(found["λ = 0"].mean()) < 2 * sem(found["λ = 0"]), "nothing is learned"
+
+
+def test_what_the_page_of_time_step_says_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds, table = (pd.read_csv(pages / "time_step" / f"{name}.csv") for name in ("seeds", "table"))
+    mean = seeds.groupby(["arm", "weights", "step (ms)"]).mean()
+    assert np.allclose(mean.loc[[*zip(table["arm"], table["weights"], table["step (ms)"], strict=True)], "right (%)"], table["right (%)"], rtol=1e-3)  # fmt: skip
+    assert (seeds["other than Brian2's"].dropna() == 0).all() and seeds["other than Brian2's"].notna().sum() == 12
+    same = mean["right (%)"].drop(("lif", "as they are")).unstack()
+    assert (same.sub(same[1.0], axis=0).abs() < 1.35).all(axis=None), "in 0 to 1 points"
+    silent = mean.loc["lif", "as they are"]
+    assert (silent["rate (Hz)"][[0.02, 0.1, 0.2]] == 0).all() and silent["right (%)"][0.5] < 30
+    moved, alone = (mean[name].unstack() for name in ("moved (ms)", "without partner (%)"))
+    assert moved.loc[("cuba", "as they are"), [0.1, 0.2, 0.5]].round(2).tolist() == [0.08, 0.17, 0.36]
+    jumps, currents = ("delta_lif", "as they are"), ("cuba", "as they are")
+    assert (
+        round(moved[0.1][jumps] / moved[0.1][currents]) == 6 and round(alone[0.1][jumps] / alone[0.1][currents]) == 21
+    )
+    assert alone[1.0].drop(("lif", "as they are")).between(100 / 7, 100 / 4.6).all()
+
+
+def test_what_the_page_of_twin_says_is_in_its_seeds():
+    seeds = pd.read_csv(Path(__file__).parent.parent / "docs" / "experiments" / "twin" / "seeds.csv")
+    assert len(seeds) == 25 and (seeds["other than Brian2's"].dropna() == 0).all()
+    spiking = seeds.dropna(subset=["spikes"])
+    assert len(spiking) == 20 and (spiking["spikes"] > 300).all()
+    off = seeds.groupby("arm")["voltages off by"].max()
+    assert off["AdEx"] > 100 * off.drop("AdEx").max() and off["AdEx"] < 1e-9
 
 
 def test_every_shipped_experiment_has_a_second_computation():

@@ -124,6 +124,16 @@ REDUCED = {
         "test_trials": 5,
         "seeds": (0,),
     },
+    "twin": {"steps": 120, "inputs": 20, "units": 10, "updates": 1, "shown": 50, "seeds": (0, 1)},
+    "time_step": {
+        "steps": (1, 2, 4),
+        "brian": (1, 2),
+        "units": 12,
+        "compared": 3,
+        "updates": 2,
+        "batch": 4,
+        "seeds": (0, 1),
+    },
     "spiking_digits": {
         "shown": 0.01,
         "answer": 0.01,
@@ -184,6 +194,8 @@ LONG = {
     "balanced_network",
     "silencing",
     "spiking_digits",
+    "time_step",
+    "twin",
     "target_reaching",
     "fixed_network_alignment",
     "pattern_generation",
@@ -203,6 +215,12 @@ def test_experiment_leaves_table_and_figures(name, reduced):
     assert set(column(folder, "n").values()) == {len(experiment.seeds)}
     lines = (folder / "table.md").read_text(encoding="utf-8").splitlines()  # and below it what is warned of
     assert sum(line.startswith("|") for line in lines) == len(table) + 2
+    seeds = pd.read_csv(folder / "seeds.csv")
+    told = list(dict.fromkeys(zip(seeds["arm"], seeds["seed"], strict=True)))  # or several rows of each
+    assert told == [(label, run.seed) for label, runs in results.items() for run in runs]
+    if experiment.by_seed is None:
+        ends = [run.metrics["loss"].iloc[-1] if len(run.metrics) else np.nan for _, r in results.items() for run in r]
+        assert np.allclose(seeds["loss"], ends, rtol=1e-12, equal_nan=True) and len(seeds) == len(told)
     for figure in experiment.figures:
         files = {file.suffix for file in (folder / "figures").glob(f"{figure}.*")}
         assert {".pdf", ".svg", ".png", ".json"} <= files and files & {".csv", ".npz"}, figure
@@ -555,3 +573,37 @@ def test_late_is_the_median_of_the_last_measurements(reduced):
     assert values.shape == (2, 3)
     assert results.late("test_loss")["BPTT"].tolist() == values[:, -1].tolist()
     assert results.late("test_loss", share=1.0)["BPTT"].tolist() == np.median(values, 1).tolist()
+
+
+@pytest.mark.slow
+def test_what_time_step_compares(reduced):
+    """Spikes that are the same as Brian2's, none that moved at the finest step, and as much charge where weights grow."""
+    _, results, folder = reduced("time_step")
+    seeds: Any = pd.read_csv(folder / "seeds.csv")
+    first = seeds[seeds["seed"] == 0]
+    compared = first[first["step (ms)"] >= 0.5]
+    assert (compared["other than Brian2's"] == 0).all() and (compared["rate (Hz)"] > 0).sum() >= 6
+    finest = seeds[(seeds["step (ms)"] == 0.25) & (seeds["rate (Hz)"] > 0)]
+    assert len(finest) >= 6 and (finest["moved (ms)"] == 0).all() and (finest["without partner (%)"] == 0).all()
+    coarse = seeds[(seeds["step (ms)"] == 1) & (seeds["arm"] == "delta_lif")]
+    assert (coarse["moved (ms)"] > 0.05).all(), "a step of 1 ms tells no spike better"
+    lif = seeds[seeds["arm"] == "lif"].groupby(["weights", "step (ms)"])["rate (Hz)"].mean()
+    assert lif["as they are", 0.25] < 0.5 * lif["times 1 ms / step", 0.25]
+
+
+@pytest.mark.slow
+def test_what_twin_compares(reduced):
+    """Every spiking arm fires, and what the table calls equal is that of the recordings."""
+    _, results, folder = reduced("twin")
+    seeds: Any = pd.read_csv(folder / "seeds.csv").set_index("arm")
+    spiking = seeds.drop("rates")
+    assert (spiking["spikes"] > 0).all() and (spiking["other than Brian2's"] == 0).all()
+    assert (spiking["voltages off by"].between(1e-18, 1e-9)).all() and (
+        seeds.loc["rates", "rates off by"] < 1e-12
+    ).all()
+    made, run = content.load("experiment", "twin"), results["LIF"][0]
+    here = bp.simulate(run.network, run.recordings.input.values, ("v", "spikes"))
+    there = here.copy(deep=True)
+    there["spikes"][5, 0, 3] = 1 - there["spikes"][5, 0, 3]
+    wrong = made.seeds(lambda run: (here, there), {"LIF": [run]})
+    assert wrong["other than Brian2's"].tolist() == [1] and wrong["spikes"].tolist() == [int(here["spikes"].sum())]

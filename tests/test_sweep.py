@@ -195,7 +195,7 @@ def test_an_experiment_runs_all_arms_and_seeds_and_reports(study):
     }
     folder = study / "runs" / "small"
     files = {path.name for path in folder.iterdir() if path.is_file()}
-    assert files == {"table.csv", "table.md", "experiment.json"}
+    assert files == {"table.csv", "table.md", "seeds.csv", "experiment.json"}
     table = pd.read_csv(folder / "table.csv")
     assert table["arm"].tolist() == ["bptt", "bp_lambda", "eprop"] and table["n"].tolist() == [2] * 3
     assert np.isfinite(table["test score"].to_numpy(float)).all() and (folder / "table.md").read_text().startswith(

@@ -167,3 +167,21 @@ def test_a_spiking_map_of_ones_own_that_reads_dt_is_served_at_any_step():
         x[0] = 1.0
         left.append(float(bp.simulate(network, x, record="v").v[-1, 0, 0]))
     assert left == pytest.approx([np.exp(-1)] * 2, rel=1e-12)
+
+
+def test_how_far_spikes_have_moved_by_all_pairs():
+    """`moved` of the experiment, against the nearest of all spikes of the same neuron in the same trial."""
+    made, rng = content.load("experiment", "time_step"), np.random.default_rng(0)
+    coarse, fine = (rng.random((10, 3, 4)) < 0.2).astype(float), (rng.random((50, 3, 4)) < 0.06).astype(float)
+    coarse[:, 0, 0] = 0  # nobody there
+    fine[:, 1, 1] = 0
+    wanted = []
+    for b in range(3):
+        for i in range(4):
+            other = 0.21 * (np.flatnonzero(fine[:, b, i]) + 1)
+            for t in 1.0 * (np.flatnonzero(coarse[:, b, i]) + 1):
+                d = np.abs(other - t).min() if len(other) else np.inf
+                wanted.append(d if d <= made.PARTNER else np.inf)
+    assert np.isfinite(wanted).sum() > 5 and np.isinf(wanted).sum() > 1
+    assert np.allclose(made.moved(coarse, fine, 1.0, 0.21), wanted, rtol=0, atol=1e-9)
+    assert (made.moved(fine, fine, 0.21, 0.21) == 0).all()

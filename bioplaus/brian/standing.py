@@ -21,7 +21,6 @@ from bioplaus.symbolic.functions import NUMPY
 from bioplaus.symbolic.units import plain
 
 if TYPE_CHECKING:
-    from brian2 import NeuronGroup
     from torch import Tensor
 
     from bioplaus.cell import Cell
@@ -87,15 +86,14 @@ def inside(p: Wiring, state: PopulationState, states: int) -> PopulationState:
     return PopulationState(state.s[:states], (state.y[0] + state.s[-1], *state.y[1:]), state.wait)
 
 
-def refractory(group: NeuronGroup, refracts: Any, state: PopulationState, condition: bool, dt: float) -> None:
-    """Let neurons wait for as many more steps as they have left, ``refracts`` being all of them."""
+def refractory(refracts: Any, state: PopulationState, condition: bool, dt: float) -> tuple[str, np.ndarray]:
+    """A variable of Brian2's, and its values, by which neurons wait for as many more steps as they have left, ``refracts`` being all of them."""
     assert state.wait is not None
     left = state.wait.double().cpu().numpy()
     if condition:
-        group.variables["not_refractory"].set_value((left == 0).reshape(-1))
-        return
+        return "not_refractory", (left == 0).reshape(-1)
     spiked = np.where(left > 0, (left - np.broadcast_to(refracts.double().cpu().numpy(), left.shape) - 1) * dt, -1e4)
-    group.variables["lastspike"].set_value(spiked.reshape(-1))
+    return "lastspike", spiked.reshape(-1)
 
 
 def behind(

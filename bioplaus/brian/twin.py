@@ -2,21 +2,21 @@
 
 Brian2's step k runs in slots, and every piece of a circuit's step (docs/concepts.md) has its own::
 
-    start          arriving = Σ W y of rate cells, d steps old           summed variables
-    before_groups  I = unit (external + Σ arriving);  arriving = 0       constant during the step
+    start          I_from_W = Σ W y of rate cells, d steps old           summed variables
+    before_groups  I = I_unit (I_external + Σ I_from_W);  I_from_W = 0   constant during the step
                    normal = what the circuit has drawn                   xi = √dt normal
     groups         u = f(s, I)                                           Brian2's state updater, ``cell.method``,
                                                                          or named entries of Φ and Γ (below)
     after_groups   u = the value, where a state is held                  written past Brian2, which leaves refractory neurons alone
-                   rate_d = rate_{d−1}; …; rate_1 = φ(u)                 rate cells: recent outputs by age
-                   sent_d = sent_{d−1}; …; sent_1 = g(r(u, y), y)        what is sent beside them, of every cell
+                   rate_d = rate_{d−1}; …; rate = φ(u)                   rate cells: recent outputs by age
+                   s_sent_d = s_sent_{d−1}; …; s_sent_1 = g(r(u, y), y)  what is sent beside them, of every cell
     thresholds     y = [left > right], 0 while refractory
-    synapses       arriving += w (sent_d), for spikes fired d − 1 ago    which so act d steps after they were fired
+    synapses       I_from_W += w (s_sent_d), for spikes fired d − 1 ago  which so act d steps after they were fired
                    s += unit (w, or external_{k+1}), where s jumps
     resets         s = r(u, y)
     end            recorded
 
-What is held over a step waits in ``arriving`` until the next, so neither a hard reset nor a clamped membrane can lose it. What
+What is held over a step waits in ``I_from_W`` until the next, so neither a hard reset nor a clamped membrane can lose it. What
 jumps does so when Brian2 lets it, by default: before the reset, which may wipe it out. The samples of a batch are one group:
 neuron i of sample b has number b·size + i, and no synapse leaves its sample.
 
@@ -26,21 +26,22 @@ Brian2 is given the step with the constants that torch has: `bioplaus.codegen.pr
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from brian2 import Clock, NetworkOperation, NeuronGroup, Synapses, TimedArray, second
+from brian2 import Clock, NeuronGroup, Synapses, second
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 
+from bioplaus.brian.make import Make
+from bioplaus.brian.names import Names, free, words
 from bioplaus.brian.standing import begun, events, inside, refractory
 from bioplaus.circuit import Network
-from bioplaus.circuit.wiring import Gated, Wired, Wiring
+from bioplaus.circuit.wiring import Wired, Wiring
 from bioplaus.codegen.propagated import propagated
 from bioplaus.symbolic import noise
-from bioplaus.symbolic.derive import NOW, after
+from bioplaus.symbolic.derive import HELD, LAST, NOW, RECEPTIVE, after, arriving
 from bioplaus.symbolic.functions import for_brian
 from bioplaus.symbolic.integrate import declared
 from bioplaus.symbolic.text import substituted, symbol
@@ -51,22 +52,40 @@ if TYPE_CHECKING:
     from bioplaus.circuit.network import State
     from bioplaus.symbolic.text import Expression
 
-WAIT = "wait0_"  # the refractory times of neurons that have each its own
 ANY = "bioplaus*"  # a name that Brian2 numbers
+BRIAN = Make()
+
+
+class Beside(NamedTuple):
+    """What neurons have beside their cell's equations where their synapses learn (`bioplaus.brian.plastic`).
+
+    All that arrives is then summed up anew in every step, from outputs that spiking neurons keep too: a weight that has just moved acts at once.
+    """
+
+    onto: Sequence[Wired] = ()  # projections that arrive so, beside the recurrent ones
+    model: Sequence[str] = ()  # more variables
 
 
 def neurons(
-    network: Network, population: int, drive: np.ndarray, clock: Clock, start: State | None = None, name: str = ANY
+    network: Network,
+    population: int,
+    drive: np.ndarray,
+    clock: Clock,
+    start: State | None = None,
+    name: str = ANY,
+    make: Make = BRIAN,
+    beside: Beside | None = None,
 ) -> NeuronGroup:
     """The neurons of one population under external input and bias ``drive``, (time, batch, channels · unit), from where they stand, or their start."""
     p = network.populations[population]
     cell = network.circuit.populations[p.name].cell
     T, batch = drive.shape[:2]
-    recurrent, stands = p.recurrent, (start or network.start(batch)).populations[population]
+    recurrent: Sequence[Wired] = p.recurrent if beside is None else (*p.recurrent, *beside.onto)
+    stands, keeps = (start or network.start(batch)).populations[population], beside is not None or not cell.spiking
     taken = drive.reshape(T, batch, p.taken, p.size).transpose(2, 0, 1, 3).reshape(p.taken, T, batch * p.size)
 
     # the declarations from which the torch step was derived, and what only spike, reset or output use
-    texts = cell.parsed
+    texts, called = cell.parsed, Names(network, population)
     assert texts.equations is not None  # maps have been refused
     model = declared(cell, texts.equations)
     used = set().union(*(e.names for e in (*texts.after_step, texts.refractory) if e is not None))
@@ -74,117 +93,148 @@ def neurons(
     ours = _named_entries(cell, network.circuit.dt)
     more += [f"{name} : 1 (constant)" for name in ours]
     waits = (
-        {WAIT: p.refractory.cpu().numpy() * network.circuit.dt}
+        {called.wait: p.refractory.cpu().numpy() * network.circuit.dt}
         if p.refractory.ndim and texts.refractory is None
         else {}
     )
     more += [f"{name} : second (constant)" for name in waits]
     of = {gate.channel: gate.of for gate in p.gated}
-    more += [
-        f"{_arriving(network, w, k)} : 1" for w in recurrent for k in w.channels if of.get(k, k) < len(cell.inputs)
-    ]
-    more += [f"rate{age}_ : 1" for age in range(1, p.ages + 1) if not cell.spiking]
-    more += [f"{_sent(v, age)} : 1" for v in range(1, p.voices) for age in range(1, p.ages + 1)]
+    held = len(cell.inputs) if beside is None else len(cell.channels)
+    more += [f"{called.arriving[w.spec.name, k]} : 1" for w in recurrent for k in w.channels if of.get(k, k) < held]
+    more += [f"{said} : 1" for said in called.said[0] if keeps]
+    more += [f"{said} : 1" for voice in called.said[1:] for said in voice]
+    more += [] if beside is None else beside.model
 
-    namespace: dict[str, Any] = {f"external{k}_": TimedArray(each, dt=clock.dt) for k, each in enumerate(taken)}
-    collect, clear, jumps = [], [], []
+    outside = called.external
+    namespace: dict[str, Any] = {
+        each: make.timed(values, clock, name, each) for each, values in zip(outside, taken, strict=True)
+    }
+    collect, clear, jumps, landing = [], [], [], []
     for k, channel in enumerate(cell.channels):
-        namespace |= {f"unit{k}_": cell.channels[channel]}
+        namespace |= {called.unit[k]: cell.channels[channel]}
         gates = [gate for gate in p.gated if gate.of == k]
+        if channel in cell.jumps and beside is not None:
+            brought = [f"{outside[k]}(t, i)", *(called.arriving[w.spec.name, k] for w in recurrent if k in w.channels)]
+            more.append(f"{called.jump[channel]} : 1")
+            landing.append(f"{called.jump[channel]} = {' + '.join(brought)}")
+            continue
         if channel in cell.jumps:
             brought = [
-                f"external{k}_(t + dt, i)",
-                *(_gated(f"external{g.channel}_(t + dt, i)", g, "t + dt") for g in gates),
+                f"{outside[k]}(t + dt, i)",
+                *(_gated(f"{outside[g.channel]}(t + dt, i)", outside[g.switch], "t + dt") for g in gates),
             ]
-            jumps.append(f"{channel} += unit{k}_*({' + '.join(brought)})")
+            jumps.append(f"{channel} += {called.unit[k]}*({' + '.join(brought)})")
             continue
-        brought = [f"external{k}_(t, i)", *(_arriving(network, w, k) for w in recurrent if k in w.channels)]
+        brought = [f"{outside[k]}(t, i)", *(called.arriving[w.spec.name, k] for w in recurrent if k in w.channels)]
         for gate in gates:
-            behind = [_arriving(network, w, gate.channel) for w in recurrent if gate.channel in w.channels]
-            brought.append(_gated(" + ".join([f"external{gate.channel}_(t, i)", *behind]), gate, "t"))
-        collect.append(f"{channel} = unit{k}_*({' + '.join(brought)})")
+            behind = [called.arriving[w.spec.name, gate.channel] for w in recurrent if gate.channel in w.channels]
+            brought.append(_gated(" + ".join([f"{outside[gate.channel]}(t, i)", *behind]), outside[gate.switch], "t"))
+        collect.append(f"{channel} = {called.unit[k]}*({' + '.join(brought)})")
         here = [(w, c) for c in (k, *(gate.channel for gate in gates)) for w in recurrent if c in w.channels]
-        clear += [f"{_arriving(network, w, c)} = 0" for w, c in here if events(network, w)]
+        clear += [f"{called.arriving[w.spec.name, c]} = 0" for w, c in here if beside is None and events(network, w)]
 
     for k, xi in enumerate(cell.noises, p.channels):
         more.append(f"{noise.normal(xi)} : 1")
-        collect.append(f"{noise.normal(xi)} = external{k}_(t, i)")
+        collect.append(f"{noise.normal(xi)} = {outside[k]}(t, i)")
 
-    group = NeuronGroup(
+    reset = [f"{s.name} {s.operator} {s.right.brian}" for s in texts.reset]
+    if cell.spiking and keeps:
+        reset.append(f"{called.said[0][0]} = 1")
+    group = make.group(
         batch * p.size,
         model + "\n".join(more),
         method=_in_named_entries(cell, p.refracts) if ours else _drawn_before(cell),  # type: ignore[arg-type]
         threshold=texts.spike.whole.brian if texts.spike else None,
-        reset="; ".join(f"{s.name} {s.operator} {s.right.brian}" for s in texts.reset) or None,
-        refractory=_refractory(p, texts.refractory, clock),  # type: ignore[arg-type]
+        reset="; ".join(reset) or None,
+        refractory=_refractory(p, texts.refractory, clock, called.wait),  # type: ignore[arg-type]
         namespace=namespace,
         clock=clock,
         name=name,
     )
-    for code, when in ((collect + clear, "before_groups"), (jumps, "synapses")):
+    landing += _landed(cell, called) if landing else []
+    for code, when, order in ((collect + clear, "before_groups", 0), (jumps, "synapses", 0), (landing, "start", 1)):
         if code:
-            group.run_regularly("\n".join(code), when=when, clock=clock)
-    if texts.output is not None:
-        aged = [f"rate{age}_ = rate{age - 1}_" for age in range(p.ages, 1, -1)]
-        said = _heard(p, texts.output.brian)
-        group.run_regularly("\n".join([*aged, f"rate1_ = {said}"]), when="after_groups", clock=clock)
+            make.regularly(group, "\n".join(code), clock, when, order)
+    if keeps:
+        aged = _older(called.said[0])
+        said = "0" if texts.output is None else _heard(p, texts.output.brian, outside)
+        make.regularly(group, "\n".join([*aged, f"{called.said[0][0]} = {said}"]), clock, "after_groups")
     if p.voices > 1:
-        group.run_regularly("\n".join(_sending(p, cell)), when="after_groups", order=1, clock=clock)
+        make.regularly(group, "\n".join(_sending(p, cell, called)), clock, "after_groups", order=1)
     # what is declared, not all that is there: t, i or N may be among the parameters, unused
     values = {n: v for n, v in cell.parameters.items() if n in group.equations} | ours | waits
     for name, value in values.items():
         each = np.tile(np.broadcast_to(plain(value), p.size), batch)
-        group.variables[name].set_value(each[0] if group.variables[name].scalar else each)
+        make.set(group, name, each[0] if group.variables[name].scalar else each)
     # spikes of before the first step have arrived when it begins
     arrived = {}
     for k, s in enumerate(cell.channels):
-        if s in cell.jumps:
+        if s in cell.jumps and beside is not None:
+            arrived[s] = np.zeros((batch, p.size))
+        elif s in cell.jumps:
             both = [
                 taken[k, 0],
                 *((1 - taken[gate.switch, 0]) * taken[gate.channel, 0] for gate in p.gated if gate.of == k),
             ]
             arrived[s] = np.sum(both, 0).reshape(batch, p.size)
     for name, value in zip(cell.states, begun(cell, inside(p, stands, len(cell.states)), arrived), strict=True):
-        group.variables[name].set_value(value.reshape(-1))
+        make.set(group, name, value.reshape(-1))
     for slot, value in enumerate(stands.y):
         age, voice = divmod(slot, p.voices)
-        if voice or not cell.spiking:
-            group.variables[_told(voice, age + 1)].set_value(value.double().cpu().numpy().reshape(-1))
+        if voice or keeps:
+            make.set(group, called.said[voice][age], value.double().cpu().numpy().reshape(-1))
     if p.clamped:
-        group.contained_objects.append(_clamping(p, cell, group, taken, clock))
+        make.operation(group, _clamping(p, cell, group, taken, clock), clock, -1)
     if stands.wait is not None and bool(stands.wait.any()):
-        refractory(group, p.refractory, stands, p.kernel.waits is not None, network.circuit.dt)
+        make.set(group, *refractory(p.refractory, stands, p.kernel.waits is not None, network.circuit.dt))
     return group
 
 
-def _sending(p: Wiring, cell: Cell) -> list[str]:
+def _older(said: list[str]) -> list[str]:
+    """What was said becomes a step older."""
+    return [f"{old} = {new}" for new, old in reversed(list(zip(said, said[1:], strict=False)))]
+
+
+def _sending(p: Wiring, cell: Cell, called: Names) -> list[str]:
     """What is sent beside the output: a function of the states as the reset will leave them, and of whether there is a spike."""
     d, texts = cell.derived, cell.parsed
-    fired = symbol("fired_")
+    fired = symbol(called.fired)
     settled = {symbol(s): substituted(r, {NOW: fired}) for s, r in zip(d.states, d.r, strict=True)}
     ours = {after(s): symbol(s) for s in d.states}
     lines = []
     if texts.spike:
         free = "*int(not_refractory)" if p.refracts else ""
-        lines.append(f"fired_ = int({texts.spike.whole.brian}){free}")
+        lines.append(f"{called.fired} = int({texts.spike.whole.brian}){free}")
     for v, e in enumerate(d.sends, 1):
-        lines += [f"{_sent(v, age)} = {_sent(v, age - 1)}" for age in range(p.ages, 1, -1)]
+        lines += _older(called.said[v])
         new = substituted(substituted(substituted(e, {NOW: fired}), settled), ours)
-        lines.append(f"{_sent(v, 1)} = {_heard(p, sympy_to_str(for_brian(new)))}")
+        lines.append(f"{called.said[v][0]} = {_heard(p, sympy_to_str(for_brian(new)), called.external)}")
     return lines
 
 
-def _heard(p: Wiring, said: str) -> str:
+def _landed(cell: Cell, called: Names) -> list[str]:
+    """Where states are when a step begins, after what has arrived since the last reset: s + J (`bioplaus.symbolic.derive.landed`)."""
+    last = symbol(called.said[0][0])
+    ours = {LAST: last, HELD: last, RECEPTIVE: symbol("int(not_refractory)")}
+    for k, s in enumerate(cell.channels):
+        if s in cell.jumps:  # where it is 1 of a unit, the expression has no factor for it
+            own = symbol(called.unit[k]) if cell.scales[s] == 1 else 1
+            ours |= {arriving(s): own * symbol(called.jump[s]), symbol(f"unit_{s}"): symbol(called.unit[k])}
+    moved = zip(cell.states, cell.derived.begins, strict=True)
+    return [f"{s} = {sympy_to_str(for_brian(substituted(e, ours)))}" for s, e in moved if e != symbol(s)]
+
+
+def _heard(p: Wiring, said: str, outside: list[str]) -> str:
     """What is said, unless that is silenced."""
-    return said if p.silence is None else f"(1 - external{p.silence}_(t, i))*({said})"
+    return said if p.silence is None else f"(1 - {outside[p.silence]}(t, i))*({said})"
 
 
-def _gated(brought: str, gate: Gated, when: str) -> str:
+def _gated(brought: str, switch: str, when: str) -> str:
     """What is brought, unless that is cut."""
-    return f"(1 - external{gate.switch}_({when}, i))*({brought})"
+    return f"(1 - {switch}({when}, i))*({brought})"
 
 
-def _clamping(p: Wiring, cell: Cell, group: NeuronGroup, taken: np.ndarray, clock: Clock) -> NetworkOperation:
+def _clamping(p: Wiring, cell: Cell, group: NeuronGroup, taken: np.ndarray, clock: Clock) -> Callable[[Any], None]:
     """States that are held, between the integrator and the threshold: no statement of Brian2's, which would leave refractory neurons alone."""
     held = [
         (group.variables[cell.states[state]], taken[switch] != 0, taken[value]) for state, switch, value in p.clamped
@@ -195,26 +245,16 @@ def _clamping(p: Wiring, cell: Cell, group: NeuronGroup, taken: np.ndarray, cloc
         for variable, when, value in held:
             variable.set_value(np.where(when[step], value[step], variable.get_value()))
 
-    return NetworkOperation(hold, when="after_groups", order=-1, clock=clock)
+    return hold
 
 
-def _sent(voice: int, age: int) -> str:
-    """Of a neuron: what it has sent beside its output, so many steps ago."""
-    return f"sent{voice}_{age}_"
-
-
-def _told(voice: int, age: int) -> str:
-    """The same, or its rate."""
-    return _sent(voice, age) if voice else f"rate{age}_"
-
-
-def _refractory(p: Wiring, written: Expression | None, clock: Clock) -> Any:
+def _refractory(p: Wiring, written: Expression | None, clock: Clock, each: str) -> Any:
     """How long, as Brian2 takes it: as written, a time, or the name of one per neuron."""
     if not p.refracts:
         return False
     if written is not None:
         return written.brian
-    return WAIT if p.refractory.ndim else int(p.refractory) * clock.dt
+    return each if p.refractory.ndim else int(p.refractory) * clock.dt
 
 
 def _named_entries(cell: Cell, dt: float) -> dict[str, Any]:
@@ -257,7 +297,14 @@ def _drawn_before(cell: Cell) -> str | Callable[..., str]:
 
 
 def synapses(
-    network: Network, w: Wired, source: NeuronGroup, target: NeuronGroup, batch: int, clock: Clock, name: str = ANY
+    network: Network,
+    w: Wired,
+    source: NeuronGroup,
+    target: NeuronGroup,
+    batch: int,
+    clock: Clock,
+    name: str = ANY,
+    make: Make = BRIAN,
 ) -> Synapses | None:
     """The synapses of one recurrent projection, those that its mask leaves; None where it leaves none."""
     pre, post = network.populations[w.source.population].size, network.populations[w.target].size
@@ -272,33 +319,40 @@ def synapses(
         W = W[:, j, i]
     if not i.size:
         return None
-    model = [f"w_{k} : 1 (constant)" for k in w.channels]
+    said_by, called = Names(network, w.source.population), Names(network, w.target)
+    taken = {*said_by.taken, *called.taken}
+    weights = _weights(called, w, taken)
+    model = [f"{each} : 1 (constant)" for each in weights.values()]
     late = np.full(len(i), w.source.delays[0]) if w.synapses is None else w.synapses.delay.cpu().numpy()
     several = len(w.source.delays) > 1
-    model += ["late : 1 (constant)"] if several else []
-    told = [(age, f"{_told(w.source.voice, age)}_pre") for age in w.source.delays]
-    said = "*(" + " + ".join(f"int(late == {age})*{name}" if several else name for age, name in told) + ")"
+    steps = free("steps", taken)
+    model += [f"{steps} : 1 (constant)"] if several else []
+    told = [(age, f"{said_by.said[w.source.voice][age - 1]}_pre") for age in w.source.delays]
+    said = "*(" + " + ".join(f"int({steps} == {age})*{name}" if several else name for age, name in told) + ")"
     if events(network, w):
         brought, units = said if w.source.voice else "", {}
         silence, p = network.populations[w.source.population].silence, network.populations[w.target]
         if silence is not None and not w.source.voice:  # asked of when they spiked
-            units["silent_"] = source.namespace[f"external{silence}_"]
-            brought = f"*(1 - silent_(t - ({'late' if several else w.source.delays[0]} - 1)*dt, i))"
+            silent = free("source_" + said_by.external[silence], taken)
+            units[silent] = source.namespace[said_by.external[silence]]
+            brought = f"*(1 - {silent}(t - ({steps if several else w.source.delays[0]} - 1)*dt, i))"
         cell = network.circuit.populations[p.name].cell
         names, gates = list(cell.channels), {gate.channel: gate for gate in p.gated}
         arrive = []
         for k in w.channels:
-            onto = names[gates[k].of if k in gates else k]
-            if onto in cell.jumps:
-                units[f"unit{k}_"] = cell.channels[onto]
+            onto = names.index(called.channels[k])
+            if names[onto] in cell.jumps:
+                unit = called.unit[onto]
+                units[unit] = cell.channels[names[onto]]
                 open_ = ""
                 if k in gates:
-                    units[f"cut{k}_"] = target.namespace[f"external{gates[k].switch}_"]
-                    open_ = f"*(1 - cut{k}_(t + dt, j))"
-                arrive.append(f"{onto}_post += unit{k}_*w_{k}{brought}{open_}")
+                    cut = called.external[gates[k].switch]
+                    units[cut] = target.namespace[cut]
+                    open_ = f"*(1 - {cut}(t + dt, j))"
+                arrive.append(f"{names[onto]}_post += {unit}*{weights[k]}{brought}{open_}")
             else:
-                arrive.append(f"{_arriving(network, w, k)}_post += w_{k}{brought}")
-        made = Synapses(
+                arrive.append(f"{called.arriving[w.spec.name, k]}_post += {weights[k]}{brought}")
+        made = make.synapses(
             source,
             target,
             "\n".join(model),
@@ -309,58 +363,44 @@ def synapses(
             name=name,
         )
     else:
-        model += [f"{_arriving(network, w, k)}_post = w_{k}{said} : 1 (summed)" for k in w.channels]
-        made = Synapses(
-            source,
-            target,
-            "\n".join(model),
-            clock=clock,
-            namespace={},
-            name=name,
-        )
-        for updater in made.summed_updaters.values():
-            updater.when = "start"  # before currents are collected
+        model += [f"{called.arriving[w.spec.name, k]}_post = {weights[k]}{said} : 1 (summed)" for k in w.channels]
+        made = make.synapses(source, target, "\n".join(model), clock=clock, namespace={}, name=name)
+        make.early(made)  # before currents are collected
     sample = np.arange(batch)[:, None]
-    made.connect(i=(sample * pre + i).ravel(), j=(sample * post + j).ravel())
+    make.connect(made, (sample * pre + i).ravel(), (sample * post + j).ravel())
     for k, channel in zip(w.channels, W, strict=True):
-        made.variables[f"w_{k}"].set_value(np.tile(channel, batch))
+        make.set(made, weights[k], np.tile(channel, batch))
     if several and events(network, w):
-        made.delay = np.tile((late - 1) * network.circuit.dt, batch) * second
+        make.delay(made, np.tile((late - 1) * network.circuit.dt, batch))
     if several:
-        made.variables["late"].set_value(np.tile(late.astype(float), batch))
+        make.set(made, steps, np.tile(late.astype(float), batch))
     return made
 
 
+def _weights(called: Names, w: Wired, taken: set[str]) -> dict[int, str]:
+    """What the weights onto each channel are called: w, unless a cell has such a variable."""
+    if len(w.channels) == 1:
+        return {w.channels[0]: free("weight" if "w" in taken else "w", taken)}
+    return {k: free(f"w_{called.channels[k]}", taken) for k in w.channels}
+
+
 def objects(
-    network: Network, drives: list[np.ndarray], clock: Clock, start: State | None = None
+    network: Network, drives: list[np.ndarray], clock: Clock, start: State | None = None, make: Make = BRIAN
 ) -> tuple[list[NeuronGroup], list[Synapses]]:
     """All that makes up a circuit in Brian2, called as in it: the neurons of each population, and the synapses of each recurrent projection that has any."""
-    names = iter(_words([*(p.name for p in network.populations), *(w.spec.name for w in network.recurrent)]))
-    groups = [neurons(network, i, drive, clock, start, next(names)) for i, drive in enumerate(drives)]
-    batch = drives[0].shape[1]
-    made = [
-        synapses(network, w, groups[w.source.population], groups[w.target], batch, clock, next(names))
-        for w in network.recurrent
-    ]
+    names = iter(words([*(p.name for p in network.populations), *(w.spec.name for w in network.recurrent)]))
+    groups = []
+    for i, (p, drive) in enumerate(zip(network.populations, drives, strict=True)):
+        make.population(network, p)
+        groups.append(neurons(network, i, drive, clock, start, next(names), make))
+    batch, made = drives[0].shape[1], []
+    for w in network.recurrent:
+        make.projection(network, w)
+        ends = groups[w.source.population], groups[w.target]
+        made.append(synapses(network, w, *ends, batch, clock, next(names), make))
     return groups, [each for each in made if each is not None]
-
-
-def _words(names: list[str]) -> list[str]:
-    """Names as Brian2 takes them: words, each of them once."""
-    found: list[str] = []
-    for told in names:
-        word = re.sub(r"^(?=\d)|\W", "_", told, flags=re.ASCII)
-        while word in found:
-            word += "_"
-        found.append(word)
-    return found
 
 
 def clock(network: Network) -> Clock:
     """The circuit's time step."""
     return Clock(network.circuit.dt * second)
-
-
-def _arriving(network: Network, w: Wired, channel: int) -> str:
-    """What a projection brings to a channel in the next step, in units of weight."""
-    return f"arriving{network.wired.index(w)}_{channel}_"

@@ -48,15 +48,15 @@ class RFLO(EProp):
         return None
 
     def partials(self, tangent: Tangent) -> tuple[Partials, ...]:
-        out = []
-        for part in tangent.partials:
-            S = range(len(part.psi))
-            out.append(
-                part._replace(
-                    F=tuple(tuple(part.F[i][j] if i == j else None for j in S) for i in S),
-                    E=(None,) * len(S),
-                    Ru=tuple(tuple(1.0 if i == j else None for j in S) for i in S),
-                    ry=(None,) * len(S),
-                )
-            )
-        return tuple(out)
+        return tuple(leak_alone(part) for part in tangent.partials)
+
+
+def leak_alone(part: Partials) -> Partials:
+    """The same with every path inside the neuron dropped but each state's own leak; whatever its entries are, where None is zero."""
+    S = range(len(part.psi))
+    return part._replace(
+        F=tuple(tuple(part.F[i][j] if i == j else None for j in S) for i in S),
+        E=(None,) * len(S),
+        Ru=tuple(tuple(1.0 if i == j else None for j in S) for i in S),
+        ry=(None,) * len(S),
+    )

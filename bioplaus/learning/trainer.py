@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus.circuit import Circuit, Network
-from bioplaus.circuit.backend import Choice, choice
+from bioplaus.circuit.backend import Choice
 from bioplaus.circuit.dale import refuse_negative
 from bioplaus.circuit.loading import apart, refuse_stray, values
 from bioplaus.circuit.perturbed import refuse_late
@@ -20,6 +20,7 @@ from bioplaus.circuit.trajectory import pieces
 from bioplaus.codegen.compiled import spent
 from bioplaus.codegen.threads import threads
 from bioplaus.errors import BioplausError, LearningWarning, NumericalError, RuleError, RunError
+from bioplaus.learning import outside
 from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
 from bioplaus.learning.fit import check_learner, drawn_with
@@ -103,7 +104,7 @@ class Trainer:
         self.since = since
         self.interference = Interference(self.network, t.perturb, rule, since)
         rule.eligibility.fits(self.interference.all, t.batch)
-        self._chosen = choice(t.backend, self.interference.all, task.steps * max(t.updates, 1), t.batch)
+        self._chosen = outside.chosen(t, self.interference.all, rule, task)
         self.stage = 0  # stages of the curriculum left behind
         self.generator, self.noise = stream(seed, "task"), stream(seed, "noise")
         first = drawn(task, stream(seed, "check"), t.batch)
@@ -136,8 +137,13 @@ class Trainer:
 
     @property
     def backend(self) -> str:
-        """What computes time steps, ``"torch"`` or ``"numba"``."""
+        """What computes updates: ``"torch"``, ``"numba"`` or ``"brian2"``."""
         return self._chosen.name
+
+    @property
+    def simulated_by(self) -> str:
+        """What computes time steps where nothing is learned: ``"torch"`` or ``"numba"``."""
+        return outside.simulated(self._chosen)
 
     @property
     def computed(self) -> dict[str, str]:
@@ -205,6 +211,8 @@ class Trainer:
         apply = self.apply if self.training.apply == "window" else None
         given = (self.acting, self.rule, self.own, batch, self.task.loss, self.regulariser, apply)
         self._batch = batch
+        if self.backend == outside.NAME:
+            return outside.learned(*given[:5], self.optimisers.rates, self.noise)
         with threads(self.training.threads):
             try:
                 outcome = sequence(*given, generator=self.noise, voltage=self.voltage, backend=self.backend)
@@ -252,7 +260,7 @@ class Trainer:
             )
         with torch.no_grad(), threads(self.training.threads):
             terms = self.task.loss, self.regulariser, self.voltage
-            return penalised(self.acting, self.draw(batch), *terms, backend=self.backend)
+            return penalised(self.acting, self.draw(batch), *terms, backend=self.simulated_by)
 
     def _measures(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
         rates = list(outcome.rates.values())
@@ -279,7 +287,9 @@ class Trainer:
         with torch.no_grad(), threads(self.training.threads):
             for i, batch in enumerate(test_set(self.task)):
                 batch = batch.to(t.device, self.dtype)
-                ran = pieces(self._tested, batch.inputs, self.seed, f"test {i}", self.backend, states=False, u=False)
+                ran = pieces(
+                    self._tested, batch.inputs, self.seed, f"test {i}", self.simulated_by, states=False, u=False
+                )
                 o = torch.cat([each.output() for each in ran])
                 total += float((self.task.loss.value(o, batch.targets) * self.weighed(batch).weight).sum())
                 count += batch.size
@@ -294,7 +304,9 @@ class Trainer:
         """Cosine between the rule's gradient and BPTT's, see `bioplaus.learning.alignment`; measuring changes nothing."""
         apart = stream(self.seed, f"noise of alignment {self.update_index}")
         with threads(self.training.threads):
-            row = alignment(self.acting, self.rule, self.own, self.draw(batch), self.task.loss, apart, self.backend)
+            row = alignment(
+                self.acting, self.rule, self.own, self.draw(batch), self.task.loss, apart, self.simulated_by
+            )
         self.health.measured(row.get("prediction_ratio"), row.pop(LENGTH, None))
         return row
 
@@ -308,7 +320,7 @@ class Trainer:
         if of_rule(names):
             mine: Any = {"every": every, "own": self.own, "seed": self.seed}
             return record(self._tested, self.rule, self.weighed(batch), names, self.task.loss, **mine)
-        mine = {"every": every, "seed": self.seed, "backend": self.backend}
+        mine = {"every": every, "seed": self.seed, "backend": self.simulated_by}
         return simulate(self._tested, batch, names, lenient=True, **mine)
 
     def state_dict(self) -> dict[str, Any]:
@@ -367,7 +379,8 @@ class Trainer:
             self.generator.set_state(state["streams"]["task"])
             self.noise.set_state(state["streams"]["noise"])
             self.update_index, self.seconds = state["update"], state["seconds"]
-            if (before := state.get("backend", "torch")) != self.backend:  # at first there was no other
+            before = state.get("backend", "torch")  # at first there was no other
+            if outside.NAME not in (before, self.backend) and before != self.backend:
                 self._chosen = Choice(before, "what had begun it")
             self.health.load_state_dict(state.get("health", {}))  # checkpoints of before have none
             while self.stage < state["stage"]:

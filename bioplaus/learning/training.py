@@ -64,6 +64,19 @@ _HELD = {
 _NUMBERS = ("lr", "readout_lr", "predictor_lr", "eps", "clip", "rate_target", "rate_strength", "voltage_strength")
 #: fields that came later, and are not told of where they are as by default: runs of before are recognised
 _MOVED_BY = ("optimiser_options", "lr_schedule", "lr_schedule_options")
+#: of a training inside Brian2: what it asks of other fields
+_IN_BRIAN: dict[str, Any] = {
+    "batch": 1,
+    "optimiser": "sgd",
+    "optimiser_options": None,
+    "lr_schedule": None,
+    "clip": None,
+    "rate_strength": 0,
+    "voltage_strength": 0,
+    "apply": "window",
+    "device": "cpu",
+    "dtype": "float64",
+}
 _LATER = (*_MOVED_BY, "rate_over", "voltage_strength", "backend", "threads", "perturb", "loss_per")
 
 
@@ -96,7 +109,8 @@ class Training(checks.Named):
     evaluate_every, align_every : updates between tests, and between comparisons with BPTT; 0: tests at the end only, no comparison.
     device, dtype : ``"cpu"``, ``"cuda"``; ``"float32"``, ``"float64"``.
     backend : what computes time steps: ``"torch"``; ``"numba"``, fused loops for spiking circuits on the CPU, equal to rounding; ``"auto"``
-        takes those where an update, or all of them, are so much work that compiling pays (`bioplaus.circuit.backend`).
+        takes those where an update, or all of them, are so much work that compiling pays (`bioplaus.circuit.backend`); ``"brian2"``: circuits learn
+        inside Brian2, one trial an update, and weights move at every step (`bioplaus.learning.outside`).
     threads : on how many processors fused loops run at most, with the same results to the last bit; torch keeps to one, for its sums over
         several round differently.
     perturb : who interferes, one `bioplaus.Perturb` or several; their ``updates=`` say when. Tests are taken under what holds in the update before.
@@ -149,7 +163,7 @@ class Training(checks.Named):
         evaluate_every=checks.Whole(0),
         align_every=checks.Whole(0),
         dtype=checks.Word(("float32", "float64")),
-        backend=checks.Word(("auto", "torch", "numba")),
+        backend=checks.Word(("auto", "torch", "numba", "brian2")),
         threads=checks.Whole(),
         perturb=Perturbs(),
     )
@@ -162,6 +176,19 @@ class Training(checks.Named):
         checks.accept(RunError, "device of Training", self.device, checks.Word())
         if reason := unusable(self.device):
             raise RunError(reason)
+        if self.backend == "brian2":
+            self._inside_brian()
+
+    def _inside_brian(self) -> None:
+        """Refuse what synapses of Brian2 do not do."""
+        other = {name: value for name, value in _IN_BRIAN.items() if getattr(self, name) != value}
+        if other:
+            raise RunError(
+                f"backend='brian2' of Training lets weights move at every step inside Brian2, by plain gradient descent, one trial after the other: it takes "
+                f"{', '.join(f'{name}={value!r}' for name, value in other.items())}, and was given "
+                f"{', '.join(f'{name}={getattr(self, name)!r}' for name in other)}. Write bp.Training(backend='brian2', batch=1, optimiser='sgd', apply='window', "
+                "dtype='float64', lr=…), or leave backend out."
+            )
 
     def _held(self) -> None:
         """Refuse numbers that become infinite, or 0, in what the weights are kept in."""

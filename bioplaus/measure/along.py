@@ -198,7 +198,7 @@ class Along:
             generator=generator,
             uses=uses,
             voltage=voltage,
-            backend=driver.backend,
+            backend=driver.simulated_by,
         )
 
     def _noise(self, name: str, u: int) -> torch.Generator:

@@ -45,7 +45,7 @@ class Experiment(checks.Named):
     table : callable, optional
         Makes a pandas table of the results; `Results.table` by default.
     by_seed : callable, optional
-        Makes a pandas table of the results with one row an arm and seed, which is kept as ``seeds.csv``.
+        Makes a pandas table of the results with one row an arm and seed, which is kept as ``seeds.csv``; `Results.by_seed` by default.
     figures : mapping of str to callable
         File name, without folder and suffix → what draws it from the results. One that asks for an arm that was left out is skipped.
     expected : str

@@ -1,4 +1,4 @@
-"""What an experiment leaves beside its runs: table.csv, table.md, seeds.csv where it makes one, experiment.json and figures/."""
+"""What an experiment leaves beside its runs: table.csv, table.md, seeds.csv, experiment.json and figures/."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def _write_tables(
     try:
         table = make_table(experiment, results)
         files = {"table.csv": table.to_csv(index=False), "table.md": page(table, remarks)}
-        if experiment.by_seed is not None:
-            files["seeds.csv"] = experiment.by_seed(results).to_csv(index=False)
+        by_seed = results.by_seed() if experiment.by_seed is None else experiment.by_seed(results)
+        files["seeds.csv"] = by_seed.to_csv(index=False)
     except RunError as error:
         report(Event("note", message=f"The table was not made: {error}"))
     record = {

@@ -122,6 +122,18 @@ class Results(Mapping[str, "list[Run]"]):
             rows.append(row)
         return pandas.DataFrame(rows)
 
+    def by_seed(self) -> pandas.DataFrame:
+        """One row an arm and seed: the last measured value of every column of ``metrics.csv``."""
+        import pandas
+
+        rows = [
+            {"arm": label, "seed": run.seed}
+            | {c: run.final(c) for c in run.metrics.columns if run.metrics[c].notna().any()}
+            for label, runs in self.items()
+            for run in runs
+        ]
+        return pandas.DataFrame(rows)
+
 
 class MissingArm(RunError):
     """A table or figure wants an arm that was left out of this run of the experiment."""
