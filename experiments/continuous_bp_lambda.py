@@ -23,16 +23,18 @@ class Config:
     units: int = 20  # leaky rate neurons of part 2, tau 10 ms
     tau_lambda: float = 20.0  # ms
     tau_gamma: float = 50.0  # ms
-    lr: float = 3e-2  # of cortex and readout, for a loss per ms
+    lr: float = (
+        0.1  # of cortex and readout, for a loss per ms  # chosen: of 0.03, 0.1, as the next, on seeds 100 to 102
+    )
     predictor_lr: float = 1e-3  # per ms
-    batch: int = 10  # trials, one after the other
-    updates: int = 20  # batches
+    batch: int = 20  # trials, one after the other
+    updates: int = 8  # batches
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # each draws weights, feedback and trials anew
 
 
 @dataclass(frozen=True)
 class Cued(Task):
-    """Which of two inputs is on for 5 ms says whether the wave asked for from 20 ms on is a sine or its negative."""
+    """Which of two inputs is on for 5 ms says whether the wave asked for from 35 ms on is a sine or its negative."""
 
     steps: int = 60  # of 1 ms
     inputs, outputs, loss, dt, name = 3, 1, squared, 1e-3, "cued"
@@ -40,7 +42,7 @@ class Cued(Task):
     def batch(self, generator, size, split="train"):
         which, t = torch.randint(2, (size,), generator=generator), torch.arange(self.steps) / self.steps
         x, weight = torch.zeros(self.steps, size, 3), torch.ones(self.steps, size)
-        x[:5, torch.arange(size), which], x[..., 2], weight[:20] = 2.0, 0.5, 0.0
+        x[:5, torch.arange(size), which], x[..., 2], weight[:35] = 2.0, 0.5, 0.0
         wave = torch.sin(2 * torch.pi * t)[:, None] * (2.0 * which - 1)
         return Batch(x, wave[..., None], weight)
 
@@ -93,25 +95,24 @@ def continuous_bp_lambda(config: Config = Config()) -> Experiment:
 
 def seeds(results):
     """Test loss at the end, by arm and seed."""
-    rows = [
-        {"arm": label, "seed": run.seed, "test loss": run.final("test_loss")}
-        for label, runs in results.items()
-        for run in runs
-    ]
-    return pandas.DataFrame(rows)
+    every = [(label, run) for label, runs in results.items() for run in runs]
+    return pandas.DataFrame(
+        [{"arm": label, "seed": run.seed, "test loss": run.final("test_loss")} for label, run in every]
+    )
 
 
 def table(results):
-    """Mean test loss, and against the arm without injection, paired by seed."""
-    by = seeds(results).pivot(index="seed", columns="arm", values="test loss")
-    rows, other = [], "injection 0, exact"
-    for label in results:
-        row = {"arm": label, "n": len(by), "test loss": by[label].mean(), "s.e.m.": by[label].sem()}
-        if label != other and other in by and len(by) > 1:
-            paired = bp.analysis.paired(by[label], by[other])
-            row |= {"difference": paired.difference, "p": paired.p}
-        rows.append(row)
-    return pandas.DataFrame(rows)
+    """Test loss at the end, and every arm against the one without injection, seed by seed."""
+    rows, by = results.table(()), seeds(results).pivot(index="seed", columns="arm", values="test loss")
+    rows.insert(2, "test loss", [by[label].mean() for label in rows["arm"]])
+    rows.insert(3, "test loss s.e.m.", [by[label].sem() for label in rows["arm"]])
+    rows.insert(4, "this − injection 0", [against(by, label) for label in rows["arm"]])
+    return rows
+
+
+def against(by, label, other="injection 0, exact"):
+    both = by.dropna() if other in by and label != other else ()
+    return str(bp.analysis.paired(both[label], both[other])) if len(both) else "–"
 
 
 def limit(config):
