@@ -415,6 +415,28 @@ def delay_length(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Co
     return module("delay_length").table(Results(runs), last=7), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def continuous_bp_lambda(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("injection 1, exact", "injection 0, exact", "injection 1, random"))
+
+    def loss(r: Row) -> Any:
+        return np.array([run.final("test_loss") for run in r.runs])
+
+    def against(r: Row) -> str:
+        if r.label == "injection 0, exact":
+            return "–"
+        d = loss(r) - loss(Row("", runs["injection 0, exact"]))
+        reach = t.ppf(0.975, len(d) - 1) * sem(d)
+        p = 2 * t.sf(abs(d.mean() / sem(d)), len(d) - 1)
+        return f"{d.mean():+.3g} [{d.mean() - reach:+.3g}, {d.mean() + reach:+.3g}], paired t-test, n = 3, p = {p:.2g}; larger in {(d > 0).sum()} of 3"
+
+    columns: Columns = {
+        **COMMON, "test loss": lambda r: loss(r).mean(), "test loss s.e.m.": lambda r: sem(loss(r)), "this − injection 0": against, **MS,
+    }  # fmt: skip
+    by_seed = module("continuous_bp_lambda").seeds(Results(runs))  # type: ignore[arg-type]
+    assert by_seed["test loss"].tolist() == pytest.approx(np.concatenate([loss(r) for r in rows_of(runs)]), rel=1e-12)
+    return module("continuous_bp_lambda").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 def balanced_network(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     labels, made = ("SI fast", "AI, readout alone", "AI, e-prop"), module("balanced_network")
     runs = made_up(labels, lambda label: ("loss",) if "SI" in label else ())
@@ -568,7 +590,7 @@ def twin(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
 
 
 #: every shipped experiment
-TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
+TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():

@@ -60,6 +60,7 @@ REDUCED = {
         "learning": {"updates": 60, "align_every": 20},
         "seeds": (0, 1),
     },
+    "continuous_bp_lambda": {"steps": (2.0, 1.0), "units": 4, "batch": 2, "updates": 2, "seeds": (0, 1)},
     "trace_cost": {
         "steps": 5,
         "units": 5,

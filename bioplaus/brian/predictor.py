@@ -438,7 +438,8 @@ class _Made:
         if code:
             made.run_regularly("\n".join(code), when="after_groups", order=0, clock=self.clock)
         else:
-            made.state_updater.when, made.state_updater.order = "after_groups", 0
+            updater: Any = made.state_updater
+            updater.when, updater.order = "after_groups", 0
         j, i = np.nonzero(np.ones((self.n, len(source))))
         for row, W in rows.items():
             made.variables[f"A{row}"].set_value(W[j, i])
