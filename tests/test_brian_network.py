@@ -165,7 +165,7 @@ def test_names_of_a_cell_are_left_to_it():
     network = circuit.build(seed=0, dtype=torch.float64)
     called = Names(network, 0)
     assert (called.external, called.unit, called.said[0][0]) == (["I_external2"], ["I_unit2"], "rate2")
-    assert list(called.arriving.values()) == ["I_from_a_pre2"], "Brian2 reads x_pre as x of a synapse's source"
+    assert list(called.arriving.values())[0] == "I_from_a_pre2", "Brian2 reads x_pre as x of a synapse's source"
     ours, theirs = (run(network, X, ("w", "rate", "spikes")) for run in (bp.simulate, bp.brian.simulate))
     assert ours.spikes.sum() > 50 and np.array_equal(ours.spikes, theirs.spikes)
     assert "weight" in bp.brian.network(network, X)["a_pre"].variables
