@@ -529,8 +529,27 @@ def time_step(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Colum
     return made.table(seen, results), [Case(label, case) for label in runs for case in range(len(cases))], columns
 
 
+def learning_in_brian2(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    made, labels = module("learning_in_brian2"), ("torch", "Brian2")
+    rng = np.random.default_rng(2)
+    heads = ("first loss", "last losses", "test score", "loss onward")
+    names = [f"{head}, {label}" for label in labels for head in heads]
+    names += ["weights moved", "weights apart", "onward apart"]
+    seeds = {name: rng.uniform(1, 9, SEEDS) for name in names}
+    patch.setattr(made, "by_seed", lambda *given: pd.DataFrame(seeds))
+    means = {"first loss": "first loss", "last 10 losses": "last losses", "test score": "test score", "loss onward": "loss onward"}  # fmt: skip
+    largest = {"weights moved by": "weights moved", "weights apart": "weights apart", "onward apart": "onward apart"}
+    columns: dict[str, Any] = {"arm": lambda r: r.label, "n": lambda r: SEEDS}
+    for name, head in means.items():
+        columns[name] = lambda r, head=head: seeds[f"{head}, {r.label}"].mean()
+        if name == "test score":
+            columns["test score s.e.m."] = lambda r: sem(seeds[f"test score, {r.label}"])
+    columns |= {name: lambda r, of=of: seeds[of].max() for name, of in largest.items()}
+    return made.table(None, None, None), [Row(label, ()) for label in labels], columns
+
+
 #: every shipped experiment
-TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost)  # fmt: skip
+TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
