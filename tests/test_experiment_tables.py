@@ -532,19 +532,18 @@ def time_step(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Colum
 def learning_in_brian2(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     made, labels = module("learning_in_brian2"), ("torch", "Brian2")
     rng = np.random.default_rng(2)
-    heads = ("first loss", "last losses", "test score", "loss onward")
-    names = [f"{head}, {label}" for label in labels for head in heads]
-    names += ["weights moved", "weights apart", "onward apart"]
-    seeds = {name: rng.uniform(1, 9, SEEDS) for name in names}
-    patch.setattr(made, "by_seed", lambda *given: pd.DataFrame(seeds))
+    names = ("first loss", "last losses", "test score", "loss onward", "weights moved", "weights apart", "onward apart")
+    seeds = {label: {name: rng.uniform(1, 9, SEEDS) for name in names} for label in labels}
+    frames = [pd.DataFrame({"arm": label, **each}) for label, each in seeds.items()]
+    patch.setattr(made, "by_seed", lambda *given: pd.concat(frames))
     means = {"first loss": "first loss", "last 10 losses": "last losses", "test score": "test score", "loss onward": "loss onward"}  # fmt: skip
     largest = {"weights moved by": "weights moved", "weights apart": "weights apart", "onward apart": "onward apart"}
     columns: dict[str, Any] = {"arm": lambda r: r.label, "n": lambda r: SEEDS}
     for name, head in means.items():
-        columns[name] = lambda r, head=head: seeds[f"{head}, {r.label}"].mean()
+        columns[name] = lambda r, head=head: seeds[r.label][head].mean()
         if name == "test score":
-            columns["test score s.e.m."] = lambda r: sem(seeds[f"test score, {r.label}"])
-    columns |= {name: lambda r, of=of: seeds[of].max() for name, of in largest.items()}
+            columns["test score s.e.m."] = lambda r: sem(seeds[r.label]["test score"])
+    columns |= {name: lambda r, of=of: seeds[r.label][of].max() for name, of in largest.items()}
     return made.table(None, None, None), [Row(label, ()) for label in labels], columns
 
 
