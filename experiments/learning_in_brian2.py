@@ -72,34 +72,30 @@ def apart(one, other) -> float:
 
 
 def by_seed(config, seen, results):
-    """A row for each seed: losses in both, and how far their weights are apart in the end."""
+    """A row for each circuit: its losses, and how far its weights are from the other simulator's in the end."""
     rows = []
     for torch, brian in zip(results[TORCH], results[BRIAN], strict=True):
-        on = seen(torch)
-        row = {
-            "seed": torch.seed,
-            "weights moved": apart(torch.network.weights, torch.network.circuit.build(seed=torch.seed).weights),
-        }
+        on, drawn = seen(torch), torch.network.circuit.build(seed=torch.seed)
+        far = {"weights moved": apart(torch.network.weights, drawn.weights)}
+        far["weights apart"] = apart(torch.network.weights, brian.network.weights)
+        far["onward apart"] = apart(on[TORCH][1], on[BRIAN][1])
         for label, run in ((TORCH, torch), (BRIAN, brian)):
             loss = run.metrics["loss"]
-            row |= {f"first loss, {label}": loss.iloc[0], f"last losses, {label}": loss.iloc[-10:].mean()}
-            row |= {f"test score, {label}": run.final(), f"loss onward, {label}": float(np.mean(on[label][0]))}
-        row["weights apart"] = apart(torch.network.weights, brian.network.weights)
-        row["onward apart"] = apart(on[TORCH][1], on[BRIAN][1])
-        rows.append(row)
-    return pandas.DataFrame(rows)
+            row = {"arm": label, "seed": run.seed, "first loss": loss.iloc[0], "last losses": loss.iloc[-10:].mean()}
+            row |= {"test score": run.final(), "loss onward": float(np.mean(on[label][0]))}
+            rows.append(row | far)
+    return pandas.DataFrame(rows).sort_values("arm", ascending=False, kind="stable", ignore_index=True)
 
 
 def table(config, seen, results):
     """Means over seeds, and the largest difference of weights in any."""
-    seeds = by_seed(config, seen, results)
     rows = []
-    for label in (TORCH, BRIAN):
-        score = seeds[f"test score, {label}"]
-        row = {"arm": label, "n": len(seeds), "first loss": seeds[f"first loss, {label}"].mean()}
-        row |= {"last 10 losses": seeds[f"last losses, {label}"].mean(), "test score": score.mean()}
+    for label, seeds in by_seed(config, seen, results).groupby("arm", sort=False):
+        score = seeds["test score"]
+        row = {"arm": label, "n": len(seeds), "first loss": seeds["first loss"].mean()}
+        row |= {"last 10 losses": seeds["last losses"].mean(), "test score": score.mean()}
         row["test score s.e.m."] = score.std(ddof=1) / len(score) ** 0.5 if len(score) > 1 else np.nan
-        row |= {"loss onward": seeds[f"loss onward, {label}"].mean(), "weights moved by": seeds["weights moved"].max()}
+        row |= {"loss onward": seeds["loss onward"].mean(), "weights moved by": seeds["weights moved"].max()}
         rows.append(row | {"weights apart": seeds["weights apart"].max(), "onward apart": seeds["onward apart"].max()})
     return pandas.DataFrame(rows)
 

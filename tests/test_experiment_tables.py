@@ -589,8 +589,26 @@ def twin(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     return made.table(lambda run: pairs[id(run)], Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def learning_in_brian2(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    made, labels = module("learning_in_brian2"), ("torch", "Brian2")
+    rng = np.random.default_rng(2)
+    names = ("first loss", "last losses", "test score", "loss onward", "weights moved", "weights apart", "onward apart")
+    seeds = {label: {name: rng.uniform(1, 9, SEEDS) for name in names} for label in labels}
+    frames = [pd.DataFrame({"arm": label, **each}) for label, each in seeds.items()]
+    patch.setattr(made, "by_seed", lambda *given: pd.concat(frames))
+    means = {"first loss": "first loss", "last 10 losses": "last losses", "test score": "test score", "loss onward": "loss onward"}  # fmt: skip
+    largest = {"weights moved by": "weights moved", "weights apart": "weights apart", "onward apart": "onward apart"}
+    columns: dict[str, Any] = {"arm": lambda r: r.label, "n": lambda r: SEEDS}
+    for name, head in means.items():
+        columns[name] = lambda r, head=head: seeds[r.label][head].mean()
+        if name == "test score":
+            columns["test score s.e.m."] = lambda r: sem(seeds[r.label]["test score"])
+    columns |= {name: lambda r, of=of: seeds[r.label][of].max() for name, of in largest.items()}
+    return made.table(None, None, None), [Row(label, ()) for label in labels], columns
+
+
 #: every shipped experiment
-TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
+TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():

@@ -41,8 +41,5 @@ class Spoken(Signal):
     def __post_init__(self) -> None:
         checks.settle(self)
 
-    def hearers(self, network: Any, steps: int | None) -> set[int]:
-        return set()
-
     def credit(self, own: Owns, state: Any, observed: Observed) -> Answer:
         return silent(observed.network), {}, state, {}
