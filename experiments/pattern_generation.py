@@ -8,6 +8,8 @@ spikes its gradient grows to 1e8 times that of e-prop and more), so its surrogat
 
 from dataclasses import dataclass
 
+import pandas
+
 import bioplaus as bp
 from bioplaus import Arm, Experiment, Training
 
@@ -57,6 +59,7 @@ def pattern_generation(config: Config = Config()) -> Experiment:
         },
         seeds=config.seeds,
         table=table,
+        by_seed=seeds,
         figures={"summary": summary, "activity": activity},
         expected="loss, 80–140 at first, after 500 trials: e-prop with random feedback 7–15, with symmetric feedback "
         "3–8, BPTT with its lower surrogate 6–20",
@@ -79,6 +82,22 @@ def table(results):
     rows.insert(2, "loss at first", [float(first[label]) for label in rows["arm"]])
     rows["authors' code"] = [AUTHORS.get(label, "–") for label in rows["arm"]]
     return rows.rename(columns={"rate": "rate (Hz)", "rate s.e.m.": "rate s.e.m. (Hz)"})
+
+
+def seeds(results):
+    """Of each seed the loss at the first trial and after the last, and the rate at the last."""
+    rows = [
+        {
+            "arm": label,
+            "seed": run.seed,
+            "loss at first": float(run.metrics["loss"].iloc[0]),
+            "test loss": run.final("test_loss"),
+            "rate (Hz)": run.final("rate"),
+        }
+        for label, runs in results.items()
+        for run in runs
+    ]
+    return pandas.DataFrame(rows)
 
 
 def summary(results):

@@ -70,7 +70,7 @@ def reward(config: Config = Config()) -> Experiment:
         table=partial(table, last=config.last),
         by_seed=partial(seeds, last=config.last),
         figures={"summary": summary},
-        expected="mean return of the last 30 updates: with both traces 0.5–0.8, without the synapse's 0.4–0.6, with λ = 0 about 0 (guessing)",
+        expected=f"mean return of the last {config.last} updates, of 300: with both traces 0.5–0.8, without the synapse's 0.4–0.6, with λ = 0 about 0 (guessing)",
         references=("doi:10.1038/s41467-020-17236-y",),
     )
 

@@ -104,6 +104,12 @@ def test_the_psychometric_curve_is_logistic_regression_without_lapses():
     assert (fit.low < fit.share).all() and (fit.share < fit.high).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_who_always_chooses_the_same_is_fitted_without_a_warning():
+    fit = analysis.psychometric([-1, 0, 1, 2], [1, 1, 1, 1])
+    assert fit.share.tolist() == [1, 1, 1, 1] and fit([-1, 2]).min() > 0.99
+
+
 def test_lapses_are_found_and_help():
     rng = np.random.default_rng(2)
     x = rng.uniform(-3, 3, 20_000).round(1)

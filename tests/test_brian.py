@@ -409,10 +409,45 @@ def test_nothing_is_printed_and_brian_is_left_as_it_was(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "elman", "lsnn_lif", "lsnn_alif"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "elman"])
 def test_discrete_maps_are_refused(name):
     with pytest.raises(CircuitError, match=f"'cortex' \\({name}\\).*discrete maps.*bioplaus.simulate"):
         bp.brian.simulate(small(cell=bp.model(name)), drive(10, 1, 4))
+
+
+MAPS = {
+    "lsnn_lif": (dict(), dict()),
+    "lsnn_lif, refractory, scaled": (dict(refractory=4, scale_input=True, tau_m=20 * SPREAD * ms), dict(input_gain=20.0, delay=3)),
+    "lsnn_alif": (dict(beta=0.1, refractory=2), dict(delay=2, tau_out=20 * ms)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_that_spike_are_statements_in_brian(name):
+    parameters, options = MAPS[name]
+    cell = bp.model(name.split(",")[0], **parameters)
+    circuit = small(cell=cell, **{"input_gain": 1.0, "gain": 0.5, **options})
+    network, x = circuit.build(seed=2, dtype=torch.float64), drive(500, 2, 4)
+    record = (*cell.states, "spikes")
+    ours, theirs = (run(network, x, record) for run in (bp.simulate, bp.brian.simulate))
+    same(ours, theirs)
+    assert ours.spikes.sum() > 300 and margins(network, x) > 1e-9
+    np.testing.assert_array_equal(ours.spikes.values, theirs.spikes.values)
+    assert all(gap(ours, theirs, each) <= 1e-12 for each in (*cell.states, "output"))
+    whole, state = bp.brian.simulate(network, x[:301], record, return_state=True)
+    assert np.array_equal(
+        bp.brian.simulate(network, x[301:], record, state=state).spikes.values, ours.spikes.values[301:]
+    )
+    with pytest.raises(CircuitError, match=r"'cortex' \(lsnn_a?lif\) is of a discrete map.*dt= and method="):
+        bp.brian.simulate(network, x, dt=0.5 * ms)
+
+
+def test_a_map_that_looks_back_at_its_own_spike_is_refused():
+    cell = bp.Cell(
+        update="v = 0.9*v + I - 0.6*y", spike="v > 0.6", surrogate=bp.triangular(width="width"), parameters={"width": 0.6}, name="looks_back"
+    )  # fmt: skip
+    with pytest.raises(CircuitError, match="looks_back"):
+        bp.brian.simulate(small(cell=cell), drive(10, 1, 4))
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def few() -> dict[str, Case]:
         mixed("noisy_lif"),
         recurrent("leaky_rate", delay=2),
     )
-    several = sending()
+    several, lsnn = sending(), recurrent("lsnn_alif", input_gain=1.0, gain=0.5)
     x = drawn(lif, batch=2)
     _, state = bp.brian.simulate(lif, x[:50], return_state=True)
     cut = [bp.Perturb("W_rec", "cut", steps=range(20, 60)), bp.Perturb("cortex", "silence", steps=range(50, 90))]
@@ -140,6 +140,7 @@ def few() -> dict[str, Case]:
         "cut and silenced": (lif, x, {"perturb": cut}),
         "a cell with a variable w": (adex, drawn(adex), {}),
         "noise": (noisy, drawn(noisy), {"seed": 3}),
+        "a map": (lsnn, drawn(lsnn), {}),
         "rates": (rate, drawn(rate), {}),
         "sends, delays, background, odd names": (several, drawn(several), {}),
     }  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from rule_helpers import Off
 from scipy.stats import t
 from table_helpers import table_is_its_runs
@@ -253,6 +254,10 @@ def pattern_generation(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Ro
         "rate (Hz)": lambda r: r["rate"][:, -1].mean(), "rate s.e.m. (Hz)": lambda r: sem(r["rate"][:, -1]), **MS,
         "authors' code": lambda r: said.get(r.label, "–"),
     }  # fmt: skip
+    by_seed = module("pattern_generation").seeds(Results(runs))  # type: ignore[arg-type]
+    for name, (column, at) in {"loss at first": ("loss", 0), "test loss": ("test_loss", -1), "rate (Hz)": ("rate", -1)}.items():  # fmt: skip
+        assert by_seed[name].tolist() == [v for row in rows_of(runs) for v in row[column][:, at]]
+    assert by_seed[["arm", "seed"]].values.tolist() == [[label, seed] for label in runs for seed in range(SEEDS)]
     return module("pattern_generation").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
 
 
@@ -410,6 +415,28 @@ def delay_length(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Co
     return module("delay_length").table(Results(runs), last=7), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def continuous_bp_lambda(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("injection 1, exact", "injection 0, exact", "injection 1, random"))
+
+    def loss(r: Row) -> Any:
+        return np.array([run.final("test_loss") for run in r.runs])
+
+    def against(r: Row) -> str:
+        if r.label == "injection 0, exact":
+            return "–"
+        d = loss(r) - loss(Row("", runs["injection 0, exact"]))
+        reach = t.ppf(0.975, len(d) - 1) * sem(d)
+        p = 2 * t.sf(abs(d.mean() / sem(d)), len(d) - 1)
+        return f"{d.mean():+.3g} [{d.mean() - reach:+.3g}, {d.mean() + reach:+.3g}], paired t-test, n = 3, p = {p:.2g}; larger in {(d > 0).sum()} of 3"
+
+    columns: Columns = {
+        **COMMON, "test loss": lambda r: loss(r).mean(), "test loss s.e.m.": lambda r: sem(loss(r)), "this − injection 0": against, **MS,
+    }  # fmt: skip
+    by_seed = module("continuous_bp_lambda").seeds(Results(runs))  # type: ignore[arg-type]
+    assert by_seed["test loss"].tolist() == pytest.approx(np.concatenate([loss(r) for r in rows_of(runs)]), rel=1e-12)
+    return module("continuous_bp_lambda").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 def balanced_network(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     labels, made = ("SI fast", "AI, readout alone", "AI, e-prop"), module("balanced_network")
     runs = made_up(labels, lambda label: ("loss",) if "SI" in label else ())
@@ -547,8 +574,41 @@ def learning_in_brian2(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Ro
     return made.table(None, None, None), [Row(label, ()) for label in labels], columns
 
 
+def twin(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    """Recordings here and there that differ in what is counted."""
+    made, rng = module("twin"), np.random.default_rng(2)
+    runs, pairs = made_up(("LIF", "rates")), {}
+    for label, some in runs.items():
+        for run in some:
+            names = ("E.v", "E.spikes", "I.spikes") if label == "LIF" else ("rate",)
+            here = xr.Dataset({n: (("time", "batch", "unit"), rng.normal(size=(9, 1, 4))) for n in (*names, "output")})
+            here = here.assign({n: (here[n] > 0).astype(float) for n in names if n.endswith("spikes")})
+            noisy = {n: here[n] + 1e-3 * rng.normal(size=(9, 1, 4)) for n in here if not str(n).endswith("spikes")}
+            flipped = {n: abs(here[n] - (rng.random((9, 1, 4)) < 0.2)) for n in here if str(n).endswith("spikes")}
+            pairs[id(run)] = here, here.assign(noisy | flipped)
+
+    def off(r: Row, name: str) -> Any:
+        if name not in pairs[id(r.runs[0])][0]:
+            return "nan"
+        both = [(a[name].values, b[name].values) for a, b in (pairs[id(run)] for run in r.runs)]
+        return max(abs(a - b).max() / a.std() for a, b in both)
+
+    def count(r: Row, of: Callable[[np.ndarray, np.ndarray], Any]) -> Any:
+        if r.label == "rates":
+            return "nan"
+        each = [pairs[id(run)] for run in r.runs]
+        return float(sum(of(a[n].values, b[n].values) for a, b in each for n in ("E.spikes", "I.spikes")))
+
+    columns: Columns = {
+        **COMMON, "spikes": lambda r: count(r, lambda a, b: a.sum()),
+        "other than Brian2's": lambda r: count(r, lambda a, b: (a != b).sum()),
+        "voltages off by": lambda r: off(r, "E.v"), "rates off by": lambda r: off(r, "rate"), "output off by": lambda r: off(r, "output"),
+    }  # fmt: skip
+    return made.table(lambda run: pairs[id(run)], Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 #: every shipped experiment
-TABLES = (balanced_network, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost)  # fmt: skip
+TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
@@ -669,6 +729,24 @@ def test_what_the_page_of_reward_counts_is_in_its_seeds():
     assert abs(found["λ = 0"].mean()) < 2 * sem(found["λ = 0"]), "nothing is learned"
 
 
+def test_what_the_page_of_pattern_generation_says_of_five_seeds_is_in_them():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds = pd.read_csv(pages / "pattern_generation" / "seeds.csv")
+    begun = {arm: some["loss at first"].to_numpy() for arm, some in seeds.groupby("arm")}
+    ended = {arm: some["test loss"].to_numpy() for arm, some in seeds.groupby("arm")}
+    random, symmetric = ended["e-prop, random"], ended["e-prop, symmetric"]
+    assert len(random) == len(symmetric) == 5
+    text = (pages / "pattern_generation.md").read_text(encoding="utf-8")
+    low, high = min(random), max(random)
+    assert (
+        f"from {begun['e-prop, random'].mean():.1f} to {random.mean():.1f} ± {sem(random):.1f} ({low:.1f} to {high:.1f} in single seeds)"
+        in text
+    )
+    assert f"with symmetric to {symmetric.mean():.1f} ± {sem(symmetric):.1f} in the 500 trials" in text
+    assert random.mean() < 12 and (random > 12).sum() == 2 and "two of five seeds are above" in text
+    assert f"the first three at {random[:3].mean():.1f} on average" in text
+
+
 def test_what_the_page_of_time_step_says_is_in_its_seeds():
     pages = Path(__file__).parent.parent / "docs" / "experiments"
     seeds, table = (pd.read_csv(pages / "time_step" / f"{name}.csv") for name in ("seeds", "table"))
@@ -686,6 +764,15 @@ def test_what_the_page_of_time_step_says_is_in_its_seeds():
         round(moved[0.1][jumps] / moved[0.1][currents]) == 6 and round(alone[0.1][jumps] / alone[0.1][currents]) == 21
     )
     assert alone[1.0].drop(("lif", "as they are")).between(100 / 7, 100 / 4.6).all()
+
+
+def test_what_the_page_of_twin_says_is_in_its_seeds():
+    seeds = pd.read_csv(Path(__file__).parent.parent / "docs" / "experiments" / "twin" / "seeds.csv")
+    assert len(seeds) == 25 and (seeds["other than Brian2's"].dropna() == 0).all()
+    spiking = seeds.dropna(subset=["spikes"])
+    assert len(spiking) == 20 and (spiking["spikes"] > 300).all()
+    off = seeds.groupby("arm")["voltages off by"].max()
+    assert off["AdEx"] > 100 * off.drop("AdEx").max() and off["AdEx"] < 1e-9
 
 
 def test_every_shipped_experiment_has_a_second_computation():

@@ -60,6 +60,7 @@ REDUCED = {
         "learning": {"updates": 60, "align_every": 20},
         "seeds": (0, 1),
     },
+    "continuous_bp_lambda": {"steps": (2.0, 1.0), "units": 4, "batch": 2, "updates": 2, "seeds": (0, 1)},
     "trace_cost": {
         "steps": 5,
         "units": 5,
@@ -124,6 +125,7 @@ REDUCED = {
         "test_trials": 5,
         "seeds": (0,),
     },
+    "twin": {"steps": 120, "inputs": 20, "units": 10, "updates": 1, "shown": 50, "seeds": (0, 1)},
     "learning_in_brian2": {"units": 10, "updates": 1, "onward": 1, "seeds": (0,)},
     "time_step": {
         "steps": (1, 2, 4),
@@ -196,6 +198,7 @@ LONG = {
     "spiking_digits",
     "learning_in_brian2",
     "time_step",
+    "twin",
     "target_reaching",
     "fixed_network_alignment",
     "pattern_generation",
@@ -589,3 +592,21 @@ def test_what_time_step_compares(reduced):
     assert (coarse["moved (ms)"] > 0.05).all(), "a step of 1 ms tells no spike better"
     lif = seeds[seeds["arm"] == "lif"].groupby(["weights", "step (ms)"])["rate (Hz)"].mean()
     assert lif["as they are", 0.25] < 0.5 * lif["times 1 ms / step", 0.25]
+
+
+@pytest.mark.slow
+def test_what_twin_compares(reduced):
+    """Every spiking arm fires, and what the table calls equal is that of the recordings."""
+    _, results, folder = reduced("twin")
+    seeds: Any = pd.read_csv(folder / "seeds.csv").set_index("arm")
+    spiking = seeds.drop("rates")
+    assert (spiking["spikes"] > 0).all() and (spiking["other than Brian2's"] == 0).all()
+    assert (spiking["voltages off by"].between(1e-18, 1e-9)).all() and (
+        seeds.loc["rates", "rates off by"] < 1e-12
+    ).all()
+    made, run = content.load("experiment", "twin"), results["LIF"][0]
+    here = bp.simulate(run.network, run.recordings.input.values, ("v", "spikes"))
+    there = here.copy(deep=True)
+    there["spikes"][5, 0, 3] = 1 - there["spikes"][5, 0, 3]
+    wrong = made.seeds(lambda run: (here, there), {"LIF": [run]})
+    assert wrong["other than Brian2's"].tolist() == [1] and wrong["spikes"].tolist() == [int(here["spikes"].sum())]

@@ -153,6 +153,7 @@ def test_real_numbers_of_any_library(kind: Any) -> None:
         (True, "record is True"),
         (None, "record is None"),
         ("V", "no recordable variable 'V'.*Did you mean 'v'"),
+        (("v", "output"), "'output', which is recorded beside all that is asked for"),
     ],
 )
 def test_what_can_be_recorded(simulate: Any, record: Any, words: str) -> None:

@@ -230,6 +230,7 @@ def test_memory_is_what_is_recorded():
         ("eprop", "corte.psi", CircuitError, "Did you mean 'cortex'"),
         ("eprop", "psi_b", CircuitError, "'b' is none"),
         ("eprop", {"eligibility": [10]}, CircuitError, "names unit 10"),
+        ("eprop", ("v", "output"), CircuitError, "beside all that is asked for"),
     ],
 )
 def test_what_there_is_not_is_refused(rule, record, error, said):
@@ -245,8 +246,29 @@ def test_other_refusals():
         bp.record(network, "bp_lambda", batch, "prediction", own={"predictor": Own({"A": torch.zeros(2, 2)})})
     with pytest.raises(RuleError, match="own tensors"):
         bp.record(network, "bp_lambda", batch, "prediction", own=3)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(CircuitError, match="none of those"):
+    with pytest.raises(CircuitError, match="or more inputs.$"):
         bp.record(network, "eprop", batch, "error", every=100)
+
+
+@pytest.mark.parametrize("rule", ["bptt", "dni", "bp_lambda"])
+@pytest.mark.parametrize("name", ["learning_signal", "W_rec.eligibility"])
+def test_credit_for_the_state_is_not_offered_twice(rule, name):
+    """It was: the sum of both pairs' products, which is the gradient of other rules, was twice the gradient of these."""
+    leaky = built("alif", tau_out=20 * bp.ms)
+    with pytest.raises(RuleError, match=f"credit for the state.*ask for '{name.rpartition('.')[2]}'"):
+        bp.record(leaky, rule, trial(), f"{name}_now")
+    assert f"{name}_now" in bp.record(leaky, "eprop", trial(), f"{name}_now")
+
+
+@pytest.mark.parametrize("circuit, of", [("alif", {}), ("two populations, Dale", {"population": "I"})])
+def test_the_panel_of_a_neuron_that_there_is_not(circuit, of):
+    network = built(circuit)
+    seen = bp.record(network, "eprop", trial(), ("spikes", "v"))
+    with pytest.raises(
+        RunError,
+        match=f"There is no unit 10{' of I' if of else ''} in this recording, which holds {2 if of else 10}, with numbers from 0",
+    ):
+        bp.figures.neuron(seen, 10, **of)
 
 
 def test_a_trainer_records_its_own_rule():
@@ -302,5 +324,5 @@ def test_the_panel_of_one_neuron_shows_what_was_recorded():
         bp.figures.neuron(two)
     name = next(p.name for p in built("two populations, Dale").populations)
     assert len(bp.figures.neuron(two, population=name).axes) == 3
-    with pytest.raises(RunError, match="Nothing of a neuron"):
+    with pytest.raises(RunError, match="no unit 5 in this recording, which holds 1, with numbers from 4 to 4"):
         bp.figures.neuron(some, unit=5)

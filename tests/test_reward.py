@@ -232,7 +232,9 @@ def test_any_environment_with_discrete_actions():
 @pytest.mark.parametrize(
     "make, error, said",
     [
-        (lambda: agent(task="CartPol-v1"), TaskError, "knows no environment"),
+        (lambda: agent(task="CartPol-v1"), TaskError, "knows no environment.*Did you mean 'CartPole-v1'"),
+        (lambda: agent(task="delayed_que"), TaskError, "Did you mean 'delayed_cue'"),
+        (lambda: agent(task=bp.reward.DelayedCue()), TaskError, "made already.*lambda: DelayedCue"),
         (lambda: agent(task=3), TaskError, "a Gymnasium environment"),
         (lambda: agent(task="Pendulum-v1").begin(0), TaskError, "Discrete space"),
         (lambda: agent(task=dict).begin(0), TaskError, "a Gymnasium environment"),

@@ -92,7 +92,7 @@ def psychometric(x: Any, choice: Any, *, lapses: bool = True) -> Psychometric:
         return -float((taken * np.log(p) + (trials - taken) * np.log(1 - p)).sum())
 
     bounds = [(-10, 10), (-STEEPEST, STEEPEST), (0, LAPSES), (0, LAPSES)]
-    sign = 1.0 if np.corrcoef(x, chosen)[0, 1] >= 0 or np.ptp(chosen) == 0 else -1.0
+    sign = 1.0 if np.ptp(chosen) == 0 or np.corrcoef(x, chosen)[0, 1] >= 0 else -1.0
     starts = [[0.0, sign * s, *rest] for s in (1.0, 5.0) for rest in (([0.02, 0.02], [0.2, 0.2]) if lapses else ([],))]
     options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
     fits = [minimize(loss, s, method="L-BFGS-B", bounds=bounds[: len(s)], options=options) for s in starts]

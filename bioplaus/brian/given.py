@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bioplaus.cell import Cell
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.network import State
 from bioplaus.circuit.perturbed import perturbed, refuse_late
@@ -71,17 +72,22 @@ def built(door: str, circuit: Any, seed: int) -> Network:
 
 
 def refuse_maps(network: Network) -> None:
-    """Refuse cells that Brian2 can't run.
+    """Refuse cells that Brian2 can't run: discrete maps, but those that spike and do not look back at their own output.
 
     Raises
     ------
     CircuitError
     """
-    maps = {n: p.cell.name or "unnamed" for n, p in network.circuit.populations.items() if not p.cell.continuous}
+    maps = {n: p.cell.name or "unnamed" for n, p in network.circuit.populations.items() if not runs(p.cell)}
     if maps:
         listed = ", ".join(f"'{n}' ({cell})" for n, cell in maps.items())
         raise CircuitError(
-            f"Brian2 can't run this circuit: the cells of {listed} are discrete maps (update=), and Brian2 "
+            f"Brian2 can't run this circuit: the cells of {listed} are discrete maps (update=), of rates or ones that look back at their own output, and Brian2 "
             "integrates differential equations. Simulate it with bioplaus.simulate, or choose a cell with "
-            "equations=, such as lif, alif, adex or leaky_rate."
+            "equations=, such as lif, alif, adex or leaky_rate, or a map that spikes, such as lsnn_lif."
         )
+
+
+def runs(cell: Cell) -> bool:
+    """Whether Brian2 can run a cell: differential equations, or a map that it can take as statements."""
+    return cell.continuous or (cell.spiking and "y" not in cell.parsed.words)

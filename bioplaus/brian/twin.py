@@ -6,7 +6,8 @@ Brian2's step k runs in slots, and every piece of a circuit's step (docs/concept
     before_groups  I = I_unit (I_external + Σ I_from_W);  I_from_W = 0   constant during the step
                    normal = what the circuit has drawn                   xi = √dt normal
     groups         u = f(s, I)                                           Brian2's state updater, ``cell.method``,
-                                                                         or named entries of Φ and Γ (below)
+                                                                         or named entries of Φ and Γ (below);
+                                                                         of a map that spikes its own statements
     after_groups   u = the value, where a state is held                  written past Brian2, which leaves refractory neurons alone
                    rate_d = rate_{d−1}; …; rate = φ(u)                   rate cells: recent outputs by age
                    s_sent_d = s_sent_{d−1}; …; s_sent_1 = g(r(u, y), y)  what is sent beside them, of every cell
@@ -30,7 +31,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from brian2 import Clock, NeuronGroup, Synapses, second
+from brian2 import Clock, Equations, NeuronGroup, Synapses, second
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 
@@ -86,9 +87,9 @@ def neurons(
 
     # the declarations from which the torch step was derived, and what only spike, reset or output use
     texts, called = cell.parsed, Names(network, population)
-    assert texts.equations is not None  # maps have been refused
-    model = declared(cell, texts.equations)
-    used = set().union(*(e.names for e in (*texts.after_step, texts.refractory) if e is not None))
+    model = _declared(cell) if texts.equations is None else declared(cell, texts.equations)
+    read = (*texts.after_step, texts.refractory, *(each.right for each in texts.update))
+    used = set().union(*(e.names for e in read if e is not None))
     more = [declaration(n, v, " (constant)") for n, v in cell.parameters.items() if n in used and n not in model]
     ours = _named_entries(cell, network.circuit.dt)
     more += [f"{name} : 1 (constant)" for name in ours]
@@ -155,6 +156,8 @@ def neurons(
     for code, when, order in ((collect + clear, "before_groups", 0), (jumps, "synapses", 0), (landing, "start", 1)):
         if code:
             make.regularly(group, "\n".join(code), clock, when, order)
+    if texts.update:
+        make.regularly(group, "\n".join(f"{s.name} = {s.right.brian}" for s in texts.update), clock, "groups")
     if keeps:
         aged = _older(called.said[0])
         said = "0" if texts.output is None else _heard(p, texts.output.brian, outside)
@@ -188,6 +191,11 @@ def neurons(
     if stands.wait is not None and bool(stands.wait.any()):
         make.set(group, *refractory(p.refractory, stands, p.kernel.waits is not None, network.circuit.dt))
     return group
+
+
+def _declared(cell: Cell) -> Equations:
+    """The variables of a discrete map, plain numbers: its states, and the channels that are held over a step."""
+    return Equations("\n".join(f"{name} : 1" for name in (*cell.states, *cell.inputs)))
 
 
 def _older(said: list[str]) -> list[str]:

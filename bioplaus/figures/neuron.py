@@ -120,7 +120,21 @@ class _One:
                 f"This recording is of {len(populations)} populations: say which the neuron is of, population='{populations[0]}'. They are {', '.join(populations)}."
             )
         self.population = population
+        self._refuse_stranger(population)
         self.states = [what for where, what in names if where == population and self._plain(what)]
+
+    def _refuse_stranger(self, population: str) -> None:
+        """Whoever counts on from a recording's last neuron is told how many it has."""
+        dim = f"unit_{population}" if population else "unit"
+        if dim in self.dataset.dims:
+            values = self.dataset.coords.get(dim)
+            numbers = np.arange(self.dataset.sizes[dim]) if values is None else values.values
+            others = {str(d) for d in self.dataset.dims} - {"unit_input", "unit_output"}
+            alone = not any(d.startswith((f"{dim}_", f"{dim}.")) for d in others)
+            if alone and self.unit not in numbers:
+                raise RunError(
+                    f"There is no unit {self.unit}{f' of {population}' if population else ''} in this recording, which holds {len(numbers)}, with numbers from {numbers.min()} to {numbers.max()}."
+                )
 
     def _plain(self, what: str) -> bool:
         name = self.label(what)

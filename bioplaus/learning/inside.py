@@ -7,7 +7,7 @@ name                     what it is, at each step
 ``learning_signal``      the credit that meets the eligibility: of each neuron, at ȳ behind a leaky readout; or of each channel, of rules whose signal
                          gives credit for the state
 ``eligibility``          what it meets, of each synapse: e, behind a leaky readout ē, or what the synapse hears, of rules without a trace
-``learning_signal_now``  behind a leaky readout: credit for the output itself, such as a prediction's
+``learning_signal_now``  behind a leaky readout, of rules whose signal gives credit for outputs: credit for the output itself, such as a prediction's
 ``eligibility_now``      what that meets: e
 ``psi``                  ∂y/∂u, by the first variable on which what is said depends; ``psi_a``: by another
 ``prediction``           g(h_t), what a predictor says of ∂L_{>t}/∂h_t: ``prediction_v``, of each variable that is carried, ``prediction_y``, of the output,
@@ -33,7 +33,7 @@ from bioplaus.circuit.credit import Credit, Currents
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.circuit.wiring import Source, Wired, Wiring
 from bioplaus.errors import CircuitError, RuleError, cut, unknown
-from bioplaus.recording.asked import chosen_units, named, names
+from bioplaus.recording.asked import BESIDE, beside, chosen_units, named, names
 from bioplaus.recording.kept import Kept
 from bioplaus.rules import Rule
 from bioplaus.signal.synthetic import SyntheticGradient
@@ -104,6 +104,8 @@ def apart(network: Network, rule: Rule, record: Any) -> tuple[list[Line], dict[s
         kind = kind_of(quantity)
         if kind is None:
             if not any(quantity in names(network, i) for i in range(len(network.populations))):
+                if name in BESIDE:
+                    raise CircuitError(beside(name))
                 known = {n for i in range(len(network.populations)) for n in names(network, i)}
                 raise CircuitError(unknown("recordable variable", quantity, known | set(NAMES)))
             others[name] = units
@@ -136,6 +138,8 @@ def _lacking(network: Network, rule: Rule, kind: str) -> str | None:
         )
     if kind.endswith("_now") and not network.kappa:
         return f"this circuit's readout does not leak, so that credit stands at the output anyway: ask for '{kind.removesuffix('_now')}'."
+    if kind.endswith("_now") and rule.past.credit == "state":
+        return f"the signal of the rule '{said}' gives credit for the state, in which all is counted already: ask for '{kind.removesuffix('_now')}'."
     return None
 
 

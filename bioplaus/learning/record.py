@@ -61,7 +61,8 @@ def record(
 
         dL/dW_ji = 1/B Σ_bt L_j(b, t) e_ji(b, t)
 
-    Behind a leaky readout rules with a prediction have a second such pair, ``learning_signal_now`` and ``eligibility_now``, whose product is added.
+    Behind a leaky readout rules with traces whose signal predicts have a second such pair, ``learning_signal_now`` and ``eligibility_now``, whose product is
+    added. What credits the state, as ``bp_lambda`` does by itself, has all of it in the first.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def record(
     network = perturbed(network, perturb)
     rule.refuse(network)
     batch, chosen = given(network, batch, loss)
-    refuse_nothing(every, 0, batch.steps, False)
+    refuse_nothing(every, 0, batch.steps, None)
     refuse_late(network, batch.steps)
     lines, others = apart(network, rule, record)
     wanted = asked(network, others) if others else []

@@ -28,6 +28,9 @@ from bioplaus.symbolic.units import unit_name
 #: what a units' entry may be, in words
 WANTED = "a unit's number, several, a slice, or None for all"
 
+#: what comes unasked
+BESIDE = ("input", "output", "target", "weight")
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -124,11 +127,18 @@ def names(network: Network, i: int) -> list[str]:
 
 def _stranger(network: Network, population: str, quantity: str, at: list[int]) -> str:
     """What is said of a name that nothing has."""
+    if not population and quantity in BESIDE:
+        return beside(quantity)
     if not at:
         known = [p.name for p in network.populations]
         return f"record asks for '{cut(population)}.{cut(quantity)}'. {unknown('population', population, known)}"
     kind = f"recordable variable of population '{population}'" if population else "recordable variable"
     return unknown(kind, quantity, {name for i in at for name in names(network, i)})
+
+
+def beside(name: str) -> str:
+    """What is said of a name that nobody need ask for."""
+    return f"record asks for '{name}', which is recorded beside all that is asked for, where there is one. Leave it out; record=() asks for nothing else."
 
 
 def chosen_units(units: Any, size: int, name: str, label: str) -> np.ndarray | None:

@@ -26,17 +26,17 @@ def settled(every: Any, state: Any, seed: Any) -> tuple[int, int]:
     return every, seed_of(state) if seed is None else seed
 
 
-def refuse_nothing(every: int, begin: int, end: int, return_state: bool) -> None:
-    """Refuse to record nothing, unless somebody goes on from there.
+def refuse_nothing(every: int, begin: int, end: int, return_state: bool | None) -> None:
+    """Refuse to record nothing, unless somebody goes on from there; None: nobody can.
 
     Raises
     ------
     CircuitError
     """
     if not return_state and begin // every == end // every:
+        more = "" if return_state is None else "; or return_state=True, to go on from there"
         raise CircuitError(
-            f"every={every} records the last of so many steps, and steps {begin + 1} to {end} have none of those. Give a smaller one, or more inputs; or "
-            "return_state=True, to go on from there."
+            f"every={every} records the last of so many steps, and steps {begin + 1} to {end} have none of those. Give a smaller one, or more inputs{more}."
         )
 
 

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from bioplaus import checks
-from bioplaus.errors import TaskError
+from bioplaus.errors import TaskError, meant
 from bioplaus.reward.gym import gym
 
 #: what may be given for an environment
@@ -37,6 +37,11 @@ class Environment:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.made, str) or callable(self.made)):
+            if hasattr(self.made, "reset") and hasattr(self.made, "step"):
+                raise TaskError(
+                    f"environment is {type(self.made).__name__}(…), one that is made already, and a batch of episodes needs one for each: give what makes it, "
+                    f"such as {type(self.made).__name__} or lambda: {type(self.made).__name__}(…)."
+                )
             raise checks.refusal(TaskError, "environment", self.made, WANTED)
         _ = self.make
 
@@ -66,5 +71,8 @@ class Environment:
         try:
             gymnasium.spec(name)
         except Exception as error:
-            raise TaskError(f"Gymnasium knows no environment '{name}' ({error}).") from None
+            raise TaskError(
+                f"Gymnasium knows no environment '{name}' ({error}).{meant(name, (*gymnasium.registry, 'delayed_cue'))} Besides those that are registered with it "
+                "there is 'delayed_cue'; any other is given as what makes it."
+            ) from None
         return lambda: gymnasium.make(name)

@@ -14,8 +14,8 @@ from bioplaus.symbolic.quiet import quiet
 
 
 @contextmanager
-def runtime() -> Iterator[None]:
-    """Run Brian2 in its runtime mode with numpy code, whatever device or target the caller has chosen.
+def runtime(code: str = "numpy") -> Iterator[None]:
+    """Run Brian2 in its runtime mode with numpy code, or another that is asked for, whatever device or target the caller has chosen.
 
     Compiling costs more than it gains on what is asked here: one step of one neuron, or a short comparison.
     Objects made inside never reach a standalone project of the caller's. Brian2's log stays silent: it warns
@@ -27,7 +27,7 @@ def runtime() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     if elsewhere:
         set_device("runtime")
-    prefs.codegen.target, prefs.core.default_float_dtype = "numpy", np.float64
+    prefs.codegen.target, prefs.core.default_float_dtype = code, np.float64
     try:
         with quiet():
             yield
