@@ -94,24 +94,34 @@ def continuous_bp_lambda(config: Config = Config()) -> Experiment:
 
 
 def seeds(results):
-    """Test loss at the end, by arm and seed."""
+    """By arm and seed: the loss of the last two batches while weights moved, and that of the test set with weights as they ended."""
     every = [(label, run) for label, runs in results.items() for run in runs]
     return pandas.DataFrame(
-        [{"arm": label, "seed": run.seed, "test loss": run.final("test_loss")} for label, run in every]
+        [
+            {
+                "arm": label,
+                "seed": run.seed,
+                "loss": run.metrics["loss"].iloc[-2:].mean(),
+                "test loss": run.final("test_loss"),
+            }
+            for label, run in every
+        ]
     )
 
 
 def table(results):
-    """Test loss at the end, and every arm against the one without injection, seed by seed."""
-    rows, by = results.table(()), seeds(results).pivot(index="seed", columns="arm", values="test loss")
-    rows.insert(2, "test loss", [by[label].mean() for label in rows["arm"]])
-    rows.insert(3, "test loss s.e.m.", [by[label].sem() for label in rows["arm"]])
-    rows.insert(4, "this − injection 0", [against(by, label) for label in rows["arm"]])
+    """Both losses, and every arm against the one without injection, seed by seed."""
+    rows, by = results.table(()), seeds(results)
+    for column in ("test loss", "loss"):
+        each = by.pivot(index="seed", columns="arm", values=column)
+        rows.insert(2, f"{column}: this − injection 0", [against(each, label) for label in rows["arm"]])
+        rows.insert(2, f"{column} s.e.m.", [each[label].sem() for label in rows["arm"]])
+        rows.insert(2, column, [each[label].mean() for label in rows["arm"]])
     return rows
 
 
 def against(by, label, other="injection 0, exact"):
-    both = by.dropna() if other in by and label != other else ()
+    both = by[[label, other]].dropna() if other in by and label != other else ()
     return str(bp.analysis.paired(both[label], both[other])) if len(both) else "–"
 
 
