@@ -13,7 +13,7 @@ import torch
 
 import bioplaus as bp
 from bioplaus import Arm, Experiment, Training, ms
-from bioplaus.check.limit import errors
+from bioplaus.check.limit import TAU, N, errors
 from bioplaus.tasks import Batch, Task, drawn, squared
 
 
@@ -125,9 +125,15 @@ def against(by, label, other="injection 0, exact"):
     return str(bp.analysis.paired(both[label], both[other])) if len(both) else "–"
 
 
+def small(dt):
+    """The circuit of part 1 at a step."""
+    ends = {"inputs": 2, "units": N, "outputs": 2, "bias": False, "output_bias": False}
+    return bp.circuit("recurrent", cell=bp.model("leaky_rate", tau=TAU * ms), dt=dt * ms, **ends)
+
+
 def limit(config):
     """Error of what the predictor has learned after 100 ms, against the step."""
-    frame = pandas.DataFrame(errors(config.steps))
+    frame = pandas.DataFrame(errors(config.steps, small))
     with bp.figures.Sheet(bp.figures.SINGLE, 60) as sheet:
         ax = sheet.subplots()
         pens = bp.figures.pens(list(frame)[1:])
