@@ -13,7 +13,7 @@ import torch
 
 import bioplaus as bp
 from bioplaus import Arm, Experiment, Training, ms
-from bioplaus.check.limit import errors
+from bioplaus.check.limit import TAU, N, errors
 from bioplaus.tasks import Batch, Task, drawn, squared
 
 
@@ -94,30 +94,46 @@ def continuous_bp_lambda(config: Config = Config()) -> Experiment:
 
 
 def seeds(results):
-    """Test loss at the end, by arm and seed."""
+    """By arm and seed: the loss of the last two batches while weights moved, and that of the test set with weights as they ended."""
     every = [(label, run) for label, runs in results.items() for run in runs]
     return pandas.DataFrame(
-        [{"arm": label, "seed": run.seed, "test loss": run.final("test_loss")} for label, run in every]
+        [
+            {
+                "arm": label,
+                "seed": run.seed,
+                "loss": run.metrics["loss"].iloc[-2:].mean(),
+                "test loss": run.final("test_loss"),
+            }
+            for label, run in every
+        ]
     )
 
 
 def table(results):
-    """Test loss at the end, and every arm against the one without injection, seed by seed."""
-    rows, by = results.table(()), seeds(results).pivot(index="seed", columns="arm", values="test loss")
-    rows.insert(2, "test loss", [by[label].mean() for label in rows["arm"]])
-    rows.insert(3, "test loss s.e.m.", [by[label].sem() for label in rows["arm"]])
-    rows.insert(4, "this − injection 0", [against(by, label) for label in rows["arm"]])
+    """Both losses, and every arm against the one without injection, seed by seed."""
+    rows, by = results.table(()), seeds(results)
+    for column in ("test loss", "loss"):
+        each = by.pivot(index="seed", columns="arm", values=column)
+        rows.insert(2, f"{column}: this − injection 0", [against(each, label) for label in rows["arm"]])
+        rows.insert(2, f"{column} s.e.m.", [each[label].sem() for label in rows["arm"]])
+        rows.insert(2, column, [each[label].mean() for label in rows["arm"]])
     return rows
 
 
 def against(by, label, other="injection 0, exact"):
-    both = by.dropna() if other in by and label != other else ()
+    both = by[[label, other]].dropna() if other in by and label != other else ()
     return str(bp.analysis.paired(both[label], both[other])) if len(both) else "–"
+
+
+def small(dt):
+    """The circuit of part 1 at a step."""
+    ends = {"inputs": 2, "units": N, "outputs": 2, "bias": False, "output_bias": False}
+    return bp.circuit("recurrent", cell=bp.model("leaky_rate", tau=TAU * ms), dt=dt * ms, **ends)
 
 
 def limit(config):
     """Error of what the predictor has learned after 100 ms, against the step."""
-    frame = pandas.DataFrame(errors(config.steps))
+    frame = pandas.DataFrame(errors(config.steps, small))
     with bp.figures.Sheet(bp.figures.SINGLE, 60) as sheet:
         ax = sheet.subplots()
         pens = bp.figures.pens(list(frame)[1:])

@@ -418,23 +418,25 @@ def delay_length(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Co
 def continuous_bp_lambda(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     runs = made_up(("injection 1, exact", "injection 0, exact", "injection 1, random"))
 
-    def loss(r: Row) -> Any:
-        return np.array([run.final("test_loss") for run in r.runs])
+    def ended(r: Row, of: str) -> Any:
+        return r["loss"][:, -2:].mean(1) if of == "loss" else np.array([run.final("test_loss") for run in r.runs])
 
-    def against(r: Row) -> str:
+    def against(of: str, r: Row) -> str:
         if r.label == "injection 0, exact":
             return "–"
-        d = loss(r) - loss(Row("", runs["injection 0, exact"]))
+        d = ended(r, of) - ended(Row("", runs["injection 0, exact"]), of)
         reach = t.ppf(0.975, len(d) - 1) * sem(d)
         p = 2 * t.sf(abs(d.mean() / sem(d)), len(d) - 1)
         return f"{d.mean():+.3g} [{d.mean() - reach:+.3g}, {d.mean() + reach:+.3g}], paired t-test, n = 3, p = {p:.2g}; larger in {(d > 0).sum()} of 3"
 
-    columns: Columns = {
-        **COMMON, "test loss": lambda r: loss(r).mean(), "test loss s.e.m.": lambda r: sem(loss(r)), "this − injection 0": against, **MS,
-    }  # fmt: skip
+    columns: Columns = dict(COMMON)
+    for of in ("loss", "test loss"):
+        columns |= {of: lambda r, of=of: ended(r, of).mean(), f"{of} s.e.m.": lambda r, of=of: sem(ended(r, of))}
+        columns[f"{of}: this − injection 0"] = lambda r, of=of: against(of, r)
     by_seed = module("continuous_bp_lambda").seeds(Results(runs))  # type: ignore[arg-type]
-    assert by_seed["test loss"].tolist() == pytest.approx(np.concatenate([loss(r) for r in rows_of(runs)]), rel=1e-12)
-    return module("continuous_bp_lambda").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+    for of in ("loss", "test loss"):
+        assert by_seed[of].tolist() == pytest.approx(np.concatenate([ended(r, of) for r in rows_of(runs)]), rel=1e-12)
+    return module("continuous_bp_lambda").table(Results(runs)), rows_of(runs), columns | MS  # type: ignore[arg-type]
 
 
 def balanced_network(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:

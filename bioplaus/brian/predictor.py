@@ -49,7 +49,6 @@ from bioplaus.circuit.description import INPUT
 from bioplaus.codegen.propagated import propagated
 from bioplaus.eligibility import EProp
 from bioplaus.errors import CircuitError, RuleError
-from bioplaus.learning.training import Training
 from bioplaus.own import Owns
 from bioplaus.signal import BPLambda, in_time
 from bioplaus.signal.synthetic import theta
@@ -66,6 +65,7 @@ if TYPE_CHECKING:
 
     from bioplaus.cell import Cell
     from bioplaus.circuit import Network as Built
+    from bioplaus.learning.training import Training
     from bioplaus.rules import Rule
 
 FORMS = ("map", "equations")
@@ -186,8 +186,6 @@ class _Made:
     def __init__(
         self, network: Built, signal: BPLambda, batch: Batch, training: Training, own: Owns, form: str, counts: float
     ) -> None:
-        from bioplaus.learning.rates import rates
-
         self.built, self.signal, self.form = network, signal, form
         self.cell: Cell = next(iter(network.circuit.populations.values())).cell
         self.dt = network.circuit.dt * 1e3  # ms
@@ -205,7 +203,7 @@ class _Made:
         gamma = in_time.left(signal.discount, signal.tau_gamma, network)
         lmbda = in_time.left(signal.lmbda, signal.tau_lambda, network)
         paths = [f"predictor.{name}" for name in theta(own).learned]
-        by = rates(network.weights, paths, training)
+        by = training.by_path(network.weights, paths)
         self.by, self.eta = by, by["predictor.A"]
         array = lambda values: TimedArray(values, dt=self.clock.dt)  # noqa: E731
         self.given = {

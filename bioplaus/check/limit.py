@@ -5,7 +5,7 @@ The predictor of a small rate circuit learns for 100 ms at every step; the circu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,8 +24,8 @@ def waves(t: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(first, -1), np.stack(second, -1)
 
 
-def errors(steps: Sequence[float]) -> list[dict[str, float]]:
-    """A row for each step: how far the predictor's weights are from the solution before the last step, which is an event."""
+def errors(steps: Sequence[float], make: Callable[[float], Any]) -> list[dict[str, float]]:
+    """A row for each step: how far the predictor's weights are from the solution before the last step, which is an event; ``make`` a circuit of `N` leaky rate neurons of `TAU` at a step."""
     from scipy.integrate import solve_ivp
 
     rng = np.random.default_rng(0)
@@ -49,10 +49,13 @@ def errors(steps: Sequence[float]) -> list[dict[str, float]]:
         "rule's steps": ("map", times),
         "λ, γ per step": ("map", factors),
     }
-    return [{"step (ms)": dt} | {n: error(dt, (W, U, C, A), true, *case) for n, case in cases.items()} for dt in steps]
+    return [
+        {"step (ms)": dt} | {n: error(make, dt, (W, U, C, A), true, *case) for n, case in cases.items()} for dt in steps
+    ]
 
 
 def error(
+    make: Callable[[float], Any],
     dt: float,
     weights: Sequence[np.ndarray],
     true: np.ndarray,
@@ -61,11 +64,7 @@ def error(
 ) -> float:
     """The same at one step."""
     W, U, C, A = weights
-    cell = bp.model("leaky_rate", tau=TAU * bp.ms)
-    circuit = bp.circuit(
-        "recurrent", cell=cell, inputs=2, units=N, outputs=2, dt=dt * bp.ms, bias=False, output_bias=False
-    )
-    network = circuit.build(dtype=torch.float64)
+    network = make(dt).build(dtype=torch.float64)
     network.load({"W_in": U, "W_rec": W, "W_out": C})
     rule = bp.rule("bp_lambda", trace="local", jacobian="within", schedule="online", eligibility="eprop", **options)
     steps = round(LASTS / dt) + 1

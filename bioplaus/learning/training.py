@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
@@ -247,6 +247,12 @@ class Training(checks.Named):
             else _at(self.lr, dt)
         )
         return replace(self, lr=lr, readout_lr=_at(self.readout_lr, dt), predictor_lr=_at(self.predictor_lr, dt))
+
+    def by_path(self, weights: Iterable[str], own: Iterable[str]) -> dict[str, float]:
+        """The rate of every weight and of every tensor that a rule learns for itself (`bioplaus.learning.rates`)."""
+        from bioplaus.learning.rates import rates
+
+        return rates(weights, own, self)
 
     def loss_weight(self, dt: float) -> float:
         """How much a step of ``dt`` seconds counts in the loss."""
