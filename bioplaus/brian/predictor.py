@@ -34,6 +34,7 @@ Brian2's step k, in which what stands at h_t belongs to t = (k + 1)·dt::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
 
     from bioplaus.cell import Cell
     from bioplaus.circuit import Network as Built
-    from bioplaus.learning.training import Training
     from bioplaus.rules import Rule
 
 FORMS = ("map", "equations")
@@ -98,7 +98,7 @@ def learn(
     network: Built,
     rule: Rule,
     batch: Batch,
-    training: Training,
+    rates: Mapping[str, float],
     own: Owns,
     *,
     form: Literal["map", "equations"] = "map",
@@ -112,7 +112,7 @@ def learn(
     rule : ``bp.rule("bp_lambda", trace="local", eligibility="eprop", schedule="online", tau_lambda=…, tau_gamma=…)``, jacobian exact,
         random or within.
     batch : its trials, one after another.
-    training : of its numbers the learning rates and ``loss_per``; plain descent at every step (``optimiser="sgd"``, ``apply="window"``).
+    rates : of plain descent at every step, by path (``"W_rec"``, ``"predictor.A"``); what has none stays.
     own : the predictor's weights and random feedback at the start, as ``rule.begin`` gives them.
     form : ``"map"`` or ``"equations"``.
     steps : stop after so many steps of all; None: at the end.
@@ -123,16 +123,14 @@ def learn(
         For what it does not serve.
     """
     checks.accept(RuleError, "form", form, checks.Word(FORMS))
-    signal = _asked(network, rule, training)
+    signal = asked(network, rule)
     with torch.no_grad(), runtime():
-        made = _Made(
-            network, signal, batch, training.at(network.circuit.dt), own, form, training.loss_weight(network.circuit.dt)
-        )
+        made = _Made(network, signal, batch, rates, own, form)
         made.network.run((made.steps if steps is None else steps) * made.clock.dt, namespace={})
         return made.learned()
 
 
-def _asked(network: Built, rule: Rule, training: Training) -> BPLambda:
+def asked(network: Built, rule: Rule) -> BPLambda:
     """Refuse what has no such equations."""
     circuit, signal = network.circuit, rule.signal
     reasons = {
@@ -173,10 +171,6 @@ def _asked(network: Built, rule: Rule, training: Training) -> BPLambda:
             "In Brian2 a predictor learns by bp.rule('bp_lambda', trace='local', eligibility='eprop', schedule='online'), linear, with jacobian='exact', 'random' or 'within'; "
             f"this is {rule.name or signal!r} with other options."
         )
-    if training.optimiser != "sgd" or training.apply != "window" or training.clip is not None:
-        raise RuleError(
-            "In Brian2 weights move at every step by plain descent, as synapses do: give bp.Training(optimiser='sgd', apply='window'), without clip."
-        )
     return signal
 
 
@@ -184,7 +178,7 @@ class _Made:
     """The groups and synapses."""
 
     def __init__(
-        self, network: Built, signal: BPLambda, batch: Batch, training: Training, own: Owns, form: str, counts: float
+        self, network: Built, signal: BPLambda, batch: Batch, rates: Mapping[str, float], own: Owns, form: str
     ) -> None:
         self.built, self.signal, self.form = network, signal, form
         self.cell: Cell = next(iter(network.circuit.populations.values())).cell
@@ -202,13 +196,11 @@ class _Made:
         first[:, 0], last[:, -1] = 1, 1
         gamma = in_time.left(signal.discount, signal.tau_gamma, network)
         lmbda = in_time.left(signal.lmbda, signal.tau_lambda, network)
-        paths = [f"predictor.{name}" for name in theta(own).learned]
-        by = training.by_path(network.weights, paths)
-        self.by, self.eta = by, by["predictor.A"]
+        self.by, self.eta = rates, rates.get("predictor.A", 0.0)
         array = lambda values: TimedArray(values, dt=self.clock.dt)  # noqa: E731
         self.given = {
             "first_": array(first.ravel()), "last_": array(last.ravel()), "given_": array(told(batch.inputs)), "wanted_": array(told(batch.targets)),
-            "counts_": array(counts * told(batch.weight)[:, 0]), "gamma_": gamma, "keep_": gamma * lmbda, "s_": signal.injection, "ms_": 1 * brian2.ms, "dt_": self.dt,
+            "counts_": array(told(batch.weight)[:, 0]), "gamma_": gamma, "keep_": gamma * lmbda, "s_": signal.injection, "ms_": 1 * brian2.ms, "dt_": self.dt,
             "eta_": self.eta, "fade_": -np.log(gamma) / self.dt, "forget_": -np.log(gamma * lmbda) / self.dt if gamma * lmbda else np.inf,
         }  # fmt: skip
         self.cortex = self._cortex()
@@ -370,7 +362,7 @@ class _Made:
             model, W = "w : 1\nbias__post = w*y__pre : 1 (summed)", self._weights("b_out")
             made["b_out"] = self._put("b_out", self.one, self.readout, model, W, {"bias__post": ("after_groups", -6)})
         for name, each in made.items():
-            if self.by[name]:
+            if self.by.get(name):
                 change = f"w -= {self.by[name]!r}*error__post*y__pre"
                 each.run_regularly(change, when="after_groups", order=0, clock=self.clock)
 

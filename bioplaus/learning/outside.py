@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from bioplaus.circuit.backend import Choice, choice
 from bioplaus.eligibility import RFLO, STDP, EProp
 from bioplaus.eligibility.stdp import ONLY
-from bioplaus.errors import RuleError
+from bioplaus.errors import BioplausError, RuleError
 from bioplaus.learning.frozen import holds
 from bioplaus.learning.tally import Outcome, Tally
 from bioplaus.schedule import Online
-from bioplaus.signal import Instant, Spoken
+from bioplaus.signal import BPLambda, Instant, Spoken
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +74,17 @@ def misfit(network: Network, rule: Rule, loss: Loss) -> str | None:
     return None
 
 
+def predicted_misfit(network: Network, rule: Rule, loss: Loss) -> str | None:
+    """Why a circuit can't learn inside Brian2 beside a predictor, or None."""
+    from bioplaus.brian.predictor import asked
+
+    try:
+        asked(network, rule)
+    except BioplausError as error:
+        return str(error)[0].lower() + str(error)[1:].rstrip(".")
+    return None if loss.name == "squared" else f"the loss {loss!r} is not written as equations beside a predictor"
+
+
 def learned(
     network: Network,
     rule: Rule,
@@ -88,6 +99,8 @@ def learned(
 
     frozen = network.frozen
     moving = {path: rate for path, rate in rates.items() if path not in frozen and not holds(frozen, path)}
+    if isinstance(rule.signal, BPLambda):
+        return predicted(network, rule, own, batch, loss, moving)
     found = trial(network, rule, own, batch, loss, moving, generator)
     sums: list[Any] = [batch.inputs.new_full((p.size,), found.rates[p.name] * batch.steps) for p in network.populations]
     tally = Tally(sums, found.outputs, last=found.last)
