@@ -16,9 +16,12 @@ name                         what it stands for
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from bioplaus.errors import RunError, unknown
-from bioplaus.learning.training import Training
+
+if TYPE_CHECKING:
+    from bioplaus.learning.training import Training
 
 READOUT = ("W_out", "b_out")
 #: feedback weights that learn do so as the readout does, at its rate
@@ -43,7 +46,7 @@ def rates(weights: Iterable[str], own: Iterable[str], training: Training) -> dic
             raise RunError(
                 f"lr of Training gives a rate to '{name}'. {unknown('weight', name, (*weights, *own, *sorted(parts - set(WORDS)), *WORDS))}"
             )
-    rest = by.get("default", Training.lr)
+    rest = by.get("default", type(t).lr)
     readout = by.get("readout", rest if t.readout_lr is None else t.readout_lr)
     predictor = by.get("predictor", rest if t.predictor_lr is None else t.predictor_lr)
     found = {}
