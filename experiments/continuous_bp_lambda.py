@@ -58,10 +58,10 @@ class Learner(bp.Trainer):
     """A trainer whose batch is one Brian2 run: trials one after the other, weights moving at every step."""
 
     def update(self):
-        from bioplaus.brian.predictor import learn
+        from bioplaus.learning.outside import beside_predictor
 
         batch = drawn(self.task, self.generator, self.training.batch).to(dtype=self.dtype)
-        found, theta = learn(self.network, self.rule, batch, self.training, self.own), self.own["predictor"]
+        found, theta = beside_predictor(self.network, self.rule, batch, self.training, self.own), self.own["predictor"]
         pairs = [(w, found.weights[name]) for name, w in self.network.weights.items()]
         for mine, new in [*pairs, (theta["A"], found.A), (theta["b"], found.b)]:
             mine.copy_(torch.as_tensor(new))

@@ -11,7 +11,7 @@ import torch
 import bioplaus as bp
 from bioplaus import ms
 from bioplaus.brian import plastic
-from bioplaus.brian.learn import Trial, trial
+from bioplaus.brian.trial import Trial, trial
 from bioplaus.circuit import Circuit, Population, Projection, Readout
 from bioplaus.learning.sequence import sequence
 from bioplaus.own import Owns, learned, mapped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from test_time_constants import DURATION, ETA, TAU, TAU_GAMMA, TAU_LAMBDA, N, Wa
 
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
-from bioplaus.brian.predictor import Learned, learn
+from bioplaus.brian.predictor import Learned
 from bioplaus.cell import Cell
 from bioplaus.errors import CircuitError, RuleError
+from bioplaus.learning.outside import beside_predictor as learn
 from bioplaus.own import tensors
 from bioplaus.symbolic.runtime import runtime
 from bioplaus.tasks import Batch, joined
@@ -284,3 +286,34 @@ def test_rules_and_trainings_that_have_none_are_refused(options, training, said)
     with pytest.raises(RuleError, match=said) as error:
         asking(circuit(1.0), rule(**options), **training)
     paragraph(error)
+
+
+def test_a_trainer_learns_beside_a_predictor_in_brian2():
+    """The same trials, weights, predictor and losses as by torch; and it goes on from a checkpoint."""
+    settings = SETTINGS | {"lr": 3e-2, "batch": 1}
+    made, task, asked = circuit(1.0), Drawn(1.0, 12.0), rule("random")
+    ours, there = (Trainer(made, task, asked, Training(**settings | {"backend": b})) for b in ("torch", "brian2"))
+    for trainer in (ours, there):
+        saying(trainer, 1.0)
+    start = {name: W.clone() for name, W in ours.network.weights.items()}
+    rows = [(ours.update(), there.update()) for _ in range(2)]
+    for mine, other in rows:
+        assert other["loss"] == pytest.approx(mine["loss"], rel=1e-12) and other["rate"] == pytest.approx(mine["rate"])
+    for name, value in (ours.network.weights | tensors(ours.own)).items():
+        found = (there.network.weights | tensors(there.own))[name]
+        np.testing.assert_allclose(found, value, rtol=0, atol=1e-13, err_msg=name)
+    assert all(abs(ours.network.weights[n] - start[n]).max() > 1e-5 for n in ("W_rec", "W_in", "W_out"))
+    again = Trainer(made, task, asked, Training(**settings | {"backend": "brian2"}))
+    again.load_state_dict(there.state_dict())
+    last = there.update(), again.update()
+    assert last[0]["loss"] == last[1]["loss"]
+
+
+def test_a_trainer_says_what_has_no_predictor_in_brian2():
+    settings = Training(**SETTINGS | {"batch": 1, "backend": "brian2"})
+    for options, said in (({"schedule": "window"}, "holds weights"), ({"trace": "exact"}, "trace='local'")):
+        other = bp.rule("bp_lambda", **{"trace": "local", "schedule": "online", "eligibility": "eprop"} | options)
+        with pytest.raises(bp.errors.RuleError, match=re.escape(said)):
+            Trainer(circuit(1.0), Drawn(1.0, 12.0), other, settings)
+    with pytest.raises(bp.errors.CircuitError, match="its readout has a memory"):
+        Trainer(circuit(1.0, tau_out=20 * ms), Drawn(1.0, 12.0), rule("random"), settings)

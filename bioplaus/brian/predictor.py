@@ -83,6 +83,8 @@ class Learned:
     A, b : of the predictor, rows of x and of y, (2 · unit, 2 · unit) and (2 · unit,).
     outputs : (time, trial, output).
     loss : of each trial.
+    x, y : states and outputs of the cortex at the end, (unit,).
+    rate : its mean output.
     network : the Brian2 network, as it stands at the end.
     """
 
@@ -91,6 +93,9 @@ class Learned:
     b: np.ndarray
     outputs: np.ndarray
     loss: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    rate: float
     network: Network
 
 
@@ -243,6 +248,7 @@ class _Made:
             f"{name} : 1"
             for name in (
                 "said_",
+                "count_",
                 "fed_",
                 "rec_",
                 "bias_",
@@ -276,7 +282,7 @@ class _Made:
             f"{I} = {unit!r}*(fed_ + rec_ + bias_)", f"hl_ = {x}", "yl_ = said_", "sl_ = slope_", f"D_ = {text(d.F[0][0])}", f"G_ = {unit!r}*({text(d.G[0][0])})",
         ]  # fmt: skip
         regularly("\n".join(code), when="groups", order=-5, clock=self.clock)
-        regularly("said_ = y_", when="after_groups", order=-7, clock=self.clock)
+        regularly("said_ = y_\ncount_ += y_", when="after_groups", order=-7, clock=self.clock)
         on = "(1 - last_(t))"
         if self.form == "map":
             # gx_, gy_ are at h_t, gxl_, gyl_ at h_{t−1}; c: what the constant adds
@@ -452,7 +458,10 @@ class _Made:
         ]
         b = np.concatenate([self._matrix("tonic", f"A{row}c")[:, 0] for row in ("x", "y")])
         seen = outputs.reshape(trials, T, -1).swapaxes(0, 1)
-        return Learned(weights, np.concatenate(rows), b, seen, loss, self.network)
+        x, y, count = (
+            self.cortex.variables[name].get_value().copy() for name in (self.cell.states[0], "said_", "count_")
+        )
+        return Learned(weights, np.concatenate(rows), b, seen, loss, x, y, float(count.mean()) / len(o), self.network)
 
     def _matrix(self, name: str, variable: str) -> np.ndarray:
         """[post, pre], 0 where there is no synapse."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import bioplaus as bp
-from bioplaus.brian.predictor import learn
+from bioplaus.learning.outside import beside_predictor
 from bioplaus.tasks import Batch
 
 N, TAU, TAU_GAMMA, TAU_LAMBDA, ETA, LASTS = 4, 10.0, 80.0, 20.0, 2e-3, 100.0  # of part 1: neurons, ms, 1/ms, ms
@@ -74,5 +74,5 @@ def error(
     own["predictor"]["A"][:N], own["predictor"]["b"][:N] = torch.tensor(A[:, :-1]), torch.tensor(A[:, -1])
     rates = {"lr": 0, "predictor_lr": ETA / bp.ms, "loss_per": "ms"}
     training = bp.Training(**rates, optimiser="sgd", apply="window", dtype="float64")
-    found = learn(network, rule, batch, training, own, form=form, steps=steps - 1)
+    found = beside_predictor(network, rule, batch, training, own, form=form, steps=steps - 1)
     return float(abs(np.c_[found.A[:N], found.b[:N]] - true).max())
