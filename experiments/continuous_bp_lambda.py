@@ -121,8 +121,9 @@ def table(results):
 
 
 def against(by, label, other="injection 0, exact"):
-    both = by[[label, other]].dropna() if other in by and label != other else ()
-    return str(bp.analysis.paired(both[label], both[other])) if len(both) else "–"
+    if other not in by or label == other or not len(both := by[[label, other]].dropna()):
+        return "–"
+    return str(bp.analysis.paired(both[label], both[other]))
 
 
 def small(dt):

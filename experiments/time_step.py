@@ -7,6 +7,7 @@ same times, one between neurons takes 1 ms, and what a spike does to the readout
 
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pandas
@@ -120,9 +121,8 @@ def seeds(seen, results):
 
 def table(seen, results):
     """Means over seeds."""
-    rows = (
-        (each := seeds(seen, results).groupby(["arm", "weights", "step (ms)"], sort=False)).mean().drop(columns="seed")
-    )
+    each: Any = seeds(seen, results).groupby(["arm", "weights", "step (ms)"], sort=False)
+    rows = each.mean().drop(columns="seed")
     rows.insert(0, "n", each.size())
     rows.insert(2, "right s.e.m. (%)", each["right (%)"].sem())
     return rows.reset_index()
@@ -130,7 +130,7 @@ def table(seen, results):
 
 def summary(seen, results):
     """What is right, how far spikes have moved, and how many are not found again, over the step; means over seeds."""
-    frame = seeds(seen, results)
+    frame: Any = seeds(seen, results)
     cases = {f"{arm}, {way}": some for (arm, way), some in frame.groupby(["arm", "weights"], sort=False)}
     pens = bp.figures.pens(cases)
     with bp.figures.Sheet(bp.figures.DOUBLE, 60) as sheet:

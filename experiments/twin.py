@@ -7,6 +7,7 @@ exponential one, and a rate. Where both round differently in the last bit a volt
 
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pandas
@@ -94,7 +95,7 @@ def seeds(seen, results):
 
 def table(seen, results):
     """Sums of spikes, and the largest differences in any seed."""
-    each = seeds(seen, results).groupby("arm", sort=False)
+    each: Any = seeds(seen, results).groupby("arm", sort=False)
     rows = each[["spikes", "other than Brian2's"]].sum(min_count=1)
     rows.insert(0, "n", each.size())
     return pandas.concat([rows, each[[c for c in each.obj if c.endswith("off by")]].max()], axis=1).reset_index()

@@ -37,7 +37,7 @@ def two(delay: Any = 1, kappa: bool = True, sources: tuple[str, ...] = ("E",), *
     ]
     populations = {"E": Population(bp.model("lif"), 16, bias={}), "I": Population(bp.model("alif", beta=0.1), 8)}
     readout = Readout(size=2, tau=30 * ms if kappa else None, sources=sources)
-    return Circuit(inputs=LINES, populations=populations, projections=projections, readout=readout)
+    return Circuit(inputs=LINES, populations=populations, projections=tuple(projections), readout=readout)
 
 
 def given(network: bp.Network, steps: int, loss: Any = losses.squared, mean: float = 0.2) -> bp.Batch:
@@ -192,7 +192,7 @@ def test_what_is_out_of_order_is_seen(change, monkeypatch):
     regularly = plastic._regularly
 
     def broken(group: Any, code: list[str], when: str, order: int, clock: Any) -> None:
-        regularly(group, *change(code, when, order), clock) if code else None
+        regularly(group, *change(code, when, order), clock) if code else None  # type: ignore[reportCallIssue]
 
     monkeypatch.setattr(plastic, "_regularly", broken)
     apart, _ = both(alone(), bp.rule("eprop", feedback="random", schedule="online"), 60)
@@ -206,7 +206,7 @@ def pairs_by_hand(
     W, steps, c = W.copy(), len(spikes), np.zeros_like(W)
     there = W != 0
     for t in range(steps):
-        a = sum(np.exp(-(t - s) / 15) * spikes[s - delay + 1] for s in range(delay - 1, t + 1))
+        a = sum((np.exp(-(t - s) / 15) * spikes[s - delay + 1] for s in range(delay - 1, t + 1)), np.zeros(W.shape[1]))
         before = -1.2 * sum((np.exp(-(t - s) / 30) * spikes[s] for s in range(t)), np.zeros(W.shape[0]))
         arrived = spikes[t - delay + 1] if t >= delay - 1 else np.zeros(W.shape[1])
         for j, i in np.argwhere(there):

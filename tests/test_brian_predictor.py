@@ -74,7 +74,8 @@ SEVERAL = bp.model("leaky_rate", tau=np.array([5, 8, 13, 30]) * ms, rate="softpl
 
 def both(trials: int, rule: Any, made: Any, dt: float, **training: Any) -> tuple[Trainer, Learned, dict[str, Any]]:
     """The library and Brian2 on the same trials, and where they began."""
-    settings = Training(updates=trials, **SETTINGS | {"lr": 3e-2} | training)
+    given: dict[str, Any] = SETTINGS | {"lr": 3e-2} | training
+    settings = Training(updates=trials, **given)
     trainer = Trainer(made, Drawn(dt, 16.0), rule, settings)
     saying(trainer, dt)
     network, own = standing(trainer)
@@ -184,7 +185,9 @@ def off(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
 def before_the_end(dt: float, jacobian: str, lr: float) -> tuple[Learned, Trainer]:
     """What Brian2 has before the last step, and the library before all."""
     made = circuit(dt, bias=False, output_bias=False)
-    trainer = Trainer(made, Waves(dt, DURATION, more=1), rule(jacobian), Training(**SETTINGS | {"lr": lr}))
+    trainer = Trainer(
+        made, Waves(dt, DURATION, more=1), rule(jacobian), Training(**dict[str, Any](SETTINGS | {"lr": lr}))
+    )
     saying(trainer, dt)
     network, own = standing(trainer)
     batch = trainer.task.batch(torch.Generator(), 1)
@@ -290,9 +293,9 @@ def test_rules_and_trainings_that_have_none_are_refused(options, training, said)
 
 def test_a_trainer_learns_beside_a_predictor_in_brian2():
     """The same trials, weights, predictor and losses as by torch; and it goes on from a checkpoint."""
-    settings = SETTINGS | {"lr": 3e-2, "batch": 1}
+    settings: dict[str, Any] = SETTINGS | {"lr": 3e-2, "batch": 1}
     made, task, asked = circuit(1.0), Drawn(1.0, 12.0), rule("random")
-    ours, there = (Trainer(made, task, asked, Training(**settings | {"backend": b})) for b in ("torch", "brian2"))
+    ours, there = (Trainer(made, task, asked, Training(**settings, backend=b)) for b in ("torch", "brian2"))
     for trainer in (ours, there):
         saying(trainer, 1.0)
     start = {name: W.clone() for name, W in ours.network.weights.items()}
@@ -303,14 +306,14 @@ def test_a_trainer_learns_beside_a_predictor_in_brian2():
         found = (there.network.weights | tensors(there.own))[name]
         np.testing.assert_allclose(found, value, rtol=0, atol=1e-13, err_msg=name)
     assert all(abs(ours.network.weights[n] - start[n]).max() > 1e-5 for n in ("W_rec", "W_in", "W_out"))
-    again = Trainer(made, task, asked, Training(**settings | {"backend": "brian2"}))
+    again = Trainer(made, task, asked, Training(**settings, backend="brian2"))
     again.load_state_dict(there.state_dict())
     last = there.update(), again.update()
     assert last[0]["loss"] == last[1]["loss"]
 
 
 def test_a_trainer_says_what_has_no_predictor_in_brian2():
-    settings = Training(**SETTINGS | {"batch": 1, "backend": "brian2"})
+    settings = Training(**SETTINGS, backend="brian2")
     for options, said in (({"schedule": "window"}, "holds weights"), ({"trace": "exact"}, "trace='local'")):
         other = bp.rule("bp_lambda", **{"trace": "local", "schedule": "online", "eligibility": "eprop"} | options)
         with pytest.raises(bp.errors.RuleError, match=re.escape(said)):

@@ -47,7 +47,7 @@ def by_hand(circuit: Circuit, x: np.ndarray, n: int) -> tuple[np.ndarray, np.nda
         held = "" if jumps else "+ I(t, i) + pulse"
         G = brian2.NeuronGroup(
             12, f"dv/dt = (-v {held})/tau : 1 (unless refractory)\npulse : 1" if jumps else f"dv/dt = (-v {held})/tau : 1\npulse : 1\ncoming : 1",
-            threshold="v > 1" if jumps else "v > 0.6", reset="v = 0" if jumps else "v -= 0.6", refractory=2 * brian2.ms if jumps else 5 * brian2.ms,
+            threshold="v > 1" if jumps else "v > 0.6", reset="v = 0" if jumps else "v -= 0.6", refractory=(2 if jumps else 5) * brian2.ms,  # type: ignore[reportArgumentType]
             method="exact", namespace={"I": I, "tau": 20 * brian2.ms}, dt=dt,
         )  # fmt: skip
         S = brian2.Synapses(G, G, "w : 1", on_pre="v_post += w" if jumps else f"coming_post += {n}*w", dt=dt)
@@ -104,7 +104,7 @@ def test_it_goes_to_a_limit_and_a_batch_goes_along():
 
 
 def test_sparse_synapses_with_delays_of_their_own_keep_their_weights():
-    given = dict(source="a", target="a", sparse=True, probability=0.5, gain=4.0, autapses=False)
+    given: dict[str, Any] = dict(source="a", target="a", sparse=True, probability=0.5, gain=4.0, autapses=False)
     circuit = Circuit(
         populations={"a": Population(bp.model("delta_lif"), 30)},
         projections=(Projection(name="U", source="input", target="a", gain=2.0), Projection(name="W", delay=bp.Uniform(1 * ms, 5 * ms), **given)),

@@ -751,8 +751,9 @@ def test_what_the_page_of_pattern_generation_says_of_five_seeds_is_in_them():
 
 def test_what_the_page_of_time_step_says_is_in_its_seeds():
     pages = Path(__file__).parent.parent / "docs" / "experiments"
-    seeds, table = (pd.read_csv(pages / "time_step" / f"{name}.csv") for name in ("seeds", "table"))
-    mean = seeds.groupby(["arm", "weights", "step (ms)"]).mean()
+    seeds: Any = pd.read_csv(pages / "time_step" / "seeds.csv")
+    table: Any = pd.read_csv(pages / "time_step" / "table.csv")
+    mean: Any = seeds.groupby(["arm", "weights", "step (ms)"]).mean()
     assert np.allclose(mean.loc[[*zip(table["arm"], table["weights"], table["step (ms)"], strict=True)], "right (%)"], table["right (%)"], rtol=1e-3)  # fmt: skip
     assert (seeds["other than Brian2's"].dropna() == 0).all() and seeds["other than Brian2's"].notna().sum() == 12
     same = mean["right (%)"].drop(("lif", "as they are")).unstack()
@@ -769,7 +770,7 @@ def test_what_the_page_of_time_step_says_is_in_its_seeds():
 
 
 def test_what_the_page_of_twin_says_is_in_its_seeds():
-    seeds = pd.read_csv(Path(__file__).parent.parent / "docs" / "experiments" / "twin" / "seeds.csv")
+    seeds: Any = pd.read_csv(Path(__file__).parent.parent / "docs" / "experiments" / "twin" / "seeds.csv")
     assert len(seeds) == 25 and (seeds["other than Brian2's"].dropna() == 0).all()
     spiking = seeds.dropna(subset=["spikes"])
     assert len(spiking) == 20 and (spiking["spikes"] > 300).all()

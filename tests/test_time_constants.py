@@ -39,6 +39,7 @@ class Waves(bp.Task):
         self.dt, self.steps, self.factor = dt * 1e-3, round(duration / dt) + more, weight
 
     def batch(self, generator: torch.Generator, size: int, split: str = "train") -> Batch:
+        assert self.dt is not None
         t = np.arange(self.steps) * self.dt * 1e3
         both = (u(t), wanted(t + self.dt * 1e3))
         x, y = (torch.tensor(each)[:, None].expand(-1, size, -1) for each in both)
@@ -114,7 +115,8 @@ def test_the_first_window_of_dni_is_shorter_and_discounts_less():
     rule = bp.rule("dni", steps=5, tau_gamma=20 * ms)
     trainer = Trainer(circuit(), Waves(1.0, 12.0), rule, Training(batch=1, dtype="float64", lr=0, optimiser="sgd"))
     asked = []
-    target = type(rule.signal)._target
+    kind: Any = type(rule.signal)
+    target = kind._target
 
     def watch(self, own, observed, direct, bootstrapped, used, another):
         g = self.of(observed.network).predict(own["predictor"], bootstrapped)

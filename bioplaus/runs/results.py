@@ -128,7 +128,7 @@ class Results(Mapping[str, "list[Run]"]):
 
         rows = [
             {"arm": label, "seed": run.seed}
-            | {c: run.final(c) for c in run.metrics.columns if run.metrics[c].notna().any()}
+            | {c: run.final(c) for c in run.metrics.columns if len(run.metrics[c].dropna())}
             for label, runs in self.items()
             for run in runs
         ]

@@ -14,6 +14,7 @@ from bioplaus.runs.spread import Spread, spread
 if TYPE_CHECKING:
     import pandas
 
+    from bioplaus.learning.training import Rate
     from bioplaus.runs.arm import Arm
     from bioplaus.runs.results import Results
     from bioplaus.runs.run import Run
@@ -44,7 +45,7 @@ class Standing:
     """
 
     label: str
-    rate: float | Mapping[str, float]
+    rate: Rate | Mapping[str, Rate]
     updates: int
     batch: int
     steps: int
