@@ -64,6 +64,15 @@ def test_a_run_says_by_what_it_learned_and_goes_on_to_the_last_bit(tmp_path: Pat
     assert all(torch.equal(W, again.network.weights[name]) for name, W in whole.network.weights.items())
 
 
+def test_train_sets_what_brian2_needs(tmp_path: Path):
+    run = bp.train(cortex(), TASK, RULE, folder=tmp_path / "r", updates=1, backend="brian2", lr=PLAIN["lr"])
+    other = trainer("brian2")
+    other.update()
+    assert all(torch.equal(W, other.network.weights[name]) for name, W in run.network.weights.items())
+    with pytest.raises(bp.errors.RunError, match="batch=1"):  # what is given is not passed over
+        bp.train(cortex(), TASK, RULE, folder=tmp_path / "s", updates=1, backend="brian2", batch=2)
+
+
 def test_a_circuit_that_torch_has_trained_goes_on_in_brian2():
     ours = trainer("torch")
     ours.update()

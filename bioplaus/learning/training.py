@@ -65,7 +65,8 @@ _NUMBERS = ("lr", "readout_lr", "predictor_lr", "eps", "clip", "rate_target", "r
 #: fields that came later, and are not told of where they are as by default: runs of before are recognised
 _MOVED_BY = ("optimiser_options", "lr_schedule", "lr_schedule_options")
 #: of a training inside Brian2: what it asks of other fields
-_IN_BRIAN: dict[str, Any] = {
+#: what a training has that moves weights inside Brian2
+IN_BRIAN: dict[str, Any] = {
     "batch": 1,
     "optimiser": "sgd",
     "optimiser_options": None,
@@ -181,7 +182,7 @@ class Training(checks.Named):
 
     def _inside_brian(self) -> None:
         """Refuse what synapses of Brian2 do not do."""
-        other = {name: value for name, value in _IN_BRIAN.items() if getattr(self, name) != value}
+        other = {name: value for name, value in IN_BRIAN.items() if getattr(self, name) != value}
         if other:
             raise RunError(
                 f"backend='brian2' of Training lets weights move at every step inside Brian2, by plain gradient descent, one trial after the other: it takes "

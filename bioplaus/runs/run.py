@@ -281,7 +281,8 @@ def train(
         the end. If it raises, the run is saved and interrupted, and the same call goes on.
     phases : parts of the training that differ, a list of `bioplaus.Phase`: their ``updates`` are the training's.
     initial : weights to begin with, by name, or a finished run or its folder; None: those that are drawn.
-    **training : fields of `bioplaus.Training`: ``updates``, ``batch``, ``lr``, …
+    **training : fields of `bioplaus.Training`: ``updates``, ``batch``, ``lr``, …; with ``backend="brian2"`` those that are not given are as weights that
+        move inside Brian2 need them (one trial an update, plain descent after every step, float64).
 
     Returns
     -------
@@ -345,7 +346,7 @@ def _training(options: Mapping[str, Any]) -> Training:
     from dataclasses import fields
     from inspect import signature
 
-    from bioplaus.learning.training import Training
+    from bioplaus.learning.training import IN_BRIAN, Training
 
     known = [field.name for field in fields(Training)]
     for name in options:
@@ -355,4 +356,4 @@ def _training(options: Mapping[str, Any]) -> Training:
             hint = f" It is an option of the {owner}: give it to bp.{owner}(…, {called}=…)." if owner else ""
             own = [key for key, each in signature(train).parameters.items() if each.kind is each.KEYWORD_ONLY]
             raise RunError(unknown("training option", name, [*known, *own]) + hint)
-    return Training(**options)
+    return Training(**(IN_BRIAN | dict(options) if options.get("backend") == "brian2" else options))
