@@ -301,3 +301,39 @@ def test_what_is_clocked_of_scaling_is_alive_and_of_its_size(what):
 def test_what_stands_against_a_dense_loop_is_the_same_circuit():
     ours, theirs = benchmark("scaling").against_dense(300, 10, 200)
     assert ours() == theirs() > 0.005 * 300 * 200
+
+
+def test_rows_of_brian_are_of_the_ways_that_there_are(monkeypatch):
+    module = benchmark("brian")
+    asked = []
+
+    def apart(way: str, units: int, learns: bool, repeats: int) -> dict[str, float]:
+        asked.append((way, units, learns, repeats))
+        return {"cold_s": 2.0, "warm_s": 1.0, "rate_hz": 5.0}
+
+    monkeypatch.setattr(module, "apart", apart)
+    found = module.table([7, 9], 3)
+    assert asked == [(w, n, False, 3) for n in (7, 9) for w in ("torch", "numba", "numpy", "cython", "standalone")] + [
+        (w, n, True, 3) for n in (7, 9) for w in ("torch", "numba", "numpy")
+    ]
+    assert found["by"].tolist()[:5] == ["torch", "numba", "Brian2, numpy", "Brian2, cython", "Brian2, standalone"]
+    assert found["units"].tolist() == [n for _, n, _, _ in asked]
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_what_is_clocked_of_brian_is_the_same_trial_by_every_way(learns, monkeypatch):
+    """As many spikes, or as large a loss, by torch and by Brian2; and what is clocked is what was taken."""
+    module = benchmark("brian")
+    monkeypatch.setattr(module, "STEPS", 120)
+    ways = ("torch", "numpy")
+    first = [module.trial(way, 8, learns)() for way in ways]
+    if learns:
+        assert first[0]["rate"] == first[1]["rate"] > 0 and first[0]["loss"] == pytest.approx(
+            first[1]["loss"], rel=1e-12
+        )
+    else:
+        assert first[0] == first[1] > 0
+    ticks = iter([0.0, 5.0, 10.0, 11.0, 20.0, 23.0, 30.0, 32.0])
+    monkeypatch.setattr(module, "clock", lambda: next(ticks))
+    row = module.measured("torch", 8, learns, repeats=3)
+    assert row["cold_s"] == 5.0 and row["warm_s"] == 2.0 and row["rate_hz"] > 1
