@@ -23,9 +23,7 @@ class Config:
     units: int = 20  # leaky rate neurons of part 2, tau 10 ms
     tau_lambda: float = 20.0  # ms
     tau_gamma: float = 50.0  # ms
-    lr: float = (
-        0.1  # of cortex and readout, for a loss per ms  # chosen: of 0.03, 0.1, as the next, on seeds 100 to 102
-    )
+    lr: float = 0.1  # cortex and readout, for a loss per ms  # chosen: of 0.03, 0.1, on seeds 100 to 102
     predictor_lr: float = 1e-3  # per ms
     batch: int = 20  # trials, one after the other
     updates: int = 8  # batches
@@ -141,5 +139,7 @@ def limit(config):
         for name, pen in pens.items():
             ax.plot(frame["step (ms)"], frame[name], marker=".", color=pen.colour, linestyle=pen.line)
         ax.set(xscale="log", yscale="log", xlabel="Step (ms)", ylabel="Largest error of a weight (a.u.)")
+        ax.set_xticks(frame["step (ms)"], [f"{dt:g}" for dt in frame["step (ms)"]], minor=False)
+        ax.set_xticks([], minor=True)
         sheet.explain(pens)
         return sheet.done(frame)
