@@ -79,7 +79,8 @@ def test_a_circuit_that_torch_has_trained_goes_on_in_brian2():
     training = bp.Training(updates=1, backend="brian2", **PLAIN)
     on = bp.Trainer(cortex(), TASK, RULE, training, seed=1, initial=ours.network.weights)
     also = bp.Trainer(cortex(), TASK, RULE, replace(training, backend="torch"), seed=1, initial=ours.network.weights)
-    on.update(), also.update()
+    for learner in (on, also):
+        learner.update()
     assert all(float((W - on.network.weights[name]).abs().max()) < 1e-12 for name, W in also.network.weights.items())
 
 
