@@ -394,3 +394,13 @@ def test_every_name_on_the_page_is_in_the_code():
     for place in re.findall(r"`(?:bioplaus/)?([\w/]+/|bioplaus/[\w/]+\.py)`", PAGE):
         root = content.shipped()
         assert any((base / place).exists() for base in (root, ENGINE)), place
+
+
+def test_families_of_which_a_part_is_enough_are_there():
+    """Each is a test asked of more than that many, and by its own name alone."""
+    import conftest
+
+    texts = {path.name: path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")}
+    for name, count in conftest.ENOUGH.items():
+        assert sum(f"\ndef {name}(" in text for text in texts.values()) == 1, name
+        assert count >= 2
