@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.cerebellum.predictors import Predictor, Seen
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.credit import add, at, silent
 from bioplaus.circuit.network import Network
@@ -82,7 +82,7 @@ class _Silent(Predictor):
     def affine(self) -> bool:
         return True  # as nothing of it is learned
 
-    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
+    def init(self, seen: Seen, generator: torch.Generator) -> Own:
         return Own()
 
     def predict(self, theta: Own, h: Tensor) -> Tensor:
