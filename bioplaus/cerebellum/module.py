@@ -89,7 +89,7 @@ class Module(Differentiated):
                 shape = tuple(made(torch.zeros(2, seen.inputs, dtype=like.dtype, device=like.device)).shape)
         except (RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise RuleError(
-                f"module of a module predictor was made for {seen.inputs} inputs and {seen.outputs} outputs, and cannot take (2, {seen.inputs}) numbers: {error}"
+                f"module of a module predictor was made for {seen.inputs} inputs and {seen.outputs} outputs, and cannot take (2, {seen.inputs}) numbers: {str(error).splitlines()[0].rstrip('.')}."
             ) from error
         if shape != (2, seen.outputs):
             raise RuleError(
