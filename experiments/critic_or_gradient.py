@@ -23,13 +23,13 @@ class Config:
     slope: float = (
         100.0  # weight of the slope's squared error where the value's is 1  # chosen: slopes are small numbers
     )
-    updates: int = 1500  # batches
+    updates: int = 1000  # batches
     batch: int = 50  # images of scikit-learn's 8×8 digits
     lr: float = 1e-3  # Adam, areas and readout
     predictor_lr: float = 1e-2  # Adam, predictors  # chosen: of 1e-3, 3e-3 and 1e-2 for critics, on seed 100
     slow: float = 1e-3  # a second rate, for the predictor of the gradient itself and the classifier
-    evaluate_every: int = 75  # updates between tests
-    align_every: int = 50  # updates between comparisons with the true gradient
+    evaluate_every: int = 50  # updates between tests
+    align_every: int = 25  # updates between comparisons with the true gradient
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # each draws weights and batches anew
 
 
