@@ -20,9 +20,7 @@ class Config:
     depth: int = 3  # areas
     units: int = 64  # rectified units of an area
     hidden: int = 128  # units of the hidden layer of each predictor
-    slope: float = (
-        100.0  # weight of the slope's squared error where the value's is 1  # chosen: slopes are small numbers
-    )
+    slope: float = 100.0  # weight of the slope's squared error where the value's is 1  # chosen: slopes are small
     updates: int = 1000  # batches
     batch: int = 50  # images of scikit-learn's 8×8 digits
     lr: float = 1e-3  # Adam, areas and readout
