@@ -7,7 +7,7 @@ what that one says, swept back through one layer of weights; at the top the loss
 cross-entropy with the label is the value. Beside them a predictor of the gradient itself, of as many hidden units, and BPTT.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def critic_or_gradient(config: Config = Config()) -> Experiment:
     circuit = bp.circuit("hierarchy", inputs=task.inputs, units=(config.units,) * config.depth, outputs=task.outputs)
     names = ("updates", "batch", "lr", "predictor_lr", "evaluate_every", "align_every")
     training = Training(**{name: getattr(config, name) for name in names})
-    slow = Training(**{name: getattr(config, name) for name in names} | {"predictor_lr": config.slow})
+    slow = replace(training, predictor_lr=config.slow)
     arms = {"BPTT": Arm(circuit, task, bp.rule("bptt"), training)}
     arms |= {name: Arm(circuit, task, rule, training) for name, rule in rules.items()}
     arms |= {f"{name}, slow": Arm(circuit, task, rules[name], slow) for name in ("gradient", "classifier, both")}
