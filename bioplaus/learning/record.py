@@ -28,7 +28,7 @@ from bioplaus.schedule import borders
 from bioplaus.settings import ours
 from bioplaus.signal import Observed
 from bioplaus.signal.oracle import Oracle
-from bioplaus.signal.synthetic import SyntheticGradient, theta
+from bioplaus.signal.synthetic import Sight, SyntheticGradient
 from bioplaus.signal.truth import future_credit, observe
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, Loss
@@ -173,6 +173,7 @@ class Inside(Walk):
         noise = stream(seed, "noise")
         super().__init__(network, rule, own, batch, loss, None, pace, noise, None, None, "torch")
         self.lines, self.every = lines, every
+        self.sight: Sight | None = None
         self.states = [(one, Kept(one, every)) for one in wanted]
         for each in (*(line.kept for line in lines), *(kept for _, kept in self.states)):
             each.every = every
@@ -217,8 +218,10 @@ class Inside(Walk):
         if not isinstance(signal, SyntheticGradient) or all(line.quantity != "prediction" for line in self.lines):
             return None
         layout, observed = Layout(self.network), Observed(self.network, tangent, error, final, self.batch.context)
-        h = layout.vectors(tangent.stretch)[1:]
-        g = signal.of(self.network).predict(theta(self.own), signal.see(observed, h))
+        seen, self.sight = signal.look(
+            self.own, self.sight or signal.sight(self.network), observed, layout.vectors(tangent.stretch)
+        )
+        g = signal.said(self.own, self.sight, observed, seen[1:])
         if final:
             g[-1] = 0.0
         return layout.credit(g)
