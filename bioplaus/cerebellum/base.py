@@ -24,6 +24,7 @@ and, where more happens between the cortex and the layer that learns than a map 
 * ``aside(θ, memory)`` → Σ over the states taken in last of gradients of what learns by a rule of its own, such as thresholds
 * ``constrain(θ)`` — after every step of an optimiser: signs, masks
 * ``bumps`` — whether errors come late, to traces that rise and fall, which ``trace="bump"`` alone follows
+* ``loop(dt)`` → after how many steps an error comes back, and after how many the trace is highest
 
 and of its parts
 
@@ -120,6 +121,9 @@ class Predictor(ABC):
     @property
     def bumps(self) -> bool:
         return False
+
+    def loop(self, dt: float) -> tuple[int, float]:
+        return 0, 0.0
 
     def sizes(self, inputs: int, outputs: int) -> Mapping[str, int]:
         return {}

@@ -213,6 +213,10 @@ class Granule(Predictor):
     def bumps(self) -> bool:
         return bool(self.delay_back or self.peak)
 
+    def loop(self, dt: float) -> tuple[int, float]:
+        by = delays.steps(self.delay_back, dt, "delay_back")
+        return by, by if self.peak is None else delays.in_steps(self.peak, dt)
+
     def cells(self, inputs: int) -> int:
         """How many granule cells there are."""
         return max(round(self.expansion * self.pons.fibres(inputs)), 1)

@@ -86,7 +86,7 @@ class BPLambda(SyntheticGradient):
     discount : γ of the TD error and the trace, per step; None: 1, or what ``tau_gamma`` says.
     injection : s, how much of the prediction the circuit uses.
     context : whether the predictor also sees the task's context (for example the label).
-    trace : ``"exact"``, ``"replay"``, ``"local"``, ``"kronecker"``, ``"projected"`` or ``"learned"``: how (2) is kept.
+    trace : ``"exact"``, ``"replay"``, ``"local"``, ``"kronecker"``, ``"projected"``, ``"learned"`` or ``"bump"``: how (2) is kept.
     outputs : p, for projected traces: through how many outputs the predictor speaks.
     horizon : for replay: steps that are kept; None: all.
     jacobian : ``"exact"``, ``"random"``, ``"within"`` or ``"learned"``: what stands for J in (1). Within neurons no output has a future, so
@@ -107,7 +107,7 @@ class BPLambda(SyntheticGradient):
     discount: float | None = None
     injection: float = 1.0
     context: bool = False
-    trace: Literal["exact", "replay", "local", "kronecker", "projected", "learned"] = "exact"
+    trace: Literal["exact", "replay", "local", "kronecker", "projected", "learned", "bump"] = "exact"
     outputs: int | None = None
     horizon: int | None = None
     jacobian: Literal["exact", "random", "within", "learned"] = "exact"
@@ -153,6 +153,10 @@ class BPLambda(SyntheticGradient):
                 )
         if self.trace == "projected":
             self._speak_through()
+        if self.trace == "bump" and (self.lmbda != 1 or self.tau_lambda is not None):
+            raise RuleError(
+                "trace='bump' has the rise and fall of the parallel fibres' trace in the place of λ. Leave lmbda and tau_lambda out."
+            )
         if self.published and (self.trace, self.jacobian, self.gives) != ("exact", "exact", "state"):
             raise RuleError(
                 "published=True does what the authors' code does, which has no other trace, jacobian or credit than its own. "
