@@ -20,7 +20,8 @@ and, where more happens between the cortex and the layer that learns than a map 
 * ``start(trial)`` → what it remembers (`Taken`) when a trial begins, of which `Trial` tells
 * ``relay(θ, memory, h)`` → (what stands for h in all of the above, memory): consecutive states are taken in, (time, batch, inputs), each once
 * ``say(θ, memory, seen, first)`` → g of some of them, the first of which is the state of step ``first`` (−1: before the first step), with lesions
-* ``hear(θ, memory, δ)`` → (what its synapses are taught instead of the errors δ of consecutive steps, (time, batch, outputs), memory)
+* ``hear(θ, memory, δ)`` → (what its synapses are taught instead of the errors δ of the last few steps, (time, batch, outputs), memory)
+* ``watch(θ, memory, seen, first)`` → part → its rates then, (time, batch, unit); all but the olive's
 * ``aside(θ, memory)`` → Σ over the states taken in last of gradients of what learns by a rule of its own, such as thresholds
 * ``constrain(θ)`` — after every step of an optimiser: signs, masks
 * ``bumps`` — whether errors come late, to traces that rise and fall, which ``trace="bump"`` alone follows
@@ -62,12 +63,12 @@ class Taken:
     ----------
     trial : the trial.
     at : the step whose state is taken in next, −1 for the one before the first.
-    met : the step whose error is heard next.
+    log : where it writes down what its olive says, (step of the first, rates); None: nowhere.
     """
 
     trial: Trial
     at: int = -1
-    met: int = 0
+    log: list[tuple[int, Tensor]] | None = None
 
 
 class Predictor(ABC):
@@ -109,8 +110,10 @@ class Predictor(ABC):
         return trials.silenced(self.predict(theta, seen), memory.trial.lesions, CEREBELLUM, first)
 
     def hear(self, theta: Own, memory: Any, delta: Tensor) -> tuple[Tensor, Any]:
-        heard = trials.silenced(delta, memory.trial.lesions, CEREBELLUM, memory.met)
-        return heard, replace(memory, met=memory.met + len(delta))
+        return trials.silenced(delta, memory.trial.lesions, CEREBELLUM, memory.at - len(delta)), memory
+
+    def watch(self, theta: Own, memory: Any, seen: Tensor, first: int) -> dict[str, Tensor]:
+        return {}
 
     def aside(self, theta: Own, memory: Any) -> Gradients:
         return {}

@@ -67,16 +67,15 @@ class Golgi:
 
         ``tau`` in steps, ``on`` (time, 1, 1).
         """
-        if a is None:
-            a = u.new_zeros(u.shape[1], 1)
+        last: Tensor = u.new_zeros(u.shape[1], 1) if a is None else a
         if not self.gain:
-            return self.rates(u, threshold, None, on), a.expand(len(u), -1, -1), a
+            return self.rates(u, threshold, None, on), last.expand(len(u), -1, -1), last
         rho, g, before = exp(-1 / tau) if tau else 0.0, [], []
         for now, there in zip(u, on, strict=True):
-            before.append(a * there)
-            g.append(self.rates(now, threshold, a, there))
-            a = rho * a + (1 - rho) * g[-1].mean(-1, keepdim=True)
-        return torch.stack(g), torch.stack(before), a
+            before.append(last * there)
+            g.append(self.rates(now, threshold, last, there))
+            last = rho * last + (1 - rho) * g[-1].mean(-1, keepdim=True)
+        return torch.stack(g), torch.stack(before), last
 
     def homeostasis(self, g: Tensor, on: Tensor) -> Tensor:
         """Σ over time and batch of f − 1[g > 0], where Golgi cells are there to change anything."""

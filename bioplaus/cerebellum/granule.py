@@ -37,7 +37,8 @@ import torch
 
 from bioplaus import checks
 from bioplaus.capacity import lacking
-from bioplaus.cerebellum import delays, trial, wiring
+from bioplaus.cerebellum import delays, wiring
+from bioplaus.cerebellum import trial as trials
 from bioplaus.cerebellum.base import Predictor, Taken
 from bioplaus.cerebellum.golgi import Golgi
 from bioplaus.cerebellum.olive import CLIP, TEACHING, Olive
@@ -243,19 +244,19 @@ class Granule(Predictor):
                 found = replace(found, **{name: float(p.value) if timed else p.value}, peak=peak)
         return found
 
-    def refuse(self, trial_: Trial, perturbs: tuple[Perturb, ...] = ()) -> str | None:
-        fibres = self.pons.fibres(trial_.inputs)
+    def refuse(self, trial: Trial, perturbs: tuple[Perturb, ...] = ()) -> str | None:
+        fibres = self.pons.fibres(trial.inputs)
         if self.fan_in > fibres:
             return f"fan_in={self.fan_in} of its granule cells is more than there are mossy fibres, {fibres} (give fan_in={fibres} or less)"
-        if reason := trial.refuse(perturbs, self.sizes(trial_.inputs, trial_.outputs), WAYS):
+        if reason := trials.refuse(perturbs, self.sizes(trial.inputs, trial.outputs), WAYS):
             return reason
         given = {name: getattr(self, name) for name in (*WAYS.values(), "peak", "tau_golgi")}
         times = [name for name, value in given.items() if isinstance(value, float)]
         times += ["rate"] if self.olive.random and self.probability is None else []
-        if times and not trial_.timed:
+        if times and not trial.timed:
             instead = "probability" if times == ["rate"] else "steps"
             return f"{times[0]} of its predictor is a time, and the steps of a discrete map (update=) are none (give {instead})"
-        if self.olive.random and (p := self.chance(trial_.dt)) * (1 + CLIP[1]) > 1:
+        if self.olive.random and (p := self.chance(trial.dt)) * (1 + CLIP[1]) > 1:
             return (
                 f"climbing fibres would fire with probability {p:.3g} in a step at rest, and up to {1 + CLIP[1]:g} times that when the error is large, which is more than 1 "
                 "(give a lower rate or probability, or a shorter dt)"
@@ -294,22 +295,22 @@ class Granule(Predictor):
             learned[THRESHOLD] = torch.zeros(cells, **kind)
         return Own(learned, {name: value.to(**kind) for name, value in fixed.items()})
 
-    def start(self, trial_: Trial) -> Memory:
-        steps = {part: delays.steps(lasting, trial_.dt, WAYS[part]) for part, lasting in self.delays.items()}
-        return Memory(trial_, steps=steps, generator=branch(trial_.generator) if self.olive.random else None)
+    def start(self, trial: Trial) -> Memory:
+        steps = {part: delays.steps(lasting, trial.dt, WAYS[part]) for part, lasting in self.delays.items()}
+        return Memory(trial, steps=steps, generator=branch(trial.generator) if self.olive.random else None)
 
     def relay(self, theta: Own, memory: Memory, h: Tensor) -> tuple[Tensor, Memory]:
         first, cut = memory.at, memory.trial.lesions
         now = replace(memory, at=first + len(h), rates={})
         m = self.pons.rates(theta[C] if C in theta else None, h)
-        now.rates["pons"] = m = trial.silenced(m, cut, "pons", first)
+        now.rates["pons"] = m = trials.silenced(m, cut, "pons", first)
         m, now.arriving = delays.late(m, memory.arriving, memory.steps["pons"])
-        on = trial.silenced(h.new_ones(len(h), 1, 1), cut, "golgi", first)
+        on = trials.silenced(h.new_ones(len(h), 1, 1), cut, "golgi", first)
         tau = delays.in_steps(self.tau_golgi, memory.trial.dt)
         threshold = theta[THRESHOLD] if self.active is not None else None
         u = m @ theta[WIRING].T
         phi, now.rates["golgi"], now.a = self.golgi.run(u, threshold, memory.a, tau, on)
-        now.rates["granule"] = phi = trial.silenced(phi, cut, "granule", first)
+        now.rates["granule"] = phi = trials.silenced(phi, cut, "granule", first)
         now.there = on
         phi, now.leaving = delays.late(phi, memory.leaving, memory.steps["nuclei"])
         return phi, now
@@ -338,7 +339,7 @@ class Granule(Predictor):
             return self.predict(theta, seen)
         rates = self.outgoing(theta, seen, cut, first)
         g = torch.einsum("z,...zo->...o", zones.sigma(seen), rates["nuclei"].unflatten(-1, (zones.count, -1)))
-        return trial.silenced(g, cut, "cerebellum", first)
+        return trials.silenced(g, cut, "cerebellum", first)
 
     def outgoing(self, theta: Own, seen: Tensor, cut: tuple[Lesion, ...], first: int) -> dict[str, Tensor]:
         """Purkinje cells, interneurons and nuclei, (time, batch, zone · output); nuclei by how far they are from their tonic rate."""
@@ -348,11 +349,15 @@ class Granule(Predictor):
         inhibited = torch.zeros_like(excited)
         if self.interneurons:
             inhibited = -flat(zones.purkinje(theta, seen, excited=False))
-            rates["interneuron"] = inhibited = trial.silenced(inhibited, cut, "interneuron", first)
-        rates["purkinje"] = trial.silenced(excited - inhibited, cut, "purkinje", first)
+            rates["interneuron"] = inhibited = trials.silenced(inhibited, cut, "interneuron", first)
+        rates["purkinje"] = trials.silenced(excited - inhibited, cut, "purkinje", first)
         P = rates["purkinje"].unflatten(-1, (zones.count, -1))
-        rates["nuclei"] = trial.silenced(flat(zones.nuclei(theta, P)), cut, "nuclei", first)
+        rates["nuclei"] = trials.silenced(flat(zones.nuclei(theta, P)), cut, "nuclei", first)
         return rates
+
+    def watch(self, theta: Own, memory: Memory, seen: Tensor, first: int) -> dict[str, Tensor]:
+        entering = {part: rates[-len(seen) :] for part, rates in memory.rates.items()}
+        return entering | self.outgoing(theta, seen, memory.trial.lesions, first)
 
     # -- learning ------------------------------------------------------------------------------------------------------------
 
@@ -375,23 +380,28 @@ class Granule(Predictor):
         return self.zones.spread(theta, b[..., None] * phi[:, None, None, None, :], b)
 
     def hear(self, theta: Own, memory: Memory, delta: Tensor) -> tuple[Tensor, Memory]:
-        first, cut = memory.met, memory.trial.lesions
-        now = replace(memory, met=first + len(delta), rates=dict(memory.rates))
-        if not self.olive.random:
-            heard = trial.silenced(delta, cut, "olive", first)
-            now.rates["olive"] = heard
-            return trial.silenced(heard, cut, "cerebellum", first), now
-        assert memory.generator is not None
-        told, fired, p = [], [], self.chance(memory.trial.dt)
+        cut, first = memory.trial.lesions, memory.at - len(delta)
+        said, heard, now = self._olive(memory, delta, cut, first)
+        if memory.log is not None:
+            memory.log.append((first, said))
+        return trials.silenced(heard, cut, "cerebellum", first), now
+
+    def _olive(
+        self, memory: Memory, delta: Tensor, cut: tuple[Lesion, ...], first: int
+    ) -> tuple[Tensor, Tensor, Memory]:
+        """What its fibres do, what the synapses hear of that, and what is remembered."""
+        if memory.generator is None:
+            heard = trials.silenced(delta, cut, "olive", first)
+            return heard, heard, memory
+        square, heard, fired, p = memory.square, [], [], self.chance(memory.trial.dt)
         fibres = self.sizes(memory.trial.inputs, delta.shape[-1])["olive"]
-        on = trial.silenced(delta.new_ones(len(delta), 1, fibres), cut, "olive", first)
+        on = trials.silenced(delta.new_ones(len(delta), 1, fibres), cut, "olive", first)
         for each, there in zip(delta, on, strict=True):
-            now.square = self.olive.mean_square(each, now.square)
-            heard = self.olive.hear(each, now.square, p, memory.generator, there)
-            told.append(heard.delta)
-            fired.append(heard.fired)
-        now.rates["olive"] = torch.stack(fired)
-        return trial.silenced(torch.stack(told), cut, "cerebellum", first), now
+            square = self.olive.mean_square(each, square)
+            now = self.olive.hear(each, square, p, memory.generator, there)
+            heard.append(now.delta)
+            fired.append(now.fired)
+        return torch.stack(fired), torch.stack(heard), replace(memory, square=square)
 
     def aside(self, theta: Own, memory: Memory) -> Gradients:
         if self.active is None or memory.there is None:

@@ -96,6 +96,9 @@ class Nuclei(Predictor):
     def hear(self, theta: Own, memory: Any, delta: Tensor) -> tuple[Tensor, Any]:
         return self.inner.hear(theta, memory, delta)
 
+    def watch(self, theta: Own, memory: Any, seen: Tensor, first: int) -> dict[str, Tensor]:
+        return self.inner.watch(theta, memory, seen, first)
+
     def aside(self, theta: Own, memory: Any) -> Gradients:
         return self.inner.aside(theta, memory)
 

@@ -142,6 +142,9 @@ class DNI(SyntheticGradient):
     def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> Sight:
         return self.sight(network, generator)
 
+    def remembered(self, state: Sight) -> Sight:
+        return state
+
     def credit(self, own: Owns, state: Sight, observed: Observed) -> Answer:
         layout, stretch = Layout(observed.network), observed.tangent.stretch
         g_of, theta = self.of(observed.network), theta_of(own)

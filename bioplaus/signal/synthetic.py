@@ -59,6 +59,10 @@ class SyntheticGradient(Signal):
         """Before a sequence."""
         return Sight(self.of(network).start(self.trial(network, generator)))
 
+    def remembered(self, state: Any) -> Sight:
+        """The sight in a state that it hands on."""
+        return state.sight
+
     def look(self, own: Owns, sight: Sight, observed: Observed, h: Tensor) -> tuple[Tensor, Sight]:
         """What g has of the states h of a window, the one before it first, (time + 1, batch, …), of which each is taken in once."""
         given = self.see(observed, h)
