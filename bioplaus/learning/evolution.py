@@ -71,7 +71,7 @@ class Search:
 
     constraints = checks.Table(
         RunError,
-        "in optimiser_options",
+        "of optimiser_options",
         sigma=checks.Real(above=0),
         alpha=checks.Real(least=0, most=1),
         beta=checks.Real(above=0),
