@@ -216,7 +216,10 @@ def test_the_loss_is_asked_at_weights_that_hold_dales_law():
     trainer.optimisers.circuit.step = listening  # type: ignore[method-assign]
     trainer.update()
     assert signs and asked == [True, True]
-    g, masks = stream(0, "directions"), trainer.network.masks  # where there is no synapse nothing is searched, and n counts none
+    g, masks = (
+        stream(0, "directions"),
+        trainer.network.masks,
+    )  # where there is no synapse nothing is searched, and n counts none
     n = sum(int(masks.get(name, torch.ones_like(w)).sum()) for name, w in trainer.network.parameters().items())
     torch.randn(n, generator=g, dtype=torch.float32)
     assert masks and g.get_state().equal(trainer.optimisers.circuit.generator.get_state())  # type: ignore[attr-defined]
