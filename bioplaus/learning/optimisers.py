@@ -138,9 +138,13 @@ def made(
         schedule = scheduler(t.lr_schedule, t.lr_schedule_options or {}) if t.lr_schedule else None
         parts = [part for group in groups for part in _alike(group, rates)]
         if searches(t.optimiser):
-            assert network is not None and generator is not None
-            how: Any = {"search": Search.of(str(t.optimiser), t.optimiser_options or {}), "generator": generator}
-            how |= {"masks": network.masks, "hold": network.constrain, "clip": t.clip}
+            assert generator is not None
+            how: Any = {
+                "search": Search.of(str(t.optimiser), t.optimiser_options or {}),
+                "generator": generator,
+                "clip": t.clip,
+            }
+            how |= {} if network is None else {"masks": network.masks, "hold": network.constrain}
             return EvolutionStrategy(parts, rates, make, schedule, **how)
         return Descent(parts, rates, make, schedule)
     except (ValueError, TypeError, RuntimeError) as error:
