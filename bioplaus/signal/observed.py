@@ -27,6 +27,7 @@ class Observed:
     inner : direct credit for u by population and state (a voltage regulariser's), (time, batch, unit) each or None; None: none.
     final : whether the sequence ends with this window, so that its last state has no future.
     context : (batch, c) or None: what the predictor is told besides the state, such as the label.
+    loss : what each step costs each sample, (time, batch); None unless the signal asks for it (`Signal.wants_loss`).
     """
 
     network: Network
@@ -36,6 +37,7 @@ class Observed:
     context: Tensor | None = None
     output: tuple[Tensor | None, ...] | None = None
     inner: tuple[tuple[Tensor | None, ...], ...] | None = None
+    loss: Tensor | None = None
 
     def direct(self, feedback: Tensor | None = None) -> Credit:
         """Direct credit at h_t: the error through the readout's weights, or through feedback weights in their place.

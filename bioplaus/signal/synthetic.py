@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from bioplaus.cerebellum import Linear
+from bioplaus.cerebellum.base import Predictor, born
 from bioplaus.cerebellum.nuclei import Nuclei
-from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.network import Network
 from bioplaus.own import Own, Owns
@@ -30,6 +30,9 @@ class SyntheticGradient(Signal):
     def wants_context(self) -> bool:
         return self.context
 
+    def wants_loss(self, network: Network) -> bool:
+        return self.of(network).weights[0] > 0
+
     def of(self, network: Network) -> Predictor:
         """Its predictor g, where it has none of its own the circuit's cerebellum."""
         return which(self.predictor, network)
@@ -40,9 +43,7 @@ class SyntheticGradient(Signal):
 
     def at_birth(self, network: Network, generator: torch.Generator, context: int) -> Own:
         """θ."""
-        size = Layout(network).size
-        inputs = size + (context if self.context else 0)
-        return self.of(network).init(inputs, size, generator, network.dtype, network.device)
+        return born(self.of(network), Layout(network).seen(context if self.context else 0), generator)
 
 
 def theta(own: Owns) -> Own:

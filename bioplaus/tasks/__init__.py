@@ -122,6 +122,11 @@ TASKS = {
         "TargetReaching",
         "a cue at the first step, a point on the circle at the last",
     ),
+    "volley": Entry(
+        "bioplaus.tasks.volley",
+        "Volley",
+        "a digit flashed at once, its name asked when it has come up the areas",
+    ),
 }
 
 _HOMES = {
