@@ -12,6 +12,7 @@ import bioplaus as bp
 from bioplaus import ms
 from bioplaus.errors import CircuitError, TaskError
 from bioplaus.tasks import cross_entropy
+from bioplaus.tasks.volley import Volley
 
 
 def flashed(depth: int, size: int = 16, **options: Any) -> bp.Batch:
@@ -104,7 +105,7 @@ def test_what_makes_no_hierarchy_is_refused(wrong: dict[str, Any], says: str) ->
 
 
 def test_the_volley_is_an_image_flashed_and_its_label_told() -> None:
-    task = bp.task("volley", steps=4, shown=2)
+    task = Volley(steps=4, shown=2)
     batch = task.batch(torch.Generator().manual_seed(0), 50)
     images = task.images("train")
     known = {image.tobytes(): label for image, label in zip(images.pixels, images.labels, strict=True)}
