@@ -31,6 +31,7 @@ from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
+from bioplaus.cerebellum.predictors import Seen
 from bioplaus.circuit.carried import Layout
 from bioplaus.learning.sequence import sequence
 from bioplaus.rules import bp_lambda, dni
@@ -325,7 +326,7 @@ def test_the_circuits_own_cerebellum_is_used():
 @any_predictor
 def test_predictors_against_autograd(predictor):
     g = PREDICTORS[predictor] if not isinstance(PREDICTORS[predictor], str) else bp.predictor("linear")
-    born = g.init(5, 3, torch.Generator().manual_seed(1), torch.float64, "cpu")
+    born = g.init(Seen(5, outputs=3, dtype=torch.float64), torch.Generator().manual_seed(1))
     assert not bool(g.predict(born, normal(7, 2, 5)).any()), "starts silent"
     theta = side_by_side({"predictor": born})
     theta = {n: v + 0.5 * normal(*v.shape, seed=i) for i, (n, v) in enumerate(theta.items())}

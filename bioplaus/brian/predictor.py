@@ -46,6 +46,7 @@ from brian2 import Clock, Network, NeuronGroup, StateMonitor, Synapses, TimedArr
 from brian2.parsing.sympytools import sympy_to_str
 
 from bioplaus import checks
+from bioplaus.cerebellum import Linear
 from bioplaus.circuit.description import INPUT
 from bioplaus.codegen.propagated import propagated
 from bioplaus.eligibility import EProp
@@ -169,7 +170,7 @@ def asked(network: Built, rule: Rule) -> BPLambda:
     if (
         not isinstance(signal, BPLambda)
         or not ok
-        or not signal.of(network).affine
+        or not isinstance(signal.of(network), Linear)
         or not isinstance(rule.eligibility, EProp)
     ):
         raise RuleError(

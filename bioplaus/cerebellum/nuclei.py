@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bioplaus import checks
-from bioplaus.cerebellum.predictors import PREDICTOR, Linear, Predictor
+from bioplaus.cerebellum.predictors import PREDICTOR, Linear, Predictor, Seen, born
 from bioplaus.errors import RuleError
 from bioplaus.own import Gradients, Own
 
@@ -57,17 +57,18 @@ class Nuclei(Predictor):
         """a, which stands alone where there is no circuit to ask."""
         return self.of or Linear()
 
-    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
+    def init(self, seen: Seen, generator: torch.Generator) -> Own:
+        outputs = seen.outputs
         if self.outputs > outputs:
             raise RuleError(
                 f"The predictor would speak through {self.outputs} outputs, but the carried state that it predicts for has "
                 f"only {outputs} dimensions. Give outputs={outputs} or fewer."
             )
-        theta = self.inner.init(inputs, self.outputs, generator, dtype, device)
+        theta = born(self.inner, seen.through(self.outputs), generator)
         drawn = torch.randn(outputs, self.outputs, generator=generator, dtype=torch.float64)
         Q, R = torch.linalg.qr(drawn)
         V = Q * torch.where(R.diagonal() < 0, -1.0, 1.0)  # so that no direction is preferred
-        return Own(theta.learned, theta.fixed | {"V": V.to(dtype=dtype, device=device)})
+        return Own(theta.learned, theta.fixed | {"V": V.to(dtype=seen.dtype, device=seen.device)})
 
     def predict(self, theta: Own, h: Tensor) -> Tensor:
         return self.inner.predict(theta, h) @ theta["V"].T

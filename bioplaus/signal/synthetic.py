@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from bioplaus.cerebellum import Linear
+from bioplaus.cerebellum.base import Predictor, born
 from bioplaus.cerebellum.nuclei import Nuclei
-from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.network import Network
 from bioplaus.own import Own, Owns
@@ -40,9 +40,7 @@ class SyntheticGradient(Signal):
 
     def at_birth(self, network: Network, generator: torch.Generator, context: int) -> Own:
         """θ."""
-        size = Layout(network).size
-        inputs = size + (context if self.context else 0)
-        return self.of(network).init(inputs, size, generator, network.dtype, network.device)
+        return born(self.of(network), Layout(network).seen(context if self.context else 0), generator)
 
 
 def theta(own: Owns) -> Own:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.cerebellum.predictors import Predictor, Seen
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.credit import add, at, silent
 from bioplaus.circuit.network import Network
@@ -74,6 +74,26 @@ def prediction_alignment(
     return float(cosines.mean()), float(g.norm(dim=-1).mean() / length.clamp_min(1e-30)), float(length)
 
 
+def area_alignment(
+    network: Network, signal: SyntheticGradient, own: Owns, batch: Batch, loss: Loss, stretch: Stretch
+) -> dict[str, float]:
+    """Population → mean cosine of what it is told and the truth, of a predictor that speaks to each apart (else nothing).
+
+    Over samples and steps at which the truth is not zero: in a hierarchy that a volley crosses, at each step for one area alone.
+    """
+    spoken = signal.of(network).spoken(theta(own))
+    if not spoken:
+        return {}
+    g, true = predicted_and_true(network, signal, own, batch, loss, stretch)
+    found = {}
+    for name, places in spoken.items():
+        asked = true[..., places].abs().amax(-1) > 0
+        if bool(asked.any()):
+            mine, truth = g[..., places][asked], true[..., places][asked]
+            found[name] = float(torch.nn.functional.cosine_similarity(mine, truth, dim=-1, eps=1e-30).mean())
+    return found
+
+
 @dataclass(frozen=True)
 class _Silent(Predictor):
     """A predictor that says nothing and hands back what it is asked to learn, step by step."""
@@ -82,7 +102,7 @@ class _Silent(Predictor):
     def affine(self) -> bool:
         return True  # as nothing of it is learned
 
-    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
+    def init(self, seen: Seen, generator: torch.Generator) -> Own:
         return Own()
 
     def predict(self, theta: Own, h: Tensor) -> Tensor:

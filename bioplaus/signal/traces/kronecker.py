@@ -26,7 +26,7 @@ import torch
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.eligibility.uoro import balance
 from bioplaus.signal.reward import branch
-from bioplaus.signal.traces.view import PredictorTrace, View, with_bias
+from bioplaus.signal.traces.view import PredictorTrace, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,4 +86,4 @@ class Kronecker(PredictorTrace):
         view.note(
             trace=[state.B.abs().max() * state.f.abs().max()] if state.B is not None and state.f is not None else []
         )
-        return with_bias(total), state
+        return view.named(total), state

@@ -69,6 +69,16 @@ class View:
         phi = self.g.features(self.theta, self.seen[t])
         return torch.cat([phi, torch.ones_like(phi[..., :1])], -1)
 
+    def read(self, rows: Tensor) -> Tensor:
+        """Which of them the outputs ``rows`` of an affine g read, the one for biases among them."""
+        many = self.features(0).shape[-1]
+        every = torch.arange(many, device=rows.device)
+        return torch.cat([every[:-1][self.g.read(self.theta, rows)], every[-1:]])
+
+    def named(self, found: Tensor) -> Gradients:
+        """What stands for weights and biases side by side, (outputs, features and 1), by their names."""
+        return self.g.named(self.theta, found)
+
 
 class PredictorTrace(ABC):
     """How Σ_t δ_t e_t is found: a description without state, and a state that it hands on. Defaults: any predictor, no state, little memory."""
@@ -91,8 +101,3 @@ class PredictorTrace(ABC):
     @abstractmethod
     def update(self, view: View, state: Any, delta: Tensor) -> tuple[Gradients, Any]:
         """{weight of g: Σ δ e} over the window, and the state behind it."""
-
-
-def with_bias(found: Tensor) -> dict[str, Tensor]:
-    """(outputs, features and 1) as the weights of the last layer."""
-    return {"A": found[:, :-1], "b": found[:, -1]}
