@@ -97,7 +97,11 @@ def test_a_stream_is_volleys_one_after_the_other() -> None:
         h = batch.inputs[t]
         for i in (1, 2, 3):
             h = torch.relu(h @ W[f"W{i}"].T + W[f"b_A{i}"])
-        loss = loss + torch.nn.functional.cross_entropy(h @ W["W_out"].T + W["b_out"], batch.targets[t + 2]) * batch.weight[t + 2, 0]
+        loss = (
+            loss
+            + torch.nn.functional.cross_entropy(h @ W["W_out"].T + W["b_out"], batch.targets[t + 2])
+            * batch.weight[t + 2, 0]
+        )
     loss.backward()
     for name, value in W.items():
         assert value.grad is not None and float(value.grad.abs().max()) > 1e-4
