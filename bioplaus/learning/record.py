@@ -27,6 +27,7 @@ from bioplaus.rules import Rule, as_rule
 from bioplaus.schedule import borders
 from bioplaus.settings import ours
 from bioplaus.signal import Observed
+from bioplaus.signal.observed import context_of
 from bioplaus.signal.oracle import Oracle
 from bioplaus.signal.synthetic import SyntheticGradient, theta
 from bioplaus.signal.truth import future_credit, observe
@@ -181,10 +182,10 @@ class Inside(Walk):
     def block(self, start: int, stop: int) -> tuple[Gradients, Gradients]:
         final = stop == self.batch.steps
         parts = [self.simulate(*piece, frozen=False) for piece in self.pace.pieces(start, stop)]
-        met, _ = self.credit(parts, final)
+        met, _ = self.credit(parts, start, final)
         at = start
         for part, (tangent, credit) in zip(parts, met, strict=True):
-            prediction = self.predicted(tangent, part.error, final and part is parts[-1])
+            prediction = self.predicted(at, tangent, part.error, final and part is parts[-1])
             seen = Seen(tangent, credit, part.error, prediction)
             for one, kept in self.states:
                 kept.add(at, tangent.stretch.get(*one.key).cpu().numpy())
@@ -211,14 +212,15 @@ class Inside(Walk):
                 e, bar = past.at_synapses(network, self.trace, one, w)
                 line.add(first + t, line.of(e if bar is None or line.quantity == "eligibility_now" else bar))
 
-    def predicted(self, tangent: Tangent, error: torch.Tensor, final: bool) -> Any:
+    def predicted(self, first: int, tangent: Tangent, error: torch.Tensor, final: bool) -> Any:
         """g(h_t) behind every step, if somebody asks; nothing follows the last."""
         signal = self.rule.signal
         if not isinstance(signal, SyntheticGradient) or all(line.quantity != "prediction" for line in self.lines):
             return None
-        layout, observed = Layout(self.network), Observed(self.network, tangent, error, final, self.batch.context)
+        told = context_of(self.batch.context, first, first + len(tangent))
+        layout, observed = Layout(self.network), Observed(self.network, tangent, error, final, told)
         h = layout.vectors(tangent.stretch)[1:]
-        g = signal.of(self.network).predict(theta(self.own), signal.see(observed, h))
+        g = signal.of(self.network).predict(theta(self.own), signal.see(observed, h, slice(1, None)))
         if final:
             g[-1] = 0.0
         return layout.credit(g)

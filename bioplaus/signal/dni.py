@@ -141,8 +141,8 @@ class DNI(SyntheticGradient):
     def credit(self, own: Owns, state: None, observed: Observed) -> Answer:
         layout, stretch = Layout(observed.network), observed.tangent.stretch
         g_of, theta = self.of(observed.network), theta_of(own)
-        h_b = self.see(observed, layout.vector(stretch.steps[-1].after))
-        h_a = self.see(observed, layout.vector(stretch.steps[0].before))
+        h_b = self.see(observed, layout.vector(stretch.steps[-1].after), -1)
+        h_a = self.see(observed, layout.vector(stretch.steps[0].before), 0)
         like = layout.vector(stretch.steps[0].before)
         g_b = torch.zeros_like(like) if observed.final else g_of.predict(theta, h_b)
         direct = observed.direct()
@@ -171,7 +171,9 @@ class DNI(SyntheticGradient):
             info["auxiliary_error"] = 0.0  # where there is no such task
             if len(stretch) > 1 and not observed.final:
                 h_1 = layout.vector(stretch.steps[0].after)
-                more, a_h, error = foresight.task(g_of, own, lambda h: self.see(observed, h), h_1, g_b, self.auxiliary)
+                more, a_h, error = foresight.task(
+                    g_of, own, lambda h: self.see(observed, h, 1), h_1, g_b, self.auxiliary
+                )
                 found |= {path: g + found[path] if path in found else g for path, g in more.items()}
                 a_I = with_first(observed, a_I, layout.credit(a_h))
                 info["auxiliary_error"] = error.square().mean()

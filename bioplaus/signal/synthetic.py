@@ -37,9 +37,9 @@ class SyntheticGradient(Signal):
         """Its predictor g, where it has none of its own the circuit's cerebellum."""
         return which(self.predictor, network)
 
-    def see(self, observed: Observed, h: Tensor) -> Tensor:
-        """What g is given: the carried state, and beside it the context if it asks for that."""
-        return observed.with_context(h) if self.context else h
+    def see(self, observed: Observed, h: Tensor, at: int | slice = slice(None)) -> Tensor:
+        """What g is given: the carried state, and beside it the context if it asks for that; ``at`` as of `Observed.with_context`."""
+        return observed.with_context(h, at) if self.context else h
 
     def at_birth(self, network: Network, generator: torch.Generator, context: int) -> Own:
         """θ."""

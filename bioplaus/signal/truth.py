@@ -20,7 +20,7 @@ from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.errors import RuleError
 from bioplaus.own import Gradients, Own, Owns
 from bioplaus.signal.bp_lambda import BPLambda
-from bioplaus.signal.observed import Observed
+from bioplaus.signal.observed import Observed, context_of
 from bioplaus.signal.synthetic import SyntheticGradient, theta
 from bioplaus.tasks import Batch, Loss
 
@@ -46,7 +46,7 @@ def observe(network: Network, batch: Batch, loss: Loss, stretch: Stretch | None 
     if stretch is None:
         stretch, _ = roll(network, network.start(batch.size), batch.inputs)
     error = loss.error(network.output(stretch.seen()), batch.targets) * batch.weight[..., None]
-    return Observed(network, Tangent(network, stretch), error, True, batch.context)
+    return Observed(network, Tangent(network, stretch), error, True, context_of(batch.context, 0, batch.steps))
 
 
 def predicted_and_true(
@@ -60,7 +60,7 @@ def predicted_and_true(
         observed = observe(network, batch, loss, stretch)
         tangent = observed.tangent
         h = Layout(network).vectors(tangent.stretch)[1:-1]
-        g = signal.of(network).predict(theta(own), signal.see(observed, h))
+        g = signal.of(network).predict(theta(own), signal.see(observed, h, slice(1, -1)))
         return g, future_credit(network, tangent, observed)[:-1]
 
 
