@@ -32,6 +32,7 @@ NONSENSE: dict[str, list[Any]] = {
     "lr_schedule": ["cosine", "steplr", "StepLR", "LambdaLR", "ReduceLROnPlateau", "SequentialLR", "LRScheduler", 1, ["StepLR"], torch.optim.lr_scheduler.StepLR],
     "lr_schedule_options": [{"step_size": 3}, "x", 1, {"gamma": inf}],
     "apply": [None, "never", 1],
+    "update_probability": ["x", 0, -0.5, 1.5, nan, inf, True, None, [0.5]],
     "curriculum": [None, "yes", 2],
     "updates": [None, "3", -1, 1.5, nan, inf, True, 10**12],
     "batch": [None, "3", 0, -1, 2.5, nan, True, 10**12],

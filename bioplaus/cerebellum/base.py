@@ -32,6 +32,13 @@ and of its parts
 * ``sizes(inputs, outputs)`` → part → how many units it has
 * ``delayed(perturbs)`` → the predictor with other delays, as perturbations have them
 * ``refuse(trial, perturbs)`` → why it can't serve a circuit, or can't be interfered with so, or None
+
+and, of one that predicts the loss to come too,
+
+* ``weights`` — of the squared errors of the loss and of its gradient; (0, 1): it predicts the gradient alone
+* ``worth(θ, h)`` → the predicted losses, (…, k)
+* ``worth_gradient(θ, h, u)`` → {name: Σ u·∂worth/∂θ}
+* ``handed(θ, worth)`` → which of the losses predicted one window later stand in the target of each
 """
 
 from __future__ import annotations
@@ -136,6 +143,19 @@ class Predictor(ABC):
 
     def refuse(self, trial: Trial, perturbs: tuple[Perturb, ...] = ()) -> str | None:
         return trials.refuse(perturbs, self.sizes(trial.inputs, trial.outputs), ())
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def worth(self, theta: Own, h: Tensor) -> Tensor:
+        raise RuleError(f"{type(self).__name__} gives the loss a weight and does not predict it: write worth(θ, h).")
+
+    def worth_gradient(self, theta: Own, h: Tensor, u: Tensor) -> Gradients:
+        raise RuleError(f"{type(self).__name__} predicts the loss and cannot learn it: write worth_gradient(θ, h, u).")
+
+    def handed(self, theta: Own, worth: Tensor) -> Tensor:
+        return worth
 
     def spoken(self, theta: Own) -> dict[str, Tensor]:
         """Population → where what it is told stands among the outputs, of one that speaks to each by a map of its own."""

@@ -8,9 +8,11 @@ from typing import Any
 from bioplaus import checks
 from bioplaus.cerebellum.areas import Areas
 from bioplaus.cerebellum.base import Predictor, born
+from bioplaus.cerebellum.critic import Critic
 from bioplaus.cerebellum.granule import Granule
 from bioplaus.cerebellum.linear import Linear, last_layer
 from bioplaus.cerebellum.mlp import MLP
+from bioplaus.cerebellum.module import Module
 from bioplaus.cerebellum.seen import Seen
 from bioplaus.errors import RuleError, by_name, unknown
 
@@ -19,8 +21,10 @@ __all__ = [
     "PREDICTOR",
     "PREDICTORS",
     "Areas",
+    "Critic",
     "Granule",
     "Linear",
+    "Module",
     "Predictor",
     "Seen",
     "born",
@@ -28,14 +32,21 @@ __all__ = [
     "predictor",
 ]
 
-PREDICTORS: dict[str, type[Predictor]] = {"linear": Linear, "mlp": MLP, "areas": Areas, "granule": Granule}
+PREDICTORS: dict[str, type[Predictor]] = {
+    "linear": Linear,
+    "mlp": MLP,
+    "areas": Areas,
+    "critic": Critic,
+    "module": Module,
+    "granule": Granule,
+}
 
 #: what a rule's ``predictor`` must be
 PREDICTOR = checks.Optional(checks.Instance(Predictor, "bp.predictor('mlp')"), "for the circuit's own")
 
 
 def predictor(name: str, *given: Any, **options: Any) -> Predictor:
-    """A predictor by name: ``linear``, ``mlp``, ``areas``, ``granule``; what it is made of (``of``) may be a name, too.
+    """A predictor by name: ``linear``, ``mlp``, ``areas``, ``critic``, ``module``, ``granule``; what it is made of (``of``) may be a name, too.
 
     Raises
     ------

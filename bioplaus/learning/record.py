@@ -28,6 +28,7 @@ from bioplaus.rules import Rule, as_rule
 from bioplaus.schedule import borders
 from bioplaus.settings import ours
 from bioplaus.signal import Observed
+from bioplaus.signal.observed import context_of
 from bioplaus.signal.oracle import Oracle
 from bioplaus.signal.synthetic import Sight, SyntheticGradient, theta
 from bioplaus.signal.truth import future_credit, observe
@@ -189,11 +190,11 @@ class Inside(Walk):
     def block(self, start: int, stop: int) -> tuple[Gradients, Gradients]:
         final = stop == self.batch.steps
         parts = [self.simulate(*piece, frozen=False) for piece in self.pace.pieces(start, stop)]
-        met, _ = self.credit(parts, final)
+        met, _ = self.credit(parts, start, final)
         at = start
         olive = self.climbing(stop - start, start)
         for part, (tangent, credit) in zip(parts, met, strict=True):
-            prediction, rates = self.predicted(tangent, part.error, final and part is parts[-1])
+            prediction, rates = self.predicted(at, tangent, part.error, final and part is parts[-1])
             if olive is not None:
                 rates["olive"] = olive[at - start : at - start + len(tangent)]
             seen = Seen(tangent, credit, part.error, prediction, rates)
@@ -232,12 +233,15 @@ class Inside(Walk):
         self.log.clear()
         return found
 
-    def predicted(self, tangent: Tangent, error: torch.Tensor, final: bool) -> tuple[Any, dict[str, torch.Tensor]]:
+    def predicted(
+        self, first: int, tangent: Tangent, error: torch.Tensor, final: bool
+    ) -> tuple[Any, dict[str, torch.Tensor]]:
         """g(h_t) behind every step, and what the predictor's parts do, if somebody asks; nothing follows the last."""
         signal, asked = self.rule.signal, {line.quantity for line in self.lines}
         if not isinstance(signal, SyntheticGradient) or not asked & {"prediction", PART}:
             return None, {}
-        layout, observed = Layout(self.network), Observed(self.network, tangent, error, final, self.batch.context)
+        told = context_of(self.batch.context, first, first + len(tangent))
+        layout, observed = Layout(self.network), Observed(self.network, tangent, error, final, told)
         seen, self.sight = signal.look(
             self.own, self.sight or signal.sight(self.network), observed, layout.vectors(tangent.stretch)
         )

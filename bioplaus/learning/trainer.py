@@ -23,6 +23,7 @@ from bioplaus.errors import BioplausError, LearningWarning, NumericalError, Rule
 from bioplaus.learning import outside
 from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
+from bioplaus.learning.by_name import searches
 from bioplaus.learning.fit import check_learner, drawn_with
 from bioplaus.learning.frozen import Interference, held, moving
 from bioplaus.learning.frozen import refuse_stray as refuse_frozen
@@ -37,6 +38,7 @@ from bioplaus.learning.sequence import sequence
 from bioplaus.learning.several_dt import met
 from bioplaus.learning.tally import Outcome
 from bioplaus.learning.training import Training
+from bioplaus.learning.turns import Turns
 from bioplaus.own import Gradients, mapped, tensors
 from bioplaus.rules import Rule
 from bioplaus.settings import ours
@@ -123,8 +125,11 @@ class Trainer:
         self._per_step = t.loss_weight(circuit.dt)
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
         self.regulariser, self.voltage = regularisers(self.network, t)
-        self.optimisers = Optimisers(self.network.parameters(), self.own, t.at(circuit.dt))
-        everywhere = self.regulariser is not None or self.voltage is not None  # it has credit for all
+        self.optimisers = Optimisers(self.network, self.own, t.at(circuit.dt), seed)
+        unlocked = t.update_probability < 1
+        self.turns = Turns(self.network, rule, self.own, t.update_probability, seed) if unlocked else None
+        # a regulariser has credit for all, and so has what asks for the loss
+        everywhere = self.regulariser is not None or self.voltage is not None or searches(t.optimiser)
         self.health = Health(
             self.network, "" if everywhere else out_of_reach(self.network, rule, self.optimisers.rates)
         )
@@ -242,7 +247,8 @@ class Trainer:
         frozen = self.acting.frozen
         with torch.no_grad(), held(frozen, self.network.weights, self.own):
             try:
-                self.optimisers.step(*moving(frozen, gradients, own), evaluate or self.loss)
+                moved = moving(frozen, gradients, own)
+                self.optimisers.step(*(moved if self.turns is None else self.turns(*moved)), evaluate or self.loss)
             except NumericalError as where:
                 raise NumericalError(
                     f"The gradient of update {self.update_index + 1} is not finite ({where}): lower the learning rate or set clip=1.0."
@@ -333,12 +339,18 @@ class Trainer:
             "synapses": {n: s.state() for n, s in self.network.synapses.items()},
             "own": {part: asdict(own) for part, own in mapped(torch.Tensor.clone, self.own).items()},
             **self.optimisers.state_dict(),
-            "streams": {"task": self.generator.get_state(), "noise": self.noise.get_state()},
+            "streams": {name: of.get_state() for name, of in self._streams.items()},
             "update": self.update_index,
             "seconds": self.seconds,
             "stage": self.stage,
             "health": self.health.state_dict(),
         }
+
+    @property
+    def _streams(self) -> dict[str, torch.Generator]:
+        """What it draws from, by name."""
+        both = {"task": self.generator, "noise": self.noise}
+        return both if self.turns is None else both | {"turns": self.turns.generator}
 
     def _renewal(self, state: dict[str, Any]) -> Callable[[str, Tensor], Tensor]:
         """What makes of a rule's own tensor in a state, or of what is shaped like it, one as it is kept now."""
@@ -376,8 +388,8 @@ class Trainer:
             for mine, saved in pairs:
                 for name in mine:
                     mine[name].copy_(saved[name])
-            self.generator.set_state(state["streams"]["task"])
-            self.noise.set_state(state["streams"]["noise"])
+            for name, of in self._streams.items():
+                of.set_state(state["streams"][name])
             self.update_index, self.seconds = state["update"], state["seconds"]
             before = state.get("backend", "torch")  # at first there was no other
             if outside.NAME not in (before, self.backend) and before != self.backend:

@@ -4,6 +4,7 @@ At the end b of a window the predicted gradient of everything beyond it is injec
 of the sequence, where the future is zero; what then reaches the window's start a is the target for the prediction made there::
 
     a_t swept back from s·g(h_b);      target_a = (swept back from γ·g⁻(h_b)) at h_a;      loss ½ ‖g(h_a) − target_a‖²
+    of a critic (g = ∂ℓ/∂h) also       value_a = Σ L_t over the window + γ ℓ⁻(h_b);           loss ½ w_l (ℓ(h_a) − value_a)²
 
 The factor ½ makes n = 1 and BP(0) the same update (without it they differ by 2). g⁻ is g, or a copy of it that is taken now
 and then (target_copy). The target is swept back by the circuit's transpose, or by a learned linear model of its step
@@ -26,7 +27,7 @@ from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import Sweep, sweep, to_u
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
-from bioplaus.own import Gradients, Owns, under
+from bioplaus.own import Gradients, Own, Owns, under
 from bioplaus.signal import foresight, in_time, outputs, step_model, target_copy
 from bioplaus.signal.base import Answer
 from bioplaus.signal.observed import Observed
@@ -165,15 +166,25 @@ class DNI(SyntheticGradient):
         )
         off = said(0) - target
         info["prediction_error"] = off.square().mean()
+        of_loss, of_slope = g_of.weights
         heard, aside, sight = self.hear(g_of, own, sight, -off.unsqueeze(0))
-        found |= under("predictor", g_of.gradient(theta, seen_a, -heard[0])) | aside
+        own_found = g_of.gradient(theta, seen_a, -heard[0] if of_slope == 1 else -of_slope * heard[0])
+        if of_loss:
+            there = target_copy.in_place(theta, own["copy"]) if copied else theta
+            short = g_of.worth(theta, seen_a) - self._to_come(g_of, there, observed, gamma, seen_b)
+            info["value_error"] = short.square().mean()
+            more = g_of.worth_gradient(theta, seen_a, of_loss * short)
+            own_found = {name: g + more[name] for name, g in own_found.items()}
+        found |= under("predictor", own_found) | aside
 
         a_I = used.a_I
         if self.auxiliary:
             info["auxiliary_error"] = 0.0  # where there is no such task
             if len(stretch) > 1 and not observed.final:
                 h_1 = layout.vector(stretch.steps[0].after)
-                more, a_h, error = foresight.task(g_of, own, lambda h: self.see(observed, h), h_1, g_b, self.auxiliary)
+                more, a_h, error = foresight.task(
+                    g_of, own, lambda h: self.see(observed, h, 1), h_1, g_b, self.auxiliary
+                )
                 found |= {path: g + found[path] if path in found else g for path, g in more.items()}
                 a_I = with_first(observed, a_I, layout.credit(a_h))
                 info["auxiliary_error"] = error.square().mean()
@@ -186,6 +197,22 @@ class DNI(SyntheticGradient):
                 info,
             )
         return a_I, found, sight, info
+
+    @staticmethod
+    def _to_come(g_of: Predictor, theta: Own, observed: Observed, gamma: float, h_b: Tensor) -> Tensor:
+        """The loss of the window, and behind it what a critic predicts; (batch, k).
+
+        Raises
+        ------
+        RuleError
+            Where nobody tells what the steps cost.
+        """
+        if observed.loss is None:
+            raise RuleError(
+                "A critic learns the loss to come, and here only its gradient is told. Use a critic with value=0, or train with a task."
+            )
+        cost = observed.loss.sum(0)[:, None]
+        return cost if observed.final else cost + gamma * g_of.handed(theta, g_of.worth(theta, h_b))
 
     def _target(
         self, own: Owns, observed: Observed, direct: Credit, bootstrapped: Tensor, used: Sweep, another: bool

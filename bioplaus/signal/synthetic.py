@@ -41,6 +41,9 @@ class SyntheticGradient(Signal):
     def wants_context(self) -> bool:
         return self.context
 
+    def wants_loss(self, network: Network) -> bool:
+        return self.of(network).weights[0] > 0
+
     def of(self, network: Network) -> Predictor:
         """Its predictor g, where it has none of its own the circuit's cerebellum."""
         g = which(self.predictor, network)
@@ -86,9 +89,9 @@ class SyntheticGradient(Signal):
         """What holds of a predictor's weights at every update: signs, masks."""
         self.of(network).constrain(theta(own))
 
-    def see(self, observed: Observed, h: Tensor) -> Tensor:
-        """What g is given: the carried state, and beside it the context if it asks for that."""
-        return observed.with_context(h) if self.context else h
+    def see(self, observed: Observed, h: Tensor, at: int | slice = slice(None)) -> Tensor:
+        """What g is given: the carried state, and beside it the context if it asks for that; ``at`` as of `Observed.with_context`."""
+        return observed.with_context(h, at) if self.context else h
 
     def at_birth(self, network: Network, generator: torch.Generator, context: int) -> Own:
         """θ."""
