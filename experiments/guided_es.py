@@ -30,7 +30,7 @@ class Config:
     lr: float = 3e-3  # Adam, for every arm of the circuit
     predictor_lr: float = 0.01  # Adam
     pairs: int = 5  # P, of the circuit
-    updates: int = 800  # of the circuit, batches of 10
+    updates: int = 400  # of the circuit, batches of 10
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # each draws problem, weights, trials and directions anew
 
 

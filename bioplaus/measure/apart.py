@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.multiprocessing
 
 from bioplaus import checks
 from bioplaus.errors import RunError
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 #: updates after which a predictor hears of its prediction  # chosen: the layer above has then had a whole update's time to answer
 LAG = 2
 PLACES = LAG + 3  # what may be under way at once
+STRETCHES = 10  # of updates, each timed; the fastest counts, for on a busy machine the others say how busy it was
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Apart:
 
     Attributes
     ----------
-    seconds : by the clock, from one update to the next, of the slowest process.
-    busy : CPU seconds an update of every process.
+    seconds : by the clock, from one update to the next, of the slowest process, in the fastest of several stretches.
+    busy : CPU seconds an update of every process, likewise.
     weights : of every layer, as they ended.
     """
 
@@ -63,7 +63,7 @@ def apart(layers: Layers, updates: int = 200, warm: int = 20, seed: int = 0, dra
 
     Parameters
     ----------
-    updates, warm : how many are timed, and how many go before.
+    updates, warm : how many are timed, in stretches of a tenth, and how many go before.
     drawn : different batches, which come again and again.
 
     Raises
@@ -71,7 +71,7 @@ def apart(layers: Layers, updates: int = 200, warm: int = 20, seed: int = 0, dra
     RunError
         For numbers that make no sense, or if a process ends before its work is done.
     """
-    updates = checks.whole(RunError, "updates", updates)
+    stretch = checks.whole(RunError, "updates", updates, STRETCHES) // STRETCHES
     warm = checks.whole(RunError, "warm", warm, 0)
     drawn = checks.whole(RunError, "drawn", drawn)
     context = torch.multiprocessing.get_context("spawn")
@@ -79,11 +79,11 @@ def apart(layers: Layers, updates: int = 200, warm: int = 20, seed: int = 0, dra
     shapes = [(layers.batch, n) for n in layers.sizes[1:-1]]
     up, down = ([Line(context, shape) for shape in shapes] for _ in range(2))
     start, answers = context.Barrier(layers.depth), context.Queue()
-    given = (layers, seed, x, labels, up, down, start, answers, warm, updates)
+    given = (layers, seed, x, labels, up, down, start, answers, warm, stretch)
     processes = [context.Process(target=_layer, args=(i, *given), daemon=True) for i in range(layers.depth)]
     for each in processes:
         each.start()
-    found: dict[int, tuple[float, float, Any]] = {}
+    found: dict[int, tuple[list[float], list[float], Any]] = {}
     try:
         while len(found) < layers.depth:
             try:
@@ -102,8 +102,8 @@ def apart(layers: Layers, updates: int = 200, warm: int = 20, seed: int = 0, dra
                 each.terminate()
     order = [found[i] for i in range(layers.depth)]
     return Apart(
-        max(clock for clock, _, _ in order),
-        tuple(busy for _, busy, _ in order),
+        min(map(max, zip(*(clock for clock, _, _ in order), strict=True))) / stretch,
+        tuple(min(busy) / stretch for _, busy, _ in order),
         tuple(torch.as_tensor(W) for _, _, W in order),
     )
 
@@ -119,17 +119,19 @@ def _layer(
     start: Any,
     answers: Any,
     warm: int,
-    updates: int,
+    stretch: int,
 ) -> None:
     """What one process does."""
     torch.set_num_threads(1)
     area = layers.area(i, seed)
-    clock, busy = 0.0, 0.0
+    clock, busy = [], []
     with torch.no_grad():
-        for u in range(warm + updates):
+        for u in range(warm + stretch * STRETCHES):
             if u == warm:
                 start.wait()
-                clock, busy = time.perf_counter(), time.process_time()
+            if u >= warm and (u - warm) % stretch == 0:
+                clock.append(time.perf_counter())
+                busy.append(time.process_time())
             below = x[u % len(x)] if i == 0 else up[i - 1].take(u)
             h = area.forward(below)
             if not area.top:
@@ -140,5 +142,7 @@ def _layer(
                 down[i - 1].send(u, message)
             if area.guess and u >= LAG:
                 area.heard(down[i].take(u - LAG))
-    spent = (time.perf_counter() - clock) / updates, (time.process_time() - busy) / updates
+    clock.append(time.perf_counter())
+    busy.append(time.process_time())
+    spent = ([b - a for a, b in zip(each, each[1:], strict=False)] for each in (clock, busy))
     answers.put((i, *spent, area.layer.W.numpy()))

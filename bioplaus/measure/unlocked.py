@@ -193,6 +193,11 @@ class Chain:
         (self._locked if self.locked else self._unlocked)(x, label)
         return self.areas[-1].loss
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that learns, by name."""
+        every = {f"{i}.{k}": each for i, a in enumerate(self.areas) for k, each in enumerate([a.layer, *a.guess])}
+        return {f"{name}.{part}": w for name, each in every.items() for part, w in (("W", each.W), ("b", each.b))}
+
     def _locked(self, x: Tensor, label: Tensor) -> None:
         h = [x]
         for area in self.areas:
