@@ -12,6 +12,7 @@ g_i      ``"A1.…"``               weights of the predictor of area A1, by its 
 h^i      ``theta["A1.reads"]``    where it stands in (h, c), whole numbers, fixed
 –        ``theta["A1.says"]``     where what it is told stands in g, fixed
 –        ``theta["order"]``       from (g_1, …, g_L) to g, fixed
+–        ``theta["above"]``       for critics, whose prediction stands in whose target, (L, L), rows of sum 1, fixed
 =======  =======================  =================================================
 
 Where what lies comes from the circuit. It stands among the fixed tensors, so that it goes wherever θ does: checkpoints, copies, devices.
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SEES = ("own", "own+above", "all")
-_READS, _SAYS, _ORDER = ".reads", ".says", "order"
+_READS, _SAYS, _ORDER, _ABOVE = ".reads", ".says", "order", "above"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Areas(Predictor):
             learned |= under(name, theta.learned)
             places = {_READS: torch.tensor([*reads, *context]), _SAYS: torch.tensor(says)}
             whole |= under(name, theta.fixed) | {name + what: where.to(seen.device) for what, where in places.items()}
+        if self.weights[0]:
+            whole[_ABOVE] = handed_down(seen).to(seen.device, seen.dtype)
         said = torch.tensor([place for says in seen.areas.values() for place in says])
         return Own(learned, whole | {_ORDER: said.argsort().to(seen.device)})
 
@@ -109,6 +112,24 @@ class Areas(Predictor):
                 whole[:, own["says"]] = each
                 found[f"{name}.{what}"] = whole
         return found
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        return self.of.weights
+
+    def worth(self, theta: Own, h: Tensor) -> Tensor:
+        """The loss to come as each area predicts it, (…, L)."""
+        return torch.cat([self.of.worth(own, h[..., own["reads"]]) for _, own in self._each(theta)], -1)
+
+    def worth_gradient(self, theta: Own, h: Tensor, u: Tensor) -> Gradients:
+        found: Gradients = {}
+        for i, (name, own) in enumerate(self._each(theta)):
+            found |= under(name, self.of.worth_gradient(own, h[..., own["reads"]], u[..., i : i + 1]))
+        return found
+
+    def handed(self, theta: Own, worth: Tensor) -> Tensor:
+        """What the areas above predict, their mean; at the top what it predicts itself."""
+        return worth @ theta[_ABOVE].T
 
     def features(self, theta: Own, h: Tensor) -> Tensor:
         """(φ_1, …, φ_L)."""
@@ -146,3 +167,13 @@ class Areas(Predictor):
 
     def describe(self) -> dict[str, Any]:
         return {"predictor": "areas", "sees": self.sees, "of": self.of.describe()}
+
+
+def handed_down(seen: Seen) -> Tensor:
+    """Row by row, whose prediction of the loss stands in an area's target: of those above it, or (at the top) its own."""
+    names = [*seen.areas]
+    above = torch.zeros(len(names), len(names), dtype=torch.float64)
+    for i, name in enumerate(names):
+        others = seen.above[name] or (name,)
+        above[i, [names.index(other) for other in others]] = 1 / len(others)
+    return above

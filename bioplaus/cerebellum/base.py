@@ -14,6 +14,13 @@ and, for what is cheaper if only the last layer learns,
 * ``features(θ, h)`` → φ(h), what the last layer reads; asked of affine ones alone
 * ``read(θ, rows)`` → which features the outputs ``rows`` read; all, unless A has blocks
 * ``named(θ, found)`` → what stands for (A, b) side by side, (outputs, features and 1), by the names of the weights
+
+and, of one that predicts the loss to come too,
+
+* ``weights`` — of the squared errors of the loss and of its gradient; (0, 1): it predicts the gradient alone
+* ``worth(θ, h)`` → the predicted losses, (…, k)
+* ``worth_gradient(θ, h, u)`` → {name: Σ u·∂worth/∂θ}
+* ``handed(θ, worth)`` → which of the losses predicted one window later stand in the target of each
 """
 
 from __future__ import annotations
@@ -59,6 +66,19 @@ class Predictor(ABC):
 
     def named(self, theta: Own, found: Tensor) -> Gradients:
         return {"A": found[..., :-1], "b": found[..., -1]}
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def worth(self, theta: Own, h: Tensor) -> Tensor:
+        raise RuleError(f"{type(self).__name__} gives the loss a weight and does not predict it: write worth(θ, h).")
+
+    def worth_gradient(self, theta: Own, h: Tensor, u: Tensor) -> Gradients:
+        raise RuleError(f"{type(self).__name__} predicts the loss and cannot learn it: write worth_gradient(θ, h, u).")
+
+    def handed(self, theta: Own, worth: Tensor) -> Tensor:
+        return worth
 
     def spoken(self, theta: Own) -> dict[str, Tensor]:
         """Population → where what it is told stands among the outputs, of one that speaks to each by a map of its own."""

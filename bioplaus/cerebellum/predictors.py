@@ -8,21 +8,42 @@ from typing import Any
 from bioplaus import checks
 from bioplaus.cerebellum.areas import Areas
 from bioplaus.cerebellum.base import Predictor, born
+from bioplaus.cerebellum.critic import Critic
 from bioplaus.cerebellum.linear import Linear, last_layer
 from bioplaus.cerebellum.mlp import MLP
+from bioplaus.cerebellum.module import Module
 from bioplaus.cerebellum.seen import Seen
 from bioplaus.errors import RuleError, by_name, unknown
 
-__all__ = ["MLP", "PREDICTOR", "PREDICTORS", "Areas", "Linear", "Predictor", "Seen", "born", "last_layer", "predictor"]
+__all__ = [
+    "MLP",
+    "PREDICTOR",
+    "PREDICTORS",
+    "Areas",
+    "Critic",
+    "Linear",
+    "Module",
+    "Predictor",
+    "Seen",
+    "born",
+    "last_layer",
+    "predictor",
+]
 
-PREDICTORS: dict[str, type[Predictor]] = {"linear": Linear, "mlp": MLP, "areas": Areas}
+PREDICTORS: dict[str, type[Predictor]] = {
+    "linear": Linear,
+    "mlp": MLP,
+    "areas": Areas,
+    "critic": Critic,
+    "module": Module,
+}
 
 #: what a rule's ``predictor`` must be
 PREDICTOR = checks.Optional(checks.Instance(Predictor, "bp.predictor('mlp')"), "for the circuit's own")
 
 
 def predictor(name: str, *given: Any, **options: Any) -> Predictor:
-    """A predictor by name: ``linear``, ``mlp``, ``areas``; what it is made of (``of``) may be a name, too.
+    """A predictor by name: ``linear``, ``mlp``, ``areas``, ``critic``, ``module``; what it is made of (``of``) may be a name, too.
 
     Raises
     ------

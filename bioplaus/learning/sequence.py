@@ -92,11 +92,12 @@ def sequence(
 
 
 class Part(NamedTuple):
-    """Some steps: their linearisation, their error, and the direct credit for u."""
+    """Some steps: their linearisation, their error, the direct credit for u, and where the signal asks for it what they cost."""
 
     tangent: Tangent
     error: Tensor
     inner: tuple[tuple[Tensor | None, ...], ...] | None
+    loss: Tensor | None
 
 
 class Walk:
@@ -138,6 +139,7 @@ class Walk:
         self.from_step = 0
         #: which steps ask something of any sample; read once, before anything runs
         self.asked: list[bool] = batch.weight.any(-1).tolist()
+        self.costs = rule.signal.wants_loss(network)
         self.trace = rule.eligibility.init(network, B, own, generator)
         if self.late:
             rule.eligibility.keep_sum(self.trace, self.apart)
@@ -184,8 +186,11 @@ class Walk:
             tangent.freeze()
         if self.pace.keep:
             tally.stretches.append(stretch)
-        error = error_of(self.loss, o, self.batch.targets[when], self.batch.weight[when], self.asked[when])
-        return Part(tangent, error, inner)
+        asked = self.batch.targets[when], self.batch.weight[when]
+        error, cost = error_of(self.loss, o, *asked, self.asked[when]), None
+        if self.costs:
+            cost = self.loss.value(o, asked[0]) * asked[1]
+        return Part(tangent, error, inner, cost)
 
     def settle(self) -> None:
         """Read, once, whether all was finite since it was last read; if not, run the circuit again from there and say where it began.
@@ -216,13 +221,14 @@ class Walk:
         if self.regulariser is not None and not self.late:
             extra = tuple(self.constant(self.regulariser).y[i][0] for i in range(len(self.network.populations)))
         met, own, at = [], {}, start
-        for tangent, error, inner in stretches:
+        for tangent, error, inner, cost in stretches:
             parts, credits = self.pace.seen(tangent), []
             for i, (part, when) in enumerate(parts):
                 ends = final and tangent is stretches[-1].tangent and i == len(parts) - 1
                 there = None if inner is None else tuple(tuple(a if a is None else a[when] for a in p) for p in inner)
                 told = context_of(self.batch.context, at + when.start, at + when.stop)
-                observed = Observed(self.network, part, error[when], ends, told, extra, there)
+                paid = None if cost is None else cost[when]
+                observed = Observed(self.network, part, error[when], ends, told, extra, there, paid)
                 credit, more, self.memory, info = answered(self.rule.signal, self.own, self.memory, observed)
                 self.tally.note(info)
                 credits.append(credit)

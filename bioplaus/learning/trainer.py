@@ -23,6 +23,7 @@ from bioplaus.errors import BioplausError, LearningWarning, NumericalError, Rule
 from bioplaus.learning import outside
 from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
+from bioplaus.learning.by_name import searches
 from bioplaus.learning.driven import Driving, of_the_rule
 from bioplaus.learning.fit import check_learner, drawn_with
 from bioplaus.learning.frozen import Interference, held, moving
@@ -141,10 +142,11 @@ class Trainer:
         self._per_step = t.loss_weight(circuit.dt)
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
         self.regulariser, self.voltage = regularisers(self.network, t)
-        self.optimisers = Optimisers(self.network.parameters(), self.own, t.at(circuit.dt))
+        self.optimisers = Optimisers(self.network, self.own, t.at(circuit.dt), seed)
         unlocked = t.update_probability < 1
         self.turns = Turns(self.network, rule, self.own, t.update_probability, seed) if unlocked else None
-        everywhere = self.regulariser is not None or self.voltage is not None  # it has credit for all
+        # a regulariser has credit for all, and so has what asks for the loss
+        everywhere = self.regulariser is not None or self.voltage is not None or searches(t.optimiser)
         self.health = Health(
             self.network, "" if everywhere else out_of_reach(self.network, rule, self.optimisers.rates)
         )

@@ -106,7 +106,8 @@ class Training(checks.Named):
         ``2e-3/ms``, stays itself when dt changes: it is rate·dt.
     readout_lr, predictor_lr : of the readout (and adaptive feedback) and of the predictor; None: as ``lr``.
     optimiser : ``"adam"``, ``"sgd"``, ``"adam_tf"`` (TensorFlow's and NEST's Adam), the name of a class of torch.optim that steps from
-        gradients alone, such as ``"RMSprop"``, or a class of your own (`bioplaus.learning.optimiser`).
+        gradients alone, such as ``"RMSprop"``, ``"es"`` and ``"guided_es"``, which ask for the loss in random directions, the latter mostly among the
+        rule's own gradients (`bioplaus.learning.evolution`), or a class of your own (`bioplaus.learning.optimiser`).
     optimiser_options : what else it takes: ``{"momentum": 0.9}``.
     betas, eps : of the two Adams.
     lr_schedule, lr_schedule_options : a schedule of torch.optim.lr_scheduler by name, ``"StepLR"``, and its options,
@@ -245,6 +246,11 @@ class Training(checks.Named):
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        if self.apply == "window" and by_name.searches(self.optimiser):
+            raise RunError(
+                f"optimiser='{self.optimiser}' of Training asks for the loss of whole trials, at the weights with which they began, and apply='window' moves weights within a "
+                "trial, after every window. Leave apply out (apply='sequence'), or take an optimiser that goes by gradients, such as 'adam'."
+            )
         schedule = checks.Optional(checks.Word(by_name.SCHEDULES), "for rates that stay")
         checks.accept(RunError, "lr_schedule of Training", self.lr_schedule, schedule)
         if self.lr_schedule is None and self.lr_schedule_options is not None:

@@ -198,6 +198,11 @@ class BPLambda(SyntheticGradient):
     def refuse(self, network: Network, steps: int | None) -> str | None:
         if reason := self._trace.refuse(self.of(network)):
             return reason
+        if self.of(network).weights[0]:
+            return (
+                "its critic learns the loss to come (value above 0), and TD errors and traces here are those of its gradient alone (use "
+                "bp.predictor('critic', value=0), or the rule dni)"
+            )
         if self.published and (reason := published.refuse(network)):
             return reason
         if reason := in_time.refuse(network, tau_lambda=self.tau_lambda, tau_gamma=self.tau_gamma):
@@ -277,7 +282,8 @@ class BPLambda(SyntheticGradient):
         largest = view.grown.get("back"), view.grown.get("forward")
         grown = followed(state.grown, state.at, *largest, len(tangent))
         after = Carried(trace, state.at + len(tangent), grown, gamma * lmbda)
-        found = under("predictor", {name: -value for name, value in met.items()})  # optimisers descend
+        slope = -g_of.weights[1]  # optimisers descend
+        found = under("predictor", {name: slope * value for name, value in met.items()})
         info = {"td_error": delta.square().mean()}
         if self._models:
             more, error = step_model.gradient(own["model"], h, tangent.stretch.given)

@@ -4,6 +4,7 @@ At the end b of a window the predicted gradient of everything beyond it is injec
 of the sequence, where the future is zero; what then reaches the window's start a is the target for the prediction made there::
 
     a_t swept back from s·g(h_b);      target_a = (swept back from γ·g⁻(h_b)) at h_a;      loss ½ ‖g(h_a) − target_a‖²
+    of a critic (g = ∂ℓ/∂h) also       value_a = Σ L_t over the window + γ ℓ⁻(h_b);           loss ½ w_l (ℓ(h_a) − value_a)²
 
 The factor ½ makes n = 1 and BP(0) the same update (without it they differ by 2). g⁻ is g, or a copy of it that is taken now
 and then (target_copy). The target is swept back by the circuit's transpose, or by a learned linear model of its step
@@ -26,7 +27,7 @@ from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import Sweep, sweep, to_u
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
-from bioplaus.own import Gradients, Owns, under
+from bioplaus.own import Gradients, Own, Owns, under
 from bioplaus.signal import foresight, in_time, outputs, step_model, target_copy
 from bioplaus.signal.base import Answer
 from bioplaus.signal.observed import Observed
@@ -155,7 +156,15 @@ class DNI(SyntheticGradient):
         )
         off = g_of.predict(theta, h_a) - target
         info["prediction_error"] = off.square().mean()
-        found |= under("predictor", g_of.gradient(theta, h_a, off))
+        of_loss, of_slope = g_of.weights
+        own_found = g_of.gradient(theta, h_a, off if of_slope == 1 else of_slope * off)
+        if of_loss:
+            there = target_copy.in_place(theta, own["copy"]) if copied else theta
+            short = g_of.worth(theta, h_a) - self._to_come(g_of, there, observed, gamma, h_b)
+            info["value_error"] = short.square().mean()
+            more = g_of.worth_gradient(theta, h_a, of_loss * short)
+            own_found = {name: g + more[name] for name, g in own_found.items()}
+        found |= under("predictor", own_found)
 
         a_I = used.a_I
         if self.auxiliary:
@@ -177,6 +186,22 @@ class DNI(SyntheticGradient):
                 info,
             )
         return a_I, found, None, info
+
+    @staticmethod
+    def _to_come(g_of: Predictor, theta: Own, observed: Observed, gamma: float, h_b: Tensor) -> Tensor:
+        """The loss of the window, and behind it what a critic predicts; (batch, k).
+
+        Raises
+        ------
+        RuleError
+            Where nobody tells what the steps cost.
+        """
+        if observed.loss is None:
+            raise RuleError(
+                "A critic learns the loss to come, and here only its gradient is told. Use a critic with value=0, or train with a task."
+            )
+        cost = observed.loss.sum(0)[:, None]
+        return cost if observed.final else cost + gamma * g_of.handed(theta, g_of.worth(theta, h_b))
 
     def _target(
         self, own: Owns, observed: Observed, direct: Credit, bootstrapped: Tensor, used: Sweep, another: bool

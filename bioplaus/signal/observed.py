@@ -28,6 +28,7 @@ class Observed:
     final : whether the sequence ends with this window, so that its last state has no future.
     context : (batch, c), of whole trials, or (time + 1, batch, c), beside the state before the window and after each of its steps; None: nothing.
         What the predictor is told besides the state, such as the label.
+    loss : what each step costs each sample, (time, batch); None unless the signal asks for it (`Signal.wants_loss`).
     """
 
     network: Network
@@ -37,6 +38,7 @@ class Observed:
     context: Tensor | None = None
     output: tuple[Tensor | None, ...] | None = None
     inner: tuple[tuple[Tensor | None, ...], ...] | None = None
+    loss: Tensor | None = None
 
     def direct(self, feedback: Tensor | None = None) -> Credit:
         """Direct credit at h_t: the error through the readout's weights, or through feedback weights in their place.

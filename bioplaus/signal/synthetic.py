@@ -30,6 +30,9 @@ class SyntheticGradient(Signal):
     def wants_context(self) -> bool:
         return self.context
 
+    def wants_loss(self, network: Network) -> bool:
+        return self.of(network).weights[0] > 0
+
     def of(self, network: Network) -> Predictor:
         """Its predictor g, where it has none of its own the circuit's cerebellum."""
         return which(self.predictor, network)
