@@ -40,6 +40,7 @@ NONSENSE: dict[str, list[Any]] = {
     "align_every": [None, "x", -1, 1.5, True],
     "dtype": [None, "float16", "int8", 32, float],
     "perturb": ["E", 3, ["E"], {"E": "silence"}, bp.Perturb],
+    "drive": ["mlp", 3, True, {"share": 0.5}, bp.Drive],
     "threads": [0, -1, 1.5, "x", True, 10**30],
     "backend": [None, "", "jax", "Numba", 1, ["torch"], "brian2"],
     "device": [None, "tpu", 1, "cuda:99"],

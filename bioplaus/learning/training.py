@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from bioplaus import checks
 from bioplaus.checks.numbers import as_number
+from bioplaus.drive import Drive
 from bioplaus.errors import RunError
 from bioplaus.learning.per_time import PerTime
 from bioplaus.perturb import Perturbs, refuse_never
@@ -76,6 +77,7 @@ IN_BRIAN: dict[str, Any] = {
     "voltage_strength": 0,
     "apply": "window",
     "update_probability": 1,
+    "drive": None,
     "device": "cpu",
     "dtype": "float64",
 }
@@ -88,6 +90,7 @@ _LATER = (
     "perturb",
     "loss_per",
     "update_probability",
+    "drive",
 )
 
 
@@ -127,6 +130,7 @@ class Training(checks.Named):
         inside Brian2, one trial an update, and weights move at every step (`bioplaus.learning.outside`).
     threads : on how many processors fused loops run at most, with the same results to the last bit; torch keeps to one, for its sums over
         several round differently.
+    drive : forward models that drive areas while they learn, a `bioplaus.Drive`; None: areas hear what is said.
     perturb : who interferes, one `bioplaus.Perturb` or several; their ``updates=`` say when. Tests are taken under what holds in the update before.
     """
 
@@ -157,6 +161,7 @@ class Training(checks.Named):
     backend: str = "auto"
     threads: int = 1
     perturb: Any = ()
+    drive: Drive | None = None
 
     constraints = checks.Table(
         RunError,
@@ -182,12 +187,17 @@ class Training(checks.Named):
         backend=checks.Word(("auto", "torch", "numba", "brian2")),
         threads=checks.Whole(),
         perturb=Perturbs(),
+        drive=checks.Optional(checks.Instance(Drive, "bp.Drive(hidden=(128,))"), "for none"),
     )
 
     def __post_init__(self) -> None:
         checks.settle(self)
         self._held()
         self._moved_by()
+        if self.drive is not None and self.perturb:
+            raise RunError(
+                "Training was given a drive and perturb, and what forward models bring is not interfered with: leave one of the two out."
+            )
         refuse_never(self.perturb, self.updates, "the training")
         checks.accept(RunError, "device of Training", self.device, checks.Word())
         if reason := unusable(self.device):

@@ -2,14 +2,13 @@
 
 Whenever gradients are applied, every population moves its incoming weights and biases with probability p, independently of all others, and so does
 the readout. A population's own predictor (`areas`) is taught by those above it, whom its population drives: it learns only if one of them has
-moved. What else a rule learns for itself, a predictor of all areas among it, belongs to none of them and always learns.
+moved; a forward model that predicts what a population says, if that one has. What else a rule learns for itself, a predictor of all areas among it, belongs to none of them and always learns.
 
 Gradients are those of one run of the circuit with its weights as they were, so that the order in which areas move makes no difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,7 +34,7 @@ class Turns:
     ----------
     chance : p.
     areas : population, or the readout → its learned weights.
-    taught : beginning of the paths of an area's predictor → the areas above it.
+    taught : beginning of the paths of an area's predictor → the areas above it; of its forward model (`bioplaus.drive`) → itself.
     generator : what it is drawn from; its state goes into checkpoints.
     """
 
@@ -54,7 +53,8 @@ class Turns:
         self.areas[READ] = [name for name in READOUT if name in network.weights]
         signal = rule.signal
         spoken = signal.of(network).spoken(theta(own)) if isinstance(signal, SyntheticGradient) else {}
-        self.taught: Mapping[str, set[str]] = {f"predictor.{name}.": above[name] for name in spoken}
+        self.taught = {f"predictor.{name}.": above[name] for name in spoken}
+        self.taught |= {f"drive.{p.name}.": {p.name} for p in network.populations}
 
     def __call__(self, gradients: Gradients, own: Gradients) -> tuple[Gradients, Gradients]:
         """The gradients of who moves this time."""
@@ -64,5 +64,5 @@ class Turns:
         return {name: g for name, g in gradients.items() if name in moving}, {
             path: g
             for path, g in own.items()
-            if not any(path.startswith(mine) and not above & moved for mine, above in self.taught.items())
+            if not any(path.startswith(mine) and not teachers & moved for mine, teachers in self.taught.items())
         }
