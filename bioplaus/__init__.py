@@ -23,6 +23,7 @@ _HOMES = {
     "bioplaus.circuit.delays": ("Conduction", "Normal", "Uniform"),
     "bioplaus.circuit.space": ("Exponential", "Gaussian", "Kernel", "Positions", "Within", "grid"),
     "bioplaus.perturb": ("Perturb",),
+    "bioplaus.drive": ("Drive",),
     "bioplaus.simulate": ("simulate",),
     "bioplaus.streams": ("stream",),
     "bioplaus.rules": ("Rule", "rule"),
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from bioplaus.circuit.space import Positions as Positions
     from bioplaus.circuit.space import Within as Within
     from bioplaus.circuit.space import grid as grid
+    from bioplaus.drive import Drive as Drive
     from bioplaus.learning.gradient import gradient as gradient
     from bioplaus.learning.phase import Phase as Phase
     from bioplaus.learning.record import record as record
@@ -157,7 +159,7 @@ def _made_by(name: str) -> str:
     """How to write what is made by name: ``bp.lstm``."""
     from bioplaus import content, rules, tasks
 
-    tables = {**content.KINDS, "rule": rules.TABLE, "task": tasks.TASKS}
+    tables = {**content.KINDS, "rule": rules.TABLE | rules.BESIDE, "task": tasks.TASKS}
     kinds = [
         kind for kind, table in tables.items() if name in (content.names(kind) if isinstance(table, str) else table)
     ]

@@ -78,7 +78,7 @@ def hierarchy(
     flags = {"lateral": lateral, "feedback": feedback}
     for what, flag in flags.items():
         checks.accept(CircuitError, f"{what} of hierarchy", flag, checks.Flag())
-    first = {"init": init, "gain": gain if input_gain is None else input_gain}
+    first: dict[str, Any] = {"init": init, "gain": gain if input_gain is None else input_gain}
     ascending, among = (
         {"init": init, "gain": gain, "delay": delay},
         {"init": init, "gain": lateral_gain, "delay": delay},
@@ -127,9 +127,8 @@ def _cells(cell: Any, areas: int) -> list[Cell]:
 
 def _onto(cells: dict[str, Cell], name: str, source: str, target: str, **how: Any) -> Projection:
     """A projection; with positive weights where they are conductances."""
-    return Projection(
-        name=name, source=source, target=target, **how, **({"sign": 1} if conducts(cells[target]) else {})
-    )
+    held: dict[str, Any] = {"sign": 1} if conducts(cells[target]) else {}
+    return Projection(name=name, source=source, target=target, **how, **held)
 
 
 def _skipping(skip: Any, areas: list[str]) -> list[tuple[str, str]]:

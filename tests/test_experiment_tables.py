@@ -516,8 +516,10 @@ def critic_or_gradient(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Ro
 def continuous_bp_lambda(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     runs = made_up(("injection 1, exact", "injection 0, exact", "injection 1, random"))
 
+    config = SimpleNamespace(lately=2, evaluate_every=3)
+
     def ended(r: Row, of: str) -> Any:
-        return r["loss"][:, -2:].mean(1) if of == "loss" else np.array([run.final("test_loss") for run in r.runs])
+        return r["loss"][:, -6:].mean(1) if of == "loss" else r["test_loss"][:, -2:].mean(1)
 
     def against(of: str, r: Row) -> str:
         if r.label == "injection 0, exact":
@@ -531,10 +533,10 @@ def continuous_bp_lambda(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[
     for of in ("loss", "test loss"):
         columns |= {of: lambda r, of=of: ended(r, of).mean(), f"{of} s.e.m.": lambda r, of=of: sem(ended(r, of))}
         columns[f"{of}: this − injection 0"] = lambda r, of=of: against(of, r)
-    by_seed = module("continuous_bp_lambda").seeds(Results(runs))  # type: ignore[arg-type]
+    by_seed = module("continuous_bp_lambda").seeds(config, Results(runs))  # type: ignore[arg-type]
     for of in ("loss", "test loss"):
         assert by_seed[of].tolist() == pytest.approx(np.concatenate([ended(r, of) for r in rows_of(runs)]), rel=1e-12)
-    return module("continuous_bp_lambda").table(Results(runs)), rows_of(runs), columns | MS  # type: ignore[arg-type]
+    return module("continuous_bp_lambda").table(config, Results(runs)), rows_of(runs), columns | MS  # type: ignore[arg-type]
 
 
 def balanced_network(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:

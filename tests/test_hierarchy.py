@@ -11,7 +11,9 @@ from rule_helpers import paragraph
 import bioplaus as bp
 from bioplaus import ms
 from bioplaus.errors import CircuitError, TaskError
-from bioplaus.tasks import cross_entropy
+from bioplaus.tasks import cross_entropy, joined
+from bioplaus.tasks.stream import Stream
+from bioplaus.tasks.volley import Volley
 
 
 def flashed(depth: int, size: int = 16, **options: Any) -> bp.Batch:
@@ -83,6 +85,59 @@ def test_lateral_and_feedback_projections_and_areas_that_spike() -> None:
     assert min(float(spikes[f"A{i}.spikes"].mean()) for i in (1, 2, 3)) > 0.005, "areas are silent"
 
 
+def test_a_stream_is_volleys_one_after_the_other() -> None:
+    """At every step the gradient is the sum of what each volley by itself would give, and the labels told are of what is in each area."""
+    circuit = bp.circuit("hierarchy", inputs=64, units=(24, 16, 20), outputs=10)
+    network = circuit.build(seed=1, dtype=torch.float64)
+    batch = bp.task("stream", steps=7, lag=2).batch(torch.Generator().manual_seed(3), 6).to(dtype=torch.float64)
+    found = bp.gradient(network, bp.rule("bptt"), batch, cross_entropy)
+    W = {name: value.clone().requires_grad_() for name, value in network.weights.items()}
+    loss = torch.zeros((), dtype=torch.float64)
+    for t in range(5):
+        h = batch.inputs[t]
+        for i in (1, 2, 3):
+            h = torch.relu(h @ W[f"W{i}"].T + W[f"b_A{i}"])
+        loss = (
+            loss
+            + torch.nn.functional.cross_entropy(h @ W["W_out"].T + W["b_out"], batch.targets[t + 2])
+            * batch.weight[t + 2, 0]
+        )
+    loss.backward()
+    for name, value in W.items():
+        assert value.grad is not None and float(value.grad.abs().max()) > 1e-4
+        torch.testing.assert_close(found[name], value.grad, rtol=1e-12, atol=1e-14)
+    assert batch.context is not None and batch.context.shape == (7, 6, 30)
+    label = batch.targets[2:]  # of the images of steps 0 to 4
+    for area in range(3):
+        told = batch.context[..., 10 * area : 10 * (area + 1)]
+        assert torch.equal(told[area : area + 5].argmax(-1), label) and not told[:area].any()
+
+
+def test_the_test_set_of_a_stream_asks_for_every_image_once() -> None:
+    task = Stream(steps=9, lag=2)
+    batches = list(task.test_batches(20))
+    assert sum(batch.size for batch in batches) == 52
+    asked = torch.cat([batch.targets[batch.weight > 0] for batch in batches])
+    assert len(asked) == 360 and torch.equal(asked.bincount(), torch.tensor(task.images("test").labels).bincount())
+    with pytest.raises(TaskError, match="lag=9, and a trial has steps=9") as error:
+        Stream(steps=9, lag=9)
+    paragraph(error)
+
+
+@pytest.mark.parametrize("context", ("of a trial", "of a step"))
+def test_context_goes_where_its_trials_go(context: str) -> None:
+    def batch(seed: int) -> bp.Batch:
+        told = torch.rand(4, 3, 2) if context == "of a step" else torch.rand(3, 2)
+        return bp.Batch(torch.rand(4, 3, 1), torch.rand(4, 3, 1), torch.ones(4, 3), told)
+
+    one, other = batch(0), batch(1)
+    both = joined([one, other])
+    assert both.context is not None and one.context is not None and both.part(2, 5).context is not None
+    torch.testing.assert_close(both.part(0, 3).context, one.context, rtol=0, atol=0)
+    torch.testing.assert_close(both.part(3).context, other.context, rtol=0, atol=0)
+    assert both.part(2, 5).context.shape == (*both.context.shape[:-2], 3, 2)
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
@@ -104,7 +159,7 @@ def test_what_makes_no_hierarchy_is_refused(wrong: dict[str, Any], says: str) ->
 
 
 def test_the_volley_is_an_image_flashed_and_its_label_told() -> None:
-    task = bp.task("volley", steps=4, shown=2)
+    task = Volley(steps=4, shown=2)
     batch = task.batch(torch.Generator().manual_seed(0), 50)
     images = task.images("train")
     known = {image.tobytes(): label for image, label in zip(images.pixels, images.labels, strict=True)}

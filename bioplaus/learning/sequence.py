@@ -23,6 +23,7 @@ from bioplaus.schedule import borders
 from bioplaus.settings import ours
 from bioplaus.signal import Observed, Signal
 from bioplaus.signal.base import Answer
+from bioplaus.signal.observed import context_of
 from bioplaus.tasks import Batch, Loss
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Walk:
         stretches = [
             self.simulate(*piece, frozen=stop - start > self.pace.stretch) for piece in self.pace.pieces(start, stop)
         ]
-        met, own = self.credit(stretches, final)
+        met, own = self.credit(stretches, start, final)
         gradients = readout_gradients(self.network, [(part.tangent, part.error) for part in stretches])
         new, self.trace = self.path.meet(past, self.network, self.trace, met, final)
         add(own, past.learned(self.trace))
@@ -213,25 +214,27 @@ class Walk:
         self.began, self.from_step = self.state, self.at
 
     def credit(
-        self, stretches: Sequence[Part], final: bool
+        self, stretches: Sequence[Part], start: int, final: bool
     ) -> tuple[list[tuple[Tangent, Credit | Currents]], Gradients]:
-        """What the signal says of a block's stretches, and the gradients of its own tensors."""
+        """What the signal says of the stretches of a block that begins at ``start``, and the gradients of its own tensors."""
         extra = None
         if self.regulariser is not None and not self.late:
             extra = tuple(self.constant(self.regulariser).y[i][0] for i in range(len(self.network.populations)))
-        met, own = [], {}
+        met, own, at = [], {}, start
         for tangent, error, inner, cost in stretches:
             parts, credits = self.pace.seen(tangent), []
             for i, (part, when) in enumerate(parts):
                 ends = final and tangent is stretches[-1].tangent and i == len(parts) - 1
                 there = None if inner is None else tuple(tuple(a if a is None else a[when] for a in p) for p in inner)
-                told = None if cost is None else cost[when]
-                observed = Observed(self.network, part, error[when], ends, self.batch.context, extra, there, told)
+                told = context_of(self.batch.context, at + when.start, at + when.stop)
+                paid = None if cost is None else cost[when]
+                observed = Observed(self.network, part, error[when], ends, told, extra, there, paid)
                 credit, more, self.memory, info = answered(self.rule.signal, self.own, self.memory, observed)
                 self.tally.note(info)
                 credits.append(credit)
                 add(own, more)
             met.append((tangent, joined(credits)))
+            at += len(tangent)
         return met, own
 
     def constant(self, regulariser: RateRegulariser) -> Credit:

@@ -20,7 +20,7 @@ from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.errors import RuleError
 from bioplaus.own import Gradients, Own, Owns
 from bioplaus.signal.bp_lambda import BPLambda
-from bioplaus.signal.observed import Observed
+from bioplaus.signal.observed import Observed, context_of
 from bioplaus.signal.synthetic import SyntheticGradient, theta
 from bioplaus.tasks import Batch, Loss
 
@@ -46,7 +46,7 @@ def observe(network: Network, batch: Batch, loss: Loss, stretch: Stretch | None 
     if stretch is None:
         stretch, _ = roll(network, network.start(batch.size), batch.inputs)
     error = loss.error(network.output(stretch.seen()), batch.targets) * batch.weight[..., None]
-    return Observed(network, Tangent(network, stretch), error, True, batch.context)
+    return Observed(network, Tangent(network, stretch), error, True, context_of(batch.context, 0, batch.steps))
 
 
 def predicted_and_true(
@@ -59,8 +59,8 @@ def predicted_and_true(
     with torch.no_grad():
         observed = observe(network, batch, loss, stretch)
         tangent = observed.tangent
-        h = Layout(network).vectors(tangent.stretch)[1:-1]
-        g = signal.of(network).predict(theta(own), signal.see(observed, h))
+        seen, sight = signal.look(own, signal.sight(network), observed, Layout(network).vectors(tangent.stretch))
+        g = signal.said(own, sight, observed, seen)[1:-1]
         return g, future_credit(network, tangent, observed)[:-1]
 
 

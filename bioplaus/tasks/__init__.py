@@ -117,6 +117,11 @@ TASKS = {
         "StoreRecall",
         "a stream of values in spikes: which was on at the store command?",
     ),
+    "stream": Entry(
+        "bioplaus.tasks.stream",
+        "Stream",
+        "a digit at every step, each named when it has come up the areas",
+    ),
     "target_reaching": Entry(
         "bioplaus.tasks.target_reaching",
         "TargetReaching",
