@@ -709,8 +709,81 @@ def learning_in_brian2(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Ro
     return made.table(None, None, None), [Row(label, ()) for label in labels], columns
 
 
+def paired_in_words(d: np.ndarray) -> str:
+    """Of the differences of three pairs."""
+    reach = t.ppf(0.975, len(d) - 1) * sem(d)
+    p = 2 * t.sf(abs(d.mean() / sem(d)), len(d) - 1)
+    return f"{d.mean():+.3g} [{d.mean() - reach:+.3g}, {d.mean() + reach:+.3g}], paired t-test, n = 3, p = {p:.2g}; larger in {(d > 0).sum()} of 3"
+
+
+def guided_es(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    labels = {"a: gradient": "a: guided ES", "a: ES": "a: guided ES", "a: guided ES": "", "circuit: e-prop": "circuit: guided by e-prop",
+              "circuit: guided by e-prop": "circuit: ES", "circuit: ES": "", "circuit: BPTT": ""}  # fmt: skip
+    made, runs = module("guided_es"), made_up(tuple(labels))
+
+    def end(label: str, stop: int = UPDATES, last: int = UPDATES // 10) -> np.ndarray:
+        return np.median(Row(label, runs[label])["loss"][:, stop - last : stop], 1)
+
+    def difference(r: Row) -> str:
+        other = labels[r.label]
+        return paired_in_words(end(r.label) - end(other)) if other else "–"
+
+    columns: Columns = {
+        **COMMON,
+        "at first": lambda r: r["loss"][:, 0].mean(),
+        "after 1/10": lambda r: end(r.label, 4, 1).mean(),
+        "after 3/10": lambda r: end(r.label, 12, 1).mean(),
+        "at the end": lambda r: end(r.label).mean(),
+        "s.e.m.": lambda r: sem(end(r.label)),
+        "against": lambda r: labels[r.label].rpartition(": ")[2] or "–",
+        "difference": difference,
+    }
+    return made.table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def speed_of_unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    """Layers whose work is typed in."""
+    made, runs, rng = module("speed_of_unlocking"), made_up(("BP", "cDNI")), np.random.default_rng(4)
+    layers = {
+        "BP": SimpleNamespace(work=(3e6, 2e6), latency=5e6),
+        "cDNI": SimpleNamespace(work=(4e6, 4e6), latency=4e6),
+    }
+    for some in runs.values():
+        for run in some:
+            run.metrics["one process"] = rng.uniform(1, 9, UPDATES)
+            for name in ("process each", "processor each", "processors"):
+                run.metrics[name] = [*[np.nan] * (UPDATES - 1), rng.uniform(1, 9)]
+
+    def tenth(values: np.ndarray) -> float:
+        """Between the fourth and the fifth of forty."""
+        low = np.sort(values)
+        return low[3] + 0.9 * (low[4] - low[3])
+
+    def one(r: Row) -> float:
+        return float(np.sort([tenth(run) for run in r["one process"]])[1])
+
+    def last(name: str) -> Callable[[Row], float]:
+        return lambda r: float(np.sort(r[name][:, -1])[1])
+
+    found: dict[str, Callable[[Row], float]] = {
+        "work": lambda r: 5.0 if r.label == "BP" else 8.0,
+        "one process": one, "process each": last("process each"), "processor each": last("processor each"),
+        "ideal latency": lambda r: 5.0 if r.label == "BP" else 4.0,
+    }  # fmt: skip
+    first = Row("BP", runs["BP"])
+    columns: dict[str, Any] = {
+        **COMMON, "work": found["work"], "ideal latency": found["ideal latency"],
+        **{name: found[name] for name in ("one process", "process each", "processor each")},
+        "range over seeds, process each": lambda r: f"{r['process each'].min():.3g}–{r['process each'].max():.3g}",
+        "processors": lambda r: int(r["processors"].min()),
+        **{f"times faster, {name}": lambda r, of=of: of(first) / of(r) for name, of in found.items()},
+    }  # fmt: skip
+    return made.table(Results(runs), layers), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 #: every shipped experiment
 TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin)  # fmt: skip
+TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():

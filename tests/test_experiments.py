@@ -175,6 +175,24 @@ REDUCED = {
         "evaluate_every": 1,
         "seeds": (0,),
     },
+    "guided_es": {
+        "size": 20,
+        "rows": 40,
+        "steps": 40,
+        "units": 4,
+        "trial": 4,
+        "pairs": 2,
+        "updates": 6,
+        "seeds": (0, 1),
+    },
+    "speed_of_unlocking": {
+        "sizes": (12, 8, 8, 3),
+        "hidden": (9,),
+        "batch": 5,
+        "updates": 4,
+        "apart": 10,
+        "seeds": (0,),
+    },
     "pattern_generation": {"steps": 200, "units": 40, "updates": 25, "lr": 1e-3, "seeds": (0,)},
 }
 
@@ -229,6 +247,7 @@ LONG = {
     "learning_in_brian2",
     "time_step",
     "twin",
+    "speed_of_unlocking",
     "target_reaching",
     "fixed_network_alignment",
     "pattern_generation",
