@@ -58,7 +58,7 @@ def critic_or_gradient(config: Config = Config()) -> Experiment:
         seeds=config.seeds,
         table=table,
         figures={"summary": summary},
-        expected="value alone learns nothing; slope, and both, come near the predictor of the gradient; classifiers above other critics",
+        expected="value alone learns nothing; both 1 to 4 points above the slope alone and level with BPTT; classifiers tell areas best",
         references=("arXiv:1706.04859", "arXiv:1608.05343"),
     )
 
