@@ -23,6 +23,7 @@ _HOMES = {
     "bioplaus.circuit.delays": ("Conduction", "Normal", "Uniform"),
     "bioplaus.circuit.space": ("Exponential", "Gaussian", "Kernel", "Positions", "Within", "grid"),
     "bioplaus.perturb": ("Perturb",),
+    "bioplaus.drive": ("Drive",),
     "bioplaus.simulate": ("simulate",),
     "bioplaus.streams": ("stream",),
     "bioplaus.rules": ("Rule", "rule"),
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from bioplaus.circuit.space import Positions as Positions
     from bioplaus.circuit.space import Within as Within
     from bioplaus.circuit.space import grid as grid
+    from bioplaus.drive import Drive as Drive
     from bioplaus.learning.gradient import gradient as gradient
     from bioplaus.learning.phase import Phase as Phase
     from bioplaus.learning.record import record as record

@@ -21,7 +21,7 @@ ENGINE = Path(bioplaus.__file__).parent
 # Later rooms may import earlier ones, never the reverse.
 # fmt: off
 ORDER = [
-    "errors", "late", "checks", "content", "streams", "settings", "capacity", "own", "declaration", "symbolic", "perturb", "codegen", "cell", "cerebellum", "circuit",
+    "errors", "late", "checks", "content", "streams", "settings", "capacity", "own", "declaration", "symbolic", "perturb", "drive", "codegen", "cell", "cerebellum", "circuit",
     "tasks", "recording", "simulate", "analysis", "eligibility", "signal", "schedule", "rules", "brian", "learning", "measure", "check",
     "figures", "runs", "reward", "cli",
 ]

@@ -176,6 +176,8 @@ def test_class_indices_may_be_of_any_whole_kind() -> None:
         ({"weight": torch.ones(4)}, r"'weight' has shape \(4,\)"),
         ({"inputs": torch.full((4, 2, 2), math.inf)}, "not finite"),
         ({"context": torch.ones(3, 4)}, r"'context' has shape \(3, 4\)"),
+        ({"context": torch.ones(3, 2, 5)}, r"'context' has shape \(3, 2, 5\).*\(time, batch, context\) = \(4, 2, 5\)"),
+        ({"context": torch.full((4, 2, 5), math.nan)}, "'context' holds nan at step 0, sample 0, entry 0"),
     ],
 )
 def test_a_batch_of_ones_own_is_looked_at_too(change: dict[str, Any], message: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from predictor_helpers import (
@@ -31,6 +32,7 @@ from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import Trainer, Training, ms
+from bioplaus.cerebellum.predictors import Seen
 from bioplaus.circuit.carried import Layout
 from bioplaus.learning.sequence import sequence
 from bioplaus.rules import bp_lambda, dni
@@ -282,13 +284,20 @@ def test_two_kinds_of_cells_with_delays_and_a_leaky_readout():
 # -- context, the circuit's own cerebellum, learning ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("each_step", (False, True))
 @pytest.mark.parametrize("predictor", ("linear", "mlp"))
-def test_context_is_part_of_what_the_predictor_sees(predictor):
+def test_context_is_part_of_what_the_predictor_sees(predictor, each_step):
     c = circuit("lstm")
+    assert c.batch.context is not None
+    T = c.batch.steps
+    beside = [c.batch.context] * (T + 1)
+    if each_step:  # told of a step behind it, so that before the first one nothing is
+        beside = [torch.zeros_like(c.batch.context), *normal(T, *c.batch.context.shape, seed=5)]
+        c = Case(c.network, replace(c.batch, context=torch.stack(beside[1:])))
     rule = bp_lambda(0.5, PREDICTORS[predictor], discount=0.9, context=True)
     theta = drawn(c, rule, context=3)
-    assert c.batch.context is not None
-    told = Trajectory([torch.cat([h, c.batch.context], -1) for h in path("lstm").h], path("lstm").J, path("lstm").q)
+    h = [torch.cat(both, -1) for both in zip(path("lstm").h, beside, strict=True)]
+    told = Trajectory(h, path("lstm").J, path("lstm").q)
     expected = forward_traces(told, theta, 0.5, 0.9)
     synthetic = {t: predicted(theta, told.h[t]) for t in range(1, c.batch.steps)}
     for schedule in (Online(), Window(), Window(4)):
@@ -296,9 +305,19 @@ def test_context_is_part_of_what_the_predictor_sees(predictor):
         same(side_by_side(outcome.own), expected)
         same(outcome.gradients, with_synthetic_gradients(c, windows(c.batch.steps, 1), synthetic))
     n = dni(3, PREDICTORS[predictor], context=True)
-    swapped = Case(c.network, replace(c.batch, context=c.batch.context.flip(0)))
+    swapped = Case(c.network, replace(c.batch, context=c.batch.context.flip(-2)))
     assert off(side_by_side(swapped.outcome(n, theta).own), side_by_side(c.outcome(n, theta).own)) > 1e-3
     assert off(swapped.gradients(n, theta), c.gradients(n, theta)) > 1e-3
+    one, by_traces = dni(1, PREDICTORS[predictor], context=True), bp_lambda(0.0, PREDICTORS[predictor], context=True)
+    same(side_by_side(c.outcome(one, theta).own), side_by_side(c.outcome(by_traces, theta).own))
+    same(c.gradients(one, theta), c.gradients(by_traces, theta))
+    own = owned(theta)
+    for signal in (n.signal, rule.signal):
+        g, _ = predicted_and_true(c.network, signal, own, c.batch, squared)
+        same({"g": g}, {"g": torch.stack([predicted(theta, h) for h in told.h[1:-1]])})
+    recorded = bp.record(c.network, n, c.batch, "prediction", squared, own=own)
+    kept = torch.tensor(np.concatenate([recorded[name].values for name in ("prediction_c", "prediction_y")], -1))
+    same({"g": kept[:-1]}, {"g": torch.stack([predicted(theta, h) for h in told.h[1:-1]])})
 
 
 def test_the_circuits_own_cerebellum_is_used():
@@ -325,7 +344,7 @@ def test_the_circuits_own_cerebellum_is_used():
 @any_predictor
 def test_predictors_against_autograd(predictor):
     g = PREDICTORS[predictor] if not isinstance(PREDICTORS[predictor], str) else bp.predictor("linear")
-    born = g.init(5, 3, torch.Generator().manual_seed(1), torch.float64, "cpu")
+    born = g.init(Seen(5, outputs=3, dtype=torch.float64), torch.Generator().manual_seed(1))
     assert not bool(g.predict(born, normal(7, 2, 5)).any()), "starts silent"
     theta = side_by_side({"predictor": born})
     theta = {n: v + 0.5 * normal(*v.shape, seed=i) for i, (n, v) in enumerate(theta.items())}

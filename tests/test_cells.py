@@ -47,6 +47,8 @@ CELLS: dict[str, Callable[[], bp.Cell]] = {
     "lsnn_alif": lambda: bp.model("lsnn_alif", tau_m=20 * SPREAD * ms, beta=0.1),
     "lstm": lambda: bp.model("lstm"),
     "gru": lambda: bp.model("gru"),
+    "clocked": lambda: bp.model("clocked"),
+    "clocked rectified": lambda: bp.model("clocked", rate="relu(x)"),
     "adex": lambda: bp.model("adex"),
     "adex per neuron": lambda: bp.model("adex", C=200 * SPREAD * pF, V_T=-50 * mV + SPREAD * mV, refractory=0, unit_current=80 * pA),
     "adex rk4": lambda: bp.model("adex", method="rk4", V_T=-40 * mV, V_cut=-45 * mV),

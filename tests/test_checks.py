@@ -51,6 +51,8 @@ from bioplaus.signal.given import Feedback, Matrix
 from bioplaus.tasks import squared
 from bioplaus.tasks.sequential_digits import SequentialDigits
 from bioplaus.tasks.spiking_digits import SpikingDigits
+from bioplaus.tasks.stream import Stream
+from bioplaus.tasks.volley import Volley
 
 #: fields without a row, because they are checked as plain code or are nothing to check
 FREE = {
@@ -321,7 +323,7 @@ def kept(kind: Any, field: str, value: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _no_download(monkeypatch):
-    for kind in (SequentialDigits, SpikingDigits):
+    for kind in (SequentialDigits, SpikingDigits, Stream, Volley):
         monkeypatch.setattr(kind, "images", lambda self, split: None)
 
 

@@ -46,6 +46,8 @@ SHIPPED = {
     "spiking_digits": [{}, {"code": "latency", "shown": 0.02}],
     "flip_flop": [{}, {"bits": 1, "steps": 7, "pulse_probability": 0.5}],
     "mimic": [{}, {"inputs": 3, "outputs": 2, "units": 8, "distribution": "gaussian", "seed": 4}],
+    "stream": [{}, {"steps": 7, "lag": 0}],
+    "volley": [{}, {"steps": 4, "shown": 2}],
     "sine_wave": [{}, {"periods": (2, 5), "switch_probability": 0.5, "steps": 30, "amplitude": 2.0}],
 }
 CASES = [pytest.param(name, options, id=f"{name}-{len(options)}") for name in SHIPPED for options in SHIPPED[name]]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import bioplaus as bp
 from bioplaus import ms
-from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.cerebellum.predictors import Predictor, Seen
 from bioplaus.circuit.carried import Layout
 from bioplaus.learning.sequence import sequence
 from bioplaus.own import Own
@@ -243,7 +243,7 @@ def gates(c: Case) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
 class Clock(Predictor):
     """A predictor that is silent and hands back what it is asked to learn, step by step."""
 
-    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
+    def init(self, seen: Seen, generator: torch.Generator) -> Own:
         return Own()
 
     def predict(self, theta: Own, h: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ from brian2 import Network, NeuronGroup, StateMonitor
 from bioplaus import checks
 from bioplaus.brian import rows, taught
 from bioplaus.brian.stage import Form, Stage
+from bioplaus.cerebellum import Linear
 from bioplaus.eligibility import EProp
 from bioplaus.errors import CircuitError, RuleError
 from bioplaus.own import Owns
@@ -158,7 +159,7 @@ def asked(network: Built, rule: Rule) -> BPLambda:
     if (
         not isinstance(signal, BPLambda)
         or not ok
-        or not signal.of(network).affine
+        or not isinstance(signal.of(network), Linear)
         or not isinstance(rule.eligibility, EProp)
     ):
         raise RuleError(

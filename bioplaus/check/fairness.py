@@ -7,7 +7,7 @@ bounds ::
 
     P(|mean| > t) ≤ 2 exp(−N t²/2),     so with m means of N_i terms  t_i = √(2 ln(2m/α)/N_i)  fails by chance with P ≤ α    (1)
 
-exactly, without a limit theorem: signs have no tails. All means of a rule in a circuit share α = 6e-10; the fewer than 160 such sets of a
+exactly, without a limit theorem: signs have no tails. All means of a rule in a circuit share α = 5e-10; the fewer than 200 such sets of a
 whole `bioplaus check` leave less than one false alarm in ten million runs.
 
 ==================================================  =========================================================================
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 #: chance of a false alarm, of all tests of a rule in a circuit
-ALPHA = 6e-10
+ALPHA = 5e-10
 #: samples and steps of the streams; up to how many channels (samples × places) each is held against each
 STREAMS = ((1, 2**11), (2, 2**11), (8, 2**10), (2**10, 2**8))
 PAIRED = 64

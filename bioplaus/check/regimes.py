@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.cerebellum.predictors import Predictor, Seen
 from bioplaus.check import fairness, signs
 from bioplaus.check.bench import Bench, difference
 from bioplaus.check.steps import mismatch
@@ -59,7 +59,7 @@ class Knowing(Predictor):
     states: Tensor  # (time + 1, batch, size)
     truth: Tensor
 
-    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
+    def init(self, seen: Seen, generator: torch.Generator) -> Own:
         return Own()
 
     def predict(self, theta: Own, h: Tensor) -> Tensor:

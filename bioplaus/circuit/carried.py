@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bioplaus.cerebellum.seen import Seen
 from bioplaus.circuit.credit import Credit, silent
 from bioplaus.circuit.network import Network, State
 from bioplaus.circuit.sweep import to_h, to_u
@@ -43,6 +44,32 @@ class Layout:
     @property
     def size(self) -> int:
         return sum(block[3] for block in self.blocks)
+
+    @cached_property
+    def places(self) -> list[list[list[int]]]:
+        """Per population, where each number of each of its neurons stands in h: [number][neuron]."""
+        found: list[list[list[int]]] = [[] for _ in self.network.populations]
+        at = 0
+        for _, i, _, size in self.blocks:
+            found[i].append([*range(at, at + size)])
+            at += size
+        return found
+
+    def seen(self, context: int) -> Seen:
+        """What a predictor reads and speaks to, with so many numbers beside h."""
+        network = self.network
+        names = [p.name for p in network.populations]
+        drives = {(w.source.population, w.target) for w in network.recurrent}
+        return Seen(
+            self.size,
+            context,
+            areas={n: tuple(sorted(sum(each, []))) for n, each in zip(names, self.places, strict=True)},
+            above={
+                n: tuple(names[j] for j in range(i + 1, len(names)) if (i, j) in drives) for i, n in enumerate(names)
+            },
+            dtype=network.dtype,
+            device=network.device,
+        )
 
     @cached_property
     def scales(self) -> list[tuple[Tensor, Tensor] | None]:

@@ -55,13 +55,16 @@ class Drawn:
 
     def _block(self, seed: int, occasion: str, block: int, batch: int) -> Tensor:
         name = f"{seed}: {self.what} of {self.population}, {occasion}, {block}"
-        # torch's generators keep 32 bits of a seed, too few for as many streams as there are updates
-        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
-        generator = np.random.Generator(np.random.Philox(key=key))
+        generator = np.random.Generator(np.random.Philox(key=key(name)))
         shape = (BLOCK, batch, self.width)
         if self.background is None:
             return torch.from_numpy(generator.standard_normal(shape))
         return torch.from_numpy(generator.binomial(self.background.n, self.chance, shape).astype(np.float64))
+
+
+def key(name: str) -> int:
+    """Of the stream of a name: torch's generators keep 32 bits of a seed, too few for as many streams as there are updates."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
 
 
 def wanted(circuit: Circuit) -> tuple[Drawn, ...]:

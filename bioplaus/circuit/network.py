@@ -84,6 +84,10 @@ class Network:
     #: who interferes with it (`bioplaus.circuit.perturbed`), and what of its weights and of a rule's own tensors does not learn meanwhile
     perturbs: tuple[Perturb, ...] = ()
     frozen: tuple[str, ...] = ()
+    #: those of them whose path leads into a predictor beside it, which rules have
+    cerebellar: tuple[Perturb, ...] = ()
+    #: whether some of its projections bring what was predicted (`bioplaus.circuit.driven`)
+    drives: bool = False
 
     @ours()
     def __init__(self, circuit: Circuit, seed: int = 0, dtype: torch.dtype | None = None, device: Any = "cpu") -> None:

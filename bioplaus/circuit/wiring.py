@@ -95,7 +95,7 @@ def side_by_side(parts: Sequence[Tensor]) -> Tensor:
 
 
 Source = External | Bias | Outputs
-S = TypeVar("S", External, Bias, Outputs, External | Bias, Source, covariant=True)
+S = TypeVar("S", bound=Source, covariant=True)
 
 
 @dataclass(frozen=True)

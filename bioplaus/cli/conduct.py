@@ -98,7 +98,7 @@ def chosen(name: str, arms: Mapping[str, Arm], words: Sequence[str]) -> list[str
         several = next((n for n in range(len(left), 1, -1) if _meant(arms, ", ".join(left[:n]))), 1)
         word, left = ", ".join(left[:several]), left[several:]
         meant = _meant(arms, word) or [
-            label for label, arm in arms.items() if _letters(arm.rule.name) == _letters(word)
+            label for label, arm in arms.items() if arm.rule and _letters(arm.rule.name) == _letters(word)
         ]
         found += meant or [choose(f"arm of {name!r}", word, list(arms))]
     if not found:
@@ -119,7 +119,7 @@ def header(title: str, arms: Mapping[str, Arm], seeds: Sequence[int], workers: i
     """What is going to run."""
     heading(title)
     # What all arms share is said once, what differs is said in the table.
-    circuits = {label: arm.circuit.counts() for label, arm in arms.items()}
+    circuits = {label: arm.circuit.counts() if arm.circuit else "none" for label, arm in arms.items()}
     tasks = {label: in_words(arm.task) for label, arm in arms.items()}
     devices = {label: arm.training.device for label, arm in arms.items()}
     rates = {label: _rates(arm.training.lr) for label, arm in arms.items()}
@@ -149,14 +149,18 @@ def _rates(lr: Rate | Mapping[str, Rate]) -> str:
     return str(lr) if isinstance(lr, PerTime) else number(lr)
 
 
-def in_words(task: Task) -> str:
+def in_words(task: Task | None) -> str:
     """``sequential_digits, 8 steps, accuracy``."""
+    if task is None:
+        return "none"
     clock = f" of {1e3 * task.dt:g} ms" if task.dt else ""
     return f"{task.name}, {task.steps} steps{clock}, scored by {task.score_name}"
 
 
-def rule_in_words(rule: Rule) -> tuple[str, str, str]:
-    """Name, class and schedule of a rule."""
+def rule_in_words(rule: Rule | None) -> tuple[str, str, str]:
+    """Name, class and schedule of a rule; dashes where none teaches, as in `bioplaus.runs.quadratic`."""
+    if rule is None:
+        return "–", "–", "–"
     schedule = rule.describe()["schedule"]
     steps = schedule.get("steps")
     window = f"window of {steps}" if steps else "whole sequence"

@@ -11,7 +11,7 @@ from bioplaus.learning.sequence import sequence
 from bioplaus.own import Owns
 from bioplaus.rules import Rule, bptt
 from bioplaus.signal.synthetic import SyntheticGradient
-from bioplaus.signal.truth import prediction_alignment
+from bioplaus.signal.truth import area_alignment, prediction_alignment
 from bioplaus.tasks import Batch, Loss
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ def alignment(
     generator: torch.Generator,
     backend: str = "torch",
 ) -> dict[str, float]:
-    """Cosine between the rule's gradient of the circuit's weights and BPTT's; with a predictor, also between its predictions and the truth, and how long that is."""
+    """Cosine between the rule's gradient of the circuit's weights and BPTT's; with a predictor, also between its predictions and the truth, and how long that is.
+
+    Of a predictor of areas there is a cosine for each, ``prediction_A1``, over what in it has a bearing on the loss at all.
+    """
     true = sequence(network, bptt(), {}, batch, loss, keep=True, backend=backend)
     mine = sequence(network, rule, own, batch, loss, generator=generator, backend=backend)
     names = [n for n in true.gradients if n not in ("W_out", "b_out") and n in mine.gradients]
@@ -41,6 +44,8 @@ def alignment(
         row["prediction"], row["prediction_ratio"], row[LENGTH] = prediction_alignment(
             network, rule.signal, own, batch, loss, true.stretches[0]
         )
+        for name, found in area_alignment(network, rule.signal, own, batch, loss, true.stretches[0]).items():
+            row[f"prediction_{name}"] = found
     return row
 
 

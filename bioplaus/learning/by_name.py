@@ -6,6 +6,7 @@ name            what it is
 adam            torch's Adam, ε beside √v after its bias is corrected
 adam_tf         TensorFlow's and NEST's, `bioplaus.learning.optimiser.TensorFlowAdam`
 sgd             torch's SGD
+es, guided_es   evolution strategies, which ask for the loss, `bioplaus.learning.evolution`
 AdamW, …        any class of torch.optim that steps from gradients alone
 a class         of one's own: torch's kind, or one with step(gradients, evaluate) (`bioplaus.learning.optimiser`)
 ==============  ===================================================================================================
@@ -20,13 +21,15 @@ from functools import cache, partial
 from typing import Any
 
 import torch
-from torch.optim import lr_scheduler
 
 from bioplaus import checks
 from bioplaus.errors import RunError, cut, meant, unknown
+from bioplaus.learning.evolution import SEARCHES, Search
 from bioplaus.learning.optimiser import TensorFlowAdam
 from bioplaus.learning.plain import SGD, Adam
 
+#: as an attribute: a package that is named and not loaded (`bioplaus.late`) is loaded twice by an import of a part
+lr_scheduler = torch.optim.lr_scheduler
 #: those that have a name of ours, and what they take from fields of a training
 OURS = {
     "adam": (Adam, ("betas", "eps")),
@@ -57,7 +60,7 @@ def known(given: Any) -> str | type:
     ------
     RunError
     """
-    names = (*OURS, *of_torch())
+    names = (*OURS, *SEARCHES, *of_torch())
     if isinstance(given, type):
         name = given.__name__
         if getattr(torch.optim, name, None) is given:
@@ -68,7 +71,7 @@ def known(given: Any) -> str | type:
         return checks.Word(names).plain(given)
     except checks.Unfit:
         wanted = (
-            f"{', '.join(map(repr, OURS))}, a class of torch.optim that steps from gradients alone ({', '.join(of_torch())}), by name or itself, "
+            f"{', '.join(map(repr, (*OURS, *SEARCHES)))}, a class of torch.optim that steps from gradients alone ({', '.join(of_torch())}), by name or itself, "
             "or a class of your own with step, state_dict and load_state_dict"
         )
         more = meant(given, names) if isinstance(given, str) else ""
@@ -83,6 +86,8 @@ def maker(optimiser: str | type, options: Mapping[str, Any], fields: Mapping[str
     RunError
         For an option that it has not.
     """
+    if searches(optimiser):  # makes what moves weights by its estimate
+        return maker(Search.of(str(optimiser), options).then, {}, fields)
     if isinstance(optimiser, type):
         kind, taken = optimiser, ()
     else:
@@ -103,7 +108,14 @@ def maker(optimiser: str | type, options: Mapping[str, Any], fields: Mapping[str
     return partial(kind, **given)
 
 
-def scheduler(name: str, options: Mapping[str, Any]) -> Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]:
+def searches(optimiser: str | type) -> bool:
+    """Whether it is an evolution strategy of ours."""
+    return isinstance(optimiser, str) and optimiser in SEARCHES
+
+
+def scheduler(
+    name: str, options: Mapping[str, Any]
+) -> Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]:
     """What makes a schedule of an optimiser.
 
     Raises

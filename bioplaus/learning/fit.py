@@ -88,7 +88,8 @@ def fit(circuit: Circuit, task: Task) -> None:
 
 def drawn_with(network: Network, batch: Batch, seed: int, occasion: str = "") -> Batch:
     """A batch with what the circuit draws by itself beside its inputs; the batch itself where that is nothing."""
-    return replace(batch, inputs=network.draw(batch.inputs, seed, occasion)) if network.drawn else batch
+    x = network.draw(batch.inputs, seed, occasion)
+    return batch if x is batch.inputs else replace(batch, inputs=x)
 
 
 LOSSES = ("squared", "cross_entropy", "soft_cross_entropy", "binary_cross_entropy")

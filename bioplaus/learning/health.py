@@ -134,8 +134,10 @@ class Health:
         if update == 1:  # saturated circuits are so from the start
             still = self.network.start(1)
             rest = self._steep(roll(self.network, still, torch.zeros_like(outcome.last.x[:1, :1]))[0])
-        for p in self.network.populations:
-            if p.name not in now:
+        ends = [float(y[0].mean()) for y in (part.y for part in outcome.last.steps[-1].after.populations)]
+        for p, end in zip(self.network.populations, ends, strict=True):
+            # what spoke before and is at rest by now, as an area through which a volley has gone, is not saturated
+            if p.name not in now or 0 <= end < outcome.rates[p.name] / 2:
                 continue
             steep = now[p.name]
             highest = max(float(each[p.name].max()) for each in (now, rest) if each)

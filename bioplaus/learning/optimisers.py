@@ -1,42 +1,57 @@
-"""Gradients handed to optimisers: the circuit with its readout, and what a rule learns for itself, apart."""
+"""Gradients handed to optimisers: the circuit with its readout, and what a rule learns for itself, apart.
+
+Where an evolution strategy moves the circuit (`bioplaus.learning.evolution`), what a rule learns for itself has no say in the loss of a batch, which
+so can't be asked about it: it is all moved by its own gradient, by Adam.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bioplaus.errors import NumericalError, RuleError, RunError, cut
-from bioplaus.learning.by_name import maker, refuse_rates, scheduler
+from bioplaus.learning.by_name import maker, refuse_rates, scheduler, searches
+from bioplaus.learning.evolution import EvolutionStrategy, Search
 from bioplaus.learning.optimiser import Descent, Evaluate, Optimiser
 from bioplaus.learning.rates import FEEDBACK, READOUT, rates
 from bioplaus.learning.training import Training
 from bioplaus.own import Gradients, Owns, learned
+from bioplaus.streams import stream
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bioplaus.circuit import Network
 
 Tensors = Mapping[str, "Tensor"]
 
 
 class Optimisers:
-    """One for the circuit's weights, readout and feedback in a group of their own, and one for what else the rule learns."""
+    """One for the circuit's weights, readout and feedback in a group of their own, and one for what else the rule learns.
 
-    def __init__(self, weights: dict[str, Tensor], own: Owns, training: Training) -> None:
+    Parameters
+    ----------
+    seed : of what an optimiser draws.
+    """
+
+    def __init__(self, network: Network, own: Owns, training: Training, seed: int = 0) -> None:
+        weights = network.parameters()
         self.clip, self.mine = training.clip, learned(own)
-        fed_back = {path: v for path, v in self.mine.items() if path.partition(".")[0] == FEEDBACK}
+        asks = searches(training.optimiser)
+        fed_back = {path: v for path, v in self.mine.items() if path.partition(".")[0] == FEEDBACK and not asks}
         apart = {path: v for path, v in self.mine.items() if path not in fed_back}
         cortex = {n: w for n, w in weights.items() if n not in READOUT}
         readout = {n: w for n, w in weights.items() if n in READOUT} | fed_back
         self.rates = by_path = rates(weights, self.mine, training)
         refuse_rates(training.lr_schedule, len({rate for rate in by_path.values() if rate}) > 1)
-        make = partial(made, rates=by_path, training=training)
         self._order = [*cortex, *readout]
-        self.circuit: Optimiser = make([cortex, readout])
-        self.predictor: Optimiser | None = make([apart]) if apart else None
+        beside = replace(training, optimiser="adam", optimiser_options=None) if asks else training
+        self.circuit: Optimiser = made([cortex, readout], by_path, training, network, stream(seed, "directions"))
+        self.predictor: Optimiser | None = made([apart], by_path, beside) if apart else None
         self._apart = list(apart)
 
     def step(self, gradients: Gradients, own: Gradients, evaluate: Evaluate) -> None:
@@ -101,8 +116,14 @@ class Optimisers:
         return {n: o.schedule for n, o in both.items() if isinstance(o, Descent) and o.schedule is not None}
 
 
-def made(groups: list[Tensors], rates: Mapping[str, float], training: Training) -> Optimiser:
-    """An optimiser of these groups, each cut into what has one rate.
+def made(
+    groups: list[Tensors],
+    rates: Mapping[str, float],
+    training: Training,
+    network: Network | None = None,
+    generator: torch.Generator | None = None,
+) -> Optimiser:
+    """An optimiser of these groups, each cut into what has one rate; one that asks for the loss, of a network's weights, draws from a generator.
 
     Raises
     ------
@@ -115,7 +136,17 @@ def made(groups: list[Tensors], rates: Mapping[str, float], training: Training) 
         if isinstance(t.optimiser, type) and not issubclass(t.optimiser, torch.optim.Optimizer):
             return make({path: w for group in groups for path, w in group.items()}, dict(rates))
         schedule = scheduler(t.lr_schedule, t.lr_schedule_options or {}) if t.lr_schedule else None
-        return Descent([part for group in groups for part in _alike(group, rates)], rates, make, schedule)
+        parts = [part for group in groups for part in _alike(group, rates)]
+        if searches(t.optimiser):
+            assert generator is not None
+            how: Any = {
+                "search": Search.of(str(t.optimiser), t.optimiser_options or {}),
+                "generator": generator,
+                "clip": t.clip,
+            }
+            how |= {} if network is None else {"masks": network.masks, "hold": network.constrain}
+            return EvolutionStrategy(parts, rates, make, schedule, **how)
+        return Descent(parts, rates, make, schedule)
     except (ValueError, TypeError, RuntimeError) as error:
         raise RunError(
             f"optimiser of Training is {t.optimiser!r}, which does not take the tensors that are to learn: {cut(str(error), 160)}. Choose another, such as 'adam'."

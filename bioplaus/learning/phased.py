@@ -10,6 +10,7 @@ import torch
 
 from bioplaus.circuit import Circuit, Network
 from bioplaus.errors import RunError
+from bioplaus.learning.evolution import EvolutionStrategy
 from bioplaus.learning.optimiser import Descent
 from bioplaus.learning.phase import Phase, altogether
 from bioplaus.learning.trainer import Trainer
@@ -148,6 +149,9 @@ def carry(before: Trainer, now: Trainer, same_task: bool) -> None:
 def _remember(before: Trainer, now: Trainer) -> None:
     """What optimisers of torch's kind remember of a tensor, where the next is of the same class; others, and schedules, begin anew."""
     old, new = (_tensors(trainer) for trainer in (before, now))
+    one, other = now.optimisers.circuit, before.optimisers.circuit
+    if isinstance(one, EvolutionStrategy) and isinstance(other, EvolutionStrategy):
+        one.go_on_from(other)
     for path, (optimiser, tensor) in new.items():
         if path in old and type(old[path][0].torch) is type(optimiser.torch) and old[path][1].shape == tensor.shape:
             kept = old[path][0].torch.state.get(old[path][1])

@@ -23,6 +23,7 @@ from bioplaus.schedule import borders
 from bioplaus.settings import ours
 from bioplaus.signal import Observed, Signal
 from bioplaus.signal.base import Answer
+from bioplaus.signal.observed import context_of
 from bioplaus.tasks import Batch, Loss
 
 if TYPE_CHECKING:
@@ -91,11 +92,12 @@ def sequence(
 
 
 class Part(NamedTuple):
-    """Some steps: their linearisation, their error, and the direct credit for u."""
+    """Some steps: their linearisation, their error, the direct credit for u, and where the signal asks for it what they cost."""
 
     tangent: Tangent
     error: Tensor
     inner: tuple[tuple[Tensor | None, ...], ...] | None
+    loss: Tensor | None
 
 
 class Walk:
@@ -137,6 +139,7 @@ class Walk:
         self.from_step = 0
         #: which steps ask something of any sample; read once, before anything runs
         self.asked: list[bool] = batch.weight.any(-1).tolist()
+        self.costs = rule.signal.wants_loss(network)
         self.trace = rule.eligibility.init(network, B, own, generator)
         if self.late:
             rule.eligibility.keep_sum(self.trace, self.apart)
@@ -152,7 +155,7 @@ class Walk:
         stretches = [
             self.simulate(*piece, frozen=stop - start > self.pace.stretch) for piece in self.pace.pieces(start, stop)
         ]
-        met, own = self.credit(stretches, final)
+        met, own = self.credit(stretches, start, final)
         gradients = readout_gradients(self.network, [(part.tangent, part.error) for part in stretches])
         new, self.trace = self.path.meet(past, self.network, self.trace, met, final)
         add(own, past.learned(self.trace))
@@ -183,8 +186,11 @@ class Walk:
             tangent.freeze()
         if self.pace.keep:
             tally.stretches.append(stretch)
-        error = error_of(self.loss, o, self.batch.targets[when], self.batch.weight[when], self.asked[when])
-        return Part(tangent, error, inner)
+        asked = self.batch.targets[when], self.batch.weight[when]
+        error, cost = error_of(self.loss, o, *asked, self.asked[when]), None
+        if self.costs:
+            cost = self.loss.value(o, asked[0]) * asked[1]
+        return Part(tangent, error, inner, cost)
 
     def settle(self) -> None:
         """Read, once, whether all was finite since it was last read; if not, run the circuit again from there and say where it began.
@@ -208,24 +214,27 @@ class Walk:
         self.began, self.from_step = self.state, self.at
 
     def credit(
-        self, stretches: Sequence[Part], final: bool
+        self, stretches: Sequence[Part], start: int, final: bool
     ) -> tuple[list[tuple[Tangent, Credit | Currents]], Gradients]:
-        """What the signal says of a block's stretches, and the gradients of its own tensors."""
+        """What the signal says of the stretches of a block that begins at ``start``, and the gradients of its own tensors."""
         extra = None
         if self.regulariser is not None and not self.late:
             extra = tuple(self.constant(self.regulariser).y[i][0] for i in range(len(self.network.populations)))
-        met, own = [], {}
-        for tangent, error, inner in stretches:
+        met, own, at = [], {}, start
+        for tangent, error, inner, cost in stretches:
             parts, credits = self.pace.seen(tangent), []
             for i, (part, when) in enumerate(parts):
                 ends = final and tangent is stretches[-1].tangent and i == len(parts) - 1
                 there = None if inner is None else tuple(tuple(a if a is None else a[when] for a in p) for p in inner)
-                observed = Observed(self.network, part, error[when], ends, self.batch.context, extra, there)
+                told = context_of(self.batch.context, at + when.start, at + when.stop)
+                paid = None if cost is None else cost[when]
+                observed = Observed(self.network, part, error[when], ends, told, extra, there, paid)
                 credit, more, self.memory, info = answered(self.rule.signal, self.own, self.memory, observed)
                 self.tally.note(info)
                 credits.append(credit)
                 add(own, more)
             met.append((tangent, joined(credits)))
+            at += len(tangent)
         return met, own
 
     def constant(self, regulariser: RateRegulariser) -> Credit:

@@ -23,6 +23,8 @@ from bioplaus.errors import BioplausError, LearningWarning, NumericalError, Rule
 from bioplaus.learning import outside
 from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
+from bioplaus.learning.by_name import searches
+from bioplaus.learning.driven import Driving, of_the_rule
 from bioplaus.learning.fit import check_learner, drawn_with
 from bioplaus.learning.frozen import Interference, held, moving
 from bioplaus.learning.frozen import refuse_stray as refuse_frozen
@@ -37,6 +39,7 @@ from bioplaus.learning.sequence import sequence
 from bioplaus.learning.several_dt import met
 from bioplaus.learning.tally import Outcome
 from bioplaus.learning.training import Training
+from bioplaus.learning.turns import Turns
 from bioplaus.own import Gradients, mapped, tensors
 from bioplaus.rules import Rule
 from bioplaus.settings import ours
@@ -54,7 +57,20 @@ RECORDED = 16
 
 #: columns of metrics that every rule has
 MEASURED = frozenset(
-    {"update", "loss", "score", "rate", "seconds", "steps", "solved", "test_loss", "test_score", "phase"}
+    {
+        "update",
+        "loss",
+        "score",
+        "rate",
+        "seconds",
+        "steps",
+        "solved",
+        "test_loss",
+        "test_score",
+        "driven_loss",
+        "driven_score",
+        "phase",
+    }
 )
 
 
@@ -113,6 +129,9 @@ class Trainer:
         for _ in test_set(task):  # what is wrong with it is found now, not after all training
             pass
         self.own = rule.begin(self.network, first, seed)
+        self.driving = None if t.drive is None else Driving(self.network, t.drive, self.own, rule, seed)
+        if self.driving is not None:
+            self._chosen = outside.chosen(t, self.driving.network, rule, task)
         if not t.curriculum:  # whose trials grow
             refuse_late(self.interference.all, first.steps)
         refuse_frozen(self.interference.all.frozen, self.network.weights, self.own)
@@ -123,8 +142,11 @@ class Trainer:
         self._per_step = t.loss_weight(circuit.dt)
         self._per_second = 1 / circuit.dt if all(spiking) else 1.0
         self.regulariser, self.voltage = regularisers(self.network, t)
-        self.optimisers = Optimisers(self.network.parameters(), self.own, t.at(circuit.dt))
-        everywhere = self.regulariser is not None or self.voltage is not None  # it has credit for all
+        self.optimisers = Optimisers(self.network, self.own, t.at(circuit.dt), seed)
+        unlocked = t.update_probability < 1
+        self.turns = Turns(self.network, rule, self.own, t.update_probability, seed) if unlocked else None
+        # a regulariser has credit for all, and so has what asks for the loss
+        everywhere = self.regulariser is not None or self.voltage is not None or searches(t.optimiser)
         self.health = Health(
             self.network, "" if everywhere else out_of_reach(self.network, rule, self.optimisers.rates)
         )
@@ -195,7 +217,7 @@ class Trainer:
     @property
     def acting(self) -> Network:
         """The network as it is in the next update, whoever interferes; `network` is the one that learns, and their weights are the same."""
-        return self.interference(self.update_index)
+        return self.interference(self.update_index) if self.driving is None else self.driving.network
 
     @property
     def _tested(self) -> Network:
@@ -215,11 +237,15 @@ class Trainer:
             return outside.learned(*given[:5], self.optimisers.rates, self.noise)
         with threads(self.training.threads):
             try:
-                outcome = sequence(*given, generator=self.noise, voltage=self.voltage, backend=self.backend)
+                more: Any = {"voltage": self.voltage, "backend": self.backend, "keep": self.driving is not None}
+                outcome = sequence(*given, generator=self.noise, **more)
             except Exploded as where:
                 raise NumericalError(f"At update {self.update_index + 1}: {where}") from None
+        taught = {} if self.driving is None else self.driving.taught(batch, outcome)
         if apply is None:
-            self.apply(outcome.gradients, outcome.own)
+            self.apply(outcome.gradients, outcome.own | taught)
+        elif taught:
+            self.apply({}, taught)
         self.optimisers.advance()
         return outcome
 
@@ -242,7 +268,8 @@ class Trainer:
         frozen = self.acting.frozen
         with torch.no_grad(), held(frozen, self.network.weights, self.own):
             try:
-                self.optimisers.step(*moving(frozen, gradients, own), evaluate or self.loss)
+                moved = moving(frozen, gradients, own)
+                self.optimisers.step(*(moved if self.turns is None else self.turns(*moved)), evaluate or self.loss)
             except NumericalError as where:
                 raise NumericalError(
                     f"The gradient of update {self.update_index + 1} is not finite ({where}): lower the learning rate or set clip=1.0."
@@ -278,8 +305,17 @@ class Trainer:
 
     @ours()
     def evaluate(self) -> dict[str, float]:
-        """Loss and score on the task's test set."""
+        """Loss and score on the task's test set; under a drive also of the circuit in which no area hears another, ``driven_loss`` and ``driven_score``."""
         began = _clock()
+        row: dict[str, float] = {}
+        row["test_loss"], row["test_score"] = self._scored(self._tested)
+        if self.driving is not None:
+            row["driven_loss"], row["driven_score"] = self._scored(self.driving.alone)
+        self.seconds += _clock() - began
+        return row
+
+    def _scored(self, network: Network) -> tuple[float, float]:
+        """Loss and score of a network on the test set."""
         t = self.training
         parts: list[Batch] = []
         outputs: list[Tensor] = []
@@ -287,17 +323,16 @@ class Trainer:
         with torch.no_grad(), threads(self.training.threads):
             for i, batch in enumerate(test_set(self.task)):
                 batch = batch.to(t.device, self.dtype)
-                ran = pieces(
-                    self._tested, batch.inputs, self.seed, f"test {i}", self.simulated_by, states=False, u=False
-                )
+                occasion = f"test {i}"
+                x = network.draw(batch.inputs, self.seed, occasion) if network.drives else batch.inputs
+                ran = pieces(network, x, self.seed, occasion, self.simulated_by, states=False, u=False)
                 o = torch.cat([each.output() for each in ran])
                 total += float((self.task.loss.value(o, batch.targets) * self.weighed(batch).weight).sum())
                 count += batch.size
                 parts.append(batch)
                 outputs.append(o)
         score = self.task.score(torch.cat(outputs, 1), joined(parts))
-        self.seconds += _clock() - began
-        return {"test_loss": total / count, "test_score": float(score)}
+        return total / count, float(score)
 
     @ours()
     def alignment(self, batch: Batch) -> dict[str, float]:
@@ -318,7 +353,7 @@ class Trainer:
         """
         batch = next(test_set(self.task, RECORDED))
         if of_rule(names):
-            mine: Any = {"every": every, "own": self.own, "seed": self.seed}
+            mine: Any = {"every": every, "own": of_the_rule(self.own), "seed": self.seed}
             return record(self._tested, self.rule, self.weighed(batch), names, self.task.loss, **mine)
         mine = {"every": every, "seed": self.seed, "backend": self.simulated_by}
         return simulate(self._tested, batch, names, lenient=True, **mine)
@@ -333,12 +368,18 @@ class Trainer:
             "synapses": {n: s.state() for n, s in self.network.synapses.items()},
             "own": {part: asdict(own) for part, own in mapped(torch.Tensor.clone, self.own).items()},
             **self.optimisers.state_dict(),
-            "streams": {"task": self.generator.get_state(), "noise": self.noise.get_state()},
+            "streams": {name: of.get_state() for name, of in self._streams.items()},
             "update": self.update_index,
             "seconds": self.seconds,
             "stage": self.stage,
             "health": self.health.state_dict(),
         }
+
+    @property
+    def _streams(self) -> dict[str, torch.Generator]:
+        """What it draws from, by name."""
+        both = {"task": self.generator, "noise": self.noise}
+        return both if self.turns is None else both | {"turns": self.turns.generator}
 
     def _renewal(self, state: dict[str, Any]) -> Callable[[str, Tensor], Tensor]:
         """What makes of a rule's own tensor in a state, or of what is shaped like it, one as it is kept now."""
@@ -376,8 +417,8 @@ class Trainer:
             for mine, saved in pairs:
                 for name in mine:
                     mine[name].copy_(saved[name])
-            self.generator.set_state(state["streams"]["task"])
-            self.noise.set_state(state["streams"]["noise"])
+            for name, of in self._streams.items():
+                of.set_state(state["streams"][name])
             self.update_index, self.seconds = state["update"], state["seconds"]
             before = state.get("backend", "torch")  # at first there was no other
             if outside.NAME not in (before, self.backend) and before != self.backend:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from bioplaus import checks
 from bioplaus.checks.numbers import as_number
+from bioplaus.drive import Drive
 from bioplaus.errors import RunError
 from bioplaus.learning.per_time import PerTime
 from bioplaus.perturb import Perturbs, refuse_never
@@ -75,10 +76,22 @@ IN_BRIAN: dict[str, Any] = {
     "rate_strength": 0,
     "voltage_strength": 0,
     "apply": "window",
+    "update_probability": 1,
+    "drive": None,
     "device": "cpu",
     "dtype": "float64",
 }
-_LATER = (*_MOVED_BY, "rate_over", "voltage_strength", "backend", "threads", "perturb", "loss_per")
+_LATER = (
+    *_MOVED_BY,
+    "rate_over",
+    "voltage_strength",
+    "backend",
+    "threads",
+    "perturb",
+    "loss_per",
+    "update_probability",
+    "drive",
+)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -93,7 +106,8 @@ class Training(checks.Named):
         ``2e-3/ms``, stays itself when dt changes: it is rate·dt.
     readout_lr, predictor_lr : of the readout (and adaptive feedback) and of the predictor; None: as ``lr``.
     optimiser : ``"adam"``, ``"sgd"``, ``"adam_tf"`` (TensorFlow's and NEST's Adam), the name of a class of torch.optim that steps from
-        gradients alone, such as ``"RMSprop"``, or a class of your own (`bioplaus.learning.optimiser`).
+        gradients alone, such as ``"RMSprop"``, ``"es"`` and ``"guided_es"``, which ask for the loss in random directions, the latter mostly among the
+        rule's own gradients (`bioplaus.learning.evolution`), or a class of your own (`bioplaus.learning.optimiser`).
     optimiser_options : what else it takes: ``{"momentum": 0.9}``.
     betas, eps : of the two Adams.
     lr_schedule, lr_schedule_options : a schedule of torch.optim.lr_scheduler by name, ``"StepLR"``, and its options,
@@ -106,6 +120,8 @@ class Training(checks.Named):
     loss_per : ``"step"``: the loss of a trial is the sum of its steps'; ``"ms"``: the integral over its milliseconds, which stays itself when dt
         changes (each step counts dt/1 ms, and so does ``voltage_strength``).
     apply : ``"sequence"``: one update a batch; ``"window"``: one after every window of the rule's schedule.
+    update_probability : p, with which each population, and the readout, moves whenever gradients are applied, independently of the others; a predictor
+        of ``areas`` learns in an area only if one that it drives has moved (`bioplaus.learning.turns`). 1: all, always.
     curriculum : go on to the task's next stage (its ``harder()``) as soon as a batch scores better than its ``solved`` threshold.
     evaluate_every, align_every : updates between tests, and between comparisons with BPTT; 0: tests at the end only, no comparison.
     device, dtype : ``"cpu"``, ``"cuda"``; ``"float32"``, ``"float64"``.
@@ -114,6 +130,7 @@ class Training(checks.Named):
         inside Brian2, one trial an update, and weights move at every step (`bioplaus.learning.outside`).
     threads : on how many processors fused loops run at most, with the same results to the last bit; torch keeps to one, for its sums over
         several round differently.
+    drive : forward models that drive areas while they learn, a `bioplaus.Drive`; None: areas hear what is said.
     perturb : who interferes, one `bioplaus.Perturb` or several; their ``updates=`` say when. Tests are taken under what holds in the update before.
     """
 
@@ -135,6 +152,7 @@ class Training(checks.Named):
     voltage_strength: float = 0.0
     loss_per: Literal["step", "ms"] = "step"
     apply: str = "sequence"
+    update_probability: float = 1.0
     curriculum: bool = False
     evaluate_every: int = 0
     align_every: int = 0
@@ -143,6 +161,7 @@ class Training(checks.Named):
     backend: str = "auto"
     threads: int = 1
     perturb: Any = ()
+    drive: Drive | None = None
 
     constraints = checks.Table(
         RunError,
@@ -160,6 +179,7 @@ class Training(checks.Named):
         voltage_strength=checks.Real(least=0),
         loss_per=checks.Word(("step", "ms")),
         apply=checks.Word(("sequence", "window")),
+        update_probability=checks.Real(above=0, most=1),
         curriculum=checks.Flag(),
         evaluate_every=checks.Whole(0),
         align_every=checks.Whole(0),
@@ -167,12 +187,17 @@ class Training(checks.Named):
         backend=checks.Word(("auto", "torch", "numba", "brian2")),
         threads=checks.Whole(),
         perturb=Perturbs(),
+        drive=checks.Optional(checks.Instance(Drive, "bp.Drive(hidden=(128,))"), "for none"),
     )
 
     def __post_init__(self) -> None:
         checks.settle(self)
         self._held()
         self._moved_by()
+        if self.drive is not None and self.perturb:
+            raise RunError(
+                "Training was given a drive and perturb, and what forward models bring is not interfered with: leave one of the two out."
+            )
         refuse_never(self.perturb, self.updates, "the training")
         checks.accept(RunError, "device of Training", self.device, checks.Word())
         if reason := unusable(self.device):
@@ -221,6 +246,11 @@ class Training(checks.Named):
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        if self.apply == "window" and by_name.searches(self.optimiser):
+            raise RunError(
+                f"optimiser='{self.optimiser}' of Training asks for the loss of whole trials, at the weights with which they began, and apply='window' moves weights within a "
+                "trial, after every window. Leave apply out (apply='sequence'), or take an optimiser that goes by gradients, such as 'adam'."
+            )
         schedule = checks.Optional(checks.Word(by_name.SCHEDULES), "for rates that stay")
         checks.accept(RunError, "lr_schedule of Training", self.lr_schedule, schedule)
         if self.lr_schedule is None and self.lr_schedule_options is not None:

@@ -68,7 +68,7 @@ class ActorCritic:
         self._fits()
         in_time(agent.circuit, t)
         self.own: Owns = agent.rule.begin(self.network, self._nothing(), seed)
-        self.optimisers = Optimisers(self.network.parameters(), self.own, t.at(agent.circuit.dt))
+        self.optimisers = Optimisers(self.network, self.own, t.at(agent.circuit.dt), seed)
         self.update_index, self.seconds = 0, 0.0
 
     def _fits(self) -> None:

@@ -104,6 +104,11 @@ class Agent(Arm):
             raise RunError(
                 f"The training of an agent has {idle[0]}={getattr(training, idle[0])!r}, which learning from rewards does not know. Leave it out."
             )
+        if training.optimiser in ("es", "guided_es"):
+            raise RunError(
+                f"The training of an agent has optimiser='{training.optimiser}', which asks for the loss of a batch at other weights, and an agent's episodes go otherwise at other "
+                "weights: there is no such batch. Take an optimiser that goes by gradients, such as 'adam'."
+            )
         if not isinstance(self.task, Environment):
             object.__setattr__(self, "task", Environment(self.task))
         object.__setattr__(self, "rule", as_rule(self.rule))

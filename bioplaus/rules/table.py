@@ -201,7 +201,7 @@ def bp_lambda(
     context: bool = False,
     schedule: Word = "",
     steps: int | None = None,
-    trace: Literal["exact", "replay", "local", "kronecker", "projected", "learned"] = "exact",
+    trace: Literal["exact", "replay", "local", "kronecker", "projected", "learned", "bump"] = "exact",
     outputs: int | None = None,
     horizon: int | None = None,
     jacobian: Literal["exact", "random", "within", "learned"] = "exact",

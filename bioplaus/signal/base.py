@@ -47,6 +47,10 @@ class Signal(ABC):
         """Whether it asks for the task's context, such as the label of a trial."""
         return False
 
+    def wants_loss(self, network: Network) -> bool:
+        """Whether it asks for what each step costs, not only for its error; `Observed.loss` then has it."""
+        return False
+
     @property
     def per_step(self) -> dict[str, float]:
         """Its factors per step that mean another time at another dt, by name; here none (`bioplaus.signal.in_time`)."""

@@ -4,6 +4,7 @@ At the end b of a window the predicted gradient of everything beyond it is injec
 of the sequence, where the future is zero; what then reaches the window's start a is the target for the prediction made there::
 
     a_t swept back from s·g(h_b);      target_a = (swept back from γ·g⁻(h_b)) at h_a;      loss ½ ‖g(h_a) − target_a‖²
+    of a critic (g = ∂ℓ/∂h) also       value_a = Σ L_t over the window + γ ℓ⁻(h_b);           loss ½ w_l (ℓ(h_a) − value_a)²
 
 The factor ½ makes n = 1 and BP(0) the same update (without it they differ by 2). g⁻ is g, or a copy of it that is taken now
 and then (target_copy). The target is swept back by the circuit's transpose, or by a learned linear model of its step
@@ -26,13 +27,14 @@ from bioplaus.circuit.network import Network
 from bioplaus.circuit.sweep import Sweep, sweep, to_u
 from bioplaus.declaration import Declaration
 from bioplaus.errors import RuleError
-from bioplaus.own import Gradients, Owns, under
+from bioplaus.own import Gradients, Own, Owns, under
 from bioplaus.signal import foresight, in_time, outputs, step_model, target_copy
 from bioplaus.signal.base import Answer
 from bioplaus.signal.observed import Observed
 from bioplaus.signal.outputs import GIVES
-from bioplaus.signal.synthetic import SyntheticGradient
+from bioplaus.signal.synthetic import Sight, SyntheticGradient
 from bioplaus.signal.synthetic import theta as theta_of
+from bioplaus.signal.traces.view import refuse_bumps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,6 +113,7 @@ class DNI(SyntheticGradient):
 
     def refuse(self, network: Network, steps: int | None) -> str | None:
         reason = self.too_short(steps) or in_time.refuse(network, tau_gamma=self.tau_gamma)
+        reason = reason or super().refuse(network, steps) or refuse_bumps(self.of(network))
         return reason or (outputs.refuse(network) if self.gives == "output" else None)
 
     @property
@@ -137,32 +140,51 @@ class DNI(SyntheticGradient):
             own["auxiliary"] = foresight.at_birth(theta)
         return own
 
-    def credit(self, own: Owns, state: None, observed: Observed) -> Answer:
+    def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> Sight:
+        return self.sight(network, generator)
+
+    def remembered(self, state: Sight) -> Sight:
+        return state
+
+    def credit(self, own: Owns, state: Sight, observed: Observed) -> Answer:
         layout, stretch = Layout(observed.network), observed.tangent.stretch
         g_of, theta = self.of(observed.network), theta_of(own)
-        h_b = self.see(observed, layout.vector(stretch.steps[-1].after))
-        h_a = self.see(observed, layout.vector(stretch.steps[0].before))
         like = layout.vector(stretch.steps[0].before)
-        g_b = torch.zeros_like(like) if observed.final else g_of.predict(theta, h_b)
+        seen, sight = self.look(own, state, observed, layout.vectors(stretch))
+        before = sight.memory.at - len(seen)
+        said = lambda at: g_of.say(theta, sight.memory, seen[at : at + 1], before + at)[0]  # noqa: E731
+        seen_a, seen_b = seen[0], seen[-1]
+        g_b = torch.zeros_like(like) if observed.final else said(len(seen) - 1)
         direct = observed.direct()
         used = sweep(observed.tangent, direct, layout.credit(self.injection * g_b), states=self.gives == "output")
 
         copied = self.copy_every and not observed.final
-        held = g_of.predict(target_copy.in_place(theta, own["copy"]), h_b) if copied else g_b
+        held = g_of.predict(target_copy.in_place(theta, own["copy"]), seen_b) if copied else g_b
         gamma = in_time.left(self.discount, self.tau_gamma, observed.network, len(stretch))
         target, found, info = self._target(
             own, observed, direct, gamma * held, used, bool(copied) or gamma != self.injection
         )
-        off = g_of.predict(theta, h_a) - target
+        off = said(0) - target
         info["prediction_error"] = off.square().mean()
-        found |= under("predictor", g_of.gradient(theta, h_a, off))
+        of_loss, of_slope = g_of.weights
+        heard, aside, sight = self.hear(g_of, own, sight, -off.unsqueeze(0))
+        own_found = g_of.gradient(theta, seen_a, -heard[0] if of_slope == 1 else -of_slope * heard[0])
+        if of_loss:
+            there = target_copy.in_place(theta, own["copy"]) if copied else theta
+            short = g_of.worth(theta, seen_a) - self._to_come(g_of, there, observed, gamma, seen_b)
+            info["value_error"] = short.square().mean()
+            more = g_of.worth_gradient(theta, seen_a, of_loss * short)
+            own_found = {name: g + more[name] for name, g in own_found.items()}
+        found |= under("predictor", own_found) | aside
 
         a_I = used.a_I
         if self.auxiliary:
             info["auxiliary_error"] = 0.0  # where there is no such task
             if len(stretch) > 1 and not observed.final:
                 h_1 = layout.vector(stretch.steps[0].after)
-                more, a_h, error = foresight.task(g_of, own, lambda h: self.see(observed, h), h_1, g_b, self.auxiliary)
+                more, a_h, error = foresight.task(
+                    g_of, own, lambda h: self.see(observed, h, 1), h_1, g_b, self.auxiliary
+                )
                 found |= {path: g + found[path] if path in found else g for path, g in more.items()}
                 a_I = with_first(observed, a_I, layout.credit(a_h))
                 info["auxiliary_error"] = error.square().mean()
@@ -171,10 +193,26 @@ class DNI(SyntheticGradient):
             return (
                 outputs.joined(observed.tangent, direct._replace(y=silent(observed.network).y), stood),
                 found,
-                None,
+                sight,
                 info,
             )
-        return a_I, found, None, info
+        return a_I, found, sight, info
+
+    @staticmethod
+    def _to_come(g_of: Predictor, theta: Own, observed: Observed, gamma: float, h_b: Tensor) -> Tensor:
+        """The loss of the window, and behind it what a critic predicts; (batch, k).
+
+        Raises
+        ------
+        RuleError
+            Where nobody tells what the steps cost.
+        """
+        if observed.loss is None:
+            raise RuleError(
+                "A critic learns the loss to come, and here only its gradient is told. Use a critic with value=0, or train with a task."
+            )
+        cost = observed.loss.sum(0)[:, None]
+        return cost if observed.final else cost + gamma * g_of.handed(theta, g_of.worth(theta, h_b))
 
     def _target(
         self, own: Owns, observed: Observed, direct: Credit, bootstrapped: Tensor, used: Sweep, another: bool
@@ -192,7 +230,8 @@ class DNI(SyntheticGradient):
         return layout.flat(swept.start, layout.vector(stretch.steps[0].before)), {}, {}
 
     def after_update(self, own: Owns, network: Network) -> None:
-        """Count the update, after the optimiser's step, and take the copy when it is due."""
+        """Hold signs; count the update, after the optimiser's step, and take the copy when it is due."""
+        super().after_update(own, network)
         if self.copy_every:
             target_copy.refresh(own["predictor"], own["copy"], self.copy_every)
 

@@ -26,7 +26,9 @@ class Observed:
     output : extra direct credit for outputs by population (a rate regulariser's), (unit,) or (batch, unit) each, or None.
     inner : direct credit for u by population and state (a voltage regulariser's), (time, batch, unit) each or None; None: none.
     final : whether the sequence ends with this window, so that its last state has no future.
-    context : (batch, c) or None: what the predictor is told besides the state, such as the label.
+    context : (batch, c), of whole trials, or (time + 1, batch, c), beside the state before the window and after each of its steps; None: nothing.
+        What the predictor is told besides the state, such as the label.
+    loss : what each step costs each sample, (time, batch); None unless the signal asks for it (`Signal.wants_loss`).
     """
 
     network: Network
@@ -36,6 +38,7 @@ class Observed:
     context: Tensor | None = None
     output: tuple[Tensor | None, ...] | None = None
     inner: tuple[tuple[Tensor | None, ...], ...] | None = None
+    loss: Tensor | None = None
 
     def direct(self, feedback: Tensor | None = None) -> Credit:
         """Direct credit at h_t: the error through the readout's weights, or through feedback weights in their place.
@@ -68,6 +71,21 @@ class Observed:
             y[i][0] = plus(y[i][0], part)
         return credit._replace(y=tuple(map(tuple, y)))
 
-    def with_context(self, h: Tensor) -> Tensor:
-        """The predictor's input: the carried state, and the context beside it."""
-        return h if self.context is None else torch.cat([h, self.context.expand(*h.shape[:-1], -1)], -1)
+    def with_context(self, h: Tensor, at: int | slice = slice(None)) -> Tensor:
+        """The predictor's input: the carried state, and the context beside it.
+
+        ``at`` says which h it is: 0 before the window's first step, 1 behind it, −1 behind the last; or a slice of these.
+        """
+        if self.context is None:
+            return h
+        told = self.context if self.context.dim() == 2 else self.context[at]
+        return torch.cat([h, told.expand(*h.shape[:-1], -1)], -1)
+
+
+def context_of(context: Tensor | None, begin: int, end: int) -> Tensor | None:
+    """What is told of steps ``begin`` to before ``end`` of a batch, as `Observed` has it; before the first step nothing is told yet, 0."""
+    if context is None or context.dim() == 2:
+        return context
+    if begin:
+        return context[begin - 1 : end]
+    return torch.cat([torch.zeros_like(context[:1]), context[:end]])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.cerebellum.predictors import Predictor, Seen
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.credit import add, at, silent
 from bioplaus.circuit.network import Network
@@ -20,7 +20,7 @@ from bioplaus.circuit.trajectory import Stretch, roll
 from bioplaus.errors import RuleError
 from bioplaus.own import Gradients, Own, Owns
 from bioplaus.signal.bp_lambda import BPLambda
-from bioplaus.signal.observed import Observed
+from bioplaus.signal.observed import Observed, context_of
 from bioplaus.signal.synthetic import SyntheticGradient, theta
 from bioplaus.tasks import Batch, Loss
 
@@ -46,7 +46,7 @@ def observe(network: Network, batch: Batch, loss: Loss, stretch: Stretch | None 
     if stretch is None:
         stretch, _ = roll(network, network.start(batch.size), batch.inputs)
     error = loss.error(network.output(stretch.seen()), batch.targets) * batch.weight[..., None]
-    return Observed(network, Tangent(network, stretch), error, True, batch.context)
+    return Observed(network, Tangent(network, stretch), error, True, context_of(batch.context, 0, batch.steps))
 
 
 def predicted_and_true(
@@ -59,8 +59,8 @@ def predicted_and_true(
     with torch.no_grad():
         observed = observe(network, batch, loss, stretch)
         tangent = observed.tangent
-        h = Layout(network).vectors(tangent.stretch)[1:-1]
-        g = signal.of(network).predict(theta(own), signal.see(observed, h))
+        seen, sight = signal.look(own, signal.sight(network), observed, Layout(network).vectors(tangent.stretch))
+        g = signal.said(own, sight, observed, seen)[1:-1]
         return g, future_credit(network, tangent, observed)[:-1]
 
 
@@ -74,6 +74,26 @@ def prediction_alignment(
     return float(cosines.mean()), float(g.norm(dim=-1).mean() / length.clamp_min(1e-30)), float(length)
 
 
+def area_alignment(
+    network: Network, signal: SyntheticGradient, own: Owns, batch: Batch, loss: Loss, stretch: Stretch
+) -> dict[str, float]:
+    """Population → mean cosine of what it is told and the truth, of a predictor that speaks to each apart (else nothing).
+
+    Over samples and steps at which the truth is not zero: in a hierarchy that a volley crosses, at each step for one area alone.
+    """
+    spoken = signal.of(network).spoken(theta(own))
+    if not spoken:
+        return {}
+    g, true = predicted_and_true(network, signal, own, batch, loss, stretch)
+    found = {}
+    for name, places in spoken.items():
+        asked = true[..., places].abs().amax(-1) > 0
+        if bool(asked.any()):
+            mine, truth = g[..., places][asked], true[..., places][asked]
+            found[name] = float(torch.nn.functional.cosine_similarity(mine, truth, dim=-1, eps=1e-30).mean())
+    return found
+
+
 @dataclass(frozen=True)
 class _Silent(Predictor):
     """A predictor that says nothing and hands back what it is asked to learn, step by step."""
@@ -82,7 +102,7 @@ class _Silent(Predictor):
     def affine(self) -> bool:
         return True  # as nothing of it is learned
 
-    def init(self, inputs: int, outputs: int, generator: torch.Generator, dtype: Any, device: Any) -> Own:
+    def init(self, seen: Seen, generator: torch.Generator) -> Own:
         return Own()
 
     def predict(self, theta: Own, h: Tensor) -> Tensor:

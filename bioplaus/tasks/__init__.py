@@ -117,10 +117,20 @@ TASKS = {
         "StoreRecall",
         "a stream of values in spikes: which was on at the store command?",
     ),
+    "stream": Entry(
+        "bioplaus.tasks.stream",
+        "Stream",
+        "a digit at every step, each named when it has come up the areas",
+    ),
     "target_reaching": Entry(
         "bioplaus.tasks.target_reaching",
         "TargetReaching",
         "a cue at the first step, a point on the circle at the last",
+    ),
+    "volley": Entry(
+        "bioplaus.tasks.volley",
+        "Volley",
+        "a digit flashed at once, its name asked when it has come up the areas",
     ),
 }
 

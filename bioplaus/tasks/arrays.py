@@ -49,7 +49,9 @@ def values_of(owner: str, name: str, array: Tensor, wrong: Tensor, wanted: str, 
     if not count:
         return
     place = tuple(int(i) for i in wrong.nonzero()[0])
-    axes = ("sample", "entry") if name == "context" else ("step", "sample", "unit")
+    axes = {("context", 2): ("sample", "entry"), ("context", 3): ("step", "sample", "entry")}.get(
+        (name, array.dim()), ("step", "sample", "unit")
+    )
     spot = ", ".join(f"{axis} {i}" for axis, i in zip(axes, place, strict=False))
     more = f" (and at {count - 1} more of its {array.numel()} places)" if count > 1 else ""
     everywhere = ", also where the weight is 0" if name == "targets" else ""

@@ -33,8 +33,9 @@ class Batch:
         What is asked. Steps of weight 0 hold any valid value.
     weight : Tensor (time, batch)
         Weight of each step in the loss; 0 where nothing is asked. The mean over the batch is not in it.
-    context : Tensor (batch, context), optional
-        What a predictor may be told about a trial besides the circuit's state, such as its label, one-hot.
+    context : Tensor (batch, context) or (time, batch, context), optional
+        What a predictor may be told besides the circuit's state: about a trial, such as its label, one-hot, or at each of its steps, beside the
+        state behind that step.
     trials : mapping of str to array (batch, …), optional
         What is known of each trial and the circuit is not told, NumPy arrays of numbers, truth values or text: the right answer
         (``answer``), conditions, what was shown. A name that begins with ``epoch_`` is an epoch, whole numbers (batch, 2): its first
@@ -81,7 +82,7 @@ class Batch:
     def part(self, first: int, stop: int | None = None) -> Batch:
         """Some of its trials, from ``first`` to before ``stop``."""
         some = slice(first, stop)
-        context = None if self.context is None else self.context[some]
+        context = None if self.context is None else self.context[..., some, :]
         known = {name: array[some] for name, array in self.trials.items()}
         return Batch(self.inputs[:, some], self.targets[:, some], self.weight[:, some], context, known)
 
@@ -128,7 +129,7 @@ def joined(batches: Sequence[Batch]) -> Batch:
         torch.cat([batch.inputs for batch in batches], 1),
         torch.cat([batch.targets for batch in batches], 1),
         torch.cat([batch.weight for batch in batches], 1),
-        torch.cat(contexts) if contexts else None,
+        torch.cat(contexts, -2) if contexts else None,
         {name: np.concatenate([batch.trials[name] for batch in batches]) for name in shared},
     )
 

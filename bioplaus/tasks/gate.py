@@ -105,7 +105,11 @@ def fitted(batch: Batch, owner: str, shape: tuple[Any, Any, Any], loss: Loss) ->
     if batch.context is not None:
         dims = batch.context.dim() if isinstance(batch.context, torch.Tensor) else 0
         width = batch.context.shape[-1] if dims else "context"
-        arrays["context"] = array_of(owner, "context", batch.context, "(batch, context)", (size, width), whole=False)
+        each = dims == 3  # one for every step
+        order, wanted = (
+            ("(time, batch, context)", (steps, size, width)) if each else ("(batch, context)", (size, width))
+        )
+        arrays["context"] = array_of(owner, "context", batch.context, order, wanted, whole=False)
     _refuse_targets(owner, arrays["targets"], loss, outputs)
     values_of(owner, "weight", arrays["weight"], arrays["weight"] < 0, "0 (nothing asked) or more")
     return replace(batch, **arrays, trials=known_of(owner, batch.trials, *arrays["weight"].shape))

@@ -31,7 +31,7 @@ from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.signal.jacobians import Jacobian, OfCircuit
 from bioplaus.signal.traces.exact import Exact
-from bioplaus.signal.traces.view import View, with_bias
+from bioplaus.signal.traces.view import View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,15 +56,17 @@ class Local(Exact):
         view.note(u)
         found = view.gradient(u)
         where = coordinates(view.layout)
+        alone = state is None and view.final
+        reads = [] if alone else [view.read(rows.flatten()) for rows in where]
         if state is None and not view.final:
             self.afford(view, found, delta)
         if state is not None:
             left = u.new_zeros(delta.shape[-1], view.features(0).shape[-1])
-            for rows, e in zip(where, state, strict=True):
-                left[rows] = torch.einsum("bin,biknm->knm", u[0][:, rows], e)
-            for name, g in with_bias(left).items():
+            for rows, e, read in zip(where, state, reads, strict=True):
+                left[rows[..., None], read] = torch.einsum("bin,biknm->knm", u[0][:, rows], e)
+            for name, g in view.named(left).items():
                 found[name] = found[name] + g
-        after = None if view.final else self._walk(view, J, where, state)
+        after = None if view.final else self._walk(view, J, where, reads, state)
         view.note(trace=after or [])
         return found, after
 
@@ -74,12 +76,14 @@ class Local(Exact):
         return 2 * max(len(rows) for rows in coordinates(layout)) * weights
 
     @staticmethod
-    def _walk(view: View, J: Jacobian, where: list[Tensor], state: list[Tensor] | None) -> list[Tensor]:
+    def _walk(
+        view: View, J: Jacobian, where: list[Tensor], reads: list[Tensor], state: list[Tensor] | None
+    ) -> list[Tensor]:
         """(2) over the window, times γλ D of its own last step."""
         for t, step in enumerate(view.tangent.each()):
-            phi, after = view.features(t), []
-            for p, D in enumerate(within(step, J, view.layout, where, phi)):
-                c, n = where[p].shape
+            features, after = view.features(t), []
+            for p, D in enumerate(within(step, J, view.layout, where, features)):
+                (c, n), phi = where[p].shape, features[:, reads[p]]
                 e = phi.new_zeros(len(phi), c, c, n, phi.shape[-1]) if state is None else state[p]
                 e.diagonal(dim1=1, dim2=2).add_(phi[:, None, :, None])  # (batch, neuron, features, c)
                 after.append(view.decay * torch.einsum("biln,blknm->biknm", D, e))
@@ -90,13 +94,7 @@ class Local(Exact):
 
 def coordinates(layout: Layout) -> list[Tensor]:
     """Per population, where each coordinate of each neuron stands in h, (c, neuron)."""
-    network = layout.network
-    found: list[list[Tensor]] = [[] for _ in network.populations]
-    at = 0
-    for _, i, _, size in layout.blocks:
-        found[i].append(torch.arange(at, at + size, device=network.device))
-        at += size
-    return [torch.stack(rows) for rows in found]
+    return [torch.tensor(each, device=layout.network.device) for each in layout.places]
 
 
 def within(step: Tangent, J: Jacobian, layout: Layout, where: list[Tensor], like: Tensor) -> list[Tensor]:

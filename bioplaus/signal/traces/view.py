@@ -69,6 +69,16 @@ class View:
         phi = self.g.features(self.theta, self.seen[t])
         return torch.cat([phi, torch.ones_like(phi[..., :1])], -1)
 
+    def read(self, rows: Tensor) -> Tensor:
+        """Which of them the outputs ``rows`` of an affine g read, the one for biases among them."""
+        many = self.features(0).shape[-1]
+        every = torch.arange(many, device=rows.device)
+        return torch.cat([every[:-1][self.g.read(self.theta, rows)], every[-1:]])
+
+    def named(self, found: Tensor) -> Gradients:
+        """What stands for weights and biases side by side, (outputs, features and 1), by their names."""
+        return self.g.named(self.theta, found)
+
 
 class PredictorTrace(ABC):
     """How Σ_t δ_t e_t is found: a description without state, and a state that it hands on. Defaults: any predictor, no state, little memory."""
@@ -78,7 +88,7 @@ class PredictorTrace(ABC):
 
     def refuse(self, g: Predictor) -> str | None:
         """A reason why it cannot follow a predictor, or None."""
-        return None
+        return refuse_bumps(g)
 
     def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
         """How many numbers a sample it may come to carry that have to be afforded."""
@@ -93,6 +103,8 @@ class PredictorTrace(ABC):
         """{weight of g: Σ δ e} over the window, and the state behind it."""
 
 
-def with_bias(found: Tensor) -> dict[str, Tensor]:
-    """(outputs, features and 1) as the weights of the last layer."""
-    return {"A": found[:, :-1], "b": found[:, -1]}
+def refuse_bumps(g: Predictor) -> str | None:
+    """Why what has no traces that rise and fall cannot follow a predictor, or None."""
+    if not g.bumps:
+        return None
+    return "errors come back to it late (delay_back, peak), to traces that rise and fall, which bp_lambda with trace='bump' has (use that, or no such delay)"

@@ -1,0 +1,117 @@
+"""A pattern flashed at the first step, and its name asked for when it has come up a hierarchy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bioplaus import checks
+from bioplaus.errors import TaskError
+from bioplaus.tasks.base import Batch, Split, Task, asked, options
+from bioplaus.tasks.images import SIDE, SPLITS, Images, parted, refuse_split
+from bioplaus.tasks.losses import cross_entropy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Volley(Task):
+    """A whole image of a digit at once, pixels in [0, 1], at the first step; cross-entropy of ten classes at the last.
+
+    In the circuit ``hierarchy`` activity goes up one area a step, as a volley does: an image that is flashed at step 1 is in area L at step
+    L, where the answer is asked for, and what a multilayer network does between its layers the circuit does in time. The images and their
+    splits are those of ``sequential_digits``; training trials are drawn with replacement, the test set is every test image once. The context of a
+    trial is its label, one-hot.
+
+    Parameters
+    ----------
+    steps : int
+        L, the areas that are to be crossed.
+    shown : int
+        Steps for which the image stays, for cells that need it longer, such as spiking ones; one is a flash. A predictor that sees an
+        area held on the same input averages over steps that reach the loss and steps that do not.
+    data : ``"digits"`` or ``"mnist"``
+    split : ``"standard"`` or ``"t10k"``
+        As of ``sequential_digits``: MNIST's test part alone is ``data="mnist", split="t10k"``.
+
+    Raises
+    ------
+    TaskError
+        For any other value, or an image that is shown for more steps than there are.
+    DataError
+        If the data set is missing and can't be downloaded, or is not what it should be.
+
+    References
+    ----------
+    Alpaydin, Kaynak 1998, doi:10.24432/C50P49 (8×8). LeCun et al. 1998, doi:10.1109/5.726791 (MNIST).
+
+    Examples
+    --------
+    >>> import torch
+    >>> batch = Volley(steps=3).batch(torch.Generator().manual_seed(0), size=5)
+    >>> batch.inputs.shape, batch.inputs.any(-1)[:, 0].tolist(), batch.weight[:, 0].tolist()
+    (torch.Size([3, 5, 64]), [True, False, False], [0.0, 0.0, 1.0])
+    """
+
+    steps: int = 3
+    shown: int = 1
+    data: str = "digits"
+    split: str = "standard"
+    inputs: int = field(init=False)
+
+    outputs = 10
+    loss = cross_entropy
+
+    constraints = options(
+        steps=checks.Whole(),
+        shown=checks.Whole(),
+        data=checks.Word(SIDE),
+        split=checks.Word(SPLITS["mnist"]),
+    )
+
+    def __post_init__(self) -> None:
+        checks.settle(self)
+        refuse_split(self)
+        if self.shown > self.steps:
+            raise TaskError(
+                f"The task '{self.name}' was given shown={self.shown}, and a trial has steps={self.steps}: show an image for as many at most."
+            )
+        object.__setattr__(self, "inputs", SIDE[self.data] ** 2)
+        super().__post_init__()
+        self.images("train")  # a missing data set is refused now, not at the first update
+
+    def images(self, split: Split) -> Images:
+        """All images of a split."""
+        asked(self, 1, split)
+        return parted(self, split)
+
+    def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
+        size = asked(self, size)
+        images = self.images(split)
+        return self._trials(images, torch.randint(len(images.labels), (size,), generator=generator))
+
+    def test_batches(self, size: int) -> Iterator[Batch]:
+        size = asked(self, size)
+        images = self.images("test")
+        for which in torch.arange(len(images.labels)).split(size):
+            yield self._trials(images, which)
+
+    def _trials(self, images: Images, which: Tensor) -> Batch:
+        pixels, labels = (each[which] for each in images.tensors)
+        inputs = torch.zeros(self.steps, len(which), self.inputs)
+        inputs[: self.shown] = pixels.flatten(1).float() / images.brightest
+        weight = torch.zeros(self.steps, len(which))
+        weight[-1] = 1.0
+        label = torch.nn.functional.one_hot(labels, self.outputs).float()
+        return Batch(inputs, labels.repeat(self.steps, 1), weight, label, {"answer": labels.numpy()})
+
+    def describe(self) -> dict[str, Any]:
+        described = super().describe()
+        for split in ("train", "test"):
+            images = self.images(split)
+            described |= {f"{split}_images": len(images.labels), f"{split}_sha256": images.sha256}
+        return described

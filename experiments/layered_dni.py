@@ -1,0 +1,150 @@
+"""Layers that are taught by their own synthetic gradients, in a hierarchy of areas whose depth is time.
+
+An image is flashed to the first of L areas and travels up, one area a step; its name is asked for when it has come to the last. With windows of
+one step and a predictor for each area (Jaderberg et al. 2017, arXiv 1608.05343), no area waits for what comes back: each learns at once from
+what its predictor makes of its activity (DNI), or of that and the label (cDNI), and the predictor from what comes back from the next area one
+step later, which is itself predicted except at the top. Predictors are linear or have a hidden layer. Beside them BPTT, which here is
+backpropagation of the multilayer network, and the top area alone: what is below stays as it was drawn.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import bioplaus as bp
+from bioplaus import Arm, Experiment, Training
+
+
+@dataclass(frozen=True)
+class Config:
+    depths: tuple[int, ...] = (3, 6, 4, 5)  # areas, on scikit-learn's 8×8 digits
+    mnist_depths: tuple[int, ...] = (3,)  # areas, on 8,000 + 2,000 images out of MNIST's 10,000 test images
+    units: int = 64  # rectified units of an area
+    hidden: int = 128  # units of the hidden layer of each predictor that has one
+    updates: int = 2000  # batches
+    batch: int = 50  # images
+    lr: float = 1e-3  # Adam, areas and readout
+    predictor_lr: float = 1e-3  # Adam
+    evaluate_every: int = 100  # updates between tests
+    align_every: int = 50  # updates between comparisons with the true gradient
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # each draws weights and batches anew
+
+
+def layered_dni(config: Config = Config()) -> Experiment:
+    """Backpropagation, the top alone, DNI and cDNI with linear and deeper predictors, in 3 to 6 areas."""
+    linear = bp.predictor("areas")
+    deeper = bp.predictor("areas", of=bp.predictor("mlp", hidden=(config.hidden,)))
+    rules = {
+        "BPTT": bp.rule("bptt"),
+        "cDNI": bp.rule("dni", predictor=linear, context=True),
+        "DNI": bp.rule("dni", predictor=linear),
+        "cDNI mlp": bp.rule("dni", predictor=deeper, context=True),
+        "DNI mlp": bp.rule("dni", predictor=deeper),
+        "top alone": bp.rule("tbptt", steps=1),
+    }
+    names = ("updates", "batch", "lr", "predictor_lr", "evaluate_every", "align_every")
+    training = Training(**{name: getattr(config, name) for name in names})
+    cases = [("digits", "standard", depth) for depth in config.depths]
+    cases[1:1] = [("mnist", "t10k", depth) for depth in config.mnist_depths]
+    arms = {}
+    for data, split, depth in cases:
+        task = bp.task("volley", steps=depth, data=data, split=split)
+        sizes = {"inputs": task.inputs, "units": (config.units,) * depth, "outputs": task.outputs}
+        circuit = bp.circuit("hierarchy", **sizes)
+        case = f"{'MNIST ' if data == 'mnist' else ''}L={depth}"
+        arms |= {f"{name}, {case}": Arm(circuit, task, rule, training) for name, rule in rules.items()}
+    return Experiment(
+        title="Layered synthetic gradients: every area has a predictor of its own",
+        arms=arms,
+        seeds=config.seeds,
+        table=table,
+        figures={"summary": summary},
+        expected="digits, 3 areas: cDNI within 1.5 points of BPTT (97–98 %), DNI below it, the top alone last",
+        references=("arXiv:1608.05343",),
+    )
+
+
+def parted(label: str) -> tuple[str, str]:
+    """``"cDNI mlp, L=3"`` → rule and case."""
+    rule, _, case = label.rpartition(", ")
+    return rule, case
+
+
+def ends(results) -> dict[str, dict[int, float]]:
+    """Arm → seed → % of the test images that are named rightly, mean of the last tenth of the tests."""
+    pairs = {label: zip(results[label], scores, strict=True) for label, scores in results.late("test_score").items()}
+    return {label: {run.seed: 100 * score for run, score in some} for label, some in pairs.items()}
+
+
+def cosines(runs) -> dict[str, np.ndarray]:
+    """Area → (seed, comparison): cosine of what it was told and the true gradient; the top, which is told the truth, is not among them."""
+    columns = [name for name in runs[0].metrics.columns if name.startswith("prediction_A")]
+    values = [np.stack([run.metrics[c].dropna().to_numpy(float) for run in runs]) for c in columns]
+    return {c.removeprefix("prediction_"): rows for c, rows in zip(columns, values, strict=True)}
+
+
+def shown(runs, first: bool) -> str:
+    """Cosine of each area from the first up, mean over the first fifth of training or the last."""
+    part = lambda n: slice(0, max(1, n // 5)) if first else slice(-max(1, n // 5), None)  # noqa: E731
+    return ", ".join(f"{rows[:, part(rows.shape[1])].mean():.2f}" for rows in cosines(runs).values()) or "–"
+
+
+def table(results):
+    """Accuracy at the end, against BPTT seed by seed, and how well each area is told."""
+    rows, found = results.table(()), ends(results)
+    values = [np.array(list(of.values())) for of in found.values()]
+    rows.insert(2, "accuracy (%)", [v.mean() for v in values])
+    rows.insert(3, "accuracy s.e.m. (%)", [v.std(ddof=1) / len(v) ** 0.5 if len(v) > 1 else np.nan for v in values])
+    rows.insert(4, "this − BPTT (points)", [against(found, label) for label in found])
+    rows.insert(5, "cosine of A1, A2, … early", [shown(runs, True) for runs in results.values()])
+    rows.insert(6, "cosine of A1, A2, … late", [shown(runs, False) for runs in results.values()])
+    return rows
+
+
+def against(found, label: str) -> str:
+    """An arm and BPTT in the same hierarchy, in pairs."""
+    rule, case = parted(label)
+    other = found.get(f"BPTT, {case}", {})
+    both = [seed for seed in found[label] if seed in other]
+    if rule == "BPTT" or not both:
+        return "–"
+    return str(bp.analysis.paired([found[label][s] for s in both], [other[s] for s in both]))
+
+
+def summary(results):
+    """Accuracy at the end over depths, and while learning in the first; cosine by area there, and over areas in the deepest."""
+    found = ends(results)
+    rules = list(dict.fromkeys(parted(label)[0] for label in found))
+    cases = sorted(dict.fromkeys(parted(label)[1] for label in found), key=lambda case: ("MNIST" in case, case))
+    hues = bp.figures.OKABE_ITO
+    names = ("black", "blue", "bluish green", "sky blue", "orange", "vermillion")
+    colours = {rule: hues[name] for rule, name in zip(rules, names, strict=False)}
+    first, deepest = cases[0], max(cases, key=lambda case: (int(case[-1]), "MNIST" not in case))
+    drawn = {}
+    with bp.figures.Sheet(bp.figures.DOUBLE, 120) as sheet:
+        (top, early), (areas, deep) = sheet.subplots(2, 2)
+        for label, runs in results.items():
+            rule, case = parted(label)
+            colour, at = colours[rule], cases.index(case) + 0.1 * (rules.index(rule) - 2.5)
+            scores = np.array(list(found[label].values()))
+            top.plot([at] * len(scores), scores, ".", color=colour, markersize=3, alpha=0.6)
+            top.plot([at], [scores.mean()], "_", color=colour, markersize=8)
+            drawn[label] = {"accuracy": scores}
+            if case == first:
+                updates, values = results.curves("test_score")[label]
+                early.plot(updates, 100 * values.mean(0), color=colour)
+                updates = runs[0].metrics.dropna(subset=["alignment"])["update"].to_numpy()
+                for (name, rows), line in zip(cosines(runs).items(), ("-", "--", ":"), strict=False):
+                    areas.plot(updates, rows.mean(0), color=colour, linestyle=line)
+                    drawn[label][name] = rows
+            if case == deepest and (by := cosines(runs)):
+                late = [rows[:, -max(1, rows.shape[1] // 5) :].mean() for rows in by.values()]
+                deep.plot(range(1, len(late) + 1), late, "o-", color=colour, markersize=3)
+        top.set(ylabel="Test images right (%)", xlabel="Areas", xticks=range(len(cases)))
+        top.set_xticklabels([case.replace("L=", "") for case in cases])
+        early.set(xlabel="Updates", ylabel=f"Test images right (%), {first}", ylim=(0, 100))
+        areas.set(xlabel="Updates", ylabel=f"Cosine with the truth, {first}\n(solid A1, dashed A2)")
+        deep.set(xlabel="Area", ylabel=f"Cosine at the end, {deepest}", xticks=range(1, int(deepest[-1])))
+        sheet.letter()
+        sheet.explain({rule: top.plot([], [], "_", color=colour, markersize=8)[0] for rule, colour in colours.items()})
+        return sheet.done(drawn)
