@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,8 @@ def test_a_thousand_steps_of_eprop_end_with_the_weights_of_the_online_rule(name,
     assert max(apart.values()) < 1e-12, apart
 
 
-@pytest.mark.parametrize("feedback", ["random", pytest.param("symmetric", marks=slow)])
+@slow
+@pytest.mark.parametrize("feedback", ["random", "symmetric"])
 def test_a_thousand_steps_of_two_populations_under_dales_law(feedback):
     apart, _ = both(two(sources=("I", "E")), bp.rule("eprop", feedback=feedback, schedule="online"), 1000)
     assert max(apart.values()) < 1e-12, apart
@@ -112,7 +114,6 @@ FED = [
     bp.rule("eprop", feedback="broadcast", schedule="online"),
     bp.rule("three_factor", schedule="online"),
     bp.rule("rflo", feedback="random", schedule="online"),
-    bp.rule("rflo", feedback="symmetric", schedule="online"),
 ]
 
 
@@ -148,12 +149,14 @@ def test_every_loss(loss):
 
 
 #: cells and their gain: jumps with and without a hard reset, several channels, units, noise, sent resources, rates; slow are those that sympy takes long to read
-CELLS = {"delta_lif": 0.3, "adex": 40.0, "leaky_rate": 6.0}
+CELLS = {"delta_lif": 0.3, "leaky_rate": 6.0}
 HEAVY = {
+    "adex": 40.0,
     "noisy_lif": 6.0,
     "qif": 6.0,
     "cuba": 1.0,
     "coba": 1.0,
+    "coba_nmda": 1.0,
     "alpha_current": 6.0,
     "wang_buzsaki": 8.0,
     "hodgkin_huxley": 20.0,
@@ -167,6 +170,44 @@ def test_the_traces_of_any_cell(name):
         circuit, bp.rule("eprop", feedback="random", schedule="online"), 200 if name in HEAVY else 100, mean=2.0
     )
     assert max(apart.values()) < 1e-12, apart
+
+
+def test_where_an_upstroke_amplifies_the_last_bit_weights_differ_by_no_more_than_that():
+    """Izhikevich's v² makes 1e-16 into 1e-11: torch differs as much from itself, for inputs that differ in their last bit."""
+    circuit, rule = alone("izhikevich", 12, 10.0, delay=2), bp.rule("eprop", feedback="random", schedule="online")
+    apart, _ = both(circuit, rule, 100, mean=2.0)
+    ended = []
+    for last_bit in (0.0, 2.0**-52):
+        network = circuit.build(seed=3, dtype=torch.float64)
+        batch = given(network, 100, mean=2.0)
+        batch = replace(batch, inputs=batch.inputs * (1 + last_bit))
+        in_torch(network, rule, rule.begin(network, batch, 0), batch, losses.squared, RATE)
+        ended.append(network.weights)
+    itself = max(float((W - ended[1][name]).abs().max()) for name, W in ended[0].items())
+    assert 1e-13 < itself < 1e-9 and max(apart.values()) < 10 * itself, (apart, itself)
+
+
+def sending() -> Circuit:
+    """What neurons release is carried beside their spikes, late by synapse; rates hear spikes, and themselves."""
+    cell = bp.model("tsodyks_markram")
+    populations = {
+        "E": Population(cell, 10, background={"v": bp.Poisson(rate=20 * bp.Hz, n=20, weight=3.0)}),
+        "R": Population(bp.model("leaky_rate"), 3),
+    }
+    projections = (
+        Projection(name="W_in", source="input", target="E", gain=12.0),
+        Projection(name="released", source="E", target="E", sends="released", gain=12.0, delay=bp.Uniform(1, 4)),
+        Projection(name="plain", source="E", target="E", fan_in=4, gain=2.0, sparse=True),
+        Projection(name="read", source="E", target="R", gain=2.0),
+        Projection(name="loop", source="R", target="R", delay=3),
+    )
+    readout = Readout(size=2, tau=30 * ms, sources=("E", "R"))
+    return Circuit(inputs=LINES, populations=populations, projections=projections, readout=readout)
+
+
+def test_the_traces_of_what_is_sent_beside_spikes():
+    apart, _ = both(sending(), bp.rule("eprop", feedback="random", schedule="online"), 60, mean=1.0)
+    assert max(apart.values()) < 1e-12 and {"released", "plain", "read", "loop"} <= apart.keys(), apart
 
 
 def _late(code: list[str], when: str, order: int) -> tuple[list[str], str, int]:
@@ -221,8 +262,10 @@ def pairs_by_hand(
     return W
 
 
-@pytest.mark.parametrize("signal", ["none", "reward"])
-@pytest.mark.parametrize("delay", [1, 3])
+@pytest.mark.parametrize(
+    ("signal", "delay"),
+    [("none", 3), ("reward", 1), pytest.param("none", 1, marks=slow), pytest.param("reward", 3, marks=slow)],
+)
 def test_stdp_is_that_of_an_independent_loop_on_the_spikes_there_were(signal, delay):
     times = {"tau_plus": 15 * ms, "tau_minus": 30 * ms, "tau_e": 100 * ms, "tau_r": 50 * ms}
     rule = bp.rule("stdp", signal=signal, A_minus=1.2, w_min=-0.05, w_max=0.06, **times)
