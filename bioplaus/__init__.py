@@ -159,7 +159,7 @@ def _made_by(name: str) -> str:
     """How to write what is made by name: ``bp.lstm``."""
     from bioplaus import content, rules, tasks
 
-    tables = {**content.KINDS, "rule": rules.TABLE, "task": tasks.TASKS}
+    tables = {**content.KINDS, "rule": rules.TABLE | rules.BESIDE, "task": tasks.TASKS}
     kinds = [
         kind for kind, table in tables.items() if name in (content.names(kind) if isinstance(table, str) else table)
     ]

@@ -16,7 +16,7 @@ kernel     a learned sensitivity, and how fast it fades
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -62,6 +62,26 @@ def under(part: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def of(part: str, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Of what stands by path, that of one part, by name."""
     return {path.removeprefix(f"{part}."): value for path, value in found.items() if path.startswith(f"{part}.")}
+
+
+def called(name: str) -> str:
+    """The path that a name stands for: a predictor is also called the cerebellum."""
+    first, dot, rest = name.partition(".")
+    return f"predictor{dot}{rest}" if first == "cerebellum" else name
+
+
+def within(path: str, name: str) -> bool:
+    """Whether an own tensor is what a name says, or in it: ``predictor.golgi.threshold`` is in ``predictor.golgi`` and in ``cerebellum``."""
+    name = called(name)
+    return path == name or path.startswith(f"{name}.")
+
+
+def above(paths: Iterable[str]) -> list[str]:
+    """Names of all that own tensors are in."""
+    found = {path.rsplit(".", n)[0] for path in paths for n in range(1, path.count(".") + 1)}
+    return sorted(
+        found | {f"cerebellum{name.removeprefix('predictor')}" for name in found if name.startswith("predictor.")}
+    )
 
 
 def learned(owns: Owns) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from bioplaus import checks
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.backend import STEPS, choice
 from bioplaus.circuit.dale import refuse_negative
-from bioplaus.circuit.perturbed import perturbed, refuse_late
+from bioplaus.circuit.perturbed import alone, refuse_late
 from bioplaus.circuit.trajectory import Way
 from bioplaus.codegen.threads import threads as on
 from bioplaus.errors import CircuitError
@@ -137,7 +137,7 @@ def simulate(
     network = circuit if isinstance(circuit, Network) else circuit.build(seed=seed, dtype=getattr(torch, dtype))
     from bioplaus.circuit.fused import reason  # what it needs is loaded with a network
 
-    network = perturbed(network, perturb)
+    network = alone(network, perturb)
     wanted = asked(network, record, lenient or record is SPOKEN)
 
     known: Any = {}

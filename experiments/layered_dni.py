@@ -142,7 +142,7 @@ def summary(results):
                 deep.plot(range(1, len(late) + 1), late, "o-", color=colour, markersize=3)
         top.set(ylabel="Test images right (%)", xlabel="Areas", xticks=range(len(cases)))
         top.set_xticklabels([case.replace("L=", "") for case in cases])
-        early.set(xlabel="Updates", ylabel=f"Test images right (%), {first}", ylim=(0, 100))
+        early.set(xlabel="Updates", ylabel=f"Test images right (%), {first}")
         areas.set(xlabel="Updates", ylabel=f"Cosine with the truth, {first}\n(solid A1, dashed A2)")
         deep.set(xlabel="Area", ylabel=f"Cosine at the end, {deepest}", xticks=range(1, int(deepest[-1])))
         sheet.letter()

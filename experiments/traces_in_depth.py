@@ -19,12 +19,12 @@ class Config:
     depths: tuple[int, ...] = (3, 6)  # areas
     lambdas: tuple[float, ...] = (0.0, 0.5, 1.0)  # λ of the trace, from area to area
     units: int = 64  # rectified units of an area
-    updates: int = 2000  # batches
+    updates: int = 1000  # batches
     batch: int = 50  # images of scikit-learn's 8×8 digits
     lr: float = 1e-3  # Adam, areas and readout
     predictor_lr: float = 1e-3  # Adam
-    evaluate_every: int = 100  # updates between tests
-    align_every: int = 50  # updates between comparisons with the true gradient
+    evaluate_every: int = 50  # updates between tests
+    align_every: int = 25  # updates between comparisons with the true gradient
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)  # each draws weights and batches anew
 
 

@@ -25,7 +25,7 @@ from bioplaus.signal.truth import area_alignment
 from bioplaus.tasks import cross_entropy, squared
 
 DEPTH, UNITS = 3, (14, 12, 10)
-CLOSE = {"rtol": 1e-10, "atol": 1e-13}
+CLOSE: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-13}
 
 
 # -- a hierarchy in plain torch: nothing of the library but its weights takes part
@@ -162,7 +162,8 @@ def test_bp_of_one_in_depth_regresses_on_the_true_gradient(label: bool) -> None:
         total = torch.zeros_like(theta[f"A{i + 1}.A"])
         for t in range(batch.steps):
             now = h[t][i].detach()
-            true = torch.zeros_like(now) if h[t][i].grad is None else h[t][i].grad
+            grad = h[t][i].grad
+            true = torch.zeros_like(now) if grad is None else grad
             seen = now if c is None else torch.cat([now, c], -1)
             total += (spoken(theta, i, now, c) - true).T @ seen
         torch.testing.assert_close(mine[f"predictor.A{i + 1}.A"], total, **CLOSE)
@@ -451,7 +452,8 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_been(name: str) -> None:
     )
     through, first, second = (bp.Trainer(*made, seed=0) for _ in range(3))
     for _ in range(2):
-        through.update(), first.update()
+        through.update()
+        first.update()
     second.load_state_dict(first.state_dict())
     one, other = through.update(), second.update()
     assert {n: v for n, v in one.items() if n != "seconds"} == pytest.approx(

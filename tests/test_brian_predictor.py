@@ -312,6 +312,33 @@ def test_a_trainer_learns_beside_a_predictor_in_brian2():
     assert last[0]["loss"] == last[1]["loss"]
 
 
+STILL: dict[str, dict[str, Any]] = {
+    "predictor": {"perturb": bp.Perturb("predictor", "freeze")},
+    "predictor.A": {"perturb": bp.Perturb("predictor.A", "freeze")},
+    "W_rec": {"perturb": bp.Perturb("W_rec", "freeze")},
+    "predictor.b": {"lr": {"default": 3e-2, "predictor.b": 0.0, "predictor.A": ETA / ms}, "predictor_lr": None},
+}
+
+
+@pytest.mark.parametrize("path", STILL)
+def test_what_somebody_holds_still_does_not_move_and_all_else_does(path):
+    """One name is no other's: 'predictor' is not all that learns, nor is the rate of A that of b."""
+    settings: dict[str, Any] = SETTINGS | {"lr": 3e-2} | STILL[path]
+    if path == "predictor.b":
+        settings |= {"loss_per": "step", "lr": {"default": 3e-2, "predictor.b": 0.0, "predictor.A": ETA}}
+    ours, there = (Trainer(circuit(1.0), Drawn(1.0, 12.0), rule(), Training(**settings, backend=b)) for b in ("torch", "brian2"))  # fmt: skip
+    for trainer in (ours, there):
+        saying(trainer, 1.0)
+    start = {name: value.clone() for name, value in (ours.network.weights | tensors(ours.own)).items()}
+    for trainer in (ours, there):
+        trainer.update()
+    found = there.network.weights | tensors(there.own)
+    for name, value in (ours.network.weights | tensors(ours.own)).items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-13, err_msg=name)
+        still = name.startswith(path) or name.startswith("feedback")
+        assert bool((found[name] == start[name]).all()) == still, name
+
+
 def test_a_trainer_says_what_has_no_predictor_in_brian2():
     settings = Training(**SETTINGS, backend="brian2")
     for options, said in (({"schedule": "window"}, "holds weights"), ({"trace": "exact"}, "trace='local'")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 import bioplaus as bp
-from bioplaus.errors import BioplausError, LearningWarning, RunError
+from bioplaus.errors import BioplausError, LearningWarning, RuleError, RunError
 
 PLAIN: dict[str, Any] = {"batch": 1, "optimiser": "sgd", "apply": "window", "dtype": "float64", "lr": 2e-3}
 TASK = bp.task("sine_wave", steps=100)
@@ -98,6 +99,7 @@ MISFITS = {
     "not written as synapses": {"rule": bp.rule("rtrl")},
     "holds weights": {"rule": bp.rule("eprop")},
     "silenced, clamped": {"perturb": bp.Perturb("cortex", "silence")},
+    "no such projection that learns": {"rule": bp.rule("stdp"), "circuit": cortex("leaky_rate")},
 }
 
 
@@ -105,6 +107,64 @@ MISFITS = {
 def test_what_has_no_synapses_in_brian2_is_refused_before_any_work(why):
     with pytest.raises(BioplausError, match=f"backend='brian2' can't serve this: .*{why}"):
         trainer("brian2", **MISFITS[why])
+
+
+def test_stdp_runs_in_brian2_alone_and_says_so(tmp_path: Path):
+    """Whatever would have torch compute it is refused, before anything is computed."""
+    stdp, circuit, batch = bp.rule("stdp"), cortex(), TASK.batch(bp.stream(0, "task"), 1)
+    asked: list[Callable[[], Any]] = [
+        lambda: bp.train(circuit, TASK, "stdp", folder=tmp_path / "r"),
+        lambda: trainer("torch", stdp),
+        lambda: trainer("brian2", stdp, align_every=1).update(),
+        lambda: bp.gradient(circuit, stdp, batch),
+        lambda: bp.align(circuit, TASK, [stdp]),
+        lambda: bp.Phase(1, rule="stdp") and bp.train(circuit, TASK, RULE, phases=[bp.Phase(1), bp.Phase(1, rule="stdp")], folder=tmp_path / "s"),
+    ]  # fmt: skip
+    for ask in asked:
+        with pytest.raises(RuleError, match=r"runs inside Brian2 alone.*backend='brian2'"):
+            ask()
+    assert not list(tmp_path.glob("*/checkpoint.pt"))
+
+
+NONSENSE: dict[str, tuple[dict[str, Any], str]] = {
+    "a word": ({"signal": "rewards"}, "no signal 'rewards' of stdp. Did you mean 'reward'"),
+    "no option": ({"tau": 3}, "no option 'tau' of the rule 'stdp'"),
+    "a voltage": ({"tau_plus": 3 * bp.mV}, r"tau_plus of stdp is 3. mV; it must be a time"),
+    "a rate": ({"tau_e": 3 * bp.Hz}, r"tau_e of stdp is 3. Hz; it must be a time"),
+    "a negative time": ({"tau_minus": -3}, "tau_minus of STDP is -3; it must be a finite number above 0"),
+    "no time": ({"tau_r": 0}, "tau_r of Spoken is 0; it must be a finite number above 0"),
+    "no room": ({"w_min": 2.0}, "w_min=2 of stdp is not below w_max=1"),
+}
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_nonsense_of_stdp_is_refused_in_words(what):
+    options, said = NONSENSE[what]
+    with pytest.raises(RuleError, match=said):
+        bp.rule("stdp", **options)
+
+
+def test_names_that_brian_has_not_are_told_where_learning_is():
+    with pytest.raises(AttributeError, match=r"no name in bioplaus.brian 'simulat'. Did you mean 'simulate'"):
+        bp.brian.simulat  # noqa: B018
+    with pytest.raises(AttributeError, match=r"'learn'.*bp.train\(circuit, task, rule, backend='brian2'"):
+        bp.brian.learn  # noqa: B018
+    with pytest.raises(RunError, match=r"no option 'backend' of Phase.*bp.Training\(backend=…\)"):
+        bp.Phase(3, backend="brian2")  # type: ignore[call-arg]
+
+
+def test_phases_learn_in_brian2_each_by_its_rule(tmp_path: Path):
+    """e-prop moves all weights; STDP then none but those between neurons and the readout's; e-prop then goes on from there."""
+    task, stdp = bp.task("sine_wave", steps=40), bp.rule("stdp", w_min=-1.0)
+    phases, weights = [bp.Phase(1), bp.Phase(1, rule=stdp), bp.Phase(1, lr=1e-3)], []
+    for n in (1, 2, 3):
+        run = bp.train(cortex(), task, RULE, phases=phases[:n], folder=tmp_path / str(n), backend="brian2", lr=2e-3)
+        weights.append(run.network.weights)
+    first, second, third = weights
+    moved = [
+        {name for name in W if not torch.equal(W[name], new[name])} for W, new in ((first, second), (second, third))
+    ]
+    assert moved == [{"W_rec", "W_out", "b_out"}, set(first)]
 
 
 def test_numbers_that_break_are_said_by_name():

@@ -415,11 +415,111 @@ def delay_length(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Co
     return module("delay_length").table(Results(runs), last=7), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def by_areas(
+    name: str,
+    labels: Sequence[str],
+    pairs: Sequence[str],
+    base: Callable[[str], dict[str, str]],
+    cosine: Mapping[str, slice],
+) -> tuple[pd.DataFrame, list[Row], Columns]:
+    """Experiments of hierarchies: accuracy at the end, against other arms in pairs, and how well each of two areas was told."""
+    runs = made_up(labels)
+    for label, some in runs.items():
+        for i, run in enumerate(some):
+            if "BPTT" not in label and "top" not in label:
+                rng = np.random.default_rng(11 + i)
+                when = run.metrics["alignment"].notna()
+                for area in ("A1", "A2"):
+                    run.metrics[f"prediction_{area}"] = np.where(when, rng.uniform(-0.2, 1.0, UPDATES), np.nan)
+
+    def right(r: Row) -> Any:
+        return 100 * np.median(r["test_score"][:, -2:], axis=1)  # of 20 tests
+
+    def against(column: str, r: Row) -> str:
+        other = base(r.label).get(column)
+        if other is None or other not in runs:
+            return "–"
+        d = right(r) - right(Row("", runs[other]))
+        reach = t.ppf(0.975, len(d) - 1) * sem(d)
+        p = 2 * t.sf(abs(d.mean() / sem(d)), len(d) - 1)
+        return f"{d.mean():+.3g} [{d.mean() - reach:+.3g}, {d.mean() + reach:+.3g}], paired t-test, n = 3, p = {p:.2g}; larger in {(d > 0).sum()} of 3"
+
+    def told(when: slice, r: Row) -> str:
+        if not r.has("prediction_A1"):
+            return "–"
+        return ", ".join(f"{r[f'prediction_{area}'][:, when].mean():.2f}" for area in ("A1", "A2"))
+
+    columns: Columns = {
+        **COMMON,
+        "accuracy (%)": lambda r: right(r).mean(),
+        "accuracy s.e.m. (%)": lambda r: sem(right(r)),
+    }
+    columns |= {c: lambda r, c=c: against(c, r) for c in pairs}
+    columns |= {c: lambda r, when=when: told(when, r) for c, when in cosine.items()}
+    columns |= MS
+    return module(name).table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+#: of five comparisons
+EARLY_LATE = {"cosine of A1, A2, … early": slice(0, 1), "cosine of A1, A2, … late": slice(-1, None)}
+
+
+def layered_dni(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    labels = (
+        "BPTT, L=3",
+        "cDNI, L=3",
+        "DNI mlp, L=3",
+        "top alone, L=3",
+        "BPTT, MNIST L=3",
+        "cDNI, MNIST L=3",
+        "DNI, L=4",
+    )
+
+    def base(label: str) -> dict[str, str]:
+        return {} if "BPTT" in label else {"this − BPTT (points)": f"BPTT, {label.split(', ')[1]}"}
+
+    return by_areas("layered_dni", labels, ("this − BPTT (points)",), base, EARLY_LATE)
+
+
+def traces_in_depth(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    names = ("BPTT", "BP(λ=0), label", "BP(λ=1), label", "BP(λ=0)", "BP(λ=0.5)")
+
+    def base(label: str) -> dict[str, str]:
+        told, depth = "label" in label, label[-3:]
+        if label.startswith("BPTT"):
+            return {}
+        zero = {} if "λ=0)" in label else {"this − λ=0 (points)": f"BP(λ=0){', label' if told else ''}, {depth}"}
+        return {"this − BPTT (points)": f"BPTT, {depth}"} | zero
+
+    return by_areas(
+        "traces_in_depth",
+        [f"{n}, L={d}" for d in (3, 6) for n in names],
+        ("this − λ=0 (points)", "this − BPTT (points)"),
+        base,
+        {"cosine of A1, A2, …": slice(None)},
+    )
+
+
+def critic_or_gradient(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    def base(label: str) -> dict[str, str]:
+        return {f"this − {other} (points)": other for other in ("gradient", "both") if other != label}
+
+    return by_areas(
+        "critic_or_gradient",
+        ("BPTT", "gradient", "value", "both", "classifier, both", "gradient, slow"),
+        ("this − gradient (points)", "this − both (points)"),
+        base,
+        EARLY_LATE,
+    )
+
+
 def continuous_bp_lambda(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     runs = made_up(("injection 1, exact", "injection 0, exact", "injection 1, random"))
 
+    config = SimpleNamespace(lately=2, evaluate_every=3)
+
     def ended(r: Row, of: str) -> Any:
-        return r["loss"][:, -2:].mean(1) if of == "loss" else np.array([run.final("test_loss") for run in r.runs])
+        return r["loss"][:, -6:].mean(1) if of == "loss" else r["test_loss"][:, -2:].mean(1)
 
     def against(of: str, r: Row) -> str:
         if r.label == "injection 0, exact":
@@ -433,10 +533,10 @@ def continuous_bp_lambda(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[
     for of in ("loss", "test loss"):
         columns |= {of: lambda r, of=of: ended(r, of).mean(), f"{of} s.e.m.": lambda r, of=of: sem(ended(r, of))}
         columns[f"{of}: this − injection 0"] = lambda r, of=of: against(of, r)
-    by_seed = module("continuous_bp_lambda").seeds(Results(runs))  # type: ignore[arg-type]
+    by_seed = module("continuous_bp_lambda").seeds(config, Results(runs))  # type: ignore[arg-type]
     for of in ("loss", "test loss"):
         assert by_seed[of].tolist() == pytest.approx(np.concatenate([ended(r, of) for r in rows_of(runs)]), rel=1e-12)
-    return module("continuous_bp_lambda").table(Results(runs)), rows_of(runs), columns | MS  # type: ignore[arg-type]
+    return module("continuous_bp_lambda").table(config, Results(runs)), rows_of(runs), columns | MS  # type: ignore[arg-type]
 
 
 def balanced_network(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
@@ -610,7 +710,7 @@ def learning_in_brian2(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Ro
 
 
 #: every shipped experiment
-TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, horizon, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
+TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():

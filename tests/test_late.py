@@ -104,6 +104,7 @@ late.withdraw("no_such_package")
         "from torch import Tensor; assert isinstance(torch.ones(1), Tensor)",
         "import torch.nn.functional; assert torch.nn.functional.relu(torch.ones(1)) == 1",
         "from torch.nn import functional; assert functional.relu(torch.ones(1)) == 1",
+        "import bioplaus as bp; assert bp.Training(optimiser='sgd', lr_schedule='StepLR', lr_schedule_options={'step_size': 1}).optimiser == 'sgd'",
     ],
 )
 def test_the_first_use_loads_in_place(use):

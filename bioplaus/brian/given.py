@@ -11,7 +11,7 @@ from torch import Tensor
 from bioplaus.cell import Cell
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.network import State
-from bioplaus.circuit.perturbed import perturbed, refuse_late
+from bioplaus.circuit.perturbed import alone, refuse_late
 from bioplaus.errors import CircuitError
 from bioplaus.recording import standing
 from bioplaus.recording.between import settled
@@ -38,7 +38,7 @@ def given(door: str, circuit: Any, inputs: Any, seed: int | None, state: Any, pe
     CircuitError
     """
     _, seed = settled(1, state, seed)
-    network = perturbed(built(door, circuit, seed), perturb)
+    network = alone(built(door, circuit, seed), perturb)
     refuse_maps(network)
     if inputs is None:
         if network.drawn:

@@ -14,7 +14,7 @@ from bioplaus.brian.given import built, refuse_maps
 from bioplaus.brian.standing import behind, on_their_way, part
 from bioplaus.brian.target import TARGETS, refuse, run
 from bioplaus.circuit import Circuit, Network
-from bioplaus.circuit.perturbed import perturbed, refuse_late
+from bioplaus.circuit.perturbed import alone, refuse_late
 from bioplaus.errors import CircuitError
 from bioplaus.recording import Kept, Standing, asked, dataset, standing, state_of, thinned
 from bioplaus.recording.between import over, refuse_nothing, settled, so_far
@@ -135,7 +135,7 @@ def simulate(
     return_state = checks.accept(CircuitError, "return_state", return_state, checks.Flag())
     network = built("simulate", circuit, seed)
     refuse_maps(network)
-    network = perturbed(network, perturb)
+    network = alone(network, perturb)
     if (n := times(network, dt)) > 1 or method is not None:
         _refuse_standing(state, return_state)
         network = another(network, n, method)

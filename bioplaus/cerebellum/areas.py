@@ -20,7 +20,7 @@ Where what lies comes from the circuit. It stands among the fixed tensors, so th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,7 +50,7 @@ class Areas(Predictor):
         is seen by each.
     """
 
-    of: Predictor = field(default_factory=Linear)
+    of: Predictor = Linear()
     sees: str = "own"
 
     constraints = checks.Table(

@@ -15,18 +15,22 @@ a        ``of``       (…, p)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bioplaus import checks
 from bioplaus.cerebellum.predictors import PREDICTOR, Linear, Predictor, Seen, born
+from bioplaus.cerebellum.trial import Trial
 from bioplaus.errors import RuleError
 from bioplaus.own import Gradients, Own
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from bioplaus.perturb import Perturb
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,40 @@ class Nuclei(Predictor):
     def jacobian(self, theta: Own, h: Tensor) -> Gradients:
         each = self.inner.jacobian(theta, h)
         return {name: torch.einsum("op,bp...->bo...", theta["V"], now) for name, now in each.items()}
+
+    def start(self, trial: Trial) -> Any:
+        return self.inner.start(replace(trial, outputs=self.outputs))
+
+    def relay(self, theta: Own, memory: Any, h: Tensor) -> tuple[Tensor, Any]:
+        return self.inner.relay(theta, memory, h)
+
+    def say(self, theta: Own, memory: Any, seen: Tensor, first: int) -> Tensor:
+        return self.inner.say(theta, memory, seen, first) @ theta["V"].T
+
+    def hear(self, theta: Own, memory: Any, delta: Tensor) -> tuple[Tensor, Any]:
+        return self.inner.hear(theta, memory, delta)
+
+    def watch(self, theta: Own, memory: Any, seen: Tensor, first: int) -> dict[str, Tensor]:
+        return self.inner.watch(theta, memory, seen, first)
+
+    def aside(self, theta: Own, memory: Any) -> Gradients:
+        return self.inner.aside(theta, memory)
+
+    def constrain(self, theta: Own) -> None:
+        self.inner.constrain(theta)
+
+    @property
+    def bumps(self) -> bool:
+        return self.inner.bumps
+
+    def sizes(self, inputs: int, outputs: int) -> Mapping[str, int]:
+        return self.inner.sizes(inputs, self.outputs)
+
+    def delayed(self, perturbs: Iterable[Perturb]) -> Predictor:
+        return replace(self, of=self.inner.delayed(perturbs))
+
+    def refuse(self, trial: Trial, perturbs: tuple[Perturb, ...] = ()) -> str | None:
+        return self.inner.refuse(replace(trial, outputs=self.outputs), perturbs)
 
     def describe(self) -> dict[str, Any]:
         return {"predictor": "nuclei", "outputs": self.outputs, "of": self.inner.describe()}

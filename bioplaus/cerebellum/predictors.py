@@ -9,6 +9,7 @@ from bioplaus import checks
 from bioplaus.cerebellum.areas import Areas
 from bioplaus.cerebellum.base import Predictor, born
 from bioplaus.cerebellum.critic import Critic
+from bioplaus.cerebellum.granule import Granule
 from bioplaus.cerebellum.linear import Linear, last_layer
 from bioplaus.cerebellum.mlp import MLP
 from bioplaus.cerebellum.module import Module
@@ -21,6 +22,7 @@ __all__ = [
     "PREDICTORS",
     "Areas",
     "Critic",
+    "Granule",
     "Linear",
     "Module",
     "Predictor",
@@ -36,6 +38,7 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "areas": Areas,
     "critic": Critic,
     "module": Module,
+    "granule": Granule,
 }
 
 #: what a rule's ``predictor`` must be
@@ -43,7 +46,7 @@ PREDICTOR = checks.Optional(checks.Instance(Predictor, "bp.predictor('mlp')"), "
 
 
 def predictor(name: str, *given: Any, **options: Any) -> Predictor:
-    """A predictor by name: ``linear``, ``mlp``, ``areas``, ``critic``, ``module``; what it is made of (``of``) may be a name, too.
+    """A predictor by name: ``linear``, ``mlp``, ``areas``, ``critic``, ``module``, ``granule``; what it is made of (``of``) may be a name, too.
 
     Raises
     ------

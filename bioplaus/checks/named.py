@@ -28,6 +28,7 @@ _OF_TRAINING = (
     "evaluate_every",
     "device",
     "dtype",
+    "backend",
 )
 
 

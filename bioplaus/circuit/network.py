@@ -84,6 +84,8 @@ class Network:
     #: who interferes with it (`bioplaus.circuit.perturbed`), and what of its weights and of a rule's own tensors does not learn meanwhile
     perturbs: tuple[Perturb, ...] = ()
     frozen: tuple[str, ...] = ()
+    #: those of them whose path leads into a predictor beside it, which rules have
+    cerebellar: tuple[Perturb, ...] = ()
     #: whether some of its projections bring what was predicted (`bioplaus.circuit.driven`)
     drives: bool = False
 

@@ -58,6 +58,22 @@ def perturbed(network: Network, perturb: Any) -> Network:
     return both
 
 
+def alone(network: Network, perturb: Any) -> Network:
+    """The same of a circuit that nothing stands beside: perturbations of a predictor are refused.
+
+    Raises
+    ------
+    CircuitError
+    """
+    found = perturbed(network, perturb)
+    if found is not network and len(found.cerebellar) > len(network.cerebellar):
+        raise CircuitError(
+            f"{told(found.cerebellar[-1])} is of a predictor, which a rule has, and here the circuit runs by itself. Give it where something is learned: bp.train, "
+            "bp.Training, bp.gradient or bp.record."
+        )
+    return found
+
+
 def refuse_late(network: Network, steps: int) -> None:
     """Refuse perturbations that begin behind the last of so many steps, which is not what anybody means.
 
@@ -80,7 +96,7 @@ class Perturbed(Network):
         self.__dict__.update(network.__dict__)  # weights, masks and synapses are the same objects
         self.base, self.perturbs = network, tuple(perturbs)
         plan = planned(network, perturbs)
-        self.frozen = plan.frozen
+        self.frozen, self.cerebellar = plan.frozen, plan.cerebellar
         wired = {
             w.spec.name: _later(w, plan.delays[w.spec.name]) if w.spec.name in plan.delays else w for w in self.wired
         }

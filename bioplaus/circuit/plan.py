@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bioplaus import checks
+from bioplaus.cerebellum.trial import CEREBELLUM
 from bioplaus.circuit.dale import conductances
 from bioplaus.circuit.delays import Delay, Late, steps
 from bioplaus.circuit.description import INPUT
@@ -34,11 +35,12 @@ class Changes:
 
 @dataclass(frozen=True)
 class Planned:
-    """What is to be done to a network: to populations by number, delays of projections in steps, and what does not learn."""
+    """What is to be done to a network: to populations by number, delays of projections in steps, what does not learn, and what a predictor is to do."""
 
     changes: dict[int, Changes]
     delays: dict[str, int]
     frozen: tuple[str, ...]
+    cerebellar: tuple[Perturb, ...] = ()
 
 
 def planned(network: Network, perturbs: Sequence[Perturb]) -> Planned:
@@ -52,8 +54,11 @@ def planned(network: Network, perturbs: Sequence[Perturb]) -> Planned:
     delays: dict[str, int] = {}
     frozen: list[str] = []
     seen: list[str] = []
+    cerebellar: list[Perturb] = []
     for p in perturbs:
-        if p.kind == "freeze":
+        if _beside(network, p):
+            cerebellar.append(p)
+        elif p.kind == "freeze":
             frozen += _frozen(network, p)
         elif p.kind == "cut":
             w = _projection(network, p)
@@ -65,7 +70,16 @@ def planned(network: Network, perturbs: Sequence[Perturb]) -> Planned:
             seen.append(p.path)
             i, units, rest = _population(network, p)
             _inside(network, p, (i, units, rest), changes.setdefault(i, Changes()), seen.count(p.path))
-    return Planned(changes, delays, tuple(dict.fromkeys(frozen)))
+    return Planned(changes, delays, tuple(dict.fromkeys(frozen)), tuple(cerebellar))
+
+
+def _beside(network: Network, p: Perturb) -> bool:
+    """Whether a path leads into the predictor beside the circuit, to be done what the rule that has it says can be."""
+    return (
+        p.kind != "freeze"
+        and parts(p.path)[0][0] == CEREBELLUM
+        and CEREBELLUM not in [each.name for each in network.populations]
+    )
 
 
 def _inside(network: Network, p: Perturb, place: tuple[int, Any, str], into: Changes, count: int) -> None:

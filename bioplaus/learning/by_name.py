@@ -21,7 +21,6 @@ from functools import cache, partial
 from typing import Any
 
 import torch
-from torch.optim import lr_scheduler
 
 from bioplaus import checks
 from bioplaus.errors import RunError, cut, meant, unknown
@@ -29,6 +28,8 @@ from bioplaus.learning.evolution import SEARCHES, Search
 from bioplaus.learning.optimiser import TensorFlowAdam
 from bioplaus.learning.plain import SGD, Adam
 
+#: as an attribute: a package that is named and not loaded (`bioplaus.late`) is loaded twice by an import of a part
+lr_scheduler = torch.optim.lr_scheduler
 #: those that have a name of ours, and what they take from fields of a training
 OURS = {
     "adam": (Adam, ("betas", "eps")),
@@ -112,7 +113,9 @@ def searches(optimiser: str | type) -> bool:
     return isinstance(optimiser, str) and optimiser in SEARCHES
 
 
-def scheduler(name: str, options: Mapping[str, Any]) -> Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]:
+def scheduler(
+    name: str, options: Mapping[str, Any]
+) -> Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]:
     """What makes a schedule of an optimiser.
 
     Raises

@@ -11,7 +11,7 @@ from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.perturbed import perturbed
 from bioplaus.errors import CircuitError, RuleError, unknown
 from bioplaus.learning.rates import FEEDBACK
-from bioplaus.own import Gradients, Owns, learned
+from bioplaus.own import Gradients, Owns, above, called, learned, within
 from bioplaus.perturb import Perturb, during
 from bioplaus.rules import Rule
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def holds(frozen: Iterable[str], path: str) -> bool:
-    """Whether an own tensor, by its path, is among what is frozen: itself, its part, or ``predictor`` for all but feedback weights."""
+    """Whether an own tensor, by its path, is among what is frozen: itself, what it is in, or ``predictor`` for all but feedback weights."""
     part = path.partition(".")[0]
-    return any(name in (path, part) or (name == "predictor" and part != FEEDBACK) for name in frozen)
+    return any(within(path, name) or (called(name) == "predictor" and part != FEEDBACK) for name in frozen)
 
 
 def refuse_stray(frozen: Iterable[str], weights: Mapping[str, Tensor], own: Owns) -> None:
@@ -35,7 +35,7 @@ def refuse_stray(frozen: Iterable[str], weights: Mapping[str, Tensor], own: Owns
     paths = list(learned(own))
     for name in frozen:
         if name not in weights and not any(holds([name], path) for path in paths):
-            known = [*weights, *paths, *sorted({path.partition(".")[0] for path in paths}), "readout"]
+            known = [*weights, *paths, *above(paths), "readout"]
             raise CircuitError(f"Perturb('{name}', 'freeze') leads nowhere. {unknown('weight', name, known)}")
 
 

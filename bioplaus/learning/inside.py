@@ -12,6 +12,8 @@ name                     what it is, at each step
 ``psi``                  ∂y/∂u, by the first variable on which what is said depends; ``psi_a``: by another
 ``prediction``           g(h_t), what a predictor says of ∂L_{>t}/∂h_t: ``prediction_v``, of each variable that is carried, ``prediction_y``, of the output,
                          ``prediction_filtered``, of what a leaky readout sees
+``cerebellum.granule``   the rates of a part of the predictor: of a `granule` one ``pons``, ``granule``, ``golgi``, ``purkinje``, ``interneuron``, ``nuclei``
+                         (by how far they are from their tonic rate) and ``olive`` (events in the step; graded, what is heard)
 ``true_prediction``      that gradient itself, of which g is an estimate
 ``true_credit``          what the learning signal would be if it saw the future: that of the oracle which the eligibility needs; met by ``eligibility_now``
                          behind a leaky readout
@@ -20,13 +22,15 @@ name                     what it is, at each step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
+from bioplaus.cerebellum.trial import CEREBELLUM
 from bioplaus.circuit import Network
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.credit import Credit, Currents
@@ -47,6 +51,9 @@ AT_NEURONS = ("learning_signal", "learning_signal_now", "true_credit")
 CARRIED = ("prediction", "true_prediction")
 NAMES = (*AT_SYNAPSES, *AT_NEURONS, *CARRIED, "psi", "error")
 
+#: of the predictor's parts
+PART = "part"
+
 #: those that are known when all is over
 LATE = ("true_credit", "true_prediction")
 
@@ -58,6 +65,7 @@ class Seen(NamedTuple):
     credit: Credit | Currents
     error: Tensor
     prediction: Credit | None = None
+    rates: Mapping[str, Tensor] = MappingProxyType({})
 
 
 @dataclass
@@ -101,6 +109,9 @@ def apart(network: Network, rule: Rule, record: Any) -> tuple[list[Line], dict[s
     others: dict[str, Any] = {}
     for name, units in named(record):
         where, _, quantity = name.rpartition(".")
+        if where == CEREBELLUM and CEREBELLUM not in [p.name for p in network.populations]:
+            lines[name] = _part(network, rule, name, quantity, units)
+            continue
         kind = kind_of(quantity)
         if kind is None:
             if not any(quantity in names(network, i) for i in range(len(network.populations))):
@@ -117,6 +128,25 @@ def apart(network: Network, rule: Rule, record: Any) -> tuple[list[Line], dict[s
             raise CircuitError(f"record asks for '{cut(name)}'. {_nowhere(network, kind, quantity, where)}")
         lines |= {line.label: line for line in found}
     return list(lines.values()), others
+
+
+def _part(network: Network, rule: Rule, name: str, part: str, units: Any) -> Line:
+    """The rates of a part of the predictor."""
+    sizes: Mapping[str, int] = {}
+    if isinstance(rule.signal, SyntheticGradient):
+        trial = rule.signal.trial(network)
+        sizes = rule.signal.of(network).sizes(trial.inputs, trial.outputs)
+    if not sizes:
+        raise RuleError(
+            f"record asks for '{cut(name)}', and the rule '{rule.name}' has no predictor with parts: bp_lambda and dni with predictor='granule' have one."
+        )
+    if part not in sizes:
+        raise CircuitError(f"record asks for '{cut(name)}'. {unknown('part of the predictor', part, sizes)}")
+    some = chosen_units(units, sizes[part], name, name)
+    dim = f"unit_{part}"
+    at = slice(None) if some is None else some
+    coordinates = {} if some is None else {dim: some}
+    return Line(name, PART, (dim,), lambda seen: seen.rates[part][..., at], f"rates of the {part}", coordinates)
 
 
 def kind_of(quantity: str) -> str | None:

@@ -16,6 +16,7 @@ import torch
 from bioplaus.circuit.backend import Choice, choice
 from bioplaus.circuit.network import PopulationState, State, Step
 from bioplaus.circuit.trajectory import Stretch
+from bioplaus.circuit.wiring import Outputs, Wired
 from bioplaus.eligibility import RFLO, STDP, EProp
 from bioplaus.eligibility.stdp import ONLY
 from bioplaus.errors import NumericalError, RuleError
@@ -53,7 +54,12 @@ def chosen(training: Training, network: Network, rule: Rule, task: Task) -> Choi
     if reason := misfit(network, rule, task.loss):
         raise RuleError(
             f"backend='brian2' can't serve this: {reason}. Inside Brian2 circuits of equation cells learn, from the losses {', '.join(LOSSES)}, by "
-            "bp.rule('eprop', schedule='online'), rflo, three_factor or stdp, and rate cells by bp.rule('bp_lambda', trace='local', eligibility='eprop', schedule='online'). Leave backend out, and torch serves all there is but stdp."
+            "bp.rule('eprop', schedule='online'), rflo, three_factor or stdp, and rate cells by bp.rule('bp_lambda', trace='local', eligibility='eprop', schedule='online'). "
+            + (
+                "stdp runs nowhere else."
+                if isinstance(rule.eligibility, STDP)
+                else "Leave backend out, and torch serves all there is but stdp."
+            )
         )
     return Choice(NAME, "asked for")
 
@@ -79,10 +85,20 @@ def misfit(network: Network, rule: Rule, loss: Loss) -> str | None:
         return f"the rule '{rule.name}' has schedule={rule.schedule!r}, which holds weights, and synapses of Brian2 learn at every step"
     if loss.name not in LOSSES:
         return f"the loss {loss!r} is not written as equations"
+    if isinstance(rule.eligibility, STDP) and not any(paired(network, w) for w in network.learned):
+        return "stdp moves weights between neurons that spike, and here is no such projection that learns"
     for p in network.populations:
         if p.silence is not None or p.gated or p.clamped:
             return f"of those that interfere, only drive, noise, delay and freeze reach synapses that learn, and '{p.name}' is silenced, clamped or cut off"
     return None
+
+
+def paired(network: Network, w: Wired) -> bool:
+    """Whether what a projection carries are spikes, to neurons that spike: what pairs are made of."""
+    source = w.source
+    if not isinstance(source, Outputs) or source.voice:
+        return False
+    return all(network.populations[p].kernel.derived.spiking for p in (source.population, w.target))
 
 
 def predicted_misfit(network: Network, rule: Rule, loss: Loss) -> str | None:
@@ -107,14 +123,21 @@ def learned(
     """One trial, after which weights and own tensors are those with which it ended."""
     from bioplaus.brian.trial import trial  # Brian2, for whoever asks for it
 
-    frozen = network.frozen
-    moving = {path: rate for path, rate in rates.items() if path not in frozen and not holds(frozen, path)}
+    moved = moving(network, rates)
     if isinstance(rule.signal, BPLambda):
-        return predicted(network, rule, own, batch, loss, moving)
-    found = trial(network, rule, own, batch, loss, moving, generator)
+        return predicted(network, rule, own, batch, loss, moved)
+    found = trial(network, rule, own, batch, loss, moved, generator)
     sums: list[Any] = [batch.inputs.new_full((p.size,), found.rates[p.name] * batch.steps) for p in network.populations]
     tally = Tally(sums, found.outputs, last=found.last)
     return tally.outcome(network, batch, loss, found.last.steps[-1].after)
+
+
+def moving(network: Network, rates: Mapping[str, float]) -> dict[str, float]:
+    """The rates of what nobody has frozen."""
+    frozen = network.frozen
+    own = [path for path in rates if path not in network.weights]
+    still = {*frozen, *(path for path in own if holds(frozen, path))}
+    return {path: rate for path, rate in rates.items() if path not in still}
 
 
 def beside_predictor(network: Network, rule: Rule, batch: Batch, training: Training, own: Owns, **more: Any) -> Learned:
@@ -134,7 +157,7 @@ def beside_predictor(network: Network, rule: Rule, batch: Batch, training: Train
     dt = network.circuit.dt
     rates = training.at(dt).by_path(network.weights, [f"predictor.{name}" for name in theta(own).learned])
     counted = replace(batch, weight=batch.weight * training.loss_weight(dt))
-    return learn(network, rule, counted, rates, own, **more)
+    return learn(network, rule, counted, moving(network, rates), own, **more)
 
 
 def predicted(network: Network, rule: Rule, own: Owns, batch: Batch, loss: Loss, rates: Mapping[str, float]) -> Outcome:

@@ -14,7 +14,7 @@ from bioplaus.perturb import Perturbs, refuse_never
 
 
 @dataclass(frozen=True, repr=False)
-class Phase:
+class Phase(checks.Named):
     """Consecutive updates of a training (`bioplaus.train`, `bioplaus.Arm`), which do not differ but in what ``updates=`` of perturbations say.
 
     What a phase does not say is as in the training, and the task as in the phase before. Weights go on from phase to phase; so do random streams,

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from bioplaus import checks
+from bioplaus.cerebellum.trial import CEREBELLUM
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.carried import Layout
 from bioplaus.circuit.perturbed import perturbed, refuse_late
 from bioplaus.circuit.tangent import Tangent
 from bioplaus.errors import CircuitError, RuleError
 from bioplaus.learning.fit import drawn_with, given
-from bioplaus.learning.inside import AT_SYNAPSES, LATE, Line, Seen, apart, kind_of, labelled
+from bioplaus.learning.inside import AT_SYNAPSES, LATE, PART, Line, Seen, apart, kind_of, labelled
 from bioplaus.learning.pace import BLOCK, Pace
 from bioplaus.learning.sequence import Walk, error_of
 from bioplaus.own import Gradients, Owns, tensors
@@ -29,7 +30,7 @@ from bioplaus.settings import ours
 from bioplaus.signal import Observed
 from bioplaus.signal.observed import context_of
 from bioplaus.signal.oracle import Oracle
-from bioplaus.signal.synthetic import SyntheticGradient, theta
+from bioplaus.signal.synthetic import Sight, SyntheticGradient, theta
 from bioplaus.signal.truth import future_credit, observe
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch, Loss
@@ -127,7 +128,8 @@ def record(
 
 def of_rule(record: Any) -> bool:
     """Whether something of it is the rule's, and not the circuit's."""
-    return any(kind_of(name.rpartition(".")[2]) is not None for name, _ in named(record))
+    parts = [name.rpartition(".") for name, _ in named(record)]
+    return any(kind_of(quantity) is not None or where == CEREBELLUM for where, _, quantity in parts)
 
 
 def _fitting(own: Any, born: Owns) -> Owns:
@@ -174,6 +176,12 @@ class Inside(Walk):
         noise = stream(seed, "noise")
         super().__init__(network, rule, own, batch, loss, None, pace, noise, None, None, "torch")
         self.lines, self.every = lines, every
+        self.sight: Sight | None = None
+        #: what the olive writes down
+        self.log: list[tuple[int, torch.Tensor]] | None = None
+        if any(line.label == f"{CEREBELLUM}.olive" and line.quantity == PART for line in lines):
+            assert isinstance(rule.signal, SyntheticGradient)
+            self.log = rule.signal.remembered(self.memory).memory.log = []
         self.states = [(one, Kept(one, every)) for one in wanted]
         for each in (*(line.kept for line in lines), *(kept for _, kept in self.states)):
             each.every = every
@@ -184,9 +192,12 @@ class Inside(Walk):
         parts = [self.simulate(*piece, frozen=False) for piece in self.pace.pieces(start, stop)]
         met, _ = self.credit(parts, start, final)
         at = start
+        olive = self.climbing(stop - start, start)
         for part, (tangent, credit) in zip(parts, met, strict=True):
-            prediction = self.predicted(at, tangent, part.error, final and part is parts[-1])
-            seen = Seen(tangent, credit, part.error, prediction)
+            prediction, rates = self.predicted(at, tangent, part.error, final and part is parts[-1])
+            if olive is not None:
+                rates["olive"] = olive[at - start : at - start + len(tangent)]
+            seen = Seen(tangent, credit, part.error, prediction, rates)
             for one, kept in self.states:
                 kept.add(at, tangent.stretch.get(*one.key).cpu().numpy())
             for line in self.lines:
@@ -212,18 +223,35 @@ class Inside(Walk):
                 e, bar = past.at_synapses(network, self.trace, one, w)
                 line.add(first + t, line.of(e if bar is None or line.quantity == "eligibility_now" else bar))
 
-    def predicted(self, first: int, tangent: Tangent, error: torch.Tensor, final: bool) -> Any:
-        """g(h_t) behind every step, if somebody asks; nothing follows the last."""
-        signal = self.rule.signal
-        if not isinstance(signal, SyntheticGradient) or all(line.quantity != "prediction" for line in self.lines):
+    def climbing(self, steps: int, first: int) -> torch.Tensor | None:
+        """What the predictor's olive did in the last steps, if somebody asks; 0 where it met no error."""
+        if self.log is None:
             return None
+        found = self.log[0][1].new_zeros(steps, *self.log[0][1].shape[1:])
+        for at, rates in self.log:
+            found[at - first : at - first + len(rates)] = rates
+        self.log.clear()
+        return found
+
+    def predicted(
+        self, first: int, tangent: Tangent, error: torch.Tensor, final: bool
+    ) -> tuple[Any, dict[str, torch.Tensor]]:
+        """g(h_t) behind every step, and what the predictor's parts do, if somebody asks; nothing follows the last."""
+        signal, asked = self.rule.signal, {line.quantity for line in self.lines}
+        if not isinstance(signal, SyntheticGradient) or not asked & {"prediction", PART}:
+            return None, {}
         told = context_of(self.batch.context, first, first + len(tangent))
         layout, observed = Layout(self.network), Observed(self.network, tangent, error, final, told)
-        h = layout.vectors(tangent.stretch)[1:]
-        g = signal.of(self.network).predict(theta(self.own), signal.see(observed, h, slice(1, None)))
+        seen, self.sight = signal.look(
+            self.own, self.sight or signal.sight(self.network), observed, layout.vectors(tangent.stretch)
+        )
+        g = signal.said(self.own, self.sight, observed, seen[1:])
         if final:
             g[-1] = 0.0
-        return layout.credit(g)
+        rates = signal.of(self.network).watch(
+            theta(self.own), self.sight.memory, seen[1:], self.sight.memory.at - len(seen) + 1
+        )
+        return layout.credit(g), rates
 
     def ended(self) -> None:
         """What nobody knows before the end: by a sweep back through all of it."""

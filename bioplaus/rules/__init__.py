@@ -2,6 +2,7 @@
 
 from bioplaus.rules.pair import MEETS, SIGNALS, TABLE, Rule
 from bioplaus.rules.table import (
+    BESIDE,
     ELIGIBILITIES,
     as_rule,
     bp_lambda,
@@ -18,12 +19,13 @@ from bioplaus.rules.table import (
     rule,
     sliding_bptt,
     snap,
+    stdp,
     tbptt,
     three_factor,
     uoro,
 )
 
 __all__ = [
-    "ELIGIBILITIES", "MEETS", "SIGNALS", "TABLE", "Rule", "as_rule", "bp_lambda", "bptt", "dni", "eprop", "hops", "kernl", "kf_rtrl", "mdgl", "r_kf_rtrl",
-    "rflo", "rtrl", "rule", "sliding_bptt", "snap", "tbptt", "three_factor", "uoro",
+    "BESIDE", "ELIGIBILITIES", "MEETS", "SIGNALS", "TABLE", "Rule", "as_rule", "bp_lambda", "bptt", "dni", "eprop", "hops", "kernl", "kf_rtrl", "mdgl", "r_kf_rtrl",
+    "rflo", "rtrl", "rule", "sliding_bptt", "snap", "stdp", "tbptt", "three_factor", "uoro",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from bioplaus.errors import RuleError
 from bioplaus.own import Own, Owns
 from bioplaus.schedule import Online, Schedule, Window
 from bioplaus.signal import BPTT, DNI, BPLambda, Instant, Signal
+from bioplaus.signal.synthetic import SyntheticGradient
 from bioplaus.streams import stream
 from bioplaus.tasks import Batch
 
@@ -119,6 +120,8 @@ class Rule:
         return self._reason(network) is None
 
     def _reason(self, network: Network) -> str | None:
+        if network.cerebellar and not isinstance(self.signal, SyntheticGradient):
+            return f"{network.cerebellar[0]!r} is of a predictor, and this rule has none (bp_lambda and dni have one)"
         past = self.eligibility.refuse(network)
         return past if past is not None else self.signal.refuse(network, self.schedule.steps)
 

@@ -147,15 +147,19 @@ def stdp(
     """Spike-timing-dependent plasticity, by itself or modulated by reward, inside Brian2 alone; the options are those of `STDP`, times in ms or quantities."""
     if signal not in ("none", "reward"):
         raise RuleError(unknown("signal of stdp", str(signal), ("none", "reward")))
-    past = STDP(
-        _ms(tau_plus), _ms(tau_minus), A_plus=A_plus, A_minus=A_minus, w_min=w_min, w_max=w_max, tau_e=_ms(tau_e)
-    )
-    return Rule(past, Spoken("loss" if signal == "reward" else "none", _ms(tau_r)), Online(), "stdp")
+    times = {"tau_plus": tau_plus, "tau_minus": tau_minus, "tau_e": tau_e, "tau_r": tau_r}
+    tau = {name: _ms(name, time) for name, time in times.items()}
+    reward = Spoken("loss" if signal == "reward" else "none", tau.pop("tau_r"))
+    past = STDP(**tau, A_plus=A_plus, A_minus=A_minus, w_min=w_min, w_max=w_max)
+    return Rule(past, reward, Online(), "stdp")
 
 
-def _ms(time: Any) -> Any:
+def _ms(name: str, time: Any) -> Any:
     """A time as a number of ms."""
-    return as_number(time) * 1e3 if checks.dimensions(time) == {"time": 1} else time
+    unit = checks.dimensions(time)
+    if unit and unit != {"time": 1}:
+        raise checks.refusal(RuleError, f"{name} of stdp", time, "a time, such as 20*ms, or a number of ms")
+    return as_number(time) * 1e3 if unit else time
 
 
 #: rules that follow no gradient, so that tables and checks of gradients do not know them
@@ -197,7 +201,7 @@ def bp_lambda(
     context: bool = False,
     schedule: Word = "",
     steps: int | None = None,
-    trace: Literal["exact", "replay", "local", "kronecker", "projected", "learned"] = "exact",
+    trace: Literal["exact", "replay", "local", "kronecker", "projected", "learned", "bump"] = "exact",
     outputs: int | None = None,
     horizon: int | None = None,
     jacobian: Literal["exact", "random", "within", "learned"] = "exact",

@@ -90,8 +90,10 @@ class Descending:
     def __init__(self, job: Quadratic, seed: int) -> None:
         n, m, g = job.size, job.rows, stream(seed, "problem")
         A, b, q = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((m, n), (m,), (n,)))
-        self.job, self.H, self.c, self.bias = job, A.T @ A / m, A.T @ b / m, job.bias * q / q.norm()
-        self.best, self.x = torch.linalg.solve(self.H, self.c), torch.zeros(n, dtype=torch.float64)
+        # x, the bias and all that is drawn stand in the coordinates of H's eigenvectors: no direction is another there, and H is diagonal
+        self.curvature, Q = torch.linalg.eigh(A.T @ A / m)
+        self.best, self.x = Q.T @ (A.T @ b / m) / self.curvature, torch.zeros(n, dtype=torch.float64)
+        self.job, self.bias = job, job.bias * q / q.norm()
         self.update_index, self.noise = 0, stream(seed, "noise")
         t = job.training
         self.optimiser = made([{"x": self.x}], {"x": t.lr}, t, generator=stream(seed, "directions"))  # type: ignore[dict-item]
@@ -102,14 +104,14 @@ class Descending:
         return self.job.size
 
     def loss(self) -> float:
-        """f(x) − f(x*), by H = AᵀA/m."""
+        """f(x) − f(x*) = ½ (x − x*)ᵀ H (x − x*), H = AᵀA/m."""
         away = self.x - self.best
-        return float(away @ (self.H @ away)) / 2
+        return float(away @ (self.curvature * away)) / 2
 
     def update(self) -> Row:
         """One step; the loss is that before it."""
-        true = self.H @ self.x - self.c
-        row = {"update": self.update_index + 1, "loss": float((self.x - self.best) @ true) / 2}
+        true = self.curvature * (self.x - self.best)
+        row = {"update": self.update_index + 1, "loss": self.loss()}
         z = torch.randn(self.size, generator=self.noise, dtype=true.dtype)
         given = true + true.norm() * (self.bias + self.job.noise * z / z.norm())
         with torch.no_grad():

@@ -51,7 +51,7 @@ from bioplaus.signal.base import Answer
 from bioplaus.signal.jacobians import JACOBIANS, jacobian
 from bioplaus.signal.observed import Observed
 from bioplaus.signal.outputs import GIVES
-from bioplaus.signal.synthetic import SyntheticGradient
+from bioplaus.signal.synthetic import Sight, SyntheticGradient
 from bioplaus.signal.synthetic import theta as theta_of
 from bioplaus.signal.traces import TRACES, PredictorTrace, Replay, View
 from bioplaus.signal.traces.afford import afford
@@ -65,10 +65,11 @@ if TYPE_CHECKING:
 class Carried:
     """What the trace hands on: for the exact one γλ J_t e_t per weight of the predictor, None at the start of a sequence.
 
-    ``at`` is the step that comes next, ``grown`` how large the trace was since somebody last looked, ``decay`` the γλ of the steps before.
+    ``sight`` is the predictor's own memory, ``at`` the step that comes next, ``grown`` how large the trace was since somebody last looked, ``decay`` the γλ of the steps before.
     """
 
     trace: Any = None
+    sight: Sight = Sight(None)
     at: int = 0
     grown: Growth = Growth()
     decay: float = 1.0
@@ -85,7 +86,7 @@ class BPLambda(SyntheticGradient):
     discount : γ of the TD error and the trace, per step; None: 1, or what ``tau_gamma`` says.
     injection : s, how much of the prediction the circuit uses.
     context : whether the predictor also sees the task's context (for example the label).
-    trace : ``"exact"``, ``"replay"``, ``"local"``, ``"kronecker"``, ``"projected"`` or ``"learned"``: how (2) is kept.
+    trace : ``"exact"``, ``"replay"``, ``"local"``, ``"kronecker"``, ``"projected"``, ``"learned"`` or ``"bump"``: how (2) is kept.
     outputs : p, for projected traces: through how many outputs the predictor speaks.
     horizon : for replay: steps that are kept; None: all.
     jacobian : ``"exact"``, ``"random"``, ``"within"`` or ``"learned"``: what stands for J in (1). Within neurons no output has a future, so
@@ -106,7 +107,7 @@ class BPLambda(SyntheticGradient):
     discount: float | None = None
     injection: float = 1.0
     context: bool = False
-    trace: Literal["exact", "replay", "local", "kronecker", "projected", "learned"] = "exact"
+    trace: Literal["exact", "replay", "local", "kronecker", "projected", "learned", "bump"] = "exact"
     outputs: int | None = None
     horizon: int | None = None
     jacobian: Literal["exact", "random", "within", "learned"] = "exact"
@@ -152,6 +153,10 @@ class BPLambda(SyntheticGradient):
                 )
         if self.trace == "projected":
             self._speak_through()
+        if self.trace == "bump" and (self.lmbda != 1 or self.tau_lambda is not None):
+            raise RuleError(
+                "trace='bump' has the rise and fall of the parallel fibres' trace in the place of λ. Leave lmbda and tau_lambda out."
+            )
         if self.published and (self.trace, self.jacobian, self.gives) != ("exact", "exact", "state"):
             raise RuleError(
                 "published=True does what the authors' code does, which has no other trace, jacobian or credit than its own. "
@@ -207,6 +212,8 @@ class BPLambda(SyntheticGradient):
             return reason
         if reason := in_time.refuse(network, tau_lambda=self.tau_lambda, tau_gamma=self.tau_gamma):
             return reason
+        if reason := super().refuse(network, steps):
+            return reason
         return outputs.refuse(network) if self.gives == "output" else None
 
     def fits(self, network: Network, own: Owns, batch: int) -> None:
@@ -238,7 +245,7 @@ class BPLambda(SyntheticGradient):
         return "learned" in (self.trace, self.jacobian)
 
     def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> Carried:
-        return Carried(self._trace.start(generator))
+        return Carried(self._trace.start(generator), self.sight(network, generator))
 
     def settle(self, state: Carried) -> None:
         """Look whether the trace outgrew its numbers.
@@ -262,8 +269,8 @@ class BPLambda(SyntheticGradient):
         )
         layout, g_of, theta = Layout(network), self.of(network), theta_of(own)
         h = layout.vectors(tangent.stretch)
-        seen = self.see(observed, h)
-        g = g_of.predict(theta, seen)
+        seen, sight = self.look(own, state.sight, observed, h)
+        g = self.said(own, sight, observed, seen)
         if observed.final:
             g[-1] = 0.0
         direct = observed.direct()
@@ -277,13 +284,14 @@ class BPLambda(SyntheticGradient):
             delta = delta @ theta["V"]
 
         inside = g_of.inner if self.trace == "projected" and isinstance(g_of, Nuclei) else g_of
+        heard, aside, sight = self.hear(inside, own, sight, delta)
         view = View(inside, own, seen, tangent, layout, gamma * lmbda, observed.final)
-        met, trace = self._trace.update(view, state.trace, delta)
+        met, trace = self._trace.update(view, state.trace, heard)
         largest = view.grown.get("back"), view.grown.get("forward")
         grown = followed(state.grown, state.at, *largest, len(tangent))
-        after = Carried(trace, state.at + len(tangent), grown, gamma * lmbda)
+        after = Carried(trace, sight, state.at + len(tangent), grown, gamma * lmbda)
         slope = -g_of.weights[1]  # optimisers descend
-        found = under("predictor", {name: slope * value for name, value in met.items()})
+        found = under("predictor", {name: slope * value for name, value in met.items()}) | aside
         info = {"td_error": delta.square().mean()}
         if self._models:
             more, error = step_model.gradient(own["model"], h, tangent.stretch.given)

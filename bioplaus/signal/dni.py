@@ -32,8 +32,9 @@ from bioplaus.signal import foresight, in_time, outputs, step_model, target_copy
 from bioplaus.signal.base import Answer
 from bioplaus.signal.observed import Observed
 from bioplaus.signal.outputs import GIVES
-from bioplaus.signal.synthetic import SyntheticGradient
+from bioplaus.signal.synthetic import Sight, SyntheticGradient
 from bioplaus.signal.synthetic import theta as theta_of
+from bioplaus.signal.traces.view import refuse_bumps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,6 +113,7 @@ class DNI(SyntheticGradient):
 
     def refuse(self, network: Network, steps: int | None) -> str | None:
         reason = self.too_short(steps) or in_time.refuse(network, tau_gamma=self.tau_gamma)
+        reason = reason or super().refuse(network, steps) or refuse_bumps(self.of(network))
         return reason or (outputs.refuse(network) if self.gives == "output" else None)
 
     @property
@@ -138,33 +140,42 @@ class DNI(SyntheticGradient):
             own["auxiliary"] = foresight.at_birth(theta)
         return own
 
-    def credit(self, own: Owns, state: None, observed: Observed) -> Answer:
+    def init(self, network: Network, batch: int, generator: torch.Generator | None = None) -> Sight:
+        return self.sight(network, generator)
+
+    def remembered(self, state: Sight) -> Sight:
+        return state
+
+    def credit(self, own: Owns, state: Sight, observed: Observed) -> Answer:
         layout, stretch = Layout(observed.network), observed.tangent.stretch
         g_of, theta = self.of(observed.network), theta_of(own)
-        h_b = self.see(observed, layout.vector(stretch.steps[-1].after), -1)
-        h_a = self.see(observed, layout.vector(stretch.steps[0].before), 0)
         like = layout.vector(stretch.steps[0].before)
-        g_b = torch.zeros_like(like) if observed.final else g_of.predict(theta, h_b)
+        seen, sight = self.look(own, state, observed, layout.vectors(stretch))
+        before = sight.memory.at - len(seen)
+        said = lambda at: g_of.say(theta, sight.memory, seen[at : at + 1], before + at)[0]  # noqa: E731
+        seen_a, seen_b = seen[0], seen[-1]
+        g_b = torch.zeros_like(like) if observed.final else said(len(seen) - 1)
         direct = observed.direct()
         used = sweep(observed.tangent, direct, layout.credit(self.injection * g_b), states=self.gives == "output")
 
         copied = self.copy_every and not observed.final
-        held = g_of.predict(target_copy.in_place(theta, own["copy"]), h_b) if copied else g_b
+        held = g_of.predict(target_copy.in_place(theta, own["copy"]), seen_b) if copied else g_b
         gamma = in_time.left(self.discount, self.tau_gamma, observed.network, len(stretch))
         target, found, info = self._target(
             own, observed, direct, gamma * held, used, bool(copied) or gamma != self.injection
         )
-        off = g_of.predict(theta, h_a) - target
+        off = said(0) - target
         info["prediction_error"] = off.square().mean()
         of_loss, of_slope = g_of.weights
-        own_found = g_of.gradient(theta, h_a, off if of_slope == 1 else of_slope * off)
+        heard, aside, sight = self.hear(g_of, own, sight, -off.unsqueeze(0))
+        own_found = g_of.gradient(theta, seen_a, -heard[0] if of_slope == 1 else -of_slope * heard[0])
         if of_loss:
             there = target_copy.in_place(theta, own["copy"]) if copied else theta
-            short = g_of.worth(theta, h_a) - self._to_come(g_of, there, observed, gamma, h_b)
+            short = g_of.worth(theta, seen_a) - self._to_come(g_of, there, observed, gamma, seen_b)
             info["value_error"] = short.square().mean()
-            more = g_of.worth_gradient(theta, h_a, of_loss * short)
+            more = g_of.worth_gradient(theta, seen_a, of_loss * short)
             own_found = {name: g + more[name] for name, g in own_found.items()}
-        found |= under("predictor", own_found)
+        found |= under("predictor", own_found) | aside
 
         a_I = used.a_I
         if self.auxiliary:
@@ -182,10 +193,10 @@ class DNI(SyntheticGradient):
             return (
                 outputs.joined(observed.tangent, direct._replace(y=silent(observed.network).y), stood),
                 found,
-                None,
+                sight,
                 info,
             )
-        return a_I, found, None, info
+        return a_I, found, sight, info
 
     @staticmethod
     def _to_come(g_of: Predictor, theta: Own, observed: Observed, gamma: float, h_b: Tensor) -> Tensor:
@@ -219,7 +230,8 @@ class DNI(SyntheticGradient):
         return layout.flat(swept.start, layout.vector(stretch.steps[0].before)), {}, {}
 
     def after_update(self, own: Owns, network: Network) -> None:
-        """Count the update, after the optimiser's step, and take the copy when it is due."""
+        """Hold signs; count the update, after the optimiser's step, and take the copy when it is due."""
+        super().after_update(own, network)
         if self.copy_every:
             target_copy.refresh(own["predictor"], own["copy"], self.copy_every)
 

@@ -28,21 +28,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bioplaus.streams import stream
+from bioplaus.streams import branch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def branch(generator: torch.Generator | None) -> torch.Generator:
-    """A generator on the CPU for the exploration of one sequence, seeded from ``generator`` (None: always the same).
-
-    Its own, because the other half of the rule may draw from the same generator, more or less often before the next step
-    according to the schedule: the exploration must not depend on that.
-    """
-    parent = stream(0, "noise") if generator is None else generator
-    seed = torch.randint(2**63 - 1, (), generator=parent, device=parent.device)
-    return torch.Generator(device="cpu").manual_seed(int(seed))
+__all__ = ["branch", "estimate", "signs"]
 
 
 def signs(generator: torch.Generator, like: Tensor) -> Tensor:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from bioplaus.cerebellum import Linear
 from bioplaus.cerebellum.base import Predictor, born
 from bioplaus.cerebellum.nuclei import Nuclei
+from bioplaus.cerebellum.trial import Trial, lesions
 from bioplaus.circuit.carried import Layout
+from bioplaus.circuit.delays import timeless
 from bioplaus.circuit.network import Network
-from bioplaus.own import Own, Owns
+from bioplaus.own import Gradients, Own, Owns, under
 from bioplaus.signal.base import Signal
 from bioplaus.signal.observed import Observed
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a predictor remembers, and what it saw last, (batch, …); None before the first state."""
+
+    memory: Any
+    last: Tensor | None = None
 
 
 class SyntheticGradient(Signal):
@@ -35,7 +46,48 @@ class SyntheticGradient(Signal):
 
     def of(self, network: Network) -> Predictor:
         """Its predictor g, where it has none of its own the circuit's cerebellum."""
-        return which(self.predictor, network)
+        g = which(self.predictor, network)
+        return g.delayed(network.cerebellar) if network.cerebellar else g
+
+    def refuse(self, network: Network, steps: int | None) -> str | None:
+        return self.of(network).refuse(self.trial(network), network.cerebellar)
+
+    def trial(self, network: Network, generator: torch.Generator | None = None) -> Trial:
+        """What a predictor is told of a trial."""
+        size, populations = Layout(network).size, network.circuit.populations
+        timed = not any(timeless(p.cell) for p in populations.values())
+        return Trial(size, size, network.circuit.dt, timed, lesions(network.cerebellar), generator)
+
+    def sight(self, network: Network, generator: torch.Generator | None = None) -> Sight:
+        """Before a sequence."""
+        return Sight(self.of(network).start(self.trial(network, generator)))
+
+    def remembered(self, state: Any) -> Sight:
+        """The sight in a state that it hands on."""
+        return state.sight
+
+    def look(self, own: Owns, sight: Sight, observed: Observed, h: Tensor) -> tuple[Tensor, Sight]:
+        """What g has of the states h of a window, the one before it first, (time + 1, batch, …), of which each is taken in once."""
+        given = self.see(observed, h)
+        seen, memory = self.of(observed.network).relay(
+            theta(own), sight.memory, given if sight.last is None else given[1:]
+        )
+        if sight.last is not None:
+            seen = torch.cat([sight.last.unsqueeze(0), seen])
+        return seen, Sight(memory, seen[-1])
+
+    def said(self, own: Owns, sight: Sight, observed: Observed, seen: Tensor) -> Tensor:
+        """g of all that was seen in a window, or of the last few of it."""
+        return self.of(observed.network).say(theta(own), sight.memory, seen, sight.memory.at - len(seen))
+
+    def hear(self, g: Predictor, own: Owns, sight: Sight, delta: Tensor) -> tuple[Tensor, Gradients, Sight]:
+        """What g's synapses are taught of errors (time, batch, outputs), and what else of it learns meanwhile, by path."""
+        heard, memory = g.hear(theta(own), sight.memory, delta)
+        return heard, under("predictor", g.aside(theta(own), memory)), replace(sight, memory=memory)
+
+    def after_update(self, own: Owns, network: Network) -> None:
+        """What holds of a predictor's weights at every update: signs, masks."""
+        self.of(network).constrain(theta(own))
 
     def see(self, observed: Observed, h: Tensor, at: int | slice = slice(None)) -> Tensor:
         """What g is given: the carried state, and beside it the context if it asks for that; ``at`` as of `Observed.with_context`."""

@@ -59,8 +59,8 @@ def predicted_and_true(
     with torch.no_grad():
         observed = observe(network, batch, loss, stretch)
         tangent = observed.tangent
-        h = Layout(network).vectors(tangent.stretch)[1:-1]
-        g = signal.of(network).predict(theta(own), signal.see(observed, h, slice(1, -1)))
+        seen, sight = signal.look(own, signal.sight(network), observed, Layout(network).vectors(tangent.stretch))
+        g = signal.said(own, sight, observed, seen)[1:-1]
         return g, future_credit(network, tangent, observed)[:-1]
 
 

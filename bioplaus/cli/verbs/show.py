@@ -187,9 +187,9 @@ def show_task(name: str) -> None:
 def show_rule(name: str) -> None:
     """A rule: what the pair claims, the equations of its two halves, and what each declares."""
     import bioplaus as bp
-    from bioplaus.rules import TABLE
+    from bioplaus.rules import BESIDE, TABLE
 
-    make = TABLE[name]
+    make = (TABLE | BESIDE)[name]
     heading(f"rule {name}")
     document(make)
     show_parameters(make)

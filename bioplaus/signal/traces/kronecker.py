@@ -25,8 +25,8 @@ import torch
 
 from bioplaus.cerebellum.predictors import Predictor
 from bioplaus.eligibility.uoro import balance
-from bioplaus.signal.reward import branch
 from bioplaus.signal.traces.view import PredictorTrace, View
+from bioplaus.streams import branch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,7 @@ class Kronecker(PredictorTrace):
 
     def refuse(self, g: Predictor) -> str | None:
         if g.affine:
-            return None
+            return super().refuse(g)
         return (
             "trace='kronecker' follows the last layer of a predictor, whose input is the same for all outputs; in hidden layers "
             "that learn the trace is no such product (use predictor='linear', an mlp with train='output', or trace='replay')"

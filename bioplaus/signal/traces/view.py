@@ -88,7 +88,7 @@ class PredictorTrace(ABC):
 
     def refuse(self, g: Predictor) -> str | None:
         """A reason why it cannot follow a predictor, or None."""
-        return None
+        return refuse_bumps(g)
 
     def floats(self, g: Predictor, layout: Layout, weights: int, outputs: int) -> int:
         """How many numbers a sample it may come to carry that have to be afforded."""
@@ -101,3 +101,10 @@ class PredictorTrace(ABC):
     @abstractmethod
     def update(self, view: View, state: Any, delta: Tensor) -> tuple[Gradients, Any]:
         """{weight of g: Σ δ e} over the window, and the state behind it."""
+
+
+def refuse_bumps(g: Predictor) -> str | None:
+    """Why what has no traces that rise and fall cannot follow a predictor, or None."""
+    if not g.bumps:
+        return None
+    return "errors come back to it late (delay_back, peak), to traces that rise and fall, which bp_lambda with trace='bump' has (use that, or no such delay)"
