@@ -21,9 +21,10 @@ class Drive(checks.Named):
     Weights learn from what they were given, (2); credit goes back through W to j as if j had said it, so that a predictor of the gradient at
     y^j is taught where it is read, at what j has said. Where [·]₊ is flat and j speaks, f_j learns as if there were no [·]₊.
 
-    With m = 1 in all trials the two models run away from each other: areas learn at inputs that nobody will send. Trials with m = 0, in which each area
-    hears what is said, hold them together (what batch normalisation does in published networks, which is no property of a neuron in a
-    trial). Tests are always without a drive; ``driven_score`` of a run's metrics is with m = 1.
+    With m = 1 in all trials areas learn only at inputs that nobody sends. Forward models begin by predicting nothing, so that an area learns no more
+    than those below it can already predict; trials with m = 0, in which each area hears what is said, hold the two closer together. Both stand
+    where published networks have batch normalisation, which is no property of a neuron in a trial. Tests are always without a drive;
+    ``driven_score`` of a run's metrics is with m = 1.
 
     Parameters
     ----------

@@ -24,6 +24,7 @@ def hierarchy(
     lateral: bool = False,
     skip: Sequence[tuple[str, str]] = (),
     feedback: bool = False,
+    readouts: str = "top",
     gain: float = 2**0.5,
     input_gain: float | None = None,
     lateral_gain: float = 1.0,
@@ -57,6 +58,8 @@ def hierarchy(
     skip : pairs (source, target) of areas that are further apart, ``(("A1", "A3"),)``. They take as long as the way through the areas between, so
         that one volley arrives at once.
     feedback : whether each area projects to the one before, too.
+    readouts : ``"top"``: of the last area; ``"each"``: every area has ``outputs`` outputs of its own, those of A1 first, for losses that stay within areas
+        (``Readout`` with ``apart=True``; of ``volley`` and its loss ``readouts="each"``).
     gain, input_gain : of ascending weights and of the input's: their standard deviation is gain/√fan-in, and at √2 rectified areas are alike in
         strength (He et al. 2015). ``input_gain`` None: as ``gain``. For spiking cells choose them so that areas fire.
     lateral_gain : of lateral and feedback weights.
@@ -78,6 +81,8 @@ def hierarchy(
     flags = {"lateral": lateral, "feedback": feedback}
     for what, flag in flags.items():
         checks.accept(CircuitError, f"{what} of hierarchy", flag, checks.Flag())
+    checks.accept(CircuitError, "readouts of hierarchy", readouts, checks.Word(("top", "each")))
+    count = checks.whole(CircuitError, "outputs of hierarchy", outputs)
     first: dict[str, Any] = {"init": init, "gain": gain if input_gain is None else input_gain}
     ascending, among = (
         {"init": init, "gain": gain, "delay": delay},
@@ -108,7 +113,11 @@ def hierarchy(
         name=name,
         cerebellum=predictor(cerebellum) if isinstance(cerebellum, str) else cerebellum,
         readout=Readout(
-            size=outputs, tau=tau_out, sources=(areas[-1],), init="uniform" if init == "uniform" else "normal"
+            size=count if readouts == "top" else count * len(areas),
+            tau=tau_out,
+            sources=(areas[-1],) if readouts == "top" else tuple(areas),
+            init="uniform" if init == "uniform" else "normal",
+            apart=readouts == "each",
         ),
     )
 

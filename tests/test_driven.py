@@ -222,7 +222,7 @@ def test_a_driven_network_is_pickled_and_its_spikes_are_driven_too() -> None:
 )
 def test_what_cannot_be_driven_is_refused(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(BioplausError, match=says) as error:
-        trainer(**{"task": bp.task("volley", steps=1)} | wrong)
+        trainer(RULE, 0, bp.task("volley", steps=1), **wrong)
     assert "\n" not in str(error.value)
 
 

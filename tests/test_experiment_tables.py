@@ -784,6 +784,35 @@ def speed_of_unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Ro
 #: every shipped experiment
 TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin)  # fmt: skip
 TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
+def unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("BPTT", "unlocked, p=1", "areas as drawn", "cDNI, p=1", "cDNI, p=0.5", "unlocked, p=0.5"))
+    rng = np.random.default_rng(8)
+    for label in ("unlocked, p=1", "areas as drawn", "unlocked, p=0.5"):
+        for run in runs[label]:
+            run.metrics["driven_score"] = np.where(run.metrics["update"] % 2 == 0, rng.uniform(0, 1, UPDATES), np.nan)
+
+    def ended(r: Row, column: str = "test_score") -> Any:
+        return 100 * np.median(r[column][:, -2:], 1)
+
+    def against(r: Row, other: str) -> str:
+        if r.label == other or other not in runs:
+            return "–"
+        d = ended(r) - ended(Row("", runs[other]))
+        reach = t.ppf(0.975, len(d) - 1) * sem(d)
+        p = 2 * t.sf(abs(d.mean() / sem(d)), len(d) - 1)
+        return f"{d.mean():+.3g} [{d.mean() - reach:+.3g}, {d.mean() + reach:+.3g}], paired t-test, n = 3, p = {p:.2g}; larger in {(d > 0).sum()} of 3"
+
+    driven = lambda of: lambda r: of(ended(r, "driven_score")) if r.has("driven_score") else "nan"  # noqa: E731
+    columns: Columns = {
+        **COMMON, "true chain (%)": lambda r: ended(r).mean(), "true chain s.e.m. (%)": lambda r: sem(ended(r)),
+        "predicted drive (%)": driven(np.mean), "predicted drive s.e.m. (%)": driven(sem),
+        "true chain − BPTT (points)": lambda r: against(r, "BPTT"),
+        "true chain − p=1 (points)": lambda r: against(r, f"{r.label.split(',')[0]}, p=1"), **MS,
+    }  # fmt: skip
+    return module("unlocking").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():

@@ -125,6 +125,16 @@ REDUCED = {
         "test_trials": 5,
         "seeds": (0,),
     },
+    "unlocking": {
+        "areas": 2,
+        "units": 6,
+        "hidden": 4,
+        "probabilities": (1.0, 0.5),
+        "updates": 8,
+        "batch": 5,
+        "evaluate_every": 2,
+        "seeds": (0, 1),
+    },
     "layered_dni": {
         "depths": (2, 3),
         "mnist_depths": (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from rule_helpers import paragraph
 
 import bioplaus as bp
 from bioplaus import ms
+from bioplaus.circuit import Readout
 from bioplaus.errors import CircuitError, TaskError
-from bioplaus.tasks import cross_entropy, joined
+from bioplaus.tasks import check_loss, cross_entropy, joined
 from bioplaus.tasks.stream import Stream
 from bioplaus.tasks.volley import Volley
 
@@ -135,7 +137,56 @@ def test_context_goes_where_its_trials_go(context: str) -> None:
     assert both.context is not None and one.context is not None and both.part(2, 5).context is not None
     torch.testing.assert_close(both.part(0, 3).context, one.context, rtol=0, atol=0)
     torch.testing.assert_close(both.part(3).context, other.context, rtol=0, atol=0)
-    assert both.part(2, 5).context.shape == (*both.context.shape[:-2], 3, 2)
+    middle = both.part(2, 5).context
+    assert middle is not None and middle.shape == (*both.context.shape[:-2], 3, 2)
+
+
+@pytest.mark.parametrize("rule", ("eprop", "tbptt"))
+def test_areas_with_readouts_of_their_own_learn_from_losses_of_their_own(rule: str) -> None:
+    circuit = bp.circuit("hierarchy", inputs=64, units=(24, 16, 20), outputs=10, readouts="each")
+    network = circuit.build(seed=1, dtype=torch.float64)
+    task = Volley(steps=3, readouts="each")
+    batch = task.batch(torch.Generator().manual_seed(3), 6).to(dtype=torch.float64)
+    steps: dict[str, Any] = {"steps": 1} if rule == "tbptt" else {}
+    found = bp.gradient(network, bp.rule(rule, **steps), batch, task.loss)
+    W = {name: value.clone().requires_grad_() for name, value in network.weights.items()}
+    h, loss, at = batch.inputs[0], torch.zeros((), dtype=torch.float64), 0
+    label = torch.as_tensor(batch.trials["answer"])
+    for i, n in enumerate((24, 16, 20), 1):
+        h = torch.relu(h.detach() @ W[f"W{i}"].T + W[f"b_A{i}"])  # the loss of an area goes no further
+        rows = slice(10 * i - 10, 10 * i)
+        loss = loss + torch.nn.functional.cross_entropy(h @ W["W_out"][rows, at : at + n].T + W["b_out"][rows], label)
+        at += n
+    loss.backward()
+    for name, value in W.items():
+        assert value.grad is not None and float(value.grad.abs().max()) > 1e-4
+        torch.testing.assert_close(found[name], value.grad, rtol=1e-12, atol=1e-14)
+    assert int((network.weights["W_out"] != 0).sum()) == 10 * 60
+    whole = bp.gradient(network, bp.rule("bptt"), batch, task.loss)
+    assert float((whole["W1"] - found["W1"]).abs().max()) > 1e-4, "losses of areas above reach A1, too"
+
+
+def test_a_readout_that_looks_apart_stays_apart_and_scores_by_its_last_part() -> None:
+    circuit = bp.circuit("hierarchy", inputs=64, units=(24, 16), outputs=10, readouts="each")
+    task = Volley(steps=2, readouts="each")
+    trainer = bp.Trainer(circuit, task, bp.rule("eprop"), bp.Training(batch=20, lr=5e-3), seed=0)
+    before = trainer.evaluate()["test_score"]
+    for _ in range(60):
+        trainer.update()
+    W, mask = trainer.network.weights["W_out"], trainer.network.masks["W_out"]
+    assert not W[mask == 0].any() and bool((W[mask == 1] != 0).all())
+    (batch,) = task.test_batches(360)
+    o = torch.as_tensor(bp.simulate(trainer.network, batch)["output"].values)
+    right = (o[1, :, 10:].argmax(-1) == torch.as_tensor(batch.trials["answer"])).float().mean()
+    assert trainer.evaluate()["test_score"] == pytest.approx(float(right))
+    assert float(right) > before + 0.3
+    with pytest.raises(CircuitError, match="does not look") as error:
+        trainer.network.load({"W_out": torch.ones_like(W)})
+    paragraph(error)
+    with pytest.raises(CircuitError, match="size of the readout is 21") as error:
+        replace(circuit, readout=Readout(size=21, apart=True))
+    paragraph(error)
+    check_loss(task.loss, task.outputs)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +199,7 @@ def test_context_goes_where_its_trials_go(context: str) -> None:
         ({"skip": (("A1", "A7"),)}, "skip of hierarchy"),
         ({"skip": "A1"}, "skip of hierarchy"),
         ({"skip": (("A1", "A3"),), "delay": bp.Uniform(1 * ms, 2 * ms), "cell": "lif"}, "or leave skip out"),
+        ({"readouts": "all"}, "readouts of hierarchy"),
         ({"lateral": 1}, "lateral of hierarchy"),
         ({"feedback": "yes"}, "feedback of hierarchy"),
     ],

@@ -95,6 +95,11 @@ class Circuit:
         for source in sources:
             self._population(source, "the readout's sources")
         object.__setattr__(self, "readout", replace(self.readout, sources=sources))
+        if self.readout.apart and (not sources or self.readout.size % len(sources)):
+            raise CircuitError(
+                f"size of the readout is {self.readout.size}, and apart=True gives each of its {len(sources)} sources ({', '.join(sources)}) as many outputs of its own: "
+                "give a multiple of that number."
+            )
         tau = self.readout.tau
         object.__setattr__(self, "kappa", 0.0 if tau is None else exp(-self.dt / tau))
 
@@ -258,7 +263,10 @@ class Circuit:
             },
             "projections": [{k: v for k, v in (vars(p) | _told(p)).items() if v is not None} for p in self.projections],
             "cerebellum": None if self.cerebellum is None else self.cerebellum.describe(),
-            "readout": {**{k: v for k, v in vars(self.readout).items() if k != "tau"}, "kappa": self.kappa},
+            "readout": {
+                **{k: v for k, v in vars(self.readout).items() if k != "tau" and (k != "apart" or v)},
+                "kappa": self.kappa,
+            },
         }
 
 

@@ -272,7 +272,9 @@ class Projection:
 class Readout:
     """o_t = C ȳ_t + c, with ȳ_t = κ ȳ_{t−1} + (1 − κ) y_t the filtered output and κ = exp(−dt/tau); tau None: κ = 0.
 
-    ``sources`` names the populations read; None reads all of them.
+    ``sources`` names the populations read; None reads all of them. ``apart=True`` gives each of them outputs of its own, ``size`` over their number,
+    that see it alone: C has a block for each, and is 0 elsewhere. An error then goes back, through C, to the area that made it alone: with a rule that
+    gives direct credit (``eprop``, ``tbptt`` of one step) every area learns from a loss of its own.
     """
 
     size: int
@@ -281,6 +283,7 @@ class Readout:
     bias: bool = True
     init: str = "normal"
     gain: float = 1.0
+    apart: bool = False
 
     constraints = checks.Table(
         CircuitError,
@@ -291,6 +294,7 @@ class Readout:
         bias=checks.Flag(),
         init=checks.Word(INITS),
         gain=checks.Real(),
+        apart=checks.Flag(),
     )
 
     def __post_init__(self) -> None:

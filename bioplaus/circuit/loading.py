@@ -128,6 +128,9 @@ def refuse_stray(network: Network, weights: Mapping[str, Tensor]) -> None:
             how = "where the circuit has no synapse (fan_in, autapses)"
             where = f"Give 0 there: network.masks['{name}'] is 1 where there is one. Another seed has its synapses elsewhere."
             _refuse(name, W, (mask == 0) & (W != 0), how, where)
+    if "W_out" in weights and "W_out" in network.masks:
+        W, how = weights["W_out"], "where the readout (apart=True) does not look: each output sees one population"
+        _refuse("W_out", W, (network.masks["W_out"] == 0) & (W != 0), how, "Give 0 there.")
 
 
 def _refuse(name: str, W: Tensor, wrong: Tensor, how: str, remedy: str) -> None:

@@ -17,7 +17,7 @@ import torch
 
 from bioplaus.circuit.afford import afford
 from bioplaus.circuit.delays import Late, steps
-from bioplaus.circuit.description import INPUT, Projection
+from bioplaus.circuit.description import INPUT, Projection, Readout
 from bioplaus.circuit.drawn import wanted
 from bioplaus.circuit.initial import initial
 from bioplaus.circuit.loading import fitting
@@ -132,7 +132,10 @@ class Network:
         self.sources = tuple(names.index(s) for s in circuit.readout.sources)
         read = sum(circuit.populations[names[s]].size for s in self.sources)
         out = circuit.readout
-        self.weights["W_out"] = self._tensor(initial((out.size, read), read, out.init, out.gain, generator))
+        if out.apart:
+            self._read_apart(out, generator)
+        else:
+            self.weights["W_out"] = self._tensor(initial((out.size, read), read, out.init, out.gain, generator))
         if out.bias:
             self.weights["b_out"] = self._tensor(torch.zeros(out.size))
         self.populations = tuple(self._wire(i, n, outside) for i, n in enumerate(names))
@@ -230,6 +233,14 @@ class Network:
         if not bool(mask.all()):
             self.masks[p.name] = self._tensor(mask)
 
+    def _read_apart(self, out: Readout, generator: torch.Generator) -> None:
+        """A readout with a block for each population that it sees."""
+        sizes = [list(self.circuit.populations.values())[s].size for s in self.sources]
+        each = out.size // len(sizes)
+        blocks = [initial((each, n), n, out.init, out.gain, generator) for n in sizes]
+        self.weights["W_out"] = self._tensor(torch.block_diag(*blocks))
+        self.masks["W_out"] = self._tensor(torch.block_diag(*map(torch.ones_like, blocks)))
+
     @staticmethod
     def _synapses(p: Projection, post: int, pre: int, generator: torch.Generator) -> Synapses:
         autapses, most = p.autapses or p.source != p.target, p.possible(1, pre)
@@ -290,6 +301,8 @@ class Network:
                 W.copy_((W * w.spec.sign).clamp_min(0) * w.spec.sign)
             if w.spec.name in self.masks:
                 W.mul_(self.masks[w.spec.name])
+        if "W_out" in self.masks:
+            self.weights["W_out"].mul_(self.masks["W_out"])
 
     def parameters(self) -> dict[str, Tensor]:
         """The weights that rules learn: learned projections, biases, readout."""

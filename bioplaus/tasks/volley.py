@@ -11,11 +11,15 @@ import torch
 from bioplaus import checks
 from bioplaus.errors import TaskError
 from bioplaus.tasks.base import Batch, Split, Task, asked, options
+from bioplaus.tasks.each import EachCrossEntropy
 from bioplaus.tasks.images import SIDE, SPLITS, Images, parted, refuse_split
 from bioplaus.tasks.losses import cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Volley(Task):
     shown : int
         Steps for which the image stays, for cells that need it longer, such as spiking ones; one is a flash. A predictor that sees an
         area held on the same input averages over steps that reach the loss and steps that do not.
+    readouts : ``"top"`` or ``"each"``
+        Whether one area answers, at the last step, or each of as many as there are steps, at the step at which the image is there: outputs and
+        targets are then one part after the other, with the loss `bioplaus.tasks.each.EachCrossEntropy`, and the score is that of the last.
     data : ``"digits"`` or ``"mnist"``
     split : ``"standard"`` or ``"t10k"``
         As of ``sequential_digits``: MNIST's test part alone is ``data="mnist", split="t10k"``.
@@ -59,6 +66,7 @@ class Volley(Task):
 
     steps: int = 3
     shown: int = 1
+    readouts: str = "top"
     data: str = "digits"
     split: str = "standard"
     inputs: int = field(init=False)
@@ -69,6 +77,7 @@ class Volley(Task):
     constraints = options(
         steps=checks.Whole(),
         shown=checks.Whole(),
+        readouts=checks.Word(("top", "each")),
         data=checks.Word(SIDE),
         split=checks.Word(SPLITS["mnist"]),
     )
@@ -81,6 +90,9 @@ class Volley(Task):
                 f"The task '{self.name}' was given shown={self.shown}, and a trial has steps={self.steps}: show an image for as many at most."
             )
         object.__setattr__(self, "inputs", SIDE[self.data] ** 2)
+        if self.readouts == "each":
+            object.__setattr__(self, "outputs", CLASSES * self.steps)
+            object.__setattr__(self, "loss", EachCrossEntropy(self.steps))
         super().__post_init__()
         self.images("train")  # a missing data set is refused now, not at the first update
 
@@ -106,8 +118,11 @@ class Volley(Task):
         inputs[: self.shown] = pixels.flatten(1).float() / images.brightest
         weight = torch.zeros(self.steps, len(which))
         weight[-1] = 1.0
-        label = torch.nn.functional.one_hot(labels, self.outputs).float()
-        return Batch(inputs, labels.repeat(self.steps, 1), weight, label, {"answer": labels.numpy()})
+        label, known = torch.nn.functional.one_hot(labels, CLASSES).float(), {"answer": labels.numpy()}
+        if self.readouts == "top":
+            return Batch(inputs, labels.repeat(self.steps, 1), weight, label, known)
+        each = torch.eye(self.steps)[:, None, :, None] * label[None, :, None]  # at step k part k is asked
+        return Batch(inputs, each.flatten(2), torch.ones_like(weight), label, known)
 
     def describe(self) -> dict[str, Any]:
         described = super().describe()
