@@ -784,6 +784,8 @@ def speed_of_unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Ro
 #: every shipped experiment
 TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin)  # fmt: skip
 TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
+
+
 def unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     runs = made_up(("BPTT", "unlocked, p=1", "areas as drawn", "cDNI, p=1", "cDNI, p=0.5", "unlocked, p=0.5"))
     rng = np.random.default_rng(8)
