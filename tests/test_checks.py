@@ -23,6 +23,7 @@ import torch
 
 import bioplaus as bp
 from bioplaus import rules
+from bioplaus.cerebellum.delays import Lasting
 from bioplaus.checks import (
     Among,
     Amount,
@@ -129,6 +130,8 @@ def good(row: Any) -> list[Any]:
         return [True, False]
     if isinstance(row, Optional):
         return [None, *good(row.given)]
+    if isinstance(row, Lasting):
+        row = row.time
     if isinstance(row, Amount):
         return [made(row.example), float(made(row.example)), 5e-324]
     if isinstance(row, One):
@@ -201,6 +204,8 @@ def bad(row: Any) -> list[Any]:
             10**400,
             np.array("1"),
         ]
+    if isinstance(row, Lasting):
+        row = row.time
     if isinstance(row, Amount):
         return [*WRONG, None, "1", True, 0, -1, math.inf, bp.Hz if row.unit == "s" else bp.ms]
     if isinstance(row, One):
