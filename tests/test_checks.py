@@ -204,8 +204,8 @@ def bad(row: Any) -> list[Any]:
             10**400,
             np.array("1"),
         ]
-    if isinstance(row, Lasting):
-        row = row.time
+    if isinstance(row, Lasting):  # 0 is no delay, in steps
+        return [v for v in bad(row.time) if v is True or not isinstance(v, int) or v < 0]
     if isinstance(row, Amount):
         return [*WRONG, None, "1", True, 0, -1, math.inf, bp.Hz if row.unit == "s" else bp.ms]
     if isinstance(row, One):
