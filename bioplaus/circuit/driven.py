@@ -137,8 +137,9 @@ class Driven(Network):
         self.told_of = sorted({w.source.population for w in mine})
         wired: dict[str, Wired[Any]] = {w.spec.name: w for w in self.heard}
         put: Callable[[Any], Any] = lambda some: tuple([wired.get(w.spec.name, w) for w in some])  # noqa: E731
+        all_wired: Any = put(self.wired)
         self.populations = tuple([replace(p, recurrent=put(p.recurrent)) for p in self.populations])
-        self.recurrent, self.learned, self.wired = put(self.recurrent), put(self.learned), [*put(self.wired)]
+        self.recurrent, self.learned, self.wired = put(self.recurrent), put(self.learned), list(all_wired)
 
     def __reduce__(self) -> Any:
         return Driven, (self.base, self.drive_by, self.theta, self.share)
