@@ -781,11 +781,6 @@ def speed_of_unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Ro
     return made.table(Results(runs), layers), rows_of(runs), columns  # type: ignore[arg-type]
 
 
-#: every shipped experiment
-TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin)  # fmt: skip
-TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, twin)  # fmt: skip
-
-
 def unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     runs = made_up(("BPTT", "unlocked, p=1", "areas as drawn", "cDNI, p=1", "cDNI, p=0.5", "unlocked, p=0.5"))
     rng = np.random.default_rng(8)
@@ -814,7 +809,8 @@ def unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Colum
     return module("unlocking").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
 
 
-TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
+#: every shipped experiment
+TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
