@@ -139,7 +139,7 @@ def summary(seen, results):
     parts = {"Cosine, fixed cortex": "fae", "Cosine, fixed cortex, few targets": "λ", "Test loss, learning cortex": "l"}
     with bp.figures.Sheet(bp.figures.DOUBLE, 88) as sheet:
         for ax, (what, letters) in zip(sheet.subplots(1, 3), parts.items(), strict=True):
-            arms = [n for n in results if n[0] in letters]
+            arms = sorted((n for n in results if n[0] in letters), key=lambda n: n.partition(", ")[2])  # λ by way
             for y, arm in enumerate(arms):
                 values = frame[frame["arm"] == arm]["test loss" if letters == "l" else "cosine"]
                 ax.plot(values, np.full(len(values), y), ".", color="#999999", markersize=3)

@@ -176,6 +176,15 @@ REDUCED = {
         "fibres": (1,),
         "seeds": (0, 1),
     },
+    "cerebellar_lesion": {
+        "units": 8,
+        "targets": 2,
+        "updates": 6,
+        "at": (2, 3),
+        "soon": 1,
+        "test_every": 1,
+        "seeds": (0, 1),
+    },
     "twin": {"steps": 120, "inputs": 20, "units": 10, "updates": 1, "shown": 50, "seeds": (0, 1)},
     "learning_in_brian2": {"units": 10, "updates": 1, "onward": 1, "seeds": (0,)},
     "time_step": {
