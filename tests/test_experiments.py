@@ -176,6 +176,15 @@ REDUCED = {
         "fibres": (1,),
         "seeds": (0, 1),
     },
+    "cerebellar_trace": {
+        "delays": (0, 100),
+        "peaks": (0, 100),
+        "steps": 30,
+        "units": 6,
+        "updates": 4,
+        "align_every": 1,
+        "seeds": (0, 1),
+    },
     "cerebellar_lesion": {
         "units": 8,
         "targets": 2,
