@@ -1,8 +1,8 @@
 """Lesions of a cerebellum that teaches: its output removed, or its olive, early, in the middle or late in learning.
 
-Of a cerebellum whose predictions are the cortex's learning signal an early lesion costs most, and without its teaching, the olive, it is another thing
-than without its output (Boven et al. 2023, doi:10.1038/s41467-022-35658-8). The task is that of Pemberton & Costa 2024 (arXiv 2401.07044), in which
-credit must cross the whole trial; a lesion lasts to the end, and leaves the cortex's optimiser and random streams alone.
+A model whose cerebellum predicts the cortex's learning signals is published to be hurt differently by the one and by the other (Boven et al. 2023,
+doi:10.1038/s41467-022-35658-8). The task here is that of Pemberton & Costa 2024 (arXiv 2401.07044), in which credit must cross the whole trial. A
+lesion lasts to the end; the cortex's optimiser and random streams are left alone.
 """
 
 from dataclasses import dataclass
