@@ -809,8 +809,97 @@ def unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Colum
     return module("unlocking").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def against(d: np.ndarray) -> str:
+    """What a paired t-test of three seeds says of their differences."""
+    return paired_as_text(d, np.zeros_like(d))
+
+
+def cerebellar_ladder(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    #: arm → what it is held against
+    labels = {"fixed: linear": "–", "fixed: mlp": "fixed: linear", "fixed: + signs": "fixed: mlp", "λ=0, slow": "–", "λ=0, fast": "–",
+              "λ=1, slow": "λ=0, slow", "λ=1, fast": "λ=0, fast", "fan-in 1": "fixed: + signs", "fibres 40": "fixed: + signs",
+              "learns: linear": "learns: no cerebellum", "learns: no cerebellum": "–", "learns: BPTT": "learns: no cerebellum"}  # fmt: skip
+    made, runs = (
+        module("cerebellar_ladder"),
+        made_up(tuple(labels), lambda n: ("prediction",) if n.endswith("BPTT") else ()),
+    )
+
+    def seen(label: str, run: Any) -> dict[str, float]:
+        number = 7.0 * list(labels).index(label) + run.seed**2
+        return {"plastic synapses": number, "active (%)": math.nan if "linear" in label else 2 * number}
+
+    def cosine(r: Row) -> np.ndarray:
+        return r["prediction"][:, 2:].mean(1) if r.has("prediction") else np.full(SEEDS, math.nan)  # of five
+
+    def loss(r: Row) -> np.ndarray:
+        return np.median(r["test_loss"][:, -2:], 1) if r.label.startswith("learns") else np.full(SEEDS, math.nan)
+
+    def difference(r: Row) -> str:
+        if (other := labels[r.label]) == "–":
+            return "–"
+        of = loss if r.label.startswith("learns") else cosine
+        return against(of(r) - of(Row(other, runs[other])))
+
+    there = lambda of: lambda r: "nan" if np.isnan(of(r)).any() else of(r).mean()  # noqa: E731
+    error = lambda of: lambda r: "nan" if np.isnan(of(r)).any() else sem(of(r))  # noqa: E731
+    columns: Columns = {
+        **COMMON, "plastic synapses": lambda r: 7 * list(labels).index(r.label) + 5 / 3,
+        "active (%)": lambda r: "nan" if "linear" in r.label else 14 * list(labels).index(r.label) + 10 / 3,
+        "cosine": there(cosine), "cosine s.e.m.": error(cosine), "test loss": there(loss), "test loss s.e.m.": error(loss),
+        "against": lambda r: labels[r.label], "difference": difference,
+    }  # fmt: skip
+    results: Any = Results(runs)  # type: ignore[arg-type]
+    by_seed = made.seeds(seen, results)
+    assert by_seed[["arm", "seed"]].values.tolist() == [[label, seed] for label in runs for seed in range(SEEDS)]
+    told = np.concatenate([cosine(r) for r in rows_of(runs)])
+    np.testing.assert_allclose(by_seed["cosine"], told, rtol=1e-12)
+    return made.table(seen, results), rows_of(runs), columns
+
+
+def cerebellar_lesion(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("no lesion", "output at 0", "output at 8", "output at 15", "olive at 8", "olive at 15"))
+    end: Callable[[Row], np.ndarray] = lambda r: np.median(r["test_loss"][:, -2:], 1)  # noqa: E731
+
+    def soon(r: Row, label: str = "") -> np.ndarray:
+        then = {"8": 5, "15": 8}[
+            r.label.split()[-1]
+        ]  # four updates later: tested after 12; after 18 and 20, of which the first
+        return Row("", runs[label or r.label])["test_loss"][:, then]
+
+    def ratio(r: Row, other: str) -> str:
+        return "–" if other == r.label else against(np.log10(end(r)) - np.log10(end(Row("", runs[other]))))
+
+    lesioned = lambda r: not r.label.endswith(("lesion", " 0"))  # noqa: E731
+    columns: Columns = {
+        **COMMON, "soon after": lambda r: soon(r).mean() if lesioned(r) else "nan",
+        "soon: log10 this/no lesion": lambda r: against(np.log10(soon(r) / soon(r, "no lesion"))) if lesioned(r) else "–",
+        "at the end": lambda r: end(r).mean(), "s.e.m.": lambda r: sem(end(r)),
+        "log10 this/no lesion": lambda r: ratio(r, "no lesion"), "log10 this/output": lambda r: ratio(r, r.label.replace("olive", "output")),
+    }  # fmt: skip
+    config: Any = SimpleNamespace(soon=4)
+    results: Any = Results(runs)  # type: ignore[arg-type]
+    return module("cerebellar_lesion").table(config, results), rows_of(runs), columns
+
+
+def cerebellar_trace(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up([f"delay {d} ms, peak {p} ms" for d in (0, 100) for p in (0, 100, 200)])
+    late: Callable[[Row, str], np.ndarray] = lambda r, of: r[of][:, 2:].mean(1)  # noqa: E731
+
+    def unmatched(r: Row) -> str:
+        delay, peak = (int(word) for word in r.label.split() if word.isdigit())
+        if delay == peak:
+            return "–"
+        return against(late(r, "prediction") - late(Row("", runs[f"delay {delay} ms, peak {delay} ms"]), "prediction"))
+
+    columns: Columns = {
+        **COMMON, **MS, "cosine": lambda r: late(r, "prediction").mean(), "s.e.m.": lambda r: sem(late(r, "prediction")),
+        "norm ratio": lambda r: late(r, "prediction_ratio").mean(), "this − matched": unmatched,
+    }  # fmt: skip
+    return module("cerebellar_trace").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 #: every shipped experiment
-TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
+TABLES = (balanced_network, cerebellar_ladder, cerebellar_lesion, cerebellar_trace, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
