@@ -113,6 +113,7 @@ def figure(config, results):
                 ax.plot(updates, 10 ** np.log10(losses).mean(0), color=colour)
             ax.set(xlabel="Updates (number)", title=f"{lesion} removed", yscale="log")
         over[0].set_ylabel("Test loss (a.u.)")
+        top = ("data", "axes fraction")
         for group, at in enumerate(config.at):
             arms = [WHOLE, *(f"{name} at {at}" for name in LESIONS)]
             x = 4 * group + np.arange(len(arms))
@@ -120,13 +121,13 @@ def figure(config, results):
             bars.plot(x, ends[arms].T, color="#777777", linewidth=0.4, marker="o", markersize=1.5)
             for place, arm in zip(x[1:], arms[1:], strict=True):
                 p = bp.analysis.paired(np.log10(ends[arm]), np.log10(ends[WHOLE])).p
-                bars.annotate(f"p = {p:.1g}", (place, ends[arm].max() * 1.3), ha="center", rotation=90)
-            bars.annotate(f"from {at}", (x[1], 1.0), xycoords=("data", "axes fraction"), ha="center")
-        bars.set_xticks(
-            np.add.outer(4 * np.arange(len(config.at)), np.arange(3)).flatten(),
-            ["none", *LESIONS] * len(config.at),
-            rotation=90,
-        )
-        bars.set_title(f"n = {len(ends)} seeds, paired t-test of log10 loss against none", pad=12)
+                bars.annotate(f"p = {p:.1g}", (place, 0.98), xycoords=top, ha="center", va="top", rotation=90)
+            bars.annotate(f"from {at}", (x[1], 1.0), xycoords=top, ha="center", va="bottom")
+        places = np.add.outer(4 * np.arange(len(config.at)), np.arange(3)).flatten()
+        bars.set_xticks(places, ["none", *LESIONS] * len(config.at), rotation=90)
+        bars.set(xlabel=f"n = {len(ends)} seeds; paired t-test of log10 loss against none")
+        bars.set_ylim(top=bars.get_ylim()[1] * 4)
         sheet.letter()
+        marks = {WHOLE: "#000000", "no output from the start": "#999999"} | {f"from {at}": shades[at] for at in shades}
+        sheet.explain({name: over[0].plot([], [], color=colour)[0] for name, colour in marks.items()})
         return sheet.done(frame)
