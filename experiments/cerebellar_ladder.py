@@ -121,7 +121,7 @@ def against(label: str, labels: list[str]) -> str:
 
 def table(seen, results):
     """Means over seeds; cosine (fixed cortex) or loss (learning cortex) minus that of the arm that each is held against."""
-    rows, found = [], {name: each for name, each in seeds(seen, results).groupby("arm", sort=False)}
+    rows, found = [], {str(name): each for name, each in seeds(seen, results).groupby("arm", sort=False)}
     for label, each in found.items():
         row = {"arm": label, "n": len(each)} | {name: each[name].mean() for name in ("plastic synapses", "active (%)")}
         for name in ("cosine", "test loss"):

@@ -81,7 +81,7 @@ def begins(label: str) -> int:
 
 def table(config, results):
     """Mean losses, and by how many powers of ten they differ, seed by seed: from no lesion, and of olive from output."""
-    rows, found = [], {name: each.set_index("seed") for name, each in seeds(config, results).groupby("arm", sort=False)}
+    rows, found = [], {str(n): each.set_index("seed") for n, each in seeds(config, results).groupby("arm", sort=False)}
     for label, each in found.items():
         row = {"arm": label, "n": len(each), "soon after": each["soon after"].mean()}
         row["soon: log10 this/no lesion"] = paired(each["soon after"], each["no lesion, then"])

@@ -92,19 +92,18 @@ def table(results):
 def figure(results):
     """Cosine by the trace's peak, a curve for each delay: mean, and all seeds; a circle where peak and delay are the same."""
     frame = seeds(results)
-    delays = sorted(frame["delay (ms)"].unique())
+    delays, peaks = (sorted(frame[name].unique()) for name in ("delay (ms)", "peak (ms)"))
     shades = dict(zip(delays, ("#A3CCE3", "#0072B2", "#00395A"), strict=False))
     with bp.figures.Sheet(bp.figures.SINGLE, 66) as sheet:
         ax, lines = sheet.subplots(), {}
-        for delay, each in frame.groupby("delay (ms)"):
-            wide = each.pivot(index="peak (ms)", columns="seed", values="cosine")
-            colour = shades.get(delay, "#777777")
-            ax.plot(range(len(wide)), wide, color=colour, linewidth=0.4, alpha=0.7)
-            (lines[f"error {delay} ms late"],) = ax.plot(range(len(wide)), wide.mean(axis=1), color=colour)
-            if delay in wide.index:
-                at = list(wide.index).index(delay)
-                ax.plot(at, wide.loc[delay].mean(), "o", color=colour, markersize=5)
-        ax.set_xticks(range(len(wide)), wide.index)
+        for delay in delays:
+            each = frame[frame["delay (ms)"] == delay].pivot(index="peak (ms)", columns="seed", values="cosine")
+            at, colour = [peaks.index(peak) for peak in each.index], shades.get(delay, "#777777")
+            ax.plot(at, each, color=colour, linewidth=0.4, alpha=0.7)
+            (lines[f"errors {delay} ms late"],) = ax.plot(at, each.mean(axis=1), color=colour)
+            if delay in each.index:
+                ax.plot(peaks.index(delay), each.loc[delay].mean(), "o", color=colour, markersize=5)
+        ax.set_xticks(range(len(peaks)), peaks)
         ax.set(xlabel="Peak of the trace (ms)", ylabel="Cosine of prediction and true gradient")
         sheet.explain(lines)
         return sheet.done(frame)
