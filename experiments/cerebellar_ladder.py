@@ -115,8 +115,7 @@ def seeds(seen, results):
 def against(label: str, labels: list[str]) -> str:
     """What an arm is held against: the rung below, λ = 0, no cerebellum, or granule cells of which one thing is varied."""
     found = {"fixed": labels[max(labels.index(label) - 1, 0)], "learns": "learns: no cerebellum"}
-    other = f"λ=0, {label.partition(', ')[2]}" if label[0] == "λ" else "fixed: + signs"
-    return found.get(label.partition(":")[0], other)
+    return found.get(label.split(":")[0], f"λ=0, {label.partition(', ')[2]}" if label[0] == "λ" else "fixed: + signs")
 
 
 def table(seen, results):

@@ -1067,6 +1067,46 @@ def test_what_the_page_of_twin_says_is_in_its_seeds():
     assert off["AdEx"] > 100 * off.drop("AdEx").max() and off["AdEx"] < 1e-9
 
 
+def test_what_the_page_of_the_cerebellar_ladder_says_is_in_its_seeds():
+    """Every row of directions: means, and in how many seeds each is larger than the one before it."""
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds: Any = pd.read_csv(pages / "cerebellar_ladder" / "seeds.csv")
+    text = (pages / "cerebellar_ladder.md").read_text(encoding="utf-8")
+    cosine, loss = (seeds.pivot(index="seed", columns="arm", values=name) for name in ("cosine", "test loss"))
+    signs = "fixed: + signs"
+    rows = {
+        "exact trace, slow units": [f"λ={x}, slow" for x in ("0", "0.5", "1")],
+        "the same, fast units": [f"λ={x}, fast" for x in ("0", "0.5", "1")],
+        "trace within neurons": [f"λ={x}, within neurons" for x in ("0", "0.5", "1")],
+        "olive without the cortex's Jacobian": [f"λ={x}, olive without J" for x in ("0", "0.5", "1")],
+        "fan-in 1, 2, 4": ["fan-in 1", "fan-in 2", signs, "fan-in 8", "fan-in 16", "fan-in 60"],
+        "active fraction .05": ["active 0.05", "active 0.1", "active 0.2", signs],
+        "expansion 1, 2, 5": ["expansion 1", "expansion 2", signs, "expansion 10"],
+        "climbing fibres 1": ["fibres 1", "fibres 10", "fibres 40", signs],
+    }
+    told = [line for line in text.splitlines() if line.startswith("|") and "of 5: " in line]
+    assert len(told) == len(rows)
+    for line, (start, arms) in zip(told, rows.items(), strict=True):
+        means = ", ".join(f"{cosine[arm].mean():.2f}" for arm in arms)
+        above = ", ".join(str((cosine[b] > cosine[a]).sum()) for a, b in zip(arms, arms[1:], strict=False))
+        assert start in line and f"| {means} | larger in {above} of 5" in line, (start, means, above)
+    ahead = lambda a, b: int((cosine[a] > cosine[b]).sum())  # noqa: E731
+    assert (
+        ahead("fan-in 1", "fan-in 2") == 0
+        and ahead("fan-in 1", signs) == 1
+        and "worse than four in four of five" in text
+    )
+    layers = [n for n in cosine if n.startswith("fixed: ") and n not in ("fixed: linear", "fixed: mlp")]
+    assert all(ahead("fixed: mlp", n) == 5 for n in layers)
+    assert min(cosine["fixed: mlp"].mean() - cosine[n].mean() for n in layers) == pytest.approx(0.17, abs=0.005)
+    assert ahead("fixed: granule cells", "fixed: linear") == ahead("fixed: + Golgi gain", signs) == 5
+    assert ahead("fixed: + fixed nuclei", "fixed: + Golgi gain") == 5 and ahead("fixed: + events", "fixed: linear") == 1
+    none = loss["learns: no cerebellum"]
+    below = {n.partition(": ")[2]: int((loss[n] < none).sum()) for n in loss if n.startswith("learns")}
+    between = ("granule cells", "+ signs", "+ Golgi gain", "+ fixed nuclei", "+ events")
+    assert [below[n] for n in ("linear", "mlp", *between, "+ late errors")] == [5, 5, 4, 4, 4, 4, 4, 0]
+
+
 def test_every_shipped_experiment_has_a_second_computation():
     assert {each.__name__ for each in TABLES} == set(content.names("experiment"))
 
