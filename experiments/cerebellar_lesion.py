@@ -57,7 +57,7 @@ def cerebellar_lesion(config: Config = Config()) -> Experiment:
         table=partial(table, config),
         by_seed=partial(seeds, config),
         figures={"lesions": partial(figure, config)},
-        expected="the earlier the output goes, the higher the loss at the end; a lesion of the olive is another one",
+        expected="output: early and middle lesions end above no lesion in most seeds, late ones below; olive: at chance (0.5), whenever",
         references=("doi:10.1038/s41467-022-35658-8", "arXiv:2401.07044"),
     )
 
