@@ -126,7 +126,7 @@ def figure(config, results):
         places = np.add.outer(4 * np.arange(len(config.at)), np.arange(3)).flatten()
         bars.set_xticks(places, ["none", *LESIONS] * len(config.at), rotation=90)
         bars.set(xlabel=f"n = {len(ends)} seeds; paired t-test of log10 loss against none")
-        bars.set_ylim(top=bars.get_ylim()[1] * 4)
+        bars.set_ylim(top=bars.get_ylim()[1] * 10)
         sheet.letter()
         marks = {WHOLE: "#000000", "no output from the start": "#999999"} | {f"from {at}": shades[at] for at in shades}
         sheet.explain({name: over[0].plot([], [], color=colour)[0] for name, colour in marks.items()})

@@ -1107,6 +1107,26 @@ def test_what_the_page_of_the_cerebellar_ladder_says_is_in_its_seeds():
     assert [below[n] for n in ("linear", "mlp", *between, "+ late errors")] == [5, 5, 4, 4, 4, 4, 4, 0]
 
 
+def test_what_the_page_of_cerebellar_lesion_says_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds: Any = pd.read_csv(pages / "cerebellar_lesion" / "seeds.csv")
+    table: Any = pd.read_csv(pages / "cerebellar_lesion" / "table.csv").set_index("arm")
+    end = seeds.pivot(index="seed", columns="arm", values="at the end")
+    assert len(end) == 10 and np.allclose(end.mean()[table.index], table["at the end"], rtol=1e-3)
+    above = lambda a, b="no lesion": int((end[a] > end[b]).sum())  # noqa: E731
+    assert [above(f"output at {at}") for at in (0, 100, 300, 600)] == [9, 9, 9, 2]
+    assert [above(f"olive at {at}", f"output at {at}") for at in (100, 300, 600)] == [10, 10, 10]
+    assert above("output at 100", "output at 300") == 9 and above("output at 300", "output at 600") == 10
+    assert end[[n for n in end if n.startswith("olive")]].min(axis=None) > 0.44
+    assert 10 ** (np.log10(end["output at 0"]) - np.log10(end["no lesion"])).mean() == pytest.approx(5, abs=0.2)
+    soon = seeds[seeds["arm"].str.startswith("olive")].groupby("arm")["soon after"].mean()
+    assert soon.between(0.6, 0.8).all() and "the loss rises to 0.6 to 0.8 within 100 updates" in (
+        pages / "cerebellar_lesion.md"
+    ).read_text(encoding="utf-8")
+    late = seeds[seeds["arm"] == "output at 600"]
+    assert np.log10(late["soon after"] / late["no lesion, then"]).mean() == pytest.approx(-0.57, abs=0.005)
+
+
 def test_every_shipped_experiment_has_a_second_computation():
     assert {each.__name__ for each in TABLES} == set(content.names("experiment"))
 
