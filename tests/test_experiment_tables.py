@@ -1127,6 +1127,20 @@ def test_what_the_page_of_cerebellar_lesion_says_is_in_its_seeds():
     assert np.log10(late["soon after"] / late["no lesion, then"]).mean() == pytest.approx(-0.57, abs=0.005)
 
 
+def test_what_the_page_of_cerebellar_trace_says_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds: Any = pd.read_csv(pages / "cerebellar_trace" / "seeds.csv")
+    found = {key: some["cosine"].to_numpy() for key, some in seeds.groupby(["delay (ms)", "peak (ms)"])}
+    peaks = sorted({peak for _, peak in found})
+    for delay in (100, 200):
+        assert all((found[delay, peak] < found[delay, delay]).all() for peak in peaks if peak < delay)
+    assert [round(float((found[d, d] - found[d, 0]).mean()), 2) for d in (100, 200)] == [0.08, 0.15]
+    assert (found[200, 400] > found[200, 200]).all() and (found[100, 200] > found[100, 100]).sum() == 4
+    assert [round(float((found[d, 2 * d] - found[d, d]).mean()), 3) for d in (100, 200)] == [0.002, 0.005]
+    assert [round(float(found[d, d].mean()), 2) for d in (0, 100, 200)] == [0.44, 0.43, 0.42]
+    assert 0 < max((found[0, 0] - found[0, peak]).mean() for peak in peaks) < 0.031
+
+
 def test_every_shipped_experiment_has_a_second_computation():
     assert {each.__name__ for each in TABLES} == set(content.names("experiment"))
 
