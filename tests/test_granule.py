@@ -48,11 +48,14 @@ TRACES: dict[str, dict[str, Any]] = {
 # -- all off ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", ["leaky_rate", "lstm"])
-@pytest.mark.parametrize("trace", TRACES)
+#: of a cell with gates in the quick tests; the others, which take long, in all tests
+GATED = ("exact", "local", "kronecker", "projected")
+CASES = [(trace, "leaky_rate") for trace in TRACES] + [(trace, "lstm") for trace in GATED]
+CASES += [pytest.param(trace, "lstm", marks=pytest.mark.slow) for trace in TRACES if trace not in (*GATED, "eprop", "learned")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("trace", "cell"), CASES)
 def test_with_every_element_off_it_is_the_linear_predictor(trace, cell):
-    if cell != "leaky_rate" and trace in ("eprop", "learned"):
-        pytest.skip("as with the other cell")
     network = cortex(cell)
     options = TRACES[trace]
     one, other = rule(None, **options), rule(OFF, **options)
@@ -278,7 +281,7 @@ def test_signs_and_masks_hold_at_every_update(apply, monkeypatch):
     there = theta["purkinje.mask"].clone()
     assert bool((there.sum(-1) == max(round(0.4 * cells), 1)).all())
     before = {name: theta[name].clone() for name in ("purkinje.w", "interneuron.v")}
-    for _ in range(30):
+    for _ in range(12):
         trainer.update()
         for name in before:
             assert bool((theta[name] >= 0).all()) and not theta[name][there == 0].any()
@@ -286,7 +289,7 @@ def test_signs_and_masks_hold_at_every_update(apply, monkeypatch):
     assert all(moved) and all(bool((theta[name] == 0)[there == 1].any()) for name in before)  # some were held at 0
     monkeypatch.setattr(Zones, "hold", lambda self, theta: None)
     free = learner(options, apply=apply)
-    for _ in range(30):
+    for _ in range(12):
         free.update()
     assert any(bool((free.own["predictor"][name] < 0).any()) for name in before)
 
@@ -336,12 +339,12 @@ def test_parts_have_rates_of_their_own():
 )
 def test_a_learner_that_is_interrupted_goes_on_bit_for_bit(teaching):
     whole, first, second = (learner(ON | teaching) for _ in range(3))
-    rows = [whole.update() for _ in range(12)]
-    for _ in range(5):
+    rows = [whole.update() for _ in range(6)]
+    for _ in range(3):
         first.update()
     second.load_state_dict(first.state_dict())
-    again = [second.update() for _ in range(7)]
-    for row, other in zip(rows[5:], again, strict=True):
+    again = [second.update() for _ in range(3)]
+    for row, other in zip(rows[3:], again, strict=True):
         assert {k: v for k, v in row.items() if k != "seconds"} == {k: v for k, v in other.items() if k != "seconds"}
     for name, value in whole.own["predictor"].learned.items():
         assert bool((value == second.own["predictor"][name]).all()) and bool(value.any())
@@ -371,6 +374,10 @@ def served(options: dict[str, Any], cell: Any = "leaky_rate", name: str = "bp_la
         (lambda: served({"teaching": "events", "rate": 1, "probability": 0.1}), "twice"),
         (lambda: served({"teaching": "events", "probability": 0.3}), "more than 1"),
         (lambda: served({"rectify": False}), "active=None"),
+        (
+            lambda: bp.predictor("areas", of="granule"),
+            "areas can't be made of 'granule'.*predictor='granule' itself.*of='linear'",
+        ),
         (lambda: served({"active": 1.5}), "active of a granule predictor is 1.5"),
         (lambda: served({"delay_in": 1.5 * ms}), "delay_in is 1.5 ms.*whole number"),
         (lambda: served({"delay_in": -1}), "delay_in"),
