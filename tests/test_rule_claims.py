@@ -42,7 +42,7 @@ JUMPING = {
     "hodgkin_huxley",
     "wang_buzsaki",
 }
-REFUSED = {"lstm", "gru", "adex"} | JUMPING  # some rule refuses them
+REFUSED = {"lstm", "gru", "clocked", "adex"} | JUMPING  # some rule refuses them
 LATE = {"izhikevich"}  # fires so late that in few steps nothing crosses a window
 LONG = {
     "tsodyks_markram",
