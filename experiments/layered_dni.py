@@ -10,6 +10,7 @@ backpropagation of the multilayer network, and the top area alone: what is below
 from dataclasses import dataclass
 
 import numpy as np
+import pandas
 
 import bioplaus as bp
 from bioplaus import Arm, Experiment, Training
@@ -76,17 +77,18 @@ def ends(results) -> dict[str, dict[int, float]]:
     return {label: {run.seed: 100 * score for run, score in some} for label, some in pairs.items()}
 
 
-def cosines(runs) -> dict[str, np.ndarray]:
-    """Area → (seed, comparison): cosine of what it was told and the true gradient; the top, which is told the truth, is not among them."""
+def cosines(runs) -> dict[str, pandas.DataFrame]:
+    """Area → updates by seeds: cosine of what it was told and the true gradient, NaN where that is 0; the top, which is told the truth, is not among them."""
     columns = [name for name in runs[0].metrics.columns if name.startswith("prediction_A")]
-    values = [np.stack([run.metrics[c].dropna().to_numpy(float) for run in runs]) for c in columns]
-    return {c.removeprefix("prediction_"): rows for c, rows in zip(columns, values, strict=True)}
+    each = {c: pandas.concat([run.metrics.set_index("update")[c] for run in runs], axis=1) for c in columns}
+    return {c.removeprefix("prediction_"): rows.dropna(how="all") for c, rows in each.items()}
 
 
 def shown(runs, first: bool) -> str:
     """Cosine of each area from the first up, mean over the first fifth of training or the last."""
-    part = lambda n: slice(0, max(1, n // 5)) if first else slice(-max(1, n // 5), None)  # noqa: E731
-    return ", ".join(f"{rows[:, part(rows.shape[1])].mean():.2f}" for rows in cosines(runs).values()) or "–"
+    fifth = lambda rows: max(1, len(rows) // 5)  # noqa: E731
+    part = lambda rows: rows.head(fifth(rows)) if first else rows.tail(fifth(rows))  # noqa: E731
+    return ", ".join(f"{np.nanmean(part(rows)):.2f}" for rows in cosines(runs).values()) or "–"
 
 
 def table(results):
@@ -133,17 +135,19 @@ def summary(results):
             if case == first:
                 updates, values = results.curves("test_score")[label]
                 early.plot(updates, 100 * values.mean(0), color=colour)
-                updates = runs[0].metrics.dropna(subset=["alignment"])["update"].to_numpy()
                 for (name, rows), line in zip(cosines(runs).items(), ("-", "--", ":"), strict=False):
-                    areas.plot(updates, rows.mean(0), color=colour, linestyle=line)
-                    drawn[label][name] = rows
+                    areas.plot(rows.index, rows.mean(axis=1), color=colour, linestyle=line)
+                    drawn[label][name] = rows.to_numpy().T
             if case == deepest and (by := cosines(runs)):
-                late = [rows[:, -max(1, rows.shape[1] // 5) :].mean() for rows in by.values()]
+                late = [np.nanmean(rows.tail(max(1, len(rows) // 5))) for rows in by.values()]
                 deep.plot(range(1, len(late) + 1), late, "o-", color=colour, markersize=3)
+        said = ", ".join(
+            f"{line} A{i + 1}" for i, line in enumerate(("solid", "dashed", "dotted")[: int(first[-1]) - 1])
+        )
         top.set(ylabel="Test images right (%)", xlabel="Areas", xticks=range(len(cases)))
         top.set_xticklabels([case.replace("L=", "") for case in cases])
         early.set(xlabel="Updates", ylabel=f"Test images right (%), {first}")
-        areas.set(xlabel="Updates", ylabel=f"Cosine with the truth, {first}\n(solid A1, dashed A2)")
+        areas.set(xlabel="Updates", ylabel=f"Cosine with the truth, {first}\n({said})")
         deep.set(xlabel="Area", ylabel=f"Cosine at the end, {deepest}", xticks=range(1, int(deepest[-1])))
         sheet.letter()
         sheet.explain({rule: top.plot([], [], "_", color=colour, markersize=8)[0] for rule, colour in colours.items()})
