@@ -898,8 +898,32 @@ def cerebellar_trace(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row]
     return module("cerebellar_trace").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def two_rate(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    cases = ("n=2", "n=4, two later")
+    kinds = ("BPTT", "SG", "SG, slow as drawn", "cut")
+    runs = made_up(tuple(f"{kind}, {case}" for case in cases for kind in kinds))
+
+    def ended(r: Row) -> Any:
+        return 100 * np.mean(r["test_score"][:, -2:], 1)
+
+    def against(r: Row, other: str) -> str:
+        case = "n=2" if r.label.endswith("n=2") else "n=4, two later"
+        if r.label == f"{other}, {case}":
+            return "–"
+        d = ended(r) - ended(Row("", runs[f"{other}, {case}"]))
+        reach = t.ppf(0.975, len(d) - 1) * sem(d)
+        p = 2 * t.sf(abs(d.mean() / sem(d)), len(d) - 1)
+        return f"{d.mean():+.3g} [{d.mean() - reach:+.3g}, {d.mean() + reach:+.3g}], paired t-test, n = 3, p = {p:.2g}; larger in {(d > 0).sum()} of 3"
+
+    columns: Columns = {
+        **COMMON, "right (%)": lambda r: ended(r).mean(), "right s.e.m. (%)": lambda r: sem(ended(r)),
+        "this − slow as drawn (points)": lambda r: against(r, "SG, slow as drawn"), "this − BPTT (points)": lambda r: against(r, "BPTT"), **MS,
+    }  # fmt: skip
+    return module("two_rate").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 #: every shipped experiment
-TABLES = (balanced_network, cerebellar_ladder, cerebellar_lesion, cerebellar_trace, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
+TABLES = (balanced_network, cerebellar_ladder, cerebellar_lesion, cerebellar_trace, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, two_rate, unlocking)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():

@@ -135,6 +135,17 @@ REDUCED = {
         "evaluate_every": 2,
         "seeds": (0, 1),
     },
+    "two_rate": {
+        "periods": (2,),
+        "later": (3,),
+        "lines": 3,
+        "steps": 12,
+        "fast": 6,
+        "slow": 3,
+        "updates": 4,
+        "evaluate_every": 2,
+        "seeds": (0, 1),
+    },
     "layered_dni": {
         "depths": (2, 3),
         "mnist_depths": (),

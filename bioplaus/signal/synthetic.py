@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a predictor remembers, and what it saw last, (batch, …); None before the first state."""
+    """What a predictor remembers, and what stood for the last state, (batch, …); None before the first, and for one that reads states as they are."""
 
     memory: Any
     last: Tensor | None = None
@@ -52,11 +52,17 @@ class SyntheticGradient(Signal):
     def refuse(self, network: Network, steps: int | None) -> str | None:
         return self.of(network).refuse(self.trial(network), network.cerebellar)
 
-    def trial(self, network: Network, generator: torch.Generator | None = None) -> Trial:
-        """What a predictor is told of a trial."""
+    def refuse_told(self, network: Network, context: int) -> str | None:
+        """The same, now that it is known of how many numbers the context is."""
+        return self.of(network).refuse(self.trial(network, context=context), network.cerebellar)
+
+    def trial(self, network: Network, generator: torch.Generator | None = None, context: int | None = None) -> Trial:
+        """What a predictor is told of a trial; ``context`` numbers are beside the state, None: nobody has seen a batch yet."""
         size, populations = Layout(network).size, network.circuit.populations
         timed = not any(timeless(p.cell) for p in populations.values())
-        return Trial(size, size, network.circuit.dt, timed, lesions(network.cerebellar), generator)
+        reads = size + (context or 0 if self.context else 0)
+        told = not self.context or context is not None
+        return Trial(reads, size, network.circuit.dt, timed, lesions(network.cerebellar), generator, told)
 
     def sight(self, network: Network, generator: torch.Generator | None = None) -> Sight:
         """Before a sequence."""
@@ -69,9 +75,10 @@ class SyntheticGradient(Signal):
     def look(self, own: Owns, sight: Sight, observed: Observed, h: Tensor) -> tuple[Tensor, Sight]:
         """What g has of the states h of a window, the one before it first, (time + 1, batch, …), of which each is taken in once."""
         given = self.see(observed, h)
-        seen, memory = self.of(observed.network).relay(
-            theta(own), sight.memory, given if sight.last is None else given[1:]
-        )
+        fresh = given if sight.memory.at < 0 else given[1:]
+        seen, memory = self.of(observed.network).relay(theta(own), sight.memory, fresh)
+        if seen is fresh:  # g reads the states themselves, and the one before the window is at hand
+            return given, Sight(memory)
         if sight.last is not None:
             seen = torch.cat([sight.last.unsqueeze(0), seen])
         return seen, Sight(memory, seen[-1])
