@@ -141,7 +141,7 @@ def summary(seen, results):
             arms = sorted((n for n in results if n[0] in letters), key=lambda n: n.partition(", ")[2])  # λ by way
             for y, arm in enumerate(arms):
                 each = frame[frame["arm"] == arm]  # BPTT's loss is rounding
-                values = each["test loss"].clip(lower=1e-4) if letters == "l" else each["cosine"]
+                values = np.maximum(each["test loss"], 1e-4) if letters == "l" else each["cosine"]
                 ax.plot(values, np.full(len(values), y), ".", color="#999999", markersize=3)
                 ax.plot([values.mean()], [y], "|", color="black", markersize=7)
             ax.set_yticks(range(len(arms)), [n.partition(": ")[2] or n for n in arms])
