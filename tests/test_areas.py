@@ -405,6 +405,11 @@ def test_critics_of_areas_learn_value_and_slope_from_the_area_above() -> None:
         (lambda: begin(dni(2, bp.predictor("module", module=lambda m, n: nn.Linear(m, n + 1)))), "to map it to"),
         (lambda: begin(dni(2, bp.predictor("module", module=lambda m, n: nn.Linear(m + 1, n)))), "cannot take"),
         (lambda: begin(dni(2, bp.predictor("module", module=lambda m, n: 3))), "made a int"),
+        (lambda: begin(dni(2, module(lambda m: nn.Linear(m, m)))), "raised TypeError"),
+        (lambda: begin(dni(2, module(lambda m, n: 1 / 0))), "raised ZeroDivisionError"),
+        (lambda: begin(dni(2, module(lambda m, n: nn.Sequential(nn.Linear(m, n), nn.BatchNorm1d(n))))), "states of three trials"),
+        (lambda: begin(dni(2, module(lambda m, n: nn.Sequential(nn.Linear(m, n), nn.Softmax(-2))))), "each by itself"),
+        (lambda: bp.predictor("areas", of="areas"), "already is one population's"),
         (lambda: begin(dni(2, Before())), "init(seen, generator)"),
     ),
 )  # fmt: skip
@@ -412,6 +417,10 @@ def test_what_does_not_go_together_is_said_in_a_paragraph(make: Any, words: str)
     with pytest.raises(RuleError) as error:
         make()
     assert words in paragraph(error)
+
+
+def module(make: Any) -> Predictor:
+    return bp.predictor("module", module=make)
 
 
 def begin(rule: Rule, learn: bool = False) -> None:

@@ -97,6 +97,29 @@ def test_a_population_that_is_silent_from_the_start_is_said_to_be_so_once() -> N
     assert "fired no spike in the first batch" in text and "input_gain" in text
 
 
+def flashed(steps: int, **training: Any) -> bp.Trainer:
+    circuit = bp.circuit("hierarchy", inputs=64, units=(9, 8, 7), outputs=10)
+    return bp.Trainer(circuit, bp.task("volley", steps=steps), "bptt", bp.Training(batch=4, **training))
+
+
+def test_a_volley_that_has_gone_by_when_it_is_asked_for() -> None:
+    assert said(flashed(3), 12) == []
+    (text,) = said(flashed(5), 12)
+    assert "hears nothing when it is asked" in text and "steps=L" in text
+
+
+def test_a_volley_that_has_not_come_up_is_not_called_a_saturation() -> None:
+    readout, *areas = said(flashed(1), 22)
+    assert "hears nothing when it is asked" in readout
+    assert [text.split(" in the first batch")[0] for text in areas] == [
+        f"Population '{a}' says nothing" for a in ("A2", "A3")
+    ]
+
+
+def test_forward_models_that_begin_by_predicting_nothing_are_not_talked_about() -> None:
+    assert said(flashed(3, drive=bp.Drive(hidden=(9,), share=1.0)), 30) == []
+
+
 class Constant(bp.Task):
     inputs, outputs, steps, loss, test_trials = 1, 1, 20, bp.tasks.squared, 4
 

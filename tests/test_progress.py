@@ -135,6 +135,7 @@ def test_lines_come_now_and_then(monkeypatch, capsys):
         ({"label": 3}, "label is 3; it must be a name"),
         ({"seed": "0"}, "The seed of a run is '0'"),
         ({"epochs": 3}, "no training option 'epochs'. Did you mean 'updates'"),
+        ({"order": "random"}, "seed, threads, update_probability"),
         ({"learning_rate": 3}, "Did you mean 'lr'"),
         ({"lr_out": 3}, "Did you mean 'readout_lr'"),
         ({"batch_size": 3}, "Did you mean 'batch'"),

@@ -63,6 +63,11 @@ class Areas(Predictor):
 
     def __post_init__(self) -> None:
         checks.settle(self)
+        if isinstance(self.of, Areas):
+            raise RuleError(
+                "A predictor of areas can't be made of 'areas' predictors: each of them already is one population's, and has no areas of its own. Say what "
+                "that one is: of='linear', of='mlp', of='critic'."
+            )
         if type(self.of).relay is not Predictor.relay:
             name = self.of.describe().get("predictor", type(self.of).__name__)
             raise RuleError(

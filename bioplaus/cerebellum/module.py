@@ -74,7 +74,13 @@ class Module(Differentiated):
         assert self.module is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            made = self.module(inputs, outputs)
+            try:
+                made = self.module(inputs, outputs)
+            except Exception as error:
+                told = str(error).splitlines()[0].rstrip(".") if str(error) else "nothing more"
+                raise RuleError(
+                    f"module of a module predictor could not be made: as a function of (inputs, outputs), here ({inputs}, {outputs}), it raised {type(error).__name__}: {told}."
+                ) from error
         if not isinstance(made, torch.nn.Module):
             raise RuleError(
                 f"module of a module predictor made a {type(made).__name__} of ({inputs}, {outputs}), and is to make a torch.nn.Module."
@@ -82,18 +88,27 @@ class Module(Differentiated):
         return made.eval()
 
     def _refuse(self, made: torch.nn.Module, seen: Seen) -> None:
-        """Refuse a module that maps to another shape."""
-        like = next(made.parameters(), torch.zeros(()))
+        """Refuse a module that maps to another shape, or answers a state otherwise when others stand beside it."""
+        like = next(made.parameters(), torch.zeros((), dtype=seen.dtype))
+        h = torch.linspace(-1, 1, 6 * seen.inputs, dtype=like.dtype, device=like.device).sin().view(2, 3, seen.inputs)
         try:
             with torch.no_grad():
-                shape = tuple(made(torch.zeros(2, seen.inputs, dtype=like.dtype, device=like.device)).shape)
-        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+                said = made(h)
+                shape = tuple(said.shape)
+                apart = [made(each[None]) for each in h.flatten(0, 1)]
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise RuleError(
-                f"module of a module predictor was made for {seen.inputs} inputs and {seen.outputs} outputs, and cannot take (2, {seen.inputs}) numbers: {str(error).splitlines()[0].rstrip('.')}."
+                f"module of a module predictor was made for {seen.inputs} inputs and {seen.outputs} outputs, and cannot take {(2, 3, seen.inputs)} numbers, states of "
+                f"three trials at two steps: {str(error).splitlines()[0].rstrip('.')}."
             ) from error
-        if shape != (2, seen.outputs):
+        if shape != (2, 3, seen.outputs):
             raise RuleError(
-                f"module of a module predictor maps (2, {seen.inputs}) to {shape}, and is to map it to (2, {seen.outputs}): it is given (inputs, outputs) to make it so."
+                f"module of a module predictor maps {(2, 3, seen.inputs)} to {shape}, and is to map it to {(2, 3, seen.outputs)}: it is given (inputs, outputs) to make it so."
+            )
+        if not torch.allclose(said.flatten(0, 1), torch.cat(apart), rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise RuleError(
+                "module of a module predictor answers a state otherwise when other trials or steps stand beside it, and is to map each by itself, along the last "
+                "dimension alone: no normalisation, softmax or recurrence over another one."
             )
 
     def describe(self) -> dict[str, Any]:

@@ -80,6 +80,8 @@ class Health:
             if p.kernel.derived.spiking and p.silence is None:
                 room = math.ceil(T / max(1, int(p.refractory.min()))) / T  # spikes a step
                 yield from self._rate(update, p.name, outcome.rates[p.name], room)
+        if update == 1 and asked and not self.network.drives:
+            yield from self._unheard(outcome)
         if update == 1 or update % EVERY == 0:
             yield from self._slopes(update, outcome)
 
@@ -128,6 +130,23 @@ class Health:
                 "or the circuit's input_gain and gain, or hold its rate down with rate_strength and rate_target.",
             )
 
+    def _unheard(self, outcome: Outcome) -> Iterator[tuple[str, str]]:
+        """Of a readout that could say what is asked only by its bias."""
+        found, heard = outcome.gradients, [self.network.populations[s] for s in self.network.sources]
+        if any(p.kernel.derived.spiking for p in heard):  # a step without spikes is chance
+            return
+        if (
+            {"W_out", "b_out"} <= found.keys() - self.network.frozen
+            and found["b_out"].any()
+            and not found["W_out"].any()
+        ):
+            yield (
+                "unheard",
+                "The readout hears nothing when it is asked: what it reads is 0 in all trials of the first batch at all steps that have a weight, so that of its "
+                "weights only the bias learns. If cells keep nothing, what is shown has gone by then, or has not come yet: in a hierarchy of L areas it is in the "
+                "last one at step L alone (task volley: steps=L; stream: lag=L−1). Ask at that step, or take cells that remember; else raise the circuit's input_gain.",
+            )
+
     def _slopes(self, update: int, outcome: Outcome) -> Iterator[tuple[str, str]]:
         """Of what neurons with a rate say, with respect to their states, in the last step."""
         now, rest = self._steep(outcome.last), {}
@@ -138,6 +157,16 @@ class Health:
         for p, end in zip(self.network.populations, ends, strict=True):
             # what spoke before and is at rest by now, as an area through which a volley has gone, is not saturated
             if p.name not in now or 0 <= end < outcome.rates[p.name] / 2:
+                continue
+            rest_of, quiet = f"rest of {p.name}", outcome.rates[p.name] == 0 and not now[p.name].any()
+            if quiet and (update == 1 or rest_of in self.said):
+                if not self.network.drives:  # forward models begin by predicting nothing
+                    yield (
+                        rest_of,
+                        f"Population '{p.name}' says nothing in the first batch: its rates are 0 at all steps, and small changes of its states would leave them so, so that "
+                        "its neurons learn nothing. Either its input has not come to it by the end of a trial (longer trials), or all it hears holds it down (a larger "
+                        "input_gain or gain, or a bias).",
+                    )
                 continue
             steep = now[p.name]
             highest = max(float(each[p.name].max()) for each in (now, rest) if each)

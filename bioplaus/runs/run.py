@@ -355,5 +355,5 @@ def _training(options: Mapping[str, Any]) -> Training:
             called = {"lambda": "lmbda", "gamma": "discount", "hidden_size": "units"}.get(name, name)
             hint = f" It is an option of the {owner}: give it to bp.{owner}(…, {called}=…)." if owner else ""
             own = [key for key, each in signature(train).parameters.items() if each.kind is each.KEYWORD_ONLY]
-            raise RunError(unknown("training option", name, [*known, *own]) + hint)
+            raise RunError(unknown("training option", name, {*known, *own}) + hint)
     return Training(**(IN_BRIAN | dict(options) if options.get("backend") == "brian2" else options))
