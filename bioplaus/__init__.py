@@ -24,6 +24,7 @@ _HOMES = {
     "bioplaus.circuit.space": ("Exponential", "Gaussian", "Kernel", "Positions", "Within", "grid"),
     "bioplaus.perturb": ("Perturb",),
     "bioplaus.drive": ("Drive",),
+    "bioplaus.cerebellum.driver": ("CerebellarDrive",),
     "bioplaus.simulate": ("simulate",),
     "bioplaus.streams": ("stream",),
     "bioplaus.rules": ("Rule", "rule"),
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from bioplaus.circuit.space import Positions as Positions
     from bioplaus.circuit.space import Within as Within
     from bioplaus.circuit.space import grid as grid
+    from bioplaus.cerebellum.driver import CerebellarDrive as CerebellarDrive
     from bioplaus.drive import Drive as Drive
     from bioplaus.learning.gradient import gradient as gradient
     from bioplaus.learning.phase import Phase as Phase
