@@ -87,6 +87,11 @@ TASKS = {
         "FlipFlop",
         "random pulses in, the sign of the last one on each channel out",
     ),
+    "lines": Entry(
+        "bioplaus.tasks.lines",
+        "Lines",
+        "a number at the first step, the line to draw that it stands for",
+    ),
     "mimic": Entry(
         "bioplaus.tasks.mimic",
         "Mimic",
