@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from bioplaus.cell import fast_sigmoid as fast_sigmoid
     from bioplaus.cell import triangular as triangular
     from bioplaus.cerebellum import predictor as predictor
+    from bioplaus.cerebellum.driver import CerebellarDrive as CerebellarDrive
     from bioplaus.circuit import Circuit as Circuit
     from bioplaus.circuit import Network as Network
     from bioplaus.circuit import Poisson as Poisson
@@ -90,7 +91,6 @@ if TYPE_CHECKING:
     from bioplaus.circuit.space import Positions as Positions
     from bioplaus.circuit.space import Within as Within
     from bioplaus.circuit.space import grid as grid
-    from bioplaus.cerebellum.driver import CerebellarDrive as CerebellarDrive
     from bioplaus.drive import Drive as Drive
     from bioplaus.learning.gradient import gradient as gradient
     from bioplaus.learning.phase import Phase as Phase

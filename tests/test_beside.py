@@ -68,9 +68,7 @@ def by_hand(made: Trainer, batch: bp.Batch, delay: int, gamma: float, lam: float
     own = {n: v.clone().requires_grad_() for n, v in tensors(made.own).items()}
 
     def g(r: Tensor) -> Tensor:
-        return (
-            torch.relu(r @ own["drive.A0"].T + own["drive.b0"]) @ own["drive.A"].T + own["drive.b"]
-        )
+        return torch.relu(r @ own["drive.A0"].T + own["drive.b0"]) @ own["drive.A"].T + own["drive.b"]
 
     classes = batch.targets.dim() == 2
     lines = batch.inputs.shape[-1] - made.task.outputs
@@ -90,9 +88,19 @@ def by_hand(made: Trainer, batch: bp.Batch, delay: int, gamma: float, lam: float
         total = total + (batch.weight[t] * each).sum()
         if drive.teaching == "delayed" and t >= delay:
             early = said[t - delay]
-            each = F.cross_entropy(early, batch.targets[t], reduction="none") if classes else 0.5 * (early - batch.targets[t]).square().sum(-1)
+            each = (
+                F.cross_entropy(early, batch.targets[t], reduction="none")
+                if classes
+                else 0.5 * (early - batch.targets[t]).square().sum(-1)
+            )
             total = total + (batch.weight[t] * each).sum()
-    found = dict(zip([*W, *own], torch.autograd.grad(total / batch.size, [*W.values(), *own.values()], allow_unused=True), strict=True))
+    found = dict(
+        zip(
+            [*W, *own],
+            torch.autograd.grad(total / batch.size, [*W.values(), *own.values()], allow_unused=True),
+            strict=True,
+        )
+    )
     if drive.teaching == "td":
         names = [name for name in own if name.startswith("drive.")]
         found |= {name: torch.zeros_like(own[name]) for name in names}
@@ -181,7 +189,9 @@ def test_what_it_says_is_input_like_any_other_to_every_rule_and_cortex(cortex: s
     plain = sequence(made.network, made.rule, made.own, outside, made.task.loss)
     assert outcome.loss == pytest.approx(plain.loss, rel=1e-12)
     both = outcome.gradients | outcome.own
-    assert both.keys() == (plain.gradients | plain.own).keys() and ("predictor.A" in both) == (rule in ("dni", "online", "bp_lambda"))
+    assert both.keys() == (plain.gradients | plain.own).keys() and ("predictor.A" in both) == (
+        rule in ("dni", "online", "bp_lambda")
+    )
     for name, value in (plain.gradients | plain.own).items():
         assert value.abs().max() > 1e-8, name
         torch.testing.assert_close(both[name], value, rtol=1e-9, atol=1e-12)

@@ -94,7 +94,11 @@ class Beside(Network):
         return g.say(self.theta, memory, seen, memory.at - len(seen)), memory
 
     def taught(
-        self, batch: Batch, stretches: Sequence[Stretch], error: Callable[[Tensor, Tensor], Tensor], olive: torch.Generator
+        self,
+        batch: Batch,
+        stretches: Sequence[Stretch],
+        error: Callable[[Tensor, Tensor], Tensor],
+        olive: torch.Generator,
     ) -> Gradients:
         """Gradients of (2) or (3) of `bioplaus.cerebellum.driver` by name, means over the batch, along a whole sequence; ``error`` is ∂ℓ/∂o.
 

@@ -44,7 +44,7 @@ class Driving:
         self.network, self.alone = Driven(network, drive, own[PART]), Driven(network, drive, own[PART], share=1.0)
         rule.refuse(self.network)
 
-    def taught(self, batch: Batch, outcome: Outcome, update: int) -> Gradients:
+    def taught(self, batch: Batch, outcome: Outcome, update: int = 0) -> Gradients:
         """What the forward models learn of an update, by path."""
         with torch.no_grad():
             return under(PART, self.network.taught(batch.inputs, outcome.stretches))
@@ -70,7 +70,7 @@ class Consulting:
         self.loss, self.seed = task.loss, seed
         rule.refuse(self.network)
 
-    def taught(self, batch: Batch, outcome: Outcome, update: int) -> Gradients:
+    def taught(self, batch: Batch, outcome: Outcome, update: int = 0) -> Gradients:
         """What the cerebellum learns of an update, by path."""
         olive = stream(self.seed, f"olive of the drive, update {update}")
         with torch.no_grad():

@@ -73,9 +73,9 @@ class Lines(Task):
     constraints = options(
         steps=checks.Whole(2),
         lines=checks.Whole(),
-        length=checks.Real(above=0),
+        length=checks.Real(above=0, most=1e6),
         every=checks.Whole(),
-        cue=checks.Real(above=0),
+        cue=checks.Real(above=0, most=1e6),
     )
 
     def __post_init__(self) -> None:
