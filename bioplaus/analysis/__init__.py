@@ -6,6 +6,7 @@ with is SciPy's and scikit-learn's. `firing` says how a population fires (rate, 
 
 from bioplaus.analysis.components import components
 from bioplaus.analysis.decoding import decoding
+from bioplaus.analysis.dysmetria import dysmetria
 from bioplaus.analysis.paired import Paired, paired
 from bioplaus.analysis.psth import binned, psth
 from bioplaus.analysis.psychometric import Psychometric, psychometric
@@ -19,6 +20,7 @@ __all__ = [
     "binned",
     "components",
     "decoding",
+    "dysmetria",
     "firing",
     "paired",
     "psth",
