@@ -73,7 +73,7 @@ class CerebellarDrive(Drives):
 
     References
     ----------
-    Pemberton, Chadderton, Costa 2024, Nature Communications (cerebellar-driven cortical dynamics), for (1) and (2); (3) is this library's.
+    Pemberton, Chadderton & Costa 2024, doi:10.1038/s41467-024-55315-6, for (1) and (2), there with one hidden layer; (3) is this library's.
     """
 
     predictor: Any = MLP((300,))
