@@ -26,11 +26,9 @@ class Config:
     hidden: int = 128  # rectified units of the cerebellum, 128 as of Voce et al. 2026
     delays: tuple[int, ...] = (0, 2)  # steps by which its error comes late
     discount: float = 0.5  # γ, with TD
-    active: float = (
-        0.5  # part of granule cells that is active, with a granule layer  # chosen: at 0.2 it does not learn
-    )
+    active: float = 0.5  # part of granule cells that is active  # chosen: with 0.2 it does not learn
     batch: int = 50  # trials
-    updates: int = 600  # batches
+    updates: int = 400  # batches
     lr: float = 1e-3  # Adam, all that learns
     granule_lr: float = 3e-3  # Adam, weights behind a granule layer; its thresholds at lr  # chosen: of 1e-3 to 1e-2
     teacher_lr: float = 1e-2  # Adam, a second cerebellum that teaches
@@ -126,7 +124,7 @@ def summary(learned: float, results):
         left, right = sheet.subplots(1, 2)
         told = {"quantity": "Test r.m.s. error", "unit": "a.u.", "legend": False, "strokes": pens}
         bp.figures.panels.learning(left, curves, log=True, **told)
-        bp.figures.panels.final_scores(right, ends, **told | {"quantity": "R.m.s. error at the end"})
+        bp.figures.panels.final_scores(right, ends, **told | {"quantity": "R.m.s. error at the end", "counts": False})
         left.axhline(learned, **bp.figures.GUIDE)
         right.axvline(learned, **bp.figures.GUIDE)
         right.set(xscale="log")

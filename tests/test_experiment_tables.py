@@ -809,8 +809,33 @@ def unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Colum
     return module("unlocking").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def cerebellar_drive(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("no feedback", "cerebellum, 2 late", "recurrent net, BPTT"))
+    for run in runs["no feedback"]:  # of which one seed learns
+        run.metrics["test_score"] += 0.5 if run.seed else 0.0
+    counts, learned = {"no feedback": 102, "cerebellum, 2 late": 6888, "recurrent net, BPTT": 6887}, 0.2
+    ended = lambda r: np.median(r["test_score"][:, -2:], 1)  # noqa: E731
+
+    def against(r: Row, other: str) -> str:
+        return "–" if r.label == other else paired_as_text(ended(r), ended(Row("", runs[other])))
+
+    def when(r: Row) -> list[float]:
+        at, rows = r.at("test_score"), r["test_score"]
+        return [next((float(u) for u, v in zip(at, row, strict=True) if v < learned), math.inf) for row in rows]
+
+    columns: Columns = {
+        **COMMON, "plastic weights": lambda r: counts[r.label], "r.m.s. error": lambda r: ended(r).mean(), "s.e.m.": lambda r: sem(ended(r)),
+        "seeds that learned": lambda r: sum(math.isfinite(u) for u in when(r)),
+        "updates to it (median)": lambda r: sorted(when(r))[1] if math.isfinite(sorted(when(r))[1]) else "nan",
+        "error − no feedback": lambda r: against(r, "no feedback"), "error − recurrent net, BPTT": lambda r: against(r, "recurrent net, BPTT"), **MS,
+    }  # fmt: skip
+    found = module("cerebellar_drive").table(counts.__getitem__, learned, Results(runs))  # type: ignore[arg-type]
+    assert 0 < found["seeds that learned"].min() < 3 and found["updates to it (median)"].isna().any()
+    return found, rows_of(runs), columns
+
+
 #: every shipped experiment
-TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
+TABLES = (balanced_network, cerebellar_drive, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():

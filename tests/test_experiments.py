@@ -135,6 +135,7 @@ REDUCED = {
         "evaluate_every": 2,
         "seeds": (0, 1),
     },
+    "cerebellar_drive": {"units": 8, "hidden": 6, "batch": 5, "updates": 6, "evaluate_every": 2, "seeds": (0,)},
     "layered_dni": {
         "depths": (2, 3),
         "mnist_depths": (),
@@ -247,6 +248,7 @@ def test_every_experiment_is_here():
 
 #: of which nothing is tried that the others do not have
 LONG = {
+    "cerebellar_drive",
     "released_code",
     "trace_cost",
     "horizon",
