@@ -125,7 +125,8 @@ def figure(what, results):
                 updates, values = curves[label]
                 mean = values.mean(0)
                 error = values.std(0, ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0 * mean
-                (lines[name],) = ax.plot(updates, mean, color=hues[name])
+                dash = "--" if name == PARTS["nuclei"] else "-"  # nuclei in their linear range go as Purkinje cells do
+                (lines[name],) = ax.plot(updates, mean, color=hues[name], linestyle=dash)
                 ax.fill_between(updates, mean - error, mean + error, color=hues[name], alpha=0.25, linewidth=0)
             ax.set(xlabel="Updates (number)", title=label)
         axes[0].set_ylabel("Mean |correlation| with the cortex" if what == "coupling" else "Dimension (number)")

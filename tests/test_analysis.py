@@ -187,6 +187,25 @@ def test_a_recording_without_units_of_time():
     assert analysis.binned(found, "rate", 2).values[0].tolist() == [[3.0, 4.0], [15.0, 16.0]]
 
 
+def test_dimension_is_that_of_the_eigenvalues_and_coupling_the_mean_of_correlations():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(30, 6, 8)) @ rng.normal(size=(8, 8)) + 3.0
+    z = 0.5 * x[..., :3] + rng.normal(size=(30, 6, 3))
+    z[..., 1] = 2.0  # says nothing
+    dims = ("time", "batch")
+    recording = xr.Dataset({"rate": ((*dims, "unit"), x), "cerebellum.nuclei": ((*dims, "unit_n"), z)})
+    values = np.linalg.eigvalsh(np.cov(x.reshape(-1, 8).T))
+    assert analysis.dimension(recording) == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-10)
+    assert 1 < analysis.dimension(recording) < 8
+    pairs = [np.corrcoef(x.reshape(-1, 8)[:, i], z.reshape(-1, 3)[:, j])[0, 1] for i in range(8) for j in (0, 2)]
+    assert analysis.coupling(recording, "rate", "cerebellum.nuclei") == pytest.approx(np.abs(pairs).mean(), rel=1e-10)
+    still = recording.assign(still=((*dims, "unit"), np.ones_like(x)), bad=((*dims, "unit"), x * np.nan))
+    assert analysis.dimension(still, "still") == 0 and np.isnan(analysis.coupling(still, "rate", "still"))
+    for name, says in (("rates", "'rates'"), ("bad", "not finite")):
+        with pytest.raises(RunError, match=says):
+            analysis.dimension(still, name)
+
+
 def drawn(o: Any, y: Any) -> xr.Dataset:
     dims = ("time", "batch", "output")
     return xr.Dataset({"output": (dims, np.array(o, float)), "target": (dims, np.array(y, float))})

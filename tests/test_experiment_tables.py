@@ -834,8 +834,74 @@ def cerebellar_drive(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row]
     return found, rows_of(runs), columns
 
 
+def cerebellar_target_reaching(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs, rng = made_up(("without", "with, as published", "BPTT")), np.random.default_rng(11)
+    way = np.linspace(0, 1, 6)[:, None, None] * rng.normal(size=(1, 4, 2))
+    for some in runs.values():
+        for run in some:
+            drawn = way + rng.normal(size=way.shape)
+            dims = ("time", "batch", "unit_output")
+            run.recordings = xr.Dataset({"output": (dims, drawn), "target": (dims, way)})  # type: ignore[attr-defined]
+
+    def missed(r: Row) -> np.ndarray:
+        """(seed, 2): off the line, off its end."""
+        found = []
+        for run in r.runs:
+            o, b = run.recordings["output"].values, way[-1]
+            across = np.stack([-b[:, 1], b[:, 0]], -1) / np.linalg.norm(b, axis=-1, keepdims=True)
+            found.append(
+                [(((o * across).sum(-1) ** 2).mean(0) ** 0.5).mean(), np.linalg.norm(o[-1] - b, axis=-1).mean()]
+            )
+        return np.array(found)
+
+    ended = lambda r: np.median(r["test_score"][:, -2:], 1)  # noqa: E731
+    while_learning = lambda r: r["test_score"].mean(1)  # noqa: E731
+    score = lambda r: missed(r).sum(1)  # noqa: E731
+
+    def against(r: Row, of: Callable[[Row], np.ndarray]) -> str:
+        return "–" if r.label == "without" else paired_as_text(of(r), of(Row("", runs["without"])))
+
+    columns: Columns = {
+        **COMMON, "error": lambda r: ended(r).mean(), "error s.e.m.": lambda r: sem(ended(r)), "error while learning": lambda r: while_learning(r).mean(),
+        "off the line": lambda r: missed(r)[:, 0].mean(), "off its end": lambda r: missed(r)[:, 1].mean(),
+        "dysmetria": lambda r: score(r).mean(), "dysmetria s.e.m.": lambda r: sem(score(r)),
+        "error − without": lambda r: against(r, ended), "error while learning − without": lambda r: against(r, while_learning),
+        "dysmetria − without": lambda r: against(r, score), **MS,
+    }  # fmt: skip
+    made = module("cerebellar_target_reaching")
+    by_seed = made.seeds(Results(runs))  # type: ignore[arg-type]
+    assert np.allclose(by_seed["dysmetria"], np.concatenate([score(r) for r in rows_of(runs)]))
+    return made.table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def coupling(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs, rng = made_up(("whole", "not heard")), np.random.default_rng(12)
+    parts = {"pons": "mossy fibres", "granule": "granule cells", "purkinje": "Purkinje cells", "nuclei": "nuclei"}
+    names = [f"dimension_{part}" for part in ("cortex", *parts)] + [f"coupling_{part}" for part in parts]
+    for some in runs.values():
+        for run in some:
+            for name in names:
+                run.metrics[name] = np.where(run.metrics["update"] % 2 == 0, rng.uniform(0, 1, UPDATES), np.nan)
+    ended = lambda r: np.median(r["test_score"][:, -2:], 1)  # noqa: E731
+    shown = lambda r, name: ", ".join(f"{r[name][:, k].mean():.3g}" for k in (0, 3, 19))  # noqa: E731
+    columns: Columns = {
+        **COMMON, "error": lambda r: ended(r).mean(),
+        "error − not heard": lambda r: "–" if r.label == "not heard" else paired_as_text(ended(r), ended(Row("", runs["not heard"]))),
+    }  # fmt: skip
+    for part in ("granule", "nuclei"):
+        of, name = f"coupling_{part}", f"coupling with {parts[part]}"
+        columns = {
+            **columns, f"{name}: first, fifth, end": lambda r, of=of: shown(r, of),
+            f"{name}, fifth − first": lambda r, of=of: paired_as_text(r[of][:, 3], r[of][:, 0]),
+            f"{name}, end − fifth": lambda r, of=of: paired_as_text(r[of][:, 19], r[of][:, 3]),
+        }  # fmt: skip
+    for part, name in {"cortex": "cortex", **parts}.items():
+        columns = {**columns, f"dimension of {name}: first, fifth, end": lambda r, of=f"dimension_{part}": shown(r, of)}
+    return module("coupling").table(Results(runs)), rows_of(runs), {**columns, **MS}  # type: ignore[arg-type]
+
+
 #: every shipped experiment
-TABLES = (balanced_network, cerebellar_drive, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
+TABLES = (balanced_network, cerebellar_drive, cerebellar_target_reaching, continuous_bp_lambda, copy_repeat, coupling, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():

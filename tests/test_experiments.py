@@ -136,6 +136,15 @@ REDUCED = {
         "seeds": (0, 1),
     },
     "cerebellar_drive": {"units": 8, "hidden": 6, "batch": 5, "updates": 6, "evaluate_every": 2, "seeds": (0,)},
+    "cerebellar_target_reaching": {
+        "units": 6,
+        "hidden": (5, 5),
+        "batch": 5,
+        "updates": 4,
+        "evaluate_every": 2,
+        "seeds": (0, 1),
+    },
+    "coupling": {"units": 6, "batch": 5, "updates": 6, "evaluate_every": 1, "seeds": (0, 1)},
     "layered_dni": {
         "depths": (2, 3),
         "mnist_depths": (),
@@ -249,6 +258,8 @@ def test_every_experiment_is_here():
 #: of which nothing is tried that the others do not have
 LONG = {
     "cerebellar_drive",
+    "cerebellar_target_reaching",
+    "coupling",
     "released_code",
     "trace_cost",
     "horizon",

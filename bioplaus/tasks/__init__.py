@@ -77,6 +77,11 @@ TASKS = {
         "DelayedMatch",
         "two stimuli with a delay between them, fixed or not: the same or not?",
     ),
+    "drawn_digits": Entry(
+        "bioplaus.tasks.drawn_digits",
+        "DrawnDigits",
+        "handwritten digits, read row by row: name them, draw a line, draw the digit",
+    ),
     "evidence_accumulation": Entry(
         "bioplaus.tasks.evidence_accumulation",
         "EvidenceAccumulation",
