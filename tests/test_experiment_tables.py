@@ -874,6 +874,24 @@ def cerebellar_target_reaching(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame,
     return made.table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def cerebellar_horizon(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    labels = [f"{ask}, {kind}, K={K}" for ask in ("name", "line") for K in (1, 4) for kind in ("without", "with")]
+    runs = made_up((*labels, "name, BPTT"))
+    ended = lambda r, column="test_loss": np.median(r[column][:, -2:], 1)  # noqa: E731
+
+    def other(r: Row) -> np.ndarray | None:
+        return ended(Row("", runs[r.label.replace("with", "without")])) if ", with," in r.label else None
+
+    def gain(r: Row) -> Any:
+        return "nan" if (without := other(r)) is None else (100 * (1 - ended(r) / without)).mean()
+
+    columns: Columns = {
+        **COMMON, "loss": lambda r: ended(r).mean(), "score": lambda r: ended(r, "test_score").mean(), "gain (%)": gain,
+        "loss − without": lambda r: "–" if (without := other(r)) is None else paired_as_text(ended(r), without), **MS,
+    }  # fmt: skip
+    return module("cerebellar_horizon").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 def coupling(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     runs, rng = made_up(("whole", "not heard")), np.random.default_rng(12)
     parts = {"pons": "mossy fibres", "granule": "granule cells", "purkinje": "Purkinje cells", "nuclei": "nuclei"}
@@ -901,7 +919,7 @@ def coupling(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Column
 
 
 #: every shipped experiment
-TABLES = (balanced_network, cerebellar_drive, cerebellar_target_reaching, continuous_bp_lambda, copy_repeat, coupling, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
+TABLES = (balanced_network, cerebellar_drive, cerebellar_horizon, cerebellar_target_reaching, continuous_bp_lambda, copy_repeat, coupling, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, unlocking)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():

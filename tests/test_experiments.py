@@ -144,6 +144,17 @@ REDUCED = {
         "evaluate_every": 2,
         "seeds": (0, 1),
     },
+    "cerebellar_horizon": {
+        "asks": ("name", "drawing"),
+        "windows": (1, 4),
+        "hold": 1,
+        "units": 4,
+        "hidden": (5,),
+        "batch": 5,
+        "updates": 4,
+        "evaluate_every": 2,
+        "seeds": (0, 1),
+    },
     "coupling": {"units": 6, "batch": 5, "updates": 6, "evaluate_every": 1, "seeds": (0, 1)},
     "layered_dni": {
         "depths": (2, 3),
@@ -259,6 +270,7 @@ def test_every_experiment_is_here():
 LONG = {
     "cerebellar_drive",
     "cerebellar_target_reaching",
+    "cerebellar_horizon",
     "coupling",
     "released_code",
     "trace_cost",
