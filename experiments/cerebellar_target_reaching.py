@@ -29,7 +29,7 @@ class Config:
     active: float = 0.5  # part of granule cells that is active
     batch: int = 50  # trials, as published
     lr: float = 1e-3  # Adam, everything, as published
-    updates: int = 1000  # batches, of 1600 that are published
+    updates: int = 600  # batches, of 1600 that are published
     evaluate_every: int = 20  # updates between tests
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)  # each draws weights and trials anew
 

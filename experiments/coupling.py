@@ -24,7 +24,7 @@ class Config:
     sparse: float = 0.1  # the same in another arm
     batch: int = 50  # trials
     lr: float = 1e-3  # Adam, everything
-    updates: int = 600  # batches
+    updates: int = 500  # batches
     evaluate_every: int = 20  # updates between two looks
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)  # each draws weights and trials anew
 
