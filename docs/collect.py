@@ -1,18 +1,24 @@
-"""Take an experiment's outcome into its page: python docs/collect.py runs/NAME [FIGURE …]
+"""Take an experiment's outcome into its page: python docs/collect.py runs/NAME [--part PART] [FIGURE …]
 
 Copies the tables and the named figures (PNG and SVG; all of them if none is named) to docs/experiments/NAME/, and puts the
-table, the command, the versions and the time between the page's markers. No number in a page is typed by hand.
+table, the command, the versions and the time between the page's markers. No number in a page is typed by hand. What was run
+for itself, such as arms that take long, is a part: its tables are PART.csv and PART_seeds.csv, its markers name it.
 """
 
 import json
 import re
 import shutil
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
 
-MARKS = ("<!-- measured: begin -->", "<!-- measured: end -->")
+
+def marks(part: str) -> tuple[str, str]:
+    """Between which the outcome stands."""
+    of = f"measured {part}".strip()
+    return f"<!-- {of}: begin -->", f"<!-- {of}: end -->"
 
 
 def plain(command: str) -> str:
@@ -33,13 +39,13 @@ def copy_plain(figure: Path, to: Path) -> None:
         image.save(to, pnginfo=told, dpi=image.info["dpi"], optimize=True)
 
 
-def collect(folder: Path, figures: list[str]) -> None:
+def collect(folder: Path, figures: list[str], part: str = "") -> None:
     page = Path(__file__).parent / "experiments" / f"{folder.name}.md"
     target = page.with_suffix("")
     target.mkdir(parents=True, exist_ok=True)
-    for table in ("table.csv", "seeds.csv"):
+    for table, name in (("table.csv", part), ("seeds.csv", f"{part}_seeds")):
         if (folder / table).exists():
-            shutil.copy(folder / table, target)
+            shutil.copy(folder / table, target / (f"{name}.csv" if part else table))
     for figure in figures or sorted(path.stem for path in (folder / "figures").glob("*.png")):
         for suffix in (".png", ".svg"):
             copy_plain(folder / "figures" / f"{figure}{suffix}", target / f"{figure}{suffix}")
@@ -48,17 +54,20 @@ def collect(folder: Path, figures: list[str]) -> None:
     versions = ", ".join(f"{name} {number}" for name, number in runs[0]["versions"].items())
     seconds = sum(run["timing"]["seconds"] for run in runs)
     said = plain(runs[-1]["command"])
+    begin, end = marks(part)
     block = (
-        f"{MARKS[0]}\n\nCommand: `{said}`. Seeds {', '.join(map(str, seeds))}. {seconds:.0f} s of learning in {len(runs)} runs on "
-        f"{runs[0]['machine']['cpu']}; {versions}.\n\n{(folder / 'table.md').read_text().strip()}\n\n{MARKS[1]}"
+        f"{begin}\n\nCommand: `{said}`. Seeds {', '.join(map(str, seeds))}. {seconds:.0f} s of learning in {len(runs)} runs on "
+        f"{runs[0]['machine']['cpu']}; {versions}.\n\n{(folder / 'table.md').read_text().strip()}\n\n{end}"
     )
     text = page.read_text()
-    if not all(mark in text for mark in MARKS):
-        sys.exit(f"{page} lacks the markers {MARKS[0]} and {MARKS[1]}, between which the outcome belongs.")
-    page.write_text(re.sub(f"{MARKS[0]}.*{MARKS[1]}", lambda _: block, text, flags=re.S))
+    if not (begin in text and end in text):
+        sys.exit(f"{page} lacks the markers {begin} and {end}, between which the outcome belongs.")
+    page.write_text(re.sub(f"{begin}.*{end}", lambda _: block, text, flags=re.S))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    collect(Path(sys.argv[1]), sys.argv[2:])
+    given = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    given.add_argument("folder", type=Path)
+    given.add_argument("figures", nargs="*")
+    given.add_argument("--part", default="")
+    collect(**vars(given.parse_args()))

@@ -102,14 +102,17 @@ def table(results):
     rows = []
     for name, each in found.items():
         row = {"arm": name, "n": len(each)} | {column: each[column].mean() for column in ("at first", *STOPS)}
-        end, (group, _, method) = each["at the end"], name.rpartition(": ")
+        end, (group, _, method) = each["at the end"], str(name).rpartition(": ")
         row["s.e.m."] = end.std(ddof=1) / len(end) ** 0.5 if len(end) > 1 else float("nan")
         other = AGAINST.get(method, "")
         row |= {"against": "–", "difference": "–"}
         if f"{group}: {other}" in found:
             theirs = found[f"{group}: {other}"]["at the end"]
             both = end.index.intersection(theirs.index)
-            row["against"], row["difference"] = other, str(bp.analysis.paired(end[both].values, theirs[both].values))
+            row["against"], row["difference"] = (
+                other,
+                str(bp.analysis.paired(end.loc[both].to_numpy(), theirs.loc[both].to_numpy())),
+            )
         rows.append(row)
     return pandas.DataFrame(rows)
 

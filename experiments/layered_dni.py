@@ -10,6 +10,7 @@ backpropagation of the multilayer network, and the top area alone: what is below
 from dataclasses import dataclass
 
 import numpy as np
+import pandas
 
 import bioplaus as bp
 from bioplaus import Arm, Experiment, Training
@@ -42,7 +43,7 @@ def layered_dni(config: Config = Config()) -> Experiment:
         "DNI mlp": bp.rule("dni", predictor=deeper),
         "top alone": bp.rule("tbptt", steps=1),
     }
-    names = ("updates", "batch", "lr", "predictor_lr", "evaluate_every", "align_every")
+    names = "updates", "batch", "lr", "predictor_lr", "evaluate_every", "align_every"
     training = Training(**{name: getattr(config, name) for name in names})
     cases = [("digits", "standard", depth) for depth in config.depths]
     cases[1:1] = [("mnist", "t10k", depth) for depth in config.mnist_depths]
@@ -76,17 +77,21 @@ def ends(results) -> dict[str, dict[int, float]]:
     return {label: {run.seed: 100 * score for run, score in some} for label, some in pairs.items()}
 
 
-def cosines(runs) -> dict[str, np.ndarray]:
-    """Area → (seed, comparison): cosine of what it was told and the true gradient; the top, which is told the truth, is not among them."""
+def cosines(runs) -> dict[str, pandas.DataFrame]:
+    """Area → updates by seeds: cosine of what it was told and the true gradient, NaN where that is 0; the top, which is told the truth, is not among them."""
     columns = [name for name in runs[0].metrics.columns if name.startswith("prediction_A")]
-    values = [np.stack([run.metrics[c].dropna().to_numpy(float) for run in runs]) for c in columns]
-    return {c.removeprefix("prediction_"): rows for c, rows in zip(columns, values, strict=True)}
+    each = {c: pandas.concat([run.metrics.set_index("update")[c] for run in runs], axis=1) for c in columns}
+    return {c.removeprefix("prediction_"): rows.dropna(how="all") for c, rows in each.items()}
 
 
 def shown(runs, first: bool) -> str:
     """Cosine of each area from the first up, mean over the first fifth of training or the last."""
-    part = lambda n: slice(0, max(1, n // 5)) if first else slice(-max(1, n // 5), None)  # noqa: E731
-    return ", ".join(f"{rows[:, part(rows.shape[1])].mean():.2f}" for rows in cosines(runs).values()) or "–"
+    return ", ".join(f"{np.nanmean(fifth(rows, first)):.2f}" for rows in cosines(runs).values()) or "–"
+
+
+def fifth(rows, first: bool):
+    """The first fifth of comparisons, or the last."""
+    return (rows.head if first else rows.tail)(max(1, len(rows) // 5))
 
 
 def table(results):
@@ -104,11 +109,9 @@ def table(results):
 def against(found, label: str) -> str:
     """An arm and BPTT in the same hierarchy, in pairs."""
     rule, case = parted(label)
-    other = found.get(f"BPTT, {case}", {})
-    both = [seed for seed in found[label] if seed in other]
-    if rule == "BPTT" or not both:
-        return "–"
-    return str(bp.analysis.paired([found[label][s] for s in both], [other[s] for s in both]))
+    mine, other = found[label], found.get(f"BPTT, {case}", {})
+    both = [seed for seed in mine if seed in other and rule != "BPTT"]
+    return str(bp.analysis.paired([mine[s] for s in both], [other[s] for s in both])) if both else "–"
 
 
 def summary(results):
@@ -116,9 +119,8 @@ def summary(results):
     found = ends(results)
     rules = list(dict.fromkeys(parted(label)[0] for label in found))
     cases = sorted(dict.fromkeys(parted(label)[1] for label in found), key=lambda case: ("MNIST" in case, case))
-    hues = bp.figures.OKABE_ITO
-    names = ("black", "blue", "bluish green", "sky blue", "orange", "vermillion")
-    colours = {rule: hues[name] for rule, name in zip(rules, names, strict=False)}
+    hues = ("black", "blue", "bluish green", "sky blue", "orange", "vermillion")
+    colours = {rule: bp.figures.OKABE_ITO[hue] for rule, hue in zip(rules, hues, strict=False)}
     first, deepest = cases[0], max(cases, key=lambda case: (int(case[-1]), "MNIST" not in case))
     drawn = {}
     with bp.figures.Sheet(bp.figures.DOUBLE, 120) as sheet:
@@ -133,17 +135,15 @@ def summary(results):
             if case == first:
                 updates, values = results.curves("test_score")[label]
                 early.plot(updates, 100 * values.mean(0), color=colour)
-                updates = runs[0].metrics.dropna(subset=["alignment"])["update"].to_numpy()
                 for (name, rows), line in zip(cosines(runs).items(), ("-", "--", ":"), strict=False):
-                    areas.plot(updates, rows.mean(0), color=colour, linestyle=line)
-                    drawn[label][name] = rows
-            if case == deepest and (by := cosines(runs)):
-                late = [rows[:, -max(1, rows.shape[1] // 5) :].mean() for rows in by.values()]
+                    areas.plot(rows.index, rows.mean(axis=1), color=colour, linestyle=line)
+                    drawn[label][name] = rows.to_numpy().T
+            if case == deepest and (late := [np.nanmean(fifth(rows, False)) for rows in cosines(runs).values()]):
                 deep.plot(range(1, len(late) + 1), late, "o-", color=colour, markersize=3)
         top.set(ylabel="Test images right (%)", xlabel="Areas", xticks=range(len(cases)))
         top.set_xticklabels([case.replace("L=", "") for case in cases])
         early.set(xlabel="Updates", ylabel=f"Test images right (%), {first}")
-        areas.set(xlabel="Updates", ylabel=f"Cosine with the truth, {first}\n(solid A1, dashed A2)")
+        areas.set(xlabel="Updates", ylabel=f"Cosine with the truth, {first}\n(solid A1, dashed A2, dotted A3)")
         deep.set(xlabel="Area", ylabel=f"Cosine at the end, {deepest}", xticks=range(1, int(deepest[-1])))
         sheet.letter()
         sheet.explain({rule: top.plot([], [], "_", color=colour, markersize=8)[0] for rule, colour in colours.items()})

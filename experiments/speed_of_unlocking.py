@@ -6,6 +6,7 @@ messages took no time.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas
@@ -29,13 +30,14 @@ def speed_of_unlocking(config: Config = Config()) -> Experiment:
     from bioplaus.measure.unlocked import Layers
     from bioplaus.runs.timed import Timed
 
-    methods = {"BP": {"method": "BP"}, "DNI": {"method": "DNI"}, "cDNI": {"method": "cDNI"}}
+    methods: dict[str, dict[str, Any]] = {"BP": {"method": "BP"}, "DNI": {"method": "DNI"}, "cDNI": {"method": "cDNI"}}
     methods[f"cDNI {'×'.join(map(str, config.hidden))}"] = {"method": "cDNI", "hidden": config.hidden}
     training = Training(updates=config.updates, batch=config.batch, lr=Layers.rate, optimiser="sgd")
     made = {name: Layers(sizes=config.sizes, batch=config.batch, **how) for name, how in methods.items()}
+    arms: dict[str, Any] = {name: Timed(layers, training, config.apart) for name, layers in made.items()}
     return Experiment(
         title="The speed of unlocking: work, one process, a process each, ideal latency",
-        arms={name: Timed(layers, training, config.apart) for name, layers in made.items()},
+        arms=arms,
         seeds=config.seeds,
         table=lambda results: table(results, made),
         by_seed=seeds,
@@ -74,11 +76,11 @@ def table(results, made):
         row = {"arm": label, "n": len(each), "work": sum(layers.work) / 1e6, "ideal latency": layers.latency / 1e6}
         row |= {name: each[name].median() for name in MEASURED}
         row["range over seeds, process each"] = f"{each['process each'].min():.3g}–{each['process each'].max():.3g}"
-        rows.append(row | {"processors": int(each["processors"].min())})
+        rows.append(row | {"processors": int(np.min(each["processors"]))})
     found = pandas.DataFrame(rows)
     if "BP" in results:
         for name in ("work", *MEASURED, "ideal latency"):
-            found[f"times faster, {name}"] = found.loc[found["arm"] == "BP", name].item() / found[name]
+            found[f"times faster, {name}"] = found.set_index("arm")[name]["BP"] / found[name]
     return found
 
 
@@ -90,13 +92,13 @@ def figure(results, made):
     kinds = ("work", *MEASURED, "ideal latency")
     with bp.figures.Sheet(bp.figures.DOUBLE, 62) as sheet:
         ax = sheet.subplots(1, 1)
-        for k, (label, row) in enumerate(found.iterrows()):
+        for k, (label, row) in enumerate(found.to_dict("index").items()):
             at = np.arange(len(kinds)) + 0.12 * (k - (len(found) - 1) / 2)
             drawn[label] = np.array([found.loc["BP", kind] / row[kind] for kind in kinds])
             ax.plot(at, drawn[label], "D", color=pens[label].colour, markersize=3, label=label)
             for x, kind in zip(at, kinds, strict=True):
                 if kind in MEASURED:
-                    values = apart.get_group(label)[kind].to_numpy()
+                    values = np.asarray(apart.get_group(label)[kind])
                     faster = found.loc["BP", kind] / values
                     ax.plot(np.full(len(values), x), faster, ".", color=pens[label].colour, alpha=0.5)
         ax.axhline(3, **bp.figures.GUIDE)

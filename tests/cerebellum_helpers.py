@@ -11,6 +11,7 @@ import torch
 from rule_helpers import normal, random
 
 import bioplaus as bp
+from bioplaus.cerebellum.granule import Granule
 from bioplaus.circuit import Network
 from bioplaus.circuit.carried import Layout
 from bioplaus.learning.sequence import sequence
@@ -18,6 +19,7 @@ from bioplaus.learning.tally import Outcome
 from bioplaus.own import Owns
 from bioplaus.rules import Rule
 from bioplaus.schedule import Online, Window
+from bioplaus.signal.synthetic import SyntheticGradient
 from bioplaus.signal.truth import observe
 from bioplaus.tasks import squared
 
@@ -83,9 +85,22 @@ def states(network: Network | None = None) -> torch.Tensor:
     return Layout(network).vectors(observe(network, batch(), squared).tangent.stretch)
 
 
+def granule(**options: Any) -> Granule:
+    """The predictor by name."""
+    made = bp.predictor("granule", **options)
+    assert isinstance(made, Granule)
+    return made
+
+
+def synthetic(chosen: Rule) -> SyntheticGradient:
+    """Its signal, which has a predictor."""
+    assert isinstance(chosen.signal, SyntheticGradient)
+    return chosen.signal
+
+
 def said(chosen: Rule, own: Owns, network: Network | None = None) -> torch.Tensor:
     """g at h_0 … h_T, as the rule's signal has it."""
-    network, signal = network or cortex(), chosen.signal
+    network, signal = network or cortex(), synthetic(chosen)
     observed = observe(network, batch(), squared)
     seen, sight = signal.look(own, signal.sight(network), observed, Layout(network).vectors(observed.tangent.stretch))
     return signal.said(own, sight, observed, seen)
@@ -93,7 +108,10 @@ def said(chosen: Rule, own: Owns, network: Network | None = None) -> torch.Tenso
 
 def by_hand(o: dict[str, Any], theta: Any, h: np.ndarray) -> dict[str, np.ndarray]:
     """Every part's rates for h (time, input) of one trial, one number after another; ``o`` are a predictor's options."""
-    get = lambda name: theta[name].numpy() if name in theta else None  # noqa: E731
+
+    def get(name: str) -> Any:
+        return theta[name].numpy() if name in theta else None
+
     M, C, w, v = get("granule.wiring"), get("pons.C"), get("purkinje.w"), get("interneuron.v")
     thresholds, b = get("golgi.threshold"), get("nuclei.b")
     cells, zones, outputs = len(M), w.shape[0], w.shape[1]

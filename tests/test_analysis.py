@@ -46,6 +46,7 @@ def test_rates_by_condition(recording):
     late = found["mean"].sel(time=slice(60, None)).mean(("time", found["mean"].dims[-1]))
     assert float(late[1]) > 1.05 * float(late[0]) > 1
     other = name.replace("spikes", "v")
+    assert analysis.psth(recording, "side", name=name, window=20 * bp.ms).identical(found)
     states = analysis.psth(recording, TRIALS, name=other, window=7)  # 17 whole bins of 120 steps
     assert states.sizes["time"] == 17
     assert np.abs(states["mean"][1, 3] - recording[other].values[21:28][:, TRIALS == 1].mean((0, 1))).max() < 1e-6
@@ -133,6 +134,12 @@ def test_lapses_are_found_and_help():
         (lambda r, n: analysis.psth(r, name="spike"), "variable in this recording"),
         (lambda r, n: analysis.psth(r, name="output", window=1000), "longer than the recording"),
         (lambda r, n: analysis.psth(r, name=n, window=0), "window is 0"),
+        (lambda r, n: analysis.psth(r, name=n, window=20 * bp.mV), "window is 20. mV"),
+        (
+            lambda r, n: analysis.psth(r.assign_coords(time=np.arange(120)), name=n, window=20 * bp.ms),
+            "counts its time in steps",
+        ),
+        (lambda r, n: bp.figures.psth(analysis.psth(r, name=n), bars={"cue": (60, 20)}), "behind it an end"),
         (lambda r, n: analysis.psth(3), "recording is 3"),  # type: ignore[arg-type]
         (lambda r, n: analysis.decoding(r, TRIALS, name=n, folds=21), "21 trials each"),
         (lambda r, n: analysis.decoding(r, 0 * TRIALS, name=n), "two or more"),
@@ -159,6 +166,8 @@ def test_pairs_are_scipys():
     assert abs(found.p - by_hand.pvalue) < 1e-12 and abs(found.difference - (a - b).mean()) < 1e-12
     assert np.allclose((found.low, found.high), by_hand.confidence_interval())
     assert found.above == (a > b).sum() and found.n == 8
+    alike = analysis.paired([3.0, 4.0, 7.0], [2.0, 3.0, 6.0])  # no scatter, and no warning of SciPy's
+    assert (alike.p, alike.low, alike.high, alike.above) == (0, 1, 1, 3)
     assert np.isnan(analysis.paired([1], [2]).p) and analysis.paired([1, 2], [1, 2]).p == 1
     for wrong in (([1, 2], [1]), ([1, np.nan], [1, 2]), ([], []), (["a"], ["b"])):
         with pytest.raises(RunError):

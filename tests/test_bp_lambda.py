@@ -37,6 +37,7 @@ from bioplaus.circuit.carried import Layout
 from bioplaus.learning.sequence import sequence
 from bioplaus.rules import bp_lambda, dni
 from bioplaus.schedule import Online, Window
+from bioplaus.signal.synthetic import SyntheticGradient
 from bioplaus.signal.truth import asked, future_credit, predicted_and_true, prediction_alignment
 from bioplaus.tasks import Batch, squared
 
@@ -305,6 +306,7 @@ def test_context_is_part_of_what_the_predictor_sees(predictor, each_step):
         same(side_by_side(outcome.own), expected)
         same(outcome.gradients, with_synthetic_gradients(c, windows(c.batch.steps, 1), synthetic))
     n = dni(3, PREDICTORS[predictor], context=True)
+    assert c.batch.context is not None
     swapped = Case(c.network, replace(c.batch, context=c.batch.context.flip(-2)))
     assert off(side_by_side(swapped.outcome(n, theta).own), side_by_side(c.outcome(n, theta).own)) > 1e-3
     assert off(swapped.gradients(n, theta), c.gradients(n, theta)) > 1e-3
@@ -313,6 +315,7 @@ def test_context_is_part_of_what_the_predictor_sees(predictor, each_step):
     same(c.gradients(one, theta), c.gradients(by_traces, theta))
     own = owned(theta)
     for signal in (n.signal, rule.signal):
+        assert isinstance(signal, SyntheticGradient)
         g, _ = predicted_and_true(c.network, signal, own, c.batch, squared)
         same({"g": g}, {"g": torch.stack([predicted(theta, h) for h in told.h[1:-1]])})
     recorded = bp.record(c.network, n, c.batch, "prediction", squared, own=own)

@@ -255,5 +255,5 @@ def test_recordings_and_gradients_take_lesions_too():
     found = bp.gradient(cortex(), rule(ON), batch(), perturb=Perturb("cerebellum", "silence"))
     same(found, bp.gradient(cortex(), rule(ON, injection=0.0), batch()), TIGHT)
     seen = bp.record(cortex(), rule(ON), batch(), "prediction", own=drawn(rule(ON)), perturb=Perturb("cerebellum", "silence", steps=range(2, 5)))  # fmt: skip
-    name = next(iter(n for n in seen.data_vars if "prediction" in n))
+    name = next(iter(n for n in map(str, seen.data_vars) if "prediction" in n))
     assert not seen[name][2:5].any() and bool(seen[name][6].any()) and seen[name].shape[:2] == (T, BATCH)

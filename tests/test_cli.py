@@ -296,7 +296,7 @@ def test_every_name_that_is_listed_can_be_shown(study, capsys, kind):
     assert cli.main(["list", kind]) == 0
     listed = capsys.readouterr().out
     for name in names(kind):
-        assert f"  {name} " in listed
+        assert f"  {name} " in listed or f"`bioplaus show {name}`" in listed  # stdp has no halves to stand in the table
         assert cli.main(["show", name]) == 0
         assert name in capsys.readouterr().out
     assert cli.main(["list", kind.removesuffix("s")]) == 0

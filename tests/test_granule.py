@@ -19,10 +19,12 @@ from cerebellum_helpers import (
     by_hand,
     cortex,
     drawn,
+    granule,
     outcome,
     rule,
     said,
     states,
+    synthetic,
     under,
 )
 from rule_helpers import normal, off, paragraph, random, same
@@ -107,7 +109,7 @@ def test_and_over_many_updates_of_an_optimiser():
 def test_every_part_is_as_it_is_written(options):
     chosen = rule(options)
     own, h = drawn(chosen), states()
-    o = asdict(bp.predictor("granule", **options))
+    o = asdict(granule(**options))
     expected = [by_hand(o, own["predictor"], h[:, i].numpy()) for i in range(BATCH)]
     g = said(chosen, own)
     for i, each in enumerate(expected):
@@ -239,7 +241,7 @@ def test_the_bump_is_what_it_says():
     d, p = 2, 3.0
     late, none = rule(SMALL | {"delay_back": d, "peak": 3}, trace="bump"), rule(SMALL, lmbda=0.0)
     own = drawn(none)
-    network, signal = cortex(), none.signal
+    network, signal = cortex(), synthetic(none)
     observed = observe(network, batch(), squared)
     phi, _ = signal.look(own, signal.sight(network), observed, Layout(network).vectors(observed.tangent.stretch))
     g, h = said(none, own), states()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from cerebellum_helpers import BATCH, SIZE, T, batch, cortex, drawn, outcome, rule, under
+from cerebellum_helpers import BATCH, SIZE, T, batch, cortex, drawn, granule, outcome, rule, under
 from rule_helpers import same
 
 import bioplaus as bp
@@ -146,6 +146,6 @@ def test_events_are_recorded_and_are_those_that_taught():
 
 
 def test_a_rate_is_a_probability_per_step_of_this_length():
-    g = bp.predictor("granule", teaching="events", rate=2)
-    assert g.chance(1e-3) == pytest.approx(2e-3) and bp.predictor("granule", teaching="events").chance(0.02) == 0.02
+    g = granule(teaching="events", rate=2)
+    assert g.chance(1e-3) == pytest.approx(2e-3) and granule(teaching="events").chance(0.02) == 0.02
     assert g.refuse(Trial(5, 5, 1e-3)) is None and "more than 1" in str(g.refuse(Trial(5, 5, 0.1)))

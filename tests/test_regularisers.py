@@ -216,12 +216,12 @@ def test_one_step_windows_and_bp0_learn_the_same(jacobian):
             w += 0.1 * torch.randn(w.shape, generator=generator, dtype=w.dtype)
     found_by = bp0.credit(own, bp0.init(c.network, c.batch.size), o)
     total: dict[str, Tensor] = {}
-    currents = []
+    currents, sight = [], dni.init(c.network, c.batch.size)
     for t in range(9):
         when = slice(t, t + 1)
         inner = tuple(tuple(a[when] for a in p) for p in o.inner)
         one = replace(o, tangent=o.tangent.part(when), error=o.error[when], final=t == 8, inner=inner)
-        credit, gradients, *_ = dni.credit(own, None, one)
+        credit, gradients, sight, _ = dni.credit(own, sight, one)
         currents.append(credit[0])
         for n, g in gradients.items():
             total[n] = total.get(n, 0) + g

@@ -396,3 +396,8 @@ def test_the_source_of_a_task_of_ones_own_is_part_of_its_description() -> None:
     assert "source_sha256" not in task("target_reaching").describe()
     expected = hashlib.sha256(inspect.getsource(Naming).encode()).hexdigest()
     assert Naming().describe()["source_sha256"] == expected
+
+
+def test_an_environment_is_told_from_a_task():
+    with pytest.raises(TaskError, match="acts and is rewarded: bp.reward.Agent"):
+        tasks.task("delayed_cue")

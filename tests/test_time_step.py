@@ -38,7 +38,7 @@ TIMED: dict[str, tuple[dict[str, Any], float, int | None]] = {
 #: the whole step, ms, where gates are faster than 1 ms
 FAST = {"hodgkin_huxley": 0.1, "wang_buzsaki": 0.25, "coba_nmda": 0.25}
 #: what has no time constants: memory is counted in steps
-UNTIMED = {"elman", "gru", "lstm"}
+UNTIMED = {"clocked", "elman", "gru", "lstm"}
 #: what moves at spikes alone
 STILL = {"tsodyks_markram": {"r"}}
 START: dict[str, Any] = {"a": 1.5, "v": 0.2, "x": 0.2}

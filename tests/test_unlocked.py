@@ -45,7 +45,7 @@ def by_autograd(
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """An update of all that learns, each layer's by the loss that is its own."""
     W = {name: w.clone().requires_grad_() for name, w in made.tensors().items()}
-    relu, h, own, sent, said = torch.relu, x, [], {}, {}
+    relu, h, loss, own, sent, said = torch.relu, x, x.sum(), [], {}, {}
     top, B = layers.depth - 1, len(x)
     for i in range(layers.depth):
         below = h.detach().requires_grad_() if layers.method != "BP" else h
@@ -138,7 +138,14 @@ def test_a_process_for_each_layer_computes_the_same(kind):
 
 
 def test_what_is_no_chain_is_refused():
-    for wrong in ({"method": "bp"}, {"sizes": (3, 2)}, {"batch": 0}, {"hidden": (0,)}, {"rate": 0}):
+    kinds: tuple[dict[str, Any], ...] = (
+        {"method": "bp"},
+        {"sizes": (3, 2)},
+        {"batch": 0},
+        {"hidden": (0,)},
+        {"rate": 0},
+    )
+    for wrong in kinds:
         with pytest.raises(RunError) as refused:
             Layers(**wrong)
         assert "\n" not in str(refused.value)

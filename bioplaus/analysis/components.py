@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def components(
-    recording: xarray.Dataset, by: Any = None, *, name: str = "spikes", window: float = 20.0, count: int = 3
+    recording: xarray.Dataset, by: Any = None, *, name: str = "spikes", window: Any = 20.0, count: int = 3
 ) -> xarray.Dataset:
     """Project the means of all conditions onto their first principal components.
 

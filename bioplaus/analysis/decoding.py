@@ -19,7 +19,7 @@ def decoding(
     by: Any,
     *,
     name: str = "spikes",
-    window: float = 50.0,
+    window: Any = 50.0,
     folds: int = 5,
     C: float = 1.0,
     seed: int = 0,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bioplaus import checks
+from bioplaus.checks.numbers import as_number, dimensions
 from bioplaus.errors import RunError, cut, unknown
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 SECONDS = {"ms": 1e-3, "s": 1.0, "us": 1e-6}
 
 
-def binned(recording: xarray.Dataset, name: str = "spikes", window: float = 20.0) -> xarray.DataArray:
+def binned(recording: xarray.Dataset, name: str = "spikes", window: Any = 20.0) -> xarray.DataArray:
     """A recorded variable in consecutive bins: spikes as rates in Hz, all else as means.
 
     Parameters
     ----------
     recording : with ``name`` (time, batch, unit).
     name : a recorded variable; of several populations ``"E.spikes"``.
-    window : length of a bin in the unit of the recording's time, rounded to whole steps, at least one; steps after the last whole bin are left out.
+    window : length of a bin, a time such as 20*ms, or a number in the unit of the recording's time; rounded to whole steps, at least one; steps after the last whole bin are left out.
 
     Returns
     -------
@@ -40,8 +41,9 @@ def binned(recording: xarray.Dataset, name: str = "spikes", window: float = 20.0
     import xarray as xr
 
     values = recorded(recording, name)
-    window = checks.accept(RunError, "window", window, checks.Real(above=0))
     times = recording["time"]
+    unit = str(times.attrs.get("units", ""))
+    window = _long(window, unit)
     dt = float(times[1] - times[0]) if times.size > 1 else 1.0
     steps = max(1, round(window / dt))
     bins = times.size // steps
@@ -49,7 +51,6 @@ def binned(recording: xarray.Dataset, name: str = "spikes", window: float = 20.0
         raise RunError(
             f"A window of {window:g} is longer than the recording, which has {times.size} steps of {dt:g}. Give a shorter one."
         )
-    unit = str(times.attrs.get("units", ""))
     array = values.transpose("batch", "time", ...).values[:, : bins * steps].astype(float)
     mean = array.reshape(len(array), bins, steps, -1).mean(2)
     told = dict(values.attrs)
@@ -59,6 +60,17 @@ def binned(recording: xarray.Dataset, name: str = "spikes", window: float = 20.0
     coordinates = {k: v for k, v in values.coords.items() if "time" not in v.dims}
     begins = xr.DataArray(times.values[: bins * steps : steps], dims="time", attrs=times.attrs)
     return xr.DataArray(mean, {**coordinates, "time": begins}, dims, name, told | {"window": steps * dt})
+
+
+def _long(window: Any, unit: str) -> float:
+    """A window as a number of the recording's unit of time."""
+    if dimensions(window) != {"time": 1}:
+        return checks.accept(RunError, "window", window, checks.Real(above=0))
+    if unit not in SECONDS:
+        raise RunError(
+            f"The window is a time, {window}, and this recording counts its time in {unit or 'steps'}. Give a number of these."
+        )
+    return checks.accept(RunError, "window", as_number(window), checks.Real(above=0)) / SECONDS[unit]
 
 
 def recorded(recording: Any, name: str) -> xarray.DataArray:
@@ -107,7 +119,7 @@ def conditions(recording: xarray.Dataset, by: Any) -> np.ndarray:
     return found
 
 
-def psth(recording: xarray.Dataset, by: Any = None, *, name: str = "spikes", window: float = 20.0) -> xarray.Dataset:
+def psth(recording: xarray.Dataset, by: Any = None, *, name: str = "spikes", window: Any = 20.0) -> xarray.Dataset:
     """Mean activity over trials of each condition, in bins of time.
 
     Parameters

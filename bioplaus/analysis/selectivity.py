@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import xarray
 
 
-def selectivity(recording: xarray.Dataset, by: Any, *, name: str = "spikes", window: float = 50.0) -> xarray.DataArray:
+def selectivity(recording: xarray.Dataset, by: Any, *, name: str = "spikes", window: Any = 50.0) -> xarray.DataArray:
     """Area under the ROC of each unit in each bin of time, 0 … 1.
 
     Parameters

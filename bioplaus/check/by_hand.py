@@ -145,6 +145,11 @@ def lstm(n: Neurons, I_i: Tensor, I_f: Tensor, I_g: Tensor, I_o: Tensor) -> Tens
     return torch.sigmoid(I_o) * torch.tanh(n["c"])
 
 
+def clocked(n: Neurons, I: Tensor, c: Tensor) -> Tensor:
+    f = next(f for text, f in RATES.items() if f"c*({text})" in n.cell.update)
+    return c * f(I) + (1 - c) * n.y
+
+
 def gru(n: Neurons, I_r: Tensor, I_z: Tensor, I_n: Tensor, I_h: Tensor) -> Tensor:
     z = torch.sigmoid(I_z)
     return (1 - z) * torch.tanh(I_n + torch.sigmoid(I_r) * I_h) + z * n.y
@@ -358,7 +363,7 @@ def _membrane(n: Neurons, v: Tensor, g: Tensor, towards: Tensor) -> Tensor:
 CELLS: dict[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
-        leaky_rate, elman, lstm, gru, lif, alif, lsnn_lif, lsnn_alif, adex,
+        leaky_rate, elman, clocked, lstm, gru, lif, alif, lsnn_lif, lsnn_alif, adex,
         delta_lif, tsodyks_markram, cuba, coba, coba_nmda, alpha_current, noisy_lif, qif, izhikevich, hodgkin_huxley, wang_buzsaki,
     )
 }  # fmt: skip

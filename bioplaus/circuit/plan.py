@@ -149,6 +149,11 @@ def _units(p: Perturb, text: str | None, name: str, size: int) -> slice | np.nda
         return slice(None)
     given = units_of(text)
     if isinstance(given, slice):
+        beyond = [each for each in (given.start, given.stop) if each is not None and not -size <= each <= size]
+        if beyond:
+            raise CircuitError(
+                f"{told(p)} names units [{text.strip()}]; '{name}' has {size}, from 0 to {size - 1}. Leave the end out for all up to the last, as in [0:]."
+            )
         chosen = np.arange(size)[given]
     else:
         chosen = np.array(given)

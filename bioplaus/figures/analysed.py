@@ -194,6 +194,8 @@ def stimuli(ax: Axes, bars: Bars) -> None:
             raise checks.refusal(
                 RunError, f"bars of {name!r}", when, "a begin and an end, (0, 100), or several of them"
             )
+        if (edges[:, 0] >= edges[:, 1]).any():
+            raise checks.refusal(RunError, f"bars of {name!r}", when, "a begin and behind it an end, as in (0, 100)")
         for begin, end in edges:
             shade = ("black", "#999999")[k % 2]  # neighbours would be one bar
             ax.plot([begin, end], [1.03, 1.03], color=shade, linewidth=2, solid_capstyle="butt", label=BAR, **place)

@@ -36,7 +36,8 @@ def refuse_stray(frozen: Iterable[str], weights: Mapping[str, Tensor], own: Owns
     for name in frozen:
         if name not in weights and not any(holds([name], path) for path in paths):
             known = [*weights, *paths, *above(paths), "readout"]
-            raise CircuitError(f"Perturb('{name}', 'freeze') leads nowhere. {unknown('weight', name, known)}")
+            why = f" This rule has no {name} of its own that learns." if name in ("predictor", FEEDBACK) else ""
+            raise CircuitError(f"Perturb('{name}', 'freeze') leads nowhere.{why} {unknown('weight', name, known)}")
 
 
 class Interference:

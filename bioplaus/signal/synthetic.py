@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a predictor remembers, and what it saw last, (batch, …); None before the first state."""
+    """What a predictor remembers, and what stood for the last state, (batch, …); None before the first, and for one that reads states as they are."""
 
     memory: Any
     last: Tensor | None = None
@@ -69,9 +69,10 @@ class SyntheticGradient(Signal):
     def look(self, own: Owns, sight: Sight, observed: Observed, h: Tensor) -> tuple[Tensor, Sight]:
         """What g has of the states h of a window, the one before it first, (time + 1, batch, …), of which each is taken in once."""
         given = self.see(observed, h)
-        seen, memory = self.of(observed.network).relay(
-            theta(own), sight.memory, given if sight.last is None else given[1:]
-        )
+        fresh = given if sight.memory.at < 0 else given[1:]
+        seen, memory = self.of(observed.network).relay(theta(own), sight.memory, fresh)
+        if seen is fresh:  # g reads the states themselves, and the one before the window is at hand
+            return given, Sight(memory)
         if sight.last is not None:
             seen = torch.cat([sight.last.unsqueeze(0), seen])
         return seen, Sight(memory, seen[-1])

@@ -51,6 +51,8 @@ class Entry(NamedTuple):
     summary: str
 
 
+#: what is acted in: no task, and asked for as one (`bioplaus.reward`)
+ENVIRONMENTS = ("delayed_cue",)
 TASKS = {
     "add": Entry(
         "bioplaus.tasks.add",
@@ -189,6 +191,8 @@ def task(name: str, *given: Any, **options: Any) -> Task:
     """
     if not isinstance(name, str) or name not in TASKS:
         remedy = " A task of your own is not named but handed over as the object itself."
+        if name in ENVIRONMENTS:
+            remedy = f" '{name}' is an environment, in which one acts and is rewarded: bp.reward.Agent(circuit, '{name}', 'eprop', bp.Training(updates=100))."
         raise TaskError(unknown("task", str(name), TASKS) + remedy)
     if given:
         raise TaskError(by_name(f"bp.task({name!r}, …)", given))
