@@ -61,7 +61,7 @@ def coupling(config: Config = Config()) -> Experiment:
     sizes = {"inputs": task.inputs, "units": config.units, "outputs": task.outputs}
     circuit = bp.circuit("recurrent", cell="lstm", init="uniform", input_gain=gain, **sizes)
 
-    def arm(active=config.active, heard=config.factor, lr=config.lr) -> Arm:
+    def arm(active=config.active, heard=config.factor, lr: float | dict[str, float] = config.lr) -> Arm:
         granule = bp.predictor("granule", active=active)
         rule = bp.rule("dni", steps=1, predictor=granule, injection=heard, discount=config.factor)
         names = ("updates", "batch", "evaluate_every")
