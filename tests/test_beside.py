@@ -166,6 +166,10 @@ def spiking(inputs: int, outputs: int) -> bp.Circuit:
     return bp.circuit("excitatory_inhibitory", cell=bp.model("lsnn_alif", threshold=0.2), input_gain=8.0, **sizes)
 
 
+def conducting(inputs: int, outputs: int) -> bp.Circuit:
+    return bp.circuit("excitatory_inhibitory", cell="coba", inputs=inputs + outputs, units=10, outputs=outputs)
+
+
 def lstm(inputs: int, outputs: int) -> bp.Circuit:
     return bp.circuit("recurrent", cell="lstm", inputs=inputs + outputs, units=5, outputs=outputs, input_gain=3.0)
 
@@ -352,6 +356,7 @@ def test_a_run_s_folder_tells_of_it(tmp_path: Any) -> None:
         (lambda: trainer(CerebellarDrive(predictor=bp.predictor("granule", delay_in=3 * ms))), "a time"),
         (lambda: trainer(CerebellarDrive(), bp.task("lines", steps=40, every=1), "eprop", make=spiking, backend="numba"), "a cerebellum says"),
         (lambda: trainer(CerebellarDrive(), lr={"drive.C": 0.1}), "drive.C"),
+        (lambda: trainer(CerebellarDrive(), DIGITS, "eprop", make=conducting), "may be below 0, and projection W_in_E leads it to conductances"),
     ],
 )  # fmt: skip
 def test_what_can_not_drive_is_refused(make: Any, says: str) -> None:

@@ -15,7 +15,9 @@ from bioplaus.cerebellum.base import born
 from bioplaus.cerebellum.driver import CerebellarDrive
 from bioplaus.cerebellum.seen import Seen
 from bioplaus.cerebellum.trial import Trial
+from bioplaus.circuit.dale import conductances
 from bioplaus.circuit.delays import timeless
+from bioplaus.circuit.description import INPUT
 from bioplaus.circuit.network import Network, State, Step
 from bioplaus.errors import CircuitError
 from bioplaus.own import Gradients, Own
@@ -37,6 +39,13 @@ def met(network: Network, drive: CerebellarDrive) -> Trial:
     CircuitError
         If it can't serve the circuit.
     """
+    for p in network.circuit.projections:
+        onto = sorted({*(p.channels or ())} & conductances(network.circuit.populations[p.target].cell))
+        if p.source == INPUT and onto:
+            raise CircuitError(
+                f"What a cerebellum says may be below 0, and projection {p.name} leads it to conductances ({', '.join(onto)} of population '{p.target}'), which are never negative. "
+                "Lead the input to a current: Projection(…, channels=('I',)), or a cell with external=('I',)."
+            )
     populations = [network.circuit.populations[network.populations[s].name] for s in network.sources]
     timed = not any(timeless(p.cell) for p in network.circuit.populations.values())
     trial = Trial(sum(p.size for p in populations), network.circuit.readout.size, network.circuit.dt, timed)
