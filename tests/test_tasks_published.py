@@ -65,11 +65,11 @@ def test_lines_begin_at_the_origin_and_cues_are_neighbours(lines: int) -> None:
         np.testing.assert_allclose(batch.targets[t, 1:].numpy(), ends * t / 9, atol=1e-5)
     for column in batch.weight.T.numpy():  # at every second step, the last for certain
         np.testing.assert_allclose(column, [0, 0.2] * 5, atol=1e-7)
-    assert batch.trials["answer"].tolist() == list(range(lines + 1))
+    assert batch.trials["line"].tolist() == list(range(lines + 1))
     outputs = torch.randn(10, lines + 1, 2, generator=stream())
     expected = torch.nn.functional.mse_loss(outputs[1::2], batch.targets[1::2])
     torch.testing.assert_close(squared.total(outputs, batch.targets, batch.weight), expected)
-    counts = torch.bincount(torch.as_tensor(drawn.batch(stream(), 6000).trials["answer"]), minlength=lines + 1)
+    counts = torch.bincount(torch.as_tensor(drawn.batch(stream(), 6000).trials["line"]), minlength=lines + 1)
     assert ((counts - 6000 / (lines + 1)).abs() < 5 * (6000 / (lines + 1)) ** 0.5).all()
 
 

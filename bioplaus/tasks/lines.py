@@ -26,7 +26,7 @@ class Lines(Task):
     ``cue``. At step t, counted from 0, the place asked for is t/(T − 1) of the way, and it is asked for at every k-th step, the last one for certain: with
     T = 10 and k = 2 at 1, 3, 5, 7, 9. All that are asked weigh alike, together 1, so that the loss is the mean of ½ |o − y|² over them.
 
-    The test set is every target once, the origin first; the context is the target's number, one-hot, and ``answer`` the number.
+    The test set is every target once, the origin first; the context is the target's number, one-hot; ``line`` of the trials is that number.
 
     Parameters
     ----------
@@ -113,4 +113,4 @@ class Lines(Task):
         weight = (weight / weight.sum())[:, None].repeat(1, len(which))
         targets = way[:, None, None] * self.points[which]
         context = torch.nn.functional.one_hot(which, self.lines + 1).float()
-        return Batch(inputs, targets, weight, context, {"answer": which.numpy()})
+        return Batch(inputs, targets, weight, context, {"line": which.numpy()})
