@@ -120,14 +120,15 @@ def table(results):
 def figure(results):
     """Loss over updates, mean of seeds: the quadratic at the demonstrations' rates and at the best, and the circuit."""
     curves, drawn = results.curves("loss"), {}
-    with bp.figures.Sheet(bp.figures.DOUBLE, 62) as sheet:
+    pens = bp.figures.pens(dict.fromkeys(label.rpartition(": ")[2] for label in curves))
+    with bp.figures.Sheet(bp.figures.DOUBLE, 72) as sheet:
         for ax, group in zip(sheet.subplots(1, 3), ("quadratic, demo", "quadratic, best rate", "circuit"), strict=True):
             shown = {n.rpartition(": ")[2]: c for n, c in curves.items() if n.startswith(group + ":")}
             for name, (updates, values) in shown.items():
                 blocks = max(1, len(updates) // 200)  # of a batch's losses, their mean
                 cut = len(updates) // blocks * blocks
                 means = values[:, :cut].reshape(len(values), -1, blocks).mean(2).mean(0)
-                ax.plot(updates[:cut:blocks], means, label=name)
+                ax.plot(updates[:cut:blocks], means, color=pens[name].colour, linestyle=pens[name].line)
                 drawn[f"{group}: {name}"] = means
             ax.set(
                 xlabel="Updates (number)",
@@ -135,6 +136,6 @@ def figure(results):
                 yscale="log",
                 title=group,
             )
-            ax.legend()
         sheet.letter()
+        sheet.explain(pens)
         return sheet.done(drawn)

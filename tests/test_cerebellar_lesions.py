@@ -257,3 +257,50 @@ def test_recordings_and_gradients_take_lesions_too():
     seen = bp.record(cortex(), rule(ON), batch(), "prediction", own=drawn(rule(ON)), perturb=Perturb("cerebellum", "silence", steps=range(2, 5)))  # fmt: skip
     name = next(iter(n for n in map(str, seen.data_vars) if "prediction" in n))
     assert not seen[name][2:5].any() and bool(seen[name][6].any()) and seen[name].shape[:2] == (T, BATCH)
+
+
+def test_mossy_fibres_of_the_context_can_be_lesioned_and_those_beyond_can_not():
+    """The pons has as many fibres as the state and the context together ask for, which is known when a batch has been seen."""
+    task = bp.task("volley", steps=2)
+    circuit = bp.circuit("hierarchy", inputs=task.inputs, units=(4, 4), outputs=task.outputs)
+    told = bp.rule("bp_lambda", predictor=bp.predictor("granule", expansion=2, active=None), context=True)
+    fibres = 2 * (8 + 10)  # on and off of 8 neurons and 10 labels
+
+    def begun(path: str) -> bp.Trainer:
+        cut = Perturb(path, "silence")
+        return bp.Trainer(circuit, task, told, bp.Training(updates=2, batch=3, dtype="float64", perturb=cut), seed=1)
+
+    whole = bp.Trainer(circuit, task, told, bp.Training(updates=2, batch=3, dtype="float64"), seed=1)
+    label = fibres // 2 - 10 + 3  # the fibre that is on for label 3
+    seen = whole.record(["cerebellum.pons", "cerebellum.granule"])
+    assert seen["cerebellum.pons"].shape[2] == fibres and seen["cerebellum.granule"].shape[2] == 2 * fibres
+    assert bool(seen["cerebellum.pons"].values[..., label].any())
+    cut = begun(f"cerebellum.pons[{label}]").record({"cerebellum.pons": [label, label + 1]})["cerebellum.pons"].values
+    assert not cut[..., 0].any() and (cut[..., 1] == seen["cerebellum.pons"].values[..., label + 1]).all()
+    last = begun(f"cerebellum.granule[{2 * fibres - 1}]")
+    assert not last.record("cerebellum.granule")["cerebellum.granule"].values[..., -1].any()
+    asked = task.batch(bp.stream(0, "page"), 3).to("cpu", torch.float64)
+    for path, size in ((f"cerebellum.pons[{fibres}]", fibres), (f"cerebellum.granule[{2 * fibres}]", 2 * fibres)):
+        for make in (begun, lambda p: bp.gradient(circuit, told, asked, perturb=Perturb(p, "silence")), lambda p: bp.record(circuit, told, asked, "prediction", perturb=Perturb(p, "silence"))):  # fmt: skip
+            with pytest.raises(BioplausError, match=f"from 0 to {size - 1}") as error:
+                make(path)
+            paragraph(error)
+
+
+def test_more_fibres_to_a_granule_cell_than_the_state_alone_has_are_no_fault_where_the_context_has_them():
+    task = bp.task("volley", steps=1)
+    circuit = bp.circuit("hierarchy", inputs=task.inputs, units=(3,), outputs=task.outputs)
+    for fan_in, context in ((12, True), (12, False), (99, True)):
+        wide = bp.predictor("granule", fan_in=fan_in, pairs=False, active=None)
+        rule_ = bp.rule("bp_lambda", predictor=wide, context=context)
+        if fan_in == 12 and context:
+            assert (drawn_wiring(bp.Trainer(circuit, task, rule_, bp.Training(updates=1, batch=2))) == 12).all()
+        else:
+            with pytest.raises(BioplausError, match=f"fan_in={fan_in}") as error:
+                bp.Trainer(circuit, task, rule_, bp.Training(updates=1, batch=2))
+            paragraph(error)
+
+
+def drawn_wiring(trainer: bp.Trainer) -> torch.Tensor:
+    """How many fibres each granule cell hears."""
+    return (trainer.own["predictor"]["granule.wiring"] > 0).sum(1)

@@ -45,7 +45,8 @@ class Areas(Predictor):
 
     Parameters
     ----------
-    of : what each of them is: a predictor, or the name of one.
+    of : what each of them is: a predictor that maps one state at a time, or the name of one. A `granule` predictor, which remembers states (delays, Golgi
+        cells), reads the whole cortex: it is none of them.
     sees : ``"own"``, the population itself; ``"own+above"``, and those that it drives and that stand behind it in the circuit; ``"all"``. The context
         is seen by each.
     """
@@ -62,6 +63,13 @@ class Areas(Predictor):
 
     def __post_init__(self) -> None:
         checks.settle(self)
+        if type(self.of).relay is not Predictor.relay:
+            name = self.of.describe().get("predictor", type(self.of).__name__)
+            raise RuleError(
+                f"A predictor of areas can't be made of '{name}' predictors: what such a one is handed is not the state but what it remembers of all states so far "
+                "(of a granule predictor granule cells' rates, behind delays and Golgi cells), and of its parts there is one each, by which they are recorded and lesioned. "
+                f"Give predictor='{name}' itself, which reads and speaks to all populations, or areas of a map of one state at a time: of='linear', of='mlp'."
+            )
 
     @property
     def affine(self) -> bool:

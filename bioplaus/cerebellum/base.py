@@ -142,7 +142,8 @@ class Predictor(ABC):
         return self
 
     def refuse(self, trial: Trial, perturbs: tuple[Perturb, ...] = ()) -> str | None:
-        return trials.refuse(perturbs, self.sizes(trial.inputs, trial.outputs), ())
+        sizes = self.sizes(trial.inputs, trial.outputs)
+        return trials.refuse(perturbs, sizes, (), () if trial.told else sizes)
 
     @property
     def weights(self) -> tuple[float, float]:

@@ -246,9 +246,10 @@ class Granule(Predictor):
 
     def refuse(self, trial: Trial, perturbs: tuple[Perturb, ...] = ()) -> str | None:
         fibres = self.pons.fibres(trial.inputs)
-        if self.fan_in > fibres:
+        if self.fan_in > fibres and trial.told:
             return f"fan_in={self.fan_in} of its granule cells is more than there are mossy fibres, {fibres} (give fan_in={fibres} or less)"
-        if reason := trials.refuse(perturbs, self.sizes(trial.inputs, trial.outputs), WAYS):
+        more = () if trial.told else ("pons", "granule")
+        if reason := trials.refuse(perturbs, self.sizes(trial.inputs, trial.outputs), WAYS, more):
             return reason
         given = {name: getattr(self, name) for name in (*WAYS.values(), "peak", "tau_golgi")}
         times = [name for name, value in given.items() if isinstance(value, float)]
@@ -419,7 +420,7 @@ class Granule(Predictor):
         cells = theta[WIRING].shape[0]
         if h.shape[-1] != cells:
             raise RuleError(
-                f"A granule predictor reads its {cells} granule cells' rates, which relay() gives, and was handed {h.shape[-1]} numbers. Rules that have a predictor do so; "
-                "areas(of='granule') does not: give each population no predictor of its own, or a linear one."
+                f"A granule predictor reads its {cells} granule cells' rates, which relay() gives, and was handed {h.shape[-1]} numbers. Rules that have a predictor do so: "
+                "whoever calls predict() gives it those."
             )
         return h

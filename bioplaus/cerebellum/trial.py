@@ -44,6 +44,7 @@ class Trial:
     timed : whether that is so: the steps of a discrete map are no time.
     lesions : what of it is silenced.
     generator : where randomness comes from; None: always the same.
+    told : whether ``inputs`` are all: of a predictor with context they are not, before somebody has seen a batch.
     """
 
     inputs: int
@@ -52,6 +53,7 @@ class Trial:
     timed: bool = True
     lesions: tuple[Lesion, ...] = ()
     generator: torch.Generator | None = None
+    told: bool = True
 
 
 def lesions(perturbs: Iterable[Perturb]) -> tuple[Lesion, ...]:
@@ -65,8 +67,10 @@ def lesions(perturbs: Iterable[Perturb]) -> tuple[Lesion, ...]:
     return tuple(found)
 
 
-def refuse(perturbs: Iterable[Perturb], sizes: Mapping[str, int], delayed: Iterable[str]) -> str | None:
-    """Why what is asked can't be done to a predictor of these parts, of which some have delays; or None."""
+def refuse(
+    perturbs: Iterable[Perturb], sizes: Mapping[str, int], delayed: Iterable[str], open_ended: Iterable[str] = ()
+) -> str | None:
+    """Why what is asked can't be done to a predictor of these parts, of which some have delays, and some more units than is known yet; or None."""
     delayed = list(delayed)
     for p in perturbs:
         (_, whole), *rest = parts(p.path)
@@ -78,6 +82,8 @@ def refuse(perturbs: Iterable[Perturb], sizes: Mapping[str, int], delayed: Itera
         if p.kind == "silence":
             if units is not None and part == CEREBELLUM:
                 return f"{p!r} names units of the whole: give those of a part, such as 'cerebellum.nuclei[{units}]'"
+            if part in open_ended:
+                continue
             size = known[part]
             numbers = [] if units is None or ":" in units else units_of(units)
             beyond = [n for n in numbers if not -size <= n < size]  # type: ignore[union-attr]

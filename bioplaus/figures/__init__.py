@@ -13,6 +13,7 @@ NaN where nothing was measured.
 from bioplaus.figures import panels
 from bioplaus.figures.alignments import along, credit, pairwise
 from bioplaus.figures.analysed import components, decoding, psth, psychometric, stimuli
+from bioplaus.figures.cerebellum import cerebellum, granule_peaks, parallel_fibres, simple_and_complex
 from bioplaus.figures.colours import OKABE_ITO, RULES, Pen, colour, pens, rule_of
 from bioplaus.figures.compose import alignment, final_scores, learning, summary, trajectories, weights
 from bioplaus.figures.dale import weight_distributions
@@ -41,6 +42,7 @@ __all__ = [
     "along",
     "averaged",
     "axis_label",
+    "cerebellum",
     "components",
     "colour",
     "credit",
@@ -50,12 +52,14 @@ __all__ = [
     "epochs",
     "final",
     "final_scores",
+    "granule_peaks",
     "learning",
     "load_data",
     "mean_sem",
     "neuron",
     "pairwise",
     "panels",
+    "parallel_fibres",
     "pareto",
     "paths",
     "pens",
@@ -65,6 +69,7 @@ __all__ = [
     "rasters",
     "rule_of",
     "save",
+    "simple_and_complex",
     "stimuli",
     "style",
     "summary",

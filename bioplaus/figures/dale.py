@@ -12,6 +12,7 @@ from bioplaus.errors import RunError, unknown
 from bioplaus.figures.colours import OKABE_ITO
 from bioplaus.figures.data import finite
 from bioplaus.figures.panels.common import GUIDE, short, ticks
+from bioplaus.figures.panels.weights import edges as edges_of
 from bioplaus.figures.sheet import Sheet
 from bioplaus.figures.style import DOUBLE, axis_label
 
@@ -90,7 +91,7 @@ def weight_distributions(
         for ax, name in zip(axes, names, strict=False):
             colour, kind = SIGNS[told[name].sign]
             pair = drawn[name]
-            edges = _edges([*pair["before"], *pair["after"]], bins)
+            edges = edges_of([*pair["before"], *pair["after"]], bins)
             counts = {when: np.histogram(values[values != 0], edges)[0] for when, values in pair.items()}
             ax.stairs(counts["before"], edges, fill=True, color=BEFORE, label="before")
             ax.stairs(counts["after"], edges, color=colour, linewidth=0.9, label="after")
@@ -126,9 +127,3 @@ def _values(network: Network, name: str) -> np.ndarray:
     weights = network.matrix(name).detach().cpu().numpy().astype(float)
     found = weights[there.cpu().numpy() != 0] if there is not None else weights.ravel()
     return finite(found, f"weights {name!r}", ("synapse",))
-
-
-def _edges(values: Any, bins: int) -> np.ndarray:
-    """Edges of bins over all values and zero; of nothing but zeros from 0 to 1."""
-    low, high = min(0.0, *values), max(0.0, *values)
-    return np.linspace(low, high if high > low else low + 1.0, bins + 1)

@@ -95,8 +95,8 @@ class Line:
         self.kept.add(first, values.cpu().numpy())
 
 
-def apart(network: Network, rule: Rule, record: Any) -> tuple[list[Line], dict[str, Any]]:
-    """What ``record=`` asks of the rule; and what of the circuit, as `bioplaus.simulate` takes it.
+def apart(network: Network, rule: Rule, record: Any, context: int | None = None) -> tuple[list[Line], dict[str, Any]]:
+    """What ``record=`` asks of the rule, with so many numbers of context; and what of the circuit, as `bioplaus.simulate` takes it.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def apart(network: Network, rule: Rule, record: Any) -> tuple[list[Line], dict[s
     for name, units in named(record):
         where, _, quantity = name.rpartition(".")
         if where == CEREBELLUM and CEREBELLUM not in [p.name for p in network.populations]:
-            lines[name] = _part(network, rule, name, quantity, units)
+            lines[name] = _part(network, rule, name, quantity, units, context)
             continue
         kind = kind_of(quantity)
         if kind is None:
@@ -130,11 +130,11 @@ def apart(network: Network, rule: Rule, record: Any) -> tuple[list[Line], dict[s
     return list(lines.values()), others
 
 
-def _part(network: Network, rule: Rule, name: str, part: str, units: Any) -> Line:
+def _part(network: Network, rule: Rule, name: str, part: str, units: Any, context: int | None) -> Line:
     """The rates of a part of the predictor."""
     sizes: Mapping[str, int] = {}
     if isinstance(rule.signal, SyntheticGradient):
-        trial = rule.signal.trial(network)
+        trial = rule.signal.trial(network, context=context)
         sizes = rule.signal.of(network).sizes(trial.inputs, trial.outputs)
     if not sizes:
         raise RuleError(

@@ -113,7 +113,8 @@ def record(
     batch, chosen = given(network, batch, loss)
     refuse_nothing(every, 0, batch.steps, None)
     refuse_late(network, batch.steps)
-    lines, others = apart(network, rule, record)
+    context = None if batch.context is None else batch.context.shape[-1]
+    lines, others = apart(network, rule, record, context)
     wanted = asked(network, others) if others else []
     own = rule.begin(network, batch, seed) if own is None else _fitting(own, rule.begin(network, batch, seed))
     batch = drawn_with(network, batch, seed)

@@ -129,6 +129,8 @@ class Trainer:
         for _ in test_set(task):  # what is wrong with it is found now, not after all training
             pass
         self.own = rule.begin(self.network, first, seed)
+        if rule.signal.wants_context and first.context is not None:
+            rule.refuse(self.interference.all, first.context.shape[-1])
         self.driving = driving(self.network, t.drive, self.own, rule, task, seed)
         if self.driving is not None:
             self._chosen = outside.chosen(t, self.driving.network, rule, task)

@@ -106,13 +106,16 @@ class Rule:
         plain = other.bias == "exact" and other.exact_when == "always" and self.facing != "both"
         return one.references | ({} if plain else other.references)
 
-    def refuse(self, network: Network) -> None:
-        """Raise RuleError, with the reason and what would work, if a network cannot be learned by this rule."""
+    def refuse(self, network: Network, context: int | None = None) -> None:
+        """Raise RuleError, with the reason and what would work, if a network cannot be learned by this rule; ``context``: of how many numbers, where it is known."""
         reason = self._reason(network)
+        if reason is None and context is not None and isinstance(self.signal, SyntheticGradient):
+            reason = self.signal.refuse_told(network, context)
         if reason is not None:
             others = ", ".join(name for name, make in TABLE.items() if make().serves(network))
+            serving = f" Rules that serve it as they are: {others}." if others else ""
             raise RuleError(
-                f"The rule '{self.name or type(self.eligibility).__name__}' cannot serve this circuit: {reason}. Rules that serve it as they are: {others}."
+                f"The rule '{self.name or type(self.eligibility).__name__}' cannot serve this circuit: {reason}.{serving}"
             )
 
     def serves(self, network: Network) -> bool:
@@ -149,6 +152,7 @@ class Rule:
                     f"The rule '{self.name}' wants context=True, but this task gives none (no labels). Use context=False."
                 )
             size = batch.context.shape[-1]
+            self.refuse(network, size)
         past = self.eligibility.begin(network, stream(seed, "eligibility"))
         future = self.signal.begin(network, stream(seed, "feedback"), size)
         for half, parts in ((self.eligibility, past), (self.signal, future)):

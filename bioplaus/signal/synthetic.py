@@ -52,11 +52,17 @@ class SyntheticGradient(Signal):
     def refuse(self, network: Network, steps: int | None) -> str | None:
         return self.of(network).refuse(self.trial(network), network.cerebellar)
 
-    def trial(self, network: Network, generator: torch.Generator | None = None) -> Trial:
-        """What a predictor is told of a trial."""
+    def refuse_told(self, network: Network, context: int) -> str | None:
+        """The same, now that it is known of how many numbers the context is."""
+        return self.of(network).refuse(self.trial(network, context=context), network.cerebellar)
+
+    def trial(self, network: Network, generator: torch.Generator | None = None, context: int | None = None) -> Trial:
+        """What a predictor is told of a trial; ``context`` numbers are beside the state, None: nobody has seen a batch yet."""
         size, populations = Layout(network).size, network.circuit.populations
         timed = not any(timeless(p.cell) for p in populations.values())
-        return Trial(size, size, network.circuit.dt, timed, lesions(network.cerebellar), generator)
+        reads = size + (context or 0 if self.context else 0)
+        told = not self.context or context is not None
+        return Trial(reads, size, network.circuit.dt, timed, lesions(network.cerebellar), generator, told)
 
     def sight(self, network: Network, generator: torch.Generator | None = None) -> Sight:
         """Before a sequence."""

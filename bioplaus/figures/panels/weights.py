@@ -1,7 +1,8 @@
-"""A weight matrix as a heat map whose white is zero, and as a histogram."""
+"""A weight matrix as a heat map whose white is zero, and as a histogram; weights of one sign, with what stands at zero."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.image import AxesImage
 from bioplaus import checks
 from bioplaus.errors import RunError
 from bioplaus.figures.data import finite, numbers
-from bioplaus.figures.panels.common import short, ticks
+from bioplaus.figures.panels.common import GUIDE, SERIES, short, ticks
 from bioplaus.figures.style import axis_label
 
 COLOURS = "RdBu_r"  # negative blue, zero white, positive red; safe for colour-blind readers
@@ -92,6 +93,58 @@ def histogram(ax: Axes, weight: Any, *, name: str = "W", unit: str = "", bins: i
     ax.yaxis.set_major_locator(ticks(4, whole=True))
     ax.set_xlabel(axis_label(name, unit))
     ax.set_ylabel(axis_label("Synapses", "number"))
+
+
+def at_zero(
+    ax: Axes, weights: Mapping[str, Any], *, name: str = "w", unit: str = "", bins: int = 30
+) -> dict[str, float]:
+    """Histograms of weights that a law holds at zero or above, a line each; those at exactly zero stand in no bin, and their share above the panel.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    weights : mapping of str to array
+        Label → (synapse,), of the synapses that there are.
+    name, unit : str
+        For the horizontal axis.
+    bins : int
+        The same for all.
+
+    Returns
+    -------
+    dict
+        Label → share at zero.
+
+    Raises
+    ------
+    RunError
+        No weights, NaN, or another shape.
+    """
+    if not isinstance(weights, Mapping) or not weights:
+        raise RunError("There are no weights to draw: give a dict from each label to an array (synapse,).")
+    good = {str(label): finite(each, f"weights {label!r}", ("synapse",)) for label, each in weights.items()}
+    along = edges(np.concatenate([*good.values()]), checks.whole(RunError, "bins", bins, 1, 10_000))
+    for (label, values), colour in zip(good.items(), SERIES, strict=False):
+        ax.stairs(np.histogram(values[values != 0], along)[0], along, color=colour, linewidth=0.9, label=label)
+    zero = {label: float((values == 0).mean()) for label, values in good.items()}
+    ax.axvline(0.0, **GUIDE)
+    said = ", ".join(f"{100 * share:.3g}" for share in zero.values())
+    ax.text(1.0, 1.02, f"{said} % at 0", transform=ax.transAxes, ha="right", va="bottom")
+    ax.set_xlim(along[0], along[-1])
+    ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_locator(ticks(4))
+    ax.xaxis.set_major_formatter(short)
+    ax.yaxis.set_major_locator(ticks(4, whole=True))
+    ax.set_xlabel(axis_label(name, unit))
+    ax.set_ylabel(axis_label("Synapses", "number"))
+    return zero
+
+
+def edges(values: Any, bins: int) -> np.ndarray:
+    """Edges of bins over all values and zero; of nothing but zeros from 0 to 1."""
+    found = np.asarray(values)
+    low, high = min(0.0, float(found.min())), max(0.0, float(found.max()))
+    return np.linspace(low, high if high > low else low + 1.0, bins + 1)
 
 
 def two_axes(weight: Any, name: str) -> np.ndarray:
