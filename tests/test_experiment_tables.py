@@ -809,6 +809,115 @@ def unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Colum
     return module("unlocking").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def cerebellar_drive(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("no feedback", "cerebellum, 2 late", "recurrent net, BPTT"))
+    for run in runs["no feedback"]:  # of which one seed learns
+        run.metrics["test_score"] += 0.5 if run.seed else 0.0
+    counts, learned = {"no feedback": 102, "cerebellum, 2 late": 6888, "recurrent net, BPTT": 6887}, 0.2
+    ended = lambda r: np.median(r["test_score"][:, -2:], 1)  # noqa: E731
+
+    def against(r: Row, other: str) -> str:
+        return "–" if r.label == other else paired_as_text(ended(r), ended(Row("", runs[other])))
+
+    def when(r: Row) -> list[float]:
+        at, rows = r.at("test_score"), r["test_score"]
+        return [next((float(u) for u, v in zip(at, row, strict=True) if v < learned), math.inf) for row in rows]
+
+    columns: Columns = {
+        **COMMON, "plastic weights": lambda r: counts[r.label], "r.m.s. error": lambda r: ended(r).mean(), "s.e.m.": lambda r: sem(ended(r)),
+        "seeds that learned": lambda r: sum(math.isfinite(u) for u in when(r)),
+        "updates to it (median)": lambda r: sorted(when(r))[1] if math.isfinite(sorted(when(r))[1]) else "nan",
+        "error − no feedback": lambda r: against(r, "no feedback"), "error − recurrent net, BPTT": lambda r: against(r, "recurrent net, BPTT"), **MS,
+    }  # fmt: skip
+    found = module("cerebellar_drive").table(counts.__getitem__, learned, Results(runs))  # type: ignore[arg-type]
+    assert 0 < found["seeds that learned"].min() < 3 and found["updates to it (median)"].isna().any()
+    return found, rows_of(runs), columns
+
+
+def cerebellar_target_reaching(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs, rng = made_up(("without", "with, as published", "BPTT")), np.random.default_rng(11)
+    way = np.linspace(0, 1, 6)[:, None, None] * rng.normal(size=(1, 4, 2))
+    for some in runs.values():
+        for run in some:
+            drawn = way + rng.normal(size=way.shape)
+            dims = ("time", "batch", "unit_output")
+            run.recordings = xr.Dataset({"output": (dims, drawn), "target": (dims, way)})  # type: ignore[attr-defined]
+
+    def missed(r: Row) -> np.ndarray:
+        """(seed, 2): off the line, off its end."""
+        found = []
+        for run in r.runs:
+            o, b = run.recordings["output"].values, way[-1]
+            across = np.stack([-b[:, 1], b[:, 0]], -1) / np.linalg.norm(b, axis=-1, keepdims=True)
+            found.append(
+                [(((o * across).sum(-1) ** 2).mean(0) ** 0.5).mean(), np.linalg.norm(o[-1] - b, axis=-1).mean()]
+            )
+        return np.array(found)
+
+    ended = lambda r: np.median(r["test_score"][:, -2:], 1)  # noqa: E731
+    while_learning = lambda r: r["test_score"].mean(1)  # noqa: E731
+    score = lambda r: missed(r).sum(1)  # noqa: E731
+
+    def against(r: Row, of: Callable[[Row], np.ndarray]) -> str:
+        return "–" if r.label == "without" else paired_as_text(of(r), of(Row("", runs["without"])))
+
+    columns: Columns = {
+        **COMMON, "error": lambda r: ended(r).mean(), "error s.e.m.": lambda r: sem(ended(r)), "error while learning": lambda r: while_learning(r).mean(),
+        "off the line": lambda r: missed(r)[:, 0].mean(), "off its end": lambda r: missed(r)[:, 1].mean(),
+        "dysmetria": lambda r: score(r).mean(), "dysmetria s.e.m.": lambda r: sem(score(r)),
+        "error − without": lambda r: against(r, ended), "error while learning − without": lambda r: against(r, while_learning),
+        "dysmetria − without": lambda r: against(r, score), **MS,
+    }  # fmt: skip
+    made = module("cerebellar_target_reaching")
+    by_seed = made.seeds(Results(runs))  # type: ignore[arg-type]
+    assert np.allclose(by_seed["dysmetria"], np.concatenate([score(r) for r in rows_of(runs)]))
+    return made.table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def cerebellar_horizon(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    labels = [f"{ask}, {kind}, K={K}" for ask in ("name", "line") for K in (1, 4) for kind in ("without", "with")]
+    runs = made_up((*labels, "name, BPTT"))
+    ended = lambda r, column="test_loss": np.median(r[column][:, -2:], 1)  # noqa: E731
+
+    def other(r: Row) -> np.ndarray | None:
+        return ended(Row("", runs[r.label.replace("with", "without")])) if ", with," in r.label else None
+
+    def gain(r: Row) -> Any:
+        return "nan" if (without := other(r)) is None else (100 * (1 - ended(r) / without)).mean()
+
+    columns: Columns = {
+        **COMMON, "loss": lambda r: ended(r).mean(), "score": lambda r: ended(r, "test_score").mean(), "gain (%)": gain,
+        "loss − without": lambda r: "–" if (without := other(r)) is None else paired_as_text(ended(r), without), **MS,
+    }  # fmt: skip
+    return module("cerebellar_horizon").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def coupling(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs, rng = made_up(("whole", "not heard")), np.random.default_rng(12)
+    parts = {"pons": "mossy fibres", "granule": "granule cells", "purkinje": "Purkinje cells", "nuclei": "nuclei"}
+    names = [f"dimension_{part}" for part in ("cortex", *parts)] + [f"coupling_{part}" for part in parts]
+    for some in runs.values():
+        for run in some:
+            for name in names:
+                run.metrics[name] = np.where(run.metrics["update"] % 2 == 0, rng.uniform(0, 1, UPDATES), np.nan)
+    ended = lambda r: np.median(r["test_score"][:, -2:], 1)  # noqa: E731
+    shown = lambda r, name: ", ".join(f"{r[name][:, k].mean():.3g}" for k in (0, 3, 19))  # noqa: E731
+    columns: Columns = {
+        **COMMON, "error": lambda r: ended(r).mean(),
+        "error − not heard": lambda r: "–" if r.label == "not heard" else paired_as_text(ended(r), ended(Row("", runs["not heard"]))),
+    }  # fmt: skip
+    for part in ("granule", "nuclei"):
+        of, name = f"coupling_{part}", f"coupling with {parts[part]}"
+        columns = {
+            **columns, f"{name}: first, fifth, end": lambda r, of=of: shown(r, of),
+            f"{name}, fifth − first": lambda r, of=of: paired_as_text(r[of][:, 3], r[of][:, 0]),
+            f"{name}, end − fifth": lambda r, of=of: paired_as_text(r[of][:, 19], r[of][:, 3]),
+        }  # fmt: skip
+    for part, name in {"cortex": "cortex", **parts}.items():
+        columns = {**columns, f"dimension of {name}: first, fifth, end": lambda r, of=f"dimension_{part}": shown(r, of)}
+    return module("coupling").table(Results(runs)), rows_of(runs), {**columns, **MS}  # type: ignore[arg-type]
+
+
 def against(d: np.ndarray) -> str:
     """What a paired t-test of three seeds says of their differences."""
     return paired_as_text(d, np.zeros_like(d))
@@ -923,7 +1032,7 @@ def two_rate(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Column
 
 
 #: every shipped experiment
-TABLES = (balanced_network, cerebellar_ladder, cerebellar_lesion, cerebellar_trace, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, two_rate, unlocking)  # fmt: skip
+TABLES = (balanced_network, cerebellar_drive, cerebellar_horizon, cerebellar_ladder, cerebellar_lesion, cerebellar_target_reaching, cerebellar_trace, continuous_bp_lambda, copy_repeat, coupling, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, two_rate, unlocking)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():

@@ -135,6 +135,15 @@ REDUCED = {
         "evaluate_every": 2,
         "seeds": (0, 1),
     },
+    "cerebellar_drive": {"units": 8, "hidden": 6, "batch": 5, "updates": 6, "evaluate_every": 2, "seeds": (0,)},
+    "cerebellar_target_reaching": {
+        "units": 6,
+        "hidden": (5, 5),
+        "batch": 5,
+        "updates": 4,
+        "evaluate_every": 2,
+        "seeds": (0, 1),
+    },
     "two_rate": {
         "periods": (2,),
         "later": (3,),
@@ -146,6 +155,18 @@ REDUCED = {
         "evaluate_every": 2,
         "seeds": (0, 1),
     },
+    "cerebellar_horizon": {
+        "asks": ("name", "drawing"),
+        "windows": (1, 4),
+        "hold": 1,
+        "units": 4,
+        "hidden": (5,),
+        "batch": 5,
+        "updates": 4,
+        "evaluate_every": 2,
+        "seeds": (0, 1),
+    },
+    "coupling": {"units": 6, "batch": 5, "updates": 6, "evaluate_every": 1, "seeds": (0, 1)},
     "layered_dni": {
         "depths": (2, 3),
         "mnist_depths": (),
@@ -287,6 +308,10 @@ def test_every_experiment_is_here():
 
 #: of which nothing is tried that the others do not have
 LONG = {
+    "cerebellar_drive",
+    "cerebellar_target_reaching",
+    "cerebellar_horizon",
+    "coupling",
     "released_code",
     "trace_cost",
     "horizon",
