@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from bioplaus import checks
-from bioplaus.tasks.base import Batch, Split, Task, asked, options
-from bioplaus.tasks.images import SIDE, SPLITS, Images, parted, refuse_split
+from bioplaus.tasks.base import Batch, options
+from bioplaus.tasks.images import SIDE, SPLITS, Images, refuse_split
+from bioplaus.tasks.labelled import Labelled
 from bioplaus.tasks.losses import cross_entropy
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SequentialDigits(Task):
+class SequentialDigits(Labelled):
     """Rows of a real digit image, one a step, pixels in [0, 1]; cross-entropy of ten classes at the last row.
 
     Training trials are drawn with replacement; the test set is every test image once, in a fixed order. The
@@ -80,22 +80,6 @@ class SequentialDigits(Task):
         super().__post_init__()
         self.images("train")  # a missing data set is refused now, not at the first update
 
-    def images(self, split: Split) -> Images:
-        """All images of a split."""
-        asked(self, 1, split)
-        return parted(self, split)
-
-    def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        size = asked(self, size)
-        images = self.images(split)
-        return self._trials(images, torch.randint(len(images.labels), (size,), generator=generator))
-
-    def test_batches(self, size: int) -> Iterator[Batch]:
-        size = asked(self, size)
-        images = self.images("test")
-        for which in torch.arange(len(images.labels)).split(size):
-            yield self._trials(images, which)
-
     def _trials(self, images: Images, which: Tensor) -> Batch:
         pixels, labels = (each[which] for each in images.tensors)
         rows = pixels.transpose(0, 1).contiguous().float() / images.brightest
@@ -104,10 +88,3 @@ class SequentialDigits(Task):
         return Batch(
             rows, labels.repeat(self.steps, 1), weight, torch.nn.functional.one_hot(labels, self.outputs).float()
         )
-
-    def describe(self) -> dict[str, Any]:
-        described = super().describe()
-        for split in ("train", "test"):
-            images = self.images(split)
-            described |= {f"{split}_images": len(images.labels), f"{split}_sha256": images.sha256}
-        return described

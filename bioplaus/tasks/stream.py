@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from bioplaus import checks
 from bioplaus.errors import TaskError
-from bioplaus.tasks.base import Batch, Split, Task, asked, options
-from bioplaus.tasks.images import SIDE, SPLITS, Images, parted, refuse_split
+from bioplaus.tasks.base import Batch, Split, asked, options
+from bioplaus.tasks.images import SIDE, SPLITS, Images, refuse_split
+from bioplaus.tasks.labelled import Labelled
 from bioplaus.tasks.losses import cross_entropy
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Stream(Task):
+class Stream(Labelled):
     """Another image of a digit at every step, pixels in [0, 1]; at every step the class is asked of the one ``lag`` steps before.
 
     ``volley`` as a pipeline: while an image is in area 3 of a ``hierarchy`` the next one is in area 2, and the one after it in area 1, so that no
@@ -89,11 +90,6 @@ class Stream(Task):
         super().__post_init__()
         self.images("train")  # a missing data set is refused now, not at the first update
 
-    def images(self, split: Split) -> Images:
-        """All images of a split."""
-        asked(self, 1, split)
-        return parted(self, split)
-
     def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
         size = asked(self, size)
         images = self.images(split)
@@ -122,10 +118,3 @@ class Stream(Task):
         weight = torch.zeros(which.shape)
         weight[self.lag :] = 1 / (self.steps - self.lag)
         return Batch(pixels.flatten(2).float() / images.brightest, targets, weight, told.flatten(2))
-
-    def describe(self) -> dict[str, Any]:
-        described = super().describe()
-        for split in ("train", "test"):
-            images = self.images(split)
-            described |= {f"{split}_images": len(images.labels), f"{split}_sha256": images.sha256}
-        return described

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from bioplaus import checks
 from bioplaus.errors import TaskError
-from bioplaus.tasks.base import Batch, Split, Task, asked, options
+from bioplaus.tasks.base import Batch, options
 from bioplaus.tasks.each import EachCrossEntropy
-from bioplaus.tasks.images import SIDE, SPLITS, Images, parted, refuse_split
+from bioplaus.tasks.images import SIDE, SPLITS, Images, refuse_split
+from bioplaus.tasks.labelled import Labelled
 from bioplaus.tasks.losses import cross_entropy
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ CLASSES = 10
 
 
 @dataclass(frozen=True)
-class Volley(Task):
+class Volley(Labelled):
     """A whole image of a digit at once, pixels in [0, 1], at the first step; cross-entropy of ten classes at the last.
 
     In the circuit ``hierarchy`` activity goes up one area a step, as a volley does: an image that is flashed at step 1 is in area L at step
@@ -96,22 +96,6 @@ class Volley(Task):
         super().__post_init__()
         self.images("train")  # a missing data set is refused now, not at the first update
 
-    def images(self, split: Split) -> Images:
-        """All images of a split."""
-        asked(self, 1, split)
-        return parted(self, split)
-
-    def batch(self, generator: torch.Generator, size: int, split: Split = "train") -> Batch:
-        size = asked(self, size)
-        images = self.images(split)
-        return self._trials(images, torch.randint(len(images.labels), (size,), generator=generator))
-
-    def test_batches(self, size: int) -> Iterator[Batch]:
-        size = asked(self, size)
-        images = self.images("test")
-        for which in torch.arange(len(images.labels)).split(size):
-            yield self._trials(images, which)
-
     def _trials(self, images: Images, which: Tensor) -> Batch:
         pixels, labels = (each[which] for each in images.tensors)
         inputs = torch.zeros(self.steps, len(which), self.inputs)
@@ -123,10 +107,3 @@ class Volley(Task):
             return Batch(inputs, labels.repeat(self.steps, 1), weight, label, known)
         each = torch.eye(self.steps)[:, None, :, None] * label[None, :, None]  # at step k part k is asked
         return Batch(inputs, each.flatten(2), torch.ones_like(weight), label, known)
-
-    def describe(self) -> dict[str, Any]:
-        described = super().describe()
-        for split in ("train", "test"):
-            images = self.images(split)
-            described |= {f"{split}_images": len(images.labels), f"{split}_sha256": images.sha256}
-        return described
