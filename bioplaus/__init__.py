@@ -24,6 +24,7 @@ _HOMES = {
     "bioplaus.circuit.space": ("Exponential", "Gaussian", "Kernel", "Positions", "Within", "grid"),
     "bioplaus.perturb": ("Perturb",),
     "bioplaus.drive": ("Drive",),
+    "bioplaus.cerebellum.driver": ("CerebellarDrive",),
     "bioplaus.simulate": ("simulate",),
     "bioplaus.streams": ("stream",),
     "bioplaus.rules": ("Rule", "rule"),
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from bioplaus.cell import fast_sigmoid as fast_sigmoid
     from bioplaus.cell import triangular as triangular
     from bioplaus.cerebellum import predictor as predictor
+    from bioplaus.cerebellum.driver import CerebellarDrive as CerebellarDrive
     from bioplaus.circuit import Circuit as Circuit
     from bioplaus.circuit import Network as Network
     from bioplaus.circuit import Poisson as Poisson

@@ -1,4 +1,7 @@
-"""That projections bring, while a circuit learns, what forward models predict in the place of what areas say; numbers only, light to import."""
+"""What drives a circuit beside its input: forward models, in the place of areas that speak; and what a cerebellum says (`bioplaus.cerebellum.driver`).
+
+Numbers only, light to import.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,12 @@ from bioplaus import checks
 from bioplaus.errors import RunError
 
 
+class Drives(checks.Named):
+    """What `bioplaus.Training` takes as ``drive``."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Drive(checks.Named):
+class Drive(Drives):
     """Forward models that drive areas while they learn, so that no area waits for the one below (Jaderberg et al. 2017, fully unlocked).
 
     Of every area j that speaks to a later one a forward model f_j, an ``mlp`` or a linear map from the external input alone, learns what j says::

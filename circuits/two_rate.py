@@ -73,15 +73,15 @@ def two_rate(
         )
     fast, slow = sizes
     checks.accept(CircuitError, "lateral of two_rate", lateral, checks.Flag())
-    cell = checks.accept(CircuitError, "The cell of a circuit", cell, CELL)
+    unit: Cell = checks.accept(CircuitError, "The cell of a circuit", cell, CELL)
     seen = np.ones((fast, lines), dtype=bool)
     seen[:, -1] = False
     among: dict[str, Any] = {"init": init, "gain": gain}
     clock = (np.arange(slow), np.full(slow, lines - 1))
-    own = [Projection(name="W_FF", source=FAST, target=FAST, autapses=not cell.spiking, **among)] if lateral else []
+    own = [Projection(name="W_FF", source=FAST, target=FAST, autapses=not unit.spiking, **among)] if lateral else []
     return Circuit(
         populations={
-            FAST: Population(cell, fast, None if cell.spiking or not cell.inputs else {}),
+            FAST: Population(unit, fast, None if unit.spiking or not unit.inputs else {}),
             SLOW: Population(model("clocked", rate=rate), slow),
         },
         projections=(

@@ -79,19 +79,10 @@ def table(results):
     rows.insert(
         5, "predicted drive s.e.m. (%)", [error(alone[label]) if label in alone else np.nan for label in results]
     )
-    rows.insert(6, "true chain − BPTT (points)", [against(true, results, label, "BPTT") for label in results])
+    rows.insert(6, "true chain − BPTT (points)", [results.against(true, label, "BPTT") for label in results])
     first = {label: f"{label.partition(', ')[0]}, p=1" for label in results}
-    rows.insert(7, "true chain − p=1 (points)", [against(true, results, label, first[label]) for label in results])
+    rows.insert(7, "true chain − p=1 (points)", [results.against(true, label, first[label]) for label in results])
     return rows
-
-
-def against(found, results, label: str, other: str) -> str:
-    """Two arms, seed by seed."""
-    if label == other or other not in found:
-        return "–"
-    one, two = (dict(zip([run.seed for run in results[a]], found[a], strict=True)) for a in (label, other))
-    both = [seed for seed in one if seed in two]
-    return str(bp.analysis.paired([one[seed] for seed in both], [two[seed] for seed in both]))
 
 
 def summary(results):

@@ -293,6 +293,38 @@ def run_job(updates: int, every: float) -> Job:
     return Job(work, left_by_run, look_at_run)
 
 
+def lesioned(folder: Path, lesion: Any, last: int | None = None) -> None:
+    """A cortex and its cerebellum, taught by climbing fibres, learn 320 times; killed behind the update ``last``."""
+
+    def seen(event: Any) -> None:
+        if event.kind == "update" and event.update == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    task = bp.task("target_reaching", targets=2, steps=4, inputs=2)
+    circuit = bp.circuit("recurrent", cell="leaky_rate", inputs=task.inputs, units=3, outputs=task.outputs)
+    cerebellum = bp.predictor("granule", expansion=1, teaching="events", probability=0.1)
+    how = {"updates": 320, "batch": 2, "lr": 1e-2, "perturb": lesion, "progress": seen, "checkpoint_every": 0.05}
+    train(circuit, task, bp.rule("bp_lambda", predictor=cerebellum), folder=folder, **how)
+
+
+def around_a_lesion(root: Path) -> tuple[int, list[str]]:
+    """Of the output and of the olive, from update 300 on: kill it before, at and behind that, each time from where the last left it."""
+    killed, wrong, ends = 0, [], []
+    for path in (None, "cerebellum", "cerebellum.olive"):
+        lesion = () if path is None else bp.Perturb(path, "silence", updates=slice(300, None))
+        job = Job(lambda folder: lesioned(folder, lesion), left_by_run, look_at_run)  # noqa: B023  (called at once)
+        ends.append(undisturbed(job, root / str(path)))
+        folder = root / str(path) / "killed"
+        for last in (299, 300, 301, 310) if path else ():
+            status, said = forked(lambda: lesioned(folder, lesion, last))  # noqa: B023
+            killed += status == -signal.SIGKILL
+            wrong += [f"not killed behind update {last}: {said}"] if status != -signal.SIGKILL else []
+        if path:
+            wrong += [f"{path}: {text}" for text in gone_on(job, folder, ends[-1])]
+    learned = [end["state"]["trainer"] for end in ends]
+    return killed, wrong + (["a lesion does nothing"] if any(same(learned[0], end) for end in learned[1:]) else [])
+
+
 def drawing(results: Any) -> Any:
     from bioplaus import figures
 
@@ -373,6 +405,7 @@ def main(root: Path, names: list[str]) -> dict[str, Any]:
         "some of a figure": lambda place: every_point(figure_job(), place, step=7),
         "report": lambda place: every_point(report_job(False, place / "finished"), place),
         "report and figures": lambda place: every_point(report_job(True, place / "finished"), place),
+        "lesion": around_a_lesion,
         "some moments": lambda place: random_moments(run_job(40, 0.02), place, 2),
         "moments": lambda place: random_moments(run_job(60, 0.02), place, 20),
     }

@@ -194,3 +194,63 @@ def test_figures_show_these_numbers(recording):
 def test_a_recording_without_units_of_time():
     found = xr.Dataset({"rate": (("time", "batch", "unit"), np.arange(24.0).reshape(4, 3, 2))}, {"time": [0, 1, 2, 3]})
     assert analysis.binned(found, "rate", 2).values[0].tolist() == [[3.0, 4.0], [15.0, 16.0]]
+
+
+def test_dimension_is_that_of_the_eigenvalues_and_coupling_the_mean_of_correlations():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(30, 6, 8)) @ rng.normal(size=(8, 8)) + 3.0
+    z = 0.5 * x[..., :3] + rng.normal(size=(30, 6, 3))
+    z[..., 1] = 2.0  # says nothing
+    dims = ("time", "batch")
+    recording = xr.Dataset({"rate": ((*dims, "unit"), x), "cerebellum.nuclei": ((*dims, "unit_n"), z)})
+    values = np.linalg.eigvalsh(np.cov(x.reshape(-1, 8).T))
+    assert analysis.dimension(recording) == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-10)
+    assert 1 < analysis.dimension(recording) < 8
+    pairs = [np.corrcoef(x.reshape(-1, 8)[:, i], z.reshape(-1, 3)[:, j])[0, 1] for i in range(8) for j in (0, 2)]
+    assert analysis.coupling(recording, "rate", "cerebellum.nuclei") == pytest.approx(np.abs(pairs).mean(), rel=1e-10)
+    still = recording.assign(still=((*dims, "unit"), np.ones_like(x)), bad=((*dims, "unit"), x * np.nan))
+    assert analysis.dimension(still, "still") == 0 and np.isnan(analysis.coupling(still, "rate", "still"))
+    for name, says in (("rates", "'rates'"), ("bad", "not finite")):
+        with pytest.raises(RunError, match=says):
+            analysis.dimension(still, name)
+
+
+def drawn(o: Any, y: Any) -> xr.Dataset:
+    dims = ("time", "batch", "output")
+    return xr.Dataset({"output": (dims, np.array(o, float)), "target": (dims, np.array(y, float))})
+
+
+def test_dysmetria_is_how_far_off_the_line_and_off_its_end():
+    """A trial at a time, by the angle between what was drawn and what was asked."""
+    rng = np.random.default_rng(3)
+    ends = rng.normal(size=(6, 2)) * 3
+    ends[2] = 0.0  # nothing to reach
+    way = np.linspace(0, 1, 8)[:, None, None] * ends + 0.4
+    o = way + rng.normal(size=way.shape)
+    found = analysis.dysmetria(drawn(o, way))
+    for k in range(6):
+        squares = []
+        for t in range(8):
+            x, z = o[t, k] - 0.4
+            size, angle = np.hypot(x, z), np.arctan2(z, x) - np.arctan2(ends[k, 1], ends[k, 0])
+            squares.append((size * np.sin(angle)) ** 2 if k != 2 else size**2)
+        line, end = np.mean(squares) ** 0.5, np.hypot(*(o[-1, k] - 0.4 - ends[k]))
+        assert float(found.off_line[k]) == pytest.approx(line) and float(found.off_end[k]) == pytest.approx(end)
+        assert float(found.dysmetria[k]) == pytest.approx(line + end) and line > 0.1
+    farther = analysis.dysmetria(drawn(way + 1.7 * ends, way))  # along the line: off its end alone
+    assert np.abs(farther.off_line[[0, 1, 3, 4, 5]]).max() < 1e-12
+    assert np.abs(farther.off_end - 1.7 * np.hypot(*ends.T)).max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (drawn(np.zeros((5, 2, 2)), np.zeros((5, 2, 2))).drop_vars("target"), "lacks one of them"),
+        (drawn(np.zeros((1, 2, 2)), np.zeros((1, 2, 2))), "two steps or more"),
+        (drawn(np.full((5, 2, 2), np.nan), np.zeros((5, 2, 2))), "all finite"),
+    ],
+)
+def test_what_has_no_dysmetria_is_refused(wrong, says):
+    with pytest.raises(RunError, match=says) as error:
+        analysis.dysmetria(wrong)
+    assert "\n" not in str(error.value)

@@ -809,6 +809,204 @@ def unlocking(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Colum
     return module("unlocking").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
 
 
+def cerebellar_drive(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("no feedback", "cerebellum, 2 late", "recurrent net, BPTT"))
+    for run in runs["no feedback"]:  # of which one seed learns
+        run.metrics["test_score"] += 0.5 if run.seed else 0.0
+    counts, learned = {"no feedback": 102, "cerebellum, 2 late": 6888, "recurrent net, BPTT": 6887}, 0.2
+    ended = lambda r: np.median(r["test_score"][:, -2:], 1)  # noqa: E731
+
+    def against(r: Row, other: str) -> str:
+        return "–" if r.label == other else paired_as_text(ended(r), ended(Row("", runs[other])))
+
+    def when(r: Row) -> list[float]:
+        at, rows = r.at("test_score"), r["test_score"]
+        return [next((float(u) for u, v in zip(at, row, strict=True) if v < learned), math.inf) for row in rows]
+
+    columns: Columns = {
+        **COMMON, "plastic weights": lambda r: counts[r.label], "r.m.s. error": lambda r: ended(r).mean(), "s.e.m.": lambda r: sem(ended(r)),
+        "seeds that learned": lambda r: sum(math.isfinite(u) for u in when(r)),
+        "updates to it (median)": lambda r: sorted(when(r))[1] if math.isfinite(sorted(when(r))[1]) else "nan",
+        "error − no feedback": lambda r: against(r, "no feedback"), "error − recurrent net, BPTT": lambda r: against(r, "recurrent net, BPTT"), **MS,
+    }  # fmt: skip
+    found = module("cerebellar_drive").table(counts.__getitem__, learned, Results(runs))  # type: ignore[arg-type]
+    assert 0 < found["seeds that learned"].min() < 3 and found["updates to it (median)"].isna().any()
+    return found, rows_of(runs), columns
+
+
+def cerebellar_target_reaching(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs, rng = made_up(("without", "with, as published", "BPTT")), np.random.default_rng(11)
+    way = np.linspace(0, 1, 6)[:, None, None] * rng.normal(size=(1, 4, 2))
+    for some in runs.values():
+        for run in some:
+            drawn = way + rng.normal(size=way.shape)
+            dims = ("time", "batch", "unit_output")
+            run.recordings = xr.Dataset({"output": (dims, drawn), "target": (dims, way)})  # type: ignore[attr-defined]
+
+    def missed(r: Row) -> np.ndarray:
+        """(seed, 2): off the line, off its end."""
+        found = []
+        for run in r.runs:
+            o, b = run.recordings["output"].values, way[-1]
+            across = np.stack([-b[:, 1], b[:, 0]], -1) / np.linalg.norm(b, axis=-1, keepdims=True)
+            found.append(
+                [(((o * across).sum(-1) ** 2).mean(0) ** 0.5).mean(), np.linalg.norm(o[-1] - b, axis=-1).mean()]
+            )
+        return np.array(found)
+
+    ended = lambda r: np.median(r["test_score"][:, -2:], 1)  # noqa: E731
+    while_learning = lambda r: r["test_score"].mean(1)  # noqa: E731
+    score = lambda r: missed(r).sum(1)  # noqa: E731
+
+    def against(r: Row, of: Callable[[Row], np.ndarray]) -> str:
+        return "–" if r.label == "without" else paired_as_text(of(r), of(Row("", runs["without"])))
+
+    columns: Columns = {
+        **COMMON, "error": lambda r: ended(r).mean(), "error s.e.m.": lambda r: sem(ended(r)), "error while learning": lambda r: while_learning(r).mean(),
+        "off the line": lambda r: missed(r)[:, 0].mean(), "off its end": lambda r: missed(r)[:, 1].mean(),
+        "dysmetria": lambda r: score(r).mean(), "dysmetria s.e.m.": lambda r: sem(score(r)),
+        "error − without": lambda r: against(r, ended), "error while learning − without": lambda r: against(r, while_learning),
+        "dysmetria − without": lambda r: against(r, score), **MS,
+    }  # fmt: skip
+    made = module("cerebellar_target_reaching")
+    by_seed = made.seeds(Results(runs))  # type: ignore[arg-type]
+    assert np.allclose(by_seed["dysmetria"], np.concatenate([score(r) for r in rows_of(runs)]))
+    return made.table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def cerebellar_horizon(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    labels = [f"{ask}, {kind}, K={K}" for ask in ("name", "line") for K in (1, 4) for kind in ("without", "with")]
+    runs = made_up((*labels, "name, BPTT"))
+    ended = lambda r, column="test_loss": np.median(r[column][:, -2:], 1)  # noqa: E731
+
+    def other(r: Row) -> np.ndarray | None:
+        return ended(Row("", runs[r.label.replace("with", "without")])) if ", with," in r.label else None
+
+    def gain(r: Row) -> Any:
+        return "nan" if (without := other(r)) is None else (100 * (1 - ended(r) / without)).mean()
+
+    columns: Columns = {
+        **COMMON, "loss": lambda r: ended(r).mean(), "score": lambda r: ended(r, "test_score").mean(), "gain (%)": gain,
+        "loss − without": lambda r: "–" if (without := other(r)) is None else paired_as_text(ended(r), without), **MS,
+    }  # fmt: skip
+    return module("cerebellar_horizon").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
+def coupling(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs, rng = made_up(("whole", "not heard")), np.random.default_rng(12)
+    parts = {"pons": "mossy fibres", "granule": "granule cells", "purkinje": "Purkinje cells", "nuclei": "nuclei"}
+    names = [f"dimension_{part}" for part in ("cortex", *parts)] + [f"coupling_{part}" for part in parts]
+    for some in runs.values():
+        for run in some:
+            for name in names:
+                run.metrics[name] = np.where(run.metrics["update"] % 2 == 0, rng.uniform(0, 1, UPDATES), np.nan)
+    ended = lambda r: np.median(r["test_score"][:, -2:], 1)  # noqa: E731
+    shown = lambda r, name: ", ".join(f"{r[name][:, k].mean():.3g}" for k in (0, 3, 19))  # noqa: E731
+    columns: Columns = {
+        **COMMON, "error": lambda r: ended(r).mean(),
+        "error − not heard": lambda r: "–" if r.label == "not heard" else paired_as_text(ended(r), ended(Row("", runs["not heard"]))),
+    }  # fmt: skip
+    for part in ("granule", "nuclei"):
+        of, name = f"coupling_{part}", f"coupling with {parts[part]}"
+        columns = {
+            **columns, f"{name}: first, fifth, end": lambda r, of=of: shown(r, of),
+            f"{name}, fifth − first": lambda r, of=of: paired_as_text(r[of][:, 3], r[of][:, 0]),
+            f"{name}, end − fifth": lambda r, of=of: paired_as_text(r[of][:, 19], r[of][:, 3]),
+        }  # fmt: skip
+    for part, name in {"cortex": "cortex", **parts}.items():
+        columns = {**columns, f"dimension of {name}: first, fifth, end": lambda r, of=f"dimension_{part}": shown(r, of)}
+    return module("coupling").table(Results(runs)), rows_of(runs), {**columns, **MS}  # type: ignore[arg-type]
+
+
+def against(d: np.ndarray) -> str:
+    """What a paired t-test of three seeds says of their differences."""
+    return paired_as_text(d, np.zeros_like(d))
+
+
+def cerebellar_ladder(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    #: arm → what it is held against
+    labels = {"fixed: linear": "–", "fixed: mlp": "fixed: linear", "fixed: + signs": "fixed: mlp", "λ=0, slow": "–", "λ=0, fast": "–",
+              "λ=1, slow": "λ=0, slow", "λ=1, fast": "λ=0, fast", "fan-in 1": "fixed: + signs", "fibres 40": "fixed: + signs",
+              "learns: linear": "learns: no cerebellum", "learns: no cerebellum": "–", "learns: BPTT": "learns: no cerebellum"}  # fmt: skip
+    made, runs = (
+        module("cerebellar_ladder"),
+        made_up(tuple(labels), lambda n: ("prediction",) if n.endswith("BPTT") else ()),
+    )
+
+    def seen(label: str, run: Any) -> dict[str, float]:
+        number = 7.0 * list(labels).index(label) + run.seed**2
+        return {"plastic synapses": number, "active (%)": math.nan if "linear" in label else 2 * number}
+
+    def cosine(r: Row) -> np.ndarray:
+        return r["prediction"][:, 2:].mean(1) if r.has("prediction") else np.full(SEEDS, math.nan)  # of five
+
+    def loss(r: Row) -> np.ndarray:
+        return np.median(r["test_loss"][:, -2:], 1) if r.label.startswith("learns") else np.full(SEEDS, math.nan)
+
+    def difference(r: Row) -> str:
+        if (other := labels[r.label]) == "–":
+            return "–"
+        of = loss if r.label.startswith("learns") else cosine
+        return against(of(r) - of(Row(other, runs[other])))
+
+    there = lambda of: lambda r: "nan" if np.isnan(of(r)).any() else of(r).mean()  # noqa: E731
+    error = lambda of: lambda r: "nan" if np.isnan(of(r)).any() else sem(of(r))  # noqa: E731
+    columns: Columns = {
+        **COMMON, "plastic synapses": lambda r: 7 * list(labels).index(r.label) + 5 / 3,
+        "active (%)": lambda r: "nan" if "linear" in r.label else 14 * list(labels).index(r.label) + 10 / 3,
+        "cosine": there(cosine), "cosine s.e.m.": error(cosine), "test loss": there(loss), "test loss s.e.m.": error(loss),
+        "against": lambda r: labels[r.label], "difference": difference,
+    }  # fmt: skip
+    results: Any = Results(runs)  # type: ignore[arg-type]
+    by_seed = made.seeds(seen, results)
+    assert by_seed[["arm", "seed"]].values.tolist() == [[label, seed] for label in runs for seed in range(SEEDS)]
+    told = np.concatenate([cosine(r) for r in rows_of(runs)])
+    np.testing.assert_allclose(by_seed["cosine"], told, rtol=1e-12)
+    return made.table(seen, results), rows_of(runs), columns
+
+
+def cerebellar_lesion(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up(("no lesion", "output at 0", "output at 8", "output at 15", "olive at 8", "olive at 15"))
+    end: Callable[[Row], np.ndarray] = lambda r: np.median(r["test_loss"][:, -2:], 1)  # noqa: E731
+
+    def soon(r: Row, label: str = "") -> np.ndarray:
+        then = {"8": 5, "15": 8}[
+            r.label.split()[-1]
+        ]  # four updates later: tested after 12; after 18 and 20, of which the first
+        return Row("", runs[label or r.label])["test_loss"][:, then]
+
+    def ratio(r: Row, other: str) -> str:
+        return "–" if other == r.label else against(np.log10(end(r)) - np.log10(end(Row("", runs[other]))))
+
+    lesioned = lambda r: not r.label.endswith(("lesion", " 0"))  # noqa: E731
+    columns: Columns = {
+        **COMMON, "soon after": lambda r: soon(r).mean() if lesioned(r) else "nan",
+        "soon: log10 this/no lesion": lambda r: against(np.log10(soon(r) / soon(r, "no lesion"))) if lesioned(r) else "–",
+        "at the end": lambda r: end(r).mean(), "s.e.m.": lambda r: sem(end(r)),
+        "log10 this/no lesion": lambda r: ratio(r, "no lesion"), "log10 this/output": lambda r: ratio(r, r.label.replace("olive", "output")),
+    }  # fmt: skip
+    config: Any = SimpleNamespace(soon=4)
+    results: Any = Results(runs)  # type: ignore[arg-type]
+    return module("cerebellar_lesion").table(config, results), rows_of(runs), columns
+
+
+def cerebellar_trace(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
+    runs = made_up([f"delay {d} ms, peak {p} ms" for d in (0, 100) for p in (0, 100, 200)])
+    late: Callable[[Row, str], np.ndarray] = lambda r, of: r[of][:, 2:].mean(1)  # noqa: E731
+
+    def unmatched(r: Row) -> str:
+        delay, peak = (int(word) for word in r.label.split() if word.isdigit())
+        if delay == peak:
+            return "–"
+        return against(late(r, "prediction") - late(Row("", runs[f"delay {delay} ms, peak {delay} ms"]), "prediction"))
+
+    columns: Columns = {
+        **COMMON, **MS, "cosine": lambda r: late(r, "prediction").mean(), "s.e.m.": lambda r: sem(late(r, "prediction")),
+        "norm ratio": lambda r: late(r, "prediction_ratio").mean(), "this − matched": unmatched,
+    }  # fmt: skip
+    return module("cerebellar_trace").table(Results(runs)), rows_of(runs), columns  # type: ignore[arg-type]
+
+
 def two_rate(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Columns]:
     cases = ("n=2", "n=4, two later")
     kinds = ("BPTT", "SG", "SG, slow as drawn", "cut")
@@ -834,7 +1032,7 @@ def two_rate(patch: pytest.MonkeyPatch) -> tuple[pd.DataFrame, list[Row], Column
 
 
 #: every shipped experiment
-TABLES = (balanced_network, continuous_bp_lambda, copy_repeat, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, two_rate, unlocking)  # fmt: skip
+TABLES = (balanced_network, cerebellar_drive, cerebellar_horizon, cerebellar_ladder, cerebellar_lesion, cerebellar_target_reaching, cerebellar_trace, continuous_bp_lambda, copy_repeat, coupling, critic_or_gradient, delay_length, evidence_accumulation, fixed_network_alignment, guided_es, horizon, layered_dni, learning_in_brian2, online_rules, pattern_generation, released_code, reward, sequential_digits, sequential_mnist, silencing, speed_of_unlocking, spiking_digits, target_reaching, time_step, trace_cost, traces_in_depth, twin, two_rate, unlocking)  # fmt: skip
 
 
 def test_what_the_page_of_evidence_accumulation_counts_is_in_its_seeds():
@@ -1000,6 +1198,80 @@ def test_what_the_page_of_twin_says_is_in_its_seeds():
     assert len(spiking) == 20 and (spiking["spikes"] > 300).all()
     off = seeds.groupby("arm")["voltages off by"].max()
     assert off["AdEx"] > 100 * off.drop("AdEx").max() and off["AdEx"] < 1e-9
+
+
+def test_what_the_page_of_the_cerebellar_ladder_says_is_in_its_seeds():
+    """Every row of directions: means, and in how many seeds each is larger than the one before it."""
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds: Any = pd.read_csv(pages / "cerebellar_ladder" / "seeds.csv")
+    text = (pages / "cerebellar_ladder.md").read_text(encoding="utf-8")
+    cosine, loss = (seeds.pivot(index="seed", columns="arm", values=name) for name in ("cosine", "test loss"))
+    signs = "fixed: + signs"
+    rows = {
+        "exact trace, slow units": [f"λ={x}, slow" for x in ("0", "0.5", "1")],
+        "the same, fast units": [f"λ={x}, fast" for x in ("0", "0.5", "1")],
+        "trace within neurons": [f"λ={x}, within neurons" for x in ("0", "0.5", "1")],
+        "olive without the cortex's Jacobian": [f"λ={x}, olive without J" for x in ("0", "0.5", "1")],
+        "fan-in 1, 2, 4": ["fan-in 1", "fan-in 2", signs, "fan-in 8", "fan-in 16", "fan-in 60"],
+        "active fraction .05": ["active 0.05", "active 0.1", "active 0.2", signs],
+        "expansion 1, 2, 5": ["expansion 1", "expansion 2", signs, "expansion 10"],
+        "climbing fibres 1": ["fibres 1", "fibres 10", "fibres 40", signs],
+    }
+    told = [line for line in text.splitlines() if line.startswith("|") and "of 5: " in line]
+    assert len(told) == len(rows)
+    for line, (start, arms) in zip(told, rows.items(), strict=True):
+        means = ", ".join(f"{cosine[arm].mean():.2f}" for arm in arms)
+        above = ", ".join(str((cosine[b] > cosine[a]).sum()) for a, b in zip(arms, arms[1:], strict=False))
+        assert start in line and f"| {means} | larger in {above} of 5" in line, (start, means, above)
+    ahead = lambda a, b: int((cosine[a] > cosine[b]).sum())  # noqa: E731
+    assert (
+        ahead("fan-in 1", "fan-in 2") == 0
+        and ahead("fan-in 1", signs) == 1
+        and "worse than four in four of five" in text
+    )
+    layers = [n for n in cosine if n.startswith("fixed: ") and n not in ("fixed: linear", "fixed: mlp")]
+    assert all(ahead("fixed: mlp", n) == 5 for n in layers)
+    assert min(cosine["fixed: mlp"].mean() - cosine[n].mean() for n in layers) == pytest.approx(0.17, abs=0.005)
+    assert ahead("fixed: granule cells", "fixed: linear") == ahead("fixed: + Golgi gain", signs) == 5
+    assert ahead("fixed: + fixed nuclei", "fixed: + Golgi gain") == 5 and ahead("fixed: + events", "fixed: linear") == 1
+    none = loss["learns: no cerebellum"]
+    below = {n.partition(": ")[2]: int((loss[n] < none).sum()) for n in loss if n.startswith("learns")}
+    between = ("granule cells", "+ signs", "+ Golgi gain", "+ fixed nuclei", "+ events")
+    assert [below[n] for n in ("linear", "mlp", *between, "+ late errors")] == [5, 5, 4, 4, 4, 4, 4, 0]
+
+
+def test_what_the_page_of_cerebellar_lesion_says_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds: Any = pd.read_csv(pages / "cerebellar_lesion" / "seeds.csv")
+    table: Any = pd.read_csv(pages / "cerebellar_lesion" / "table.csv").set_index("arm")
+    end = seeds.pivot(index="seed", columns="arm", values="at the end")
+    assert len(end) == 10 and np.allclose(end.mean()[table.index], table["at the end"], rtol=1e-3)
+    above = lambda a, b="no lesion": int((end[a] > end[b]).sum())  # noqa: E731
+    assert [above(f"output at {at}") for at in (0, 100, 300, 600)] == [9, 9, 9, 2]
+    assert [above(f"olive at {at}", f"output at {at}") for at in (100, 300, 600)] == [10, 10, 10]
+    assert above("output at 100", "output at 300") == 9 and above("output at 300", "output at 600") == 10
+    assert end[[n for n in end if n.startswith("olive")]].min(axis=None) > 0.44
+    assert 10 ** (np.log10(end["output at 0"]) - np.log10(end["no lesion"])).mean() == pytest.approx(5, abs=0.2)
+    soon = seeds[seeds["arm"].str.startswith("olive")].groupby("arm")["soon after"].mean()
+    assert soon.between(0.6, 0.8).all() and "the loss rises to 0.6 to 0.8 within 100 updates" in (
+        pages / "cerebellar_lesion.md"
+    ).read_text(encoding="utf-8")
+    late = seeds[seeds["arm"] == "output at 600"]
+    assert np.log10(late["soon after"] / late["no lesion, then"]).mean() == pytest.approx(-0.57, abs=0.005)
+
+
+def test_what_the_page_of_cerebellar_trace_says_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds: Any = pd.read_csv(pages / "cerebellar_trace" / "seeds.csv")
+    found = {key: some["cosine"].to_numpy() for key, some in seeds.groupby(["delay (ms)", "peak (ms)"])}
+    peaks = sorted({peak for _, peak in found})
+    for delay in (100, 200):
+        assert all((found[delay, peak] < found[delay, delay]).all() for peak in peaks if peak < delay)
+    assert [round(float((found[d, d] - found[d, 0]).mean()), 2) for d in (100, 200)] == [0.08, 0.15]
+    assert (found[200, 400] > found[200, 200]).all() and (found[100, 200] > found[100, 100]).sum() == 4
+    assert [round(float((found[d, 2 * d] - found[d, d]).mean()), 3) for d in (100, 200)] == [0.002, 0.005]
+    assert [round(float(found[d, d].mean()), 2) for d in (0, 100, 200)] == [0.44, 0.43, 0.42]
+    assert 0 < max((found[0, 0] - found[0, peak]).mean() for peak in peaks) < 0.031
 
 
 def test_every_shipped_experiment_has_a_second_computation():

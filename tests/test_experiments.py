@@ -135,6 +135,15 @@ REDUCED = {
         "evaluate_every": 2,
         "seeds": (0, 1),
     },
+    "cerebellar_drive": {"units": 8, "hidden": 6, "batch": 5, "updates": 6, "evaluate_every": 2, "seeds": (0,)},
+    "cerebellar_target_reaching": {
+        "units": 6,
+        "hidden": (5, 5),
+        "batch": 5,
+        "updates": 4,
+        "evaluate_every": 2,
+        "seeds": (0, 1),
+    },
     "two_rate": {
         "periods": (2,),
         "later": (3,),
@@ -146,6 +155,18 @@ REDUCED = {
         "evaluate_every": 2,
         "seeds": (0, 1),
     },
+    "cerebellar_horizon": {
+        "asks": ("name", "drawing"),
+        "windows": (1, 4),
+        "hold": 1,
+        "units": 4,
+        "hidden": (5,),
+        "batch": 5,
+        "updates": 4,
+        "evaluate_every": 2,
+        "seeds": (0, 1),
+    },
+    "coupling": {"units": 6, "batch": 5, "updates": 6, "evaluate_every": 1, "seeds": (0, 1)},
     "layered_dni": {
         "depths": (2, 3),
         "mnist_depths": (),
@@ -174,6 +195,35 @@ REDUCED = {
         "batch": 8,
         "evaluate_every": 2,
         "align_every": 2,
+        "seeds": (0, 1),
+    },
+    "cerebellar_ladder": {
+        "units": 8,
+        "targets": (3, 2),
+        "updates": (3, 2),
+        "every": (1, 1),
+        "fan_ins": (1,),
+        "actives": (0.2,),
+        "expansions": (1.0,),
+        "fibres": (1,),
+        "seeds": (0, 1),
+    },
+    "cerebellar_trace": {
+        "delays": (0, 100),
+        "peaks": (0, 100),
+        "steps": 30,
+        "units": 6,
+        "updates": 4,
+        "align_every": 1,
+        "seeds": (0, 1),
+    },
+    "cerebellar_lesion": {
+        "units": 8,
+        "targets": 2,
+        "updates": 6,
+        "at": (2,),
+        "soon": 1,
+        "test_every": 1,
         "seeds": (0, 1),
     },
     "twin": {"steps": 120, "inputs": 20, "units": 10, "updates": 1, "shown": 50, "seeds": (0, 1)},
@@ -258,6 +308,10 @@ def test_every_experiment_is_here():
 
 #: of which nothing is tried that the others do not have
 LONG = {
+    "cerebellar_drive",
+    "cerebellar_target_reaching",
+    "cerebellar_horizon",
+    "coupling",
     "released_code",
     "trace_cost",
     "horizon",
@@ -272,6 +326,7 @@ LONG = {
     "target_reaching",
     "fixed_network_alignment",
     "pattern_generation",
+    "cerebellar_ladder",
 }
 
 
@@ -346,6 +401,29 @@ def test_predictions_align_with_the_truth_as_published(seed, tmp_path):
     folder = tmp_path / "target_reaching"  # arms that were left out are no trouble
     assert list(column(folder, "n")) == labels
     assert {file.stem for file in (folder / "figures").glob("*.pdf")} == {"fixed"}
+
+
+@pytest.mark.slow
+def test_cerebellar_ladder_counts_synapses_and_a_fixed_cortex_stands_still(reduced):
+    _, results, folder = reduced("cerebellar_ladder")
+    synapses, active = column(folder, "plastic synapses"), column(folder, "active (%)")
+    state, cells = 2 * 8, 5 * 2 * 2 * 8  # x and y of each unit; five for each on and each off fibre
+    assert synapses["fixed: linear"] == state**2 and synapses["fixed: mlp"] == 300 * state
+    assert synapses["fixed: granule cells"] == cells * state and synapses["fixed: + signs"] == 4 * cells * state
+    assert synapses["expansion 1"] == 4 * cells / 5 * state and synapses["fan-in 1"] == synapses["fixed: + signs"]
+    assert synapses["learns: BPTT"] == 0 and math.isnan(active["fixed: linear"]) and active["fixed: + signs"] > 0
+    for label, runs in results.items():
+        before, after = (w["W_rec"] for w in (runs[0].network.circuit.build(seed=0).weights, runs[0].weights))
+        assert np.allclose(before, after, rtol=0, atol=1e-7) == (not label.startswith("learns")), label
+
+
+def test_cerebellar_lesions_begin_when_they_say(reduced):
+    _, results, _ = reduced("cerebellar_lesion")
+    losses = {label: runs[0].metrics["loss"].to_numpy() for label, runs in results.items()}
+    ends = {label: runs[0].weights["W_rec"] for label, runs in results.items()}
+    for label in ("output at 2", "olive at 2"):
+        assert (losses[label][:3] == losses["no lesion"][:3]).all() and (ends[label] != ends["no lesion"]).any()
+    assert (ends["output at 2"] != ends["olive at 2"]).any() and (ends["output at 0"] != ends["output at 2"]).any()
 
 
 @pytest.mark.slow

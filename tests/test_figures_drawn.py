@@ -314,6 +314,25 @@ def test_paths_end_where_the_outputs_end():
     assert len(lines(ax, "_target")) == 7
 
 
+def test_paths_of_several_are_drawn_to_one_scale_each_with_what_it_was_asked():
+    outputs, targets, weight = reach(batch=6)
+    dims = ("time", "batch", "output")
+    given = {
+        label: xr.Dataset(
+            {"output": (dims, far * outputs), "target": (dims, far * targets), "weight": (dims[:2], weight)}
+        )
+        for label, far in (("near", 1.0), ("far", 3.0))
+    }
+    figure = figures.paths(given)
+    left, right = figure.axes[:2]
+    for ax, far, label in ((left, 1.0, "near"), (right, 3.0, "far")):
+        assert label in ax.get_title()
+        for sample, path in enumerate(lines(ax, "_path")):
+            assert xy(path) == pytest.approx(far * outputs[:, sample])
+        assert np.array([xy(each)[0] for each in lines(ax, "_goal")]) == pytest.approx(far * targets[-1])
+    assert left.get_xlim() == right.get_xlim() == right.get_ylim() and right.get_xlim()[1] > 3
+
+
 def test_target_over_time_only_where_asked():
     outputs, targets, weight = reach()
     figure = figures.trajectories(outputs, targets, weight=weight, sample=3, plane=False)

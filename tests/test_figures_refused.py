@@ -89,6 +89,8 @@ BAD = {
     "three outputs": (lambda: figures.trajectories(NAN[..., :1] * 0 + 1, TARGET[..., :1], plane=True), "NaN"),
     "never asked": (lambda: figures.trajectories(OUT, TARGET, weight=WEIGHT * 0), "at no step"),
     "weight shape": (lambda: figures.trajectories(OUT, TARGET, weight=WEIGHT[:5]), "loss weights have shape"),
+    "no paths": (lambda: figures.paths({}), "no paths to draw"),
+    "no plane": (lambda: figures.paths({"a": recording()}), "'a' has no output and target of two"),
     "no matrix": (lambda: figures.weights({}), "no weights"),
     "cube": (lambda: figures.weights({"W": np.zeros((2, 2, 2))}), r"'W'.*\(2, 2, 2\)"),
     "NaN weight": (lambda: figures.weights({"W": np.full((2, 2), np.nan)}), "'W'.*NaN"),

@@ -34,6 +34,11 @@ def test_killed_at_many_points_a_run_ends_as_if_it_had_not_been(tmp_path):
 
 
 @pytest.mark.slow
+def test_killed_around_a_lesion_at_update_300_a_run_leaves_the_same_files(tmp_path):
+    assert killed(tmp_path, "lesion", timeout=240) == {"lesion": 8}
+
+
+@pytest.mark.slow
 def test_killed_at_every_point_and_twenty_moments_a_circuit_learns_the_same(tmp_path):
     found = killed(tmp_path, "walk", "figure", "run", "moments", timeout=1800)
     assert found["walk"] > 60 and found["figure"] > 20 and found["run"] > 60 and found["moments"] == 20

@@ -24,6 +24,7 @@ import torch
 import xarray as xr
 from run_helpers import as_killed
 
+from bioplaus.analysis import paired
 from bioplaus.errors import NumericalError, RunError
 from bioplaus.runs import config as configs
 from bioplaus.runs.arm import Arm
@@ -503,6 +504,13 @@ def test_results_give_curves_finals_and_a_table(tmp_path):
         results.curves("test_scor")
     with pytest.raises(RunError, match="no finished arm 'adm'"):
         _ = results["adm"]
+
+
+def test_two_arms_are_compared_by_the_seeds_that_both_have(tmp_path):
+    results = Results({"a": finished(tmp_path, "a", (0, 1, 2)), "b": finished(tmp_path, "b", (2, 0, 5))})
+    found = {"a": np.array([1.0, 7.0, 2.0]), "b": np.array([5.0, 3.0, 100.0])}
+    assert results.against(found, "a", "b") == str(paired([1.0, 2.0], [3.0, 5.0]))
+    assert results.against(found, "a", "a") == results.against(found, "a", "c") == "–"
 
 
 @pytest.mark.parametrize("seeds", [(), (1, 1), (-1,), (0.5,), (True,)])

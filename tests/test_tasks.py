@@ -36,6 +36,8 @@ SHIPPED = {
     "target_reaching": [{}, {"targets": 6, "path": "line", "steps": 25}],
     "pattern_generation": [{}, {"outputs": 3, "inputs": 20, "steps": 300, "cycles": (1, 4)}],
     "sequential_digits": [{}],
+    "lines": [{}, {"lines": 5, "steps": 6, "every": 3, "length": 10.0, "cue": 1.0}],
+    "drawn_digits": [{}, {"ask": "drawing", "hold": 1, "every": 3}, {"ask": "name", "hold": 2}],
     "add": [{}, {"t1": 3, "t2": 1, "steps": 12}],
     "copy": [{}, {"length": 2, "bits": 3}],
     "copy_repeat": [{}, {"length": 3, "repeats": 4, "bits": 2}],

@@ -19,6 +19,7 @@ from bioplaus.errors import DataError, TaskError
 from bioplaus.tasks import check_batch, task
 from bioplaus.tasks import data as files
 from bioplaus.tasks.base import Split
+from bioplaus.tasks.drawn_digits import CORNERS, DrawnDigits
 from bioplaus.tasks.images import load
 from bioplaus.tasks.sequential_digits import SequentialDigits
 
@@ -42,6 +43,39 @@ def test_digits_are_real_images_read_row_by_row() -> None:
         assert batch.context is not None and torch.equal(batch.context.argmax(-1), batch.targets[-1])
         assert torch.equal(batch.targets, batch.targets[-1].expand(8, -1))
     assert seen == 360
+
+
+def test_drawn_digits_hold_their_rows_and_ask_for_lines_and_names() -> None:
+    (plain,), (lines,), (names,) = (
+        made.test_batches(1000)
+        for made in (SequentialDigits(), DrawnDigits(hold=3, every=5), DrawnDigits(ask="name", hold=2))
+    )
+    assert (
+        lines.steps == 24
+        and torch.equal(lines.inputs[::3], plain.inputs)
+        and torch.equal(lines.inputs[2::3], plain.inputs)
+    )
+    assert lines.context is not None and plain.context is not None and torch.equal(lines.context, plain.context)
+    assert lines.weight[:, 7].nonzero().flatten().tolist() == [3, 8, 13, 18, 23]
+    torch.testing.assert_close(lines.weight.sum(0), torch.ones(360))
+    for b, label in enumerate(plain.targets[-1].tolist()):
+        end = np.array([np.cos(2 * np.pi * label / 10), np.sin(2 * np.pi * label / 10)])
+        np.testing.assert_allclose(lines.targets[:, b].numpy(), np.linspace(0, 1, 24)[:, None] * end, atol=1e-6)
+    assert torch.equal(names.targets[-1], plain.targets[-1]) and names.weight.sum() == names.weight[-1].sum() == 360
+
+
+def test_a_digit_is_drawn_at_one_speed_along_its_strokes() -> None:
+    drawn = DrawnDigits(ask="drawing", hold=1000)  # so finely that its corners are met
+    places = drawn.places().numpy()
+    assert len({path.round(3).tobytes() for path in places}) == 10
+    for path, corners in zip(places, CORNERS, strict=True):
+        strokes = np.diff(np.array(corners) / 2, axis=0)
+        length = np.abs(strokes).sum()  # each is upright or level
+        steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
+        aside = np.abs(steps - length / 7999) > 1e-6  # where the pen turns
+        assert aside.sum() <= len(corners) and steps.sum() == pytest.approx(length, rel=1e-3)
+        at = np.concatenate([[0], np.cumsum(np.abs(strokes).sum(1))]) / length * 7999
+        assert np.abs(path[at.round().astype(int)] - np.array(corners) / 2).max() < 2e-3
 
 
 def test_digits_splits_are_disjoint_whole_stratified_and_fixed() -> None:

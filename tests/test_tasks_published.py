@@ -12,6 +12,7 @@ from task_helpers import paragraph, stream
 
 from bioplaus.errors import TaskError
 from bioplaus.tasks import check_batch, squared, task
+from bioplaus.tasks.lines import Lines
 from bioplaus.tasks.pattern_generation import PatternGeneration
 from bioplaus.tasks.target_reaching import TargetReaching
 
@@ -47,6 +48,38 @@ def test_reaching_along_the_line() -> None:
     outputs = torch.randn(11, 50, 2, generator=stream())
     expected = torch.nn.functional.mse_loss(outputs, batch.targets)
     torch.testing.assert_close(squared.total(outputs, batch.targets, batch.weight), expected)
+
+
+@pytest.mark.parametrize("lines", [1, 5, 6])
+def test_lines_begin_at_the_origin_and_cues_are_neighbours(lines: int) -> None:
+    drawn = Lines(lines=lines, length=10.0, steps=10, every=2)
+    (batch,) = drawn.test_batches(100)
+    assert batch.size == lines + 1 and not batch.inputs[1:].any()
+    cues = batch.inputs[0, :, 0].numpy()
+    assert cues[0] == 0 and not batch.targets[:, 0].any()
+    np.testing.assert_allclose(sorted(cues), 0.1 * (np.arange(lines + 1) - lines // 2), atol=1e-7)
+    ends = batch.targets[-1, 1:].numpy()
+    angle = 2 * np.pi * np.arange(lines) / lines
+    np.testing.assert_allclose(ends, 10 * np.stack((np.cos(angle), np.sin(angle)), -1), atol=1e-5)
+    for t in range(10):
+        np.testing.assert_allclose(batch.targets[t, 1:].numpy(), ends * t / 9, atol=1e-5)
+    for column in batch.weight.T.numpy():  # at every second step, the last for certain
+        np.testing.assert_allclose(column, [0, 0.2] * 5, atol=1e-7)
+    assert batch.trials["line"].tolist() == list(range(lines + 1))
+    outputs = torch.randn(10, lines + 1, 2, generator=stream())
+    expected = torch.nn.functional.mse_loss(outputs[1::2], batch.targets[1::2])
+    torch.testing.assert_close(squared.total(outputs, batch.targets, batch.weight), expected)
+    counts = torch.bincount(torch.as_tensor(drawn.batch(stream(), 6000).trials["line"]), minlength=lines + 1)
+    assert ((counts - 6000 / (lines + 1)).abs() < 5 * (6000 / (lines + 1)) ** 0.5).all()
+
+
+@pytest.mark.parametrize(("steps", "every", "there"), [(7, 3, [0, 3, 6]), (5, 9, [4]), (3, 1, [0, 1, 2])])
+def test_lines_ask_at_every_kth_step_and_the_last(steps: int, every: int, there: list[int]) -> None:
+    (batch,) = Lines(steps=steps, every=every).test_batches(7)
+    assert batch.weight[:, 3].nonzero().flatten().tolist() == there
+    torch.testing.assert_close(batch.weight.sum(0), torch.ones(7))
+    with pytest.raises(TaskError, match="steps of the task 'lines' is 1"):
+        Lines(steps=1)
 
 
 def test_reaching_draws_every_target_equally_often() -> None:

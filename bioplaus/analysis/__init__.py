@@ -6,6 +6,8 @@ with is SciPy's and scikit-learn's. `firing` says how a population fires (rate, 
 
 from bioplaus.analysis.components import components
 from bioplaus.analysis.decoding import decoding
+from bioplaus.analysis.dysmetria import dysmetria
+from bioplaus.analysis.geometry import coupling, dimension
 from bioplaus.analysis.paired import Paired, paired
 from bioplaus.analysis.psth import binned, psth
 from bioplaus.analysis.psychometric import Psychometric, psychometric
@@ -18,7 +20,10 @@ __all__ = [
     "Psychometric",
     "binned",
     "components",
+    "coupling",
     "decoding",
+    "dimension",
+    "dysmetria",
     "firing",
     "paired",
     "psth",

@@ -117,7 +117,7 @@ class Driven(Network):
     share : in place of the drive's.
     """
 
-    drives = True
+    drives = "some of its projections bring what forward models predict"
 
     def __init__(self, network: Network, drive: Drive, theta: Own, share: float | None = None) -> None:
         self.__dict__.update(network.__dict__)  # weights, masks and synapses are the same objects

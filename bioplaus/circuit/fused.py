@@ -42,7 +42,7 @@ def reason(network: Network) -> str:
     if network.device.type != "cpu":
         return f"it runs on {network.device}, and fused loops on the CPU"
     if network.drives:
-        return "some of its projections bring what forward models predict, which torch's step alone knows of"
+        return f"{network.drives}, which torch's step alone knows of"
     rates = [p.name for p in network.populations if not p.kernel.derived.spiking]
     if rates:
         return f"the neurons of {', '.join(rates)} have rates, for which torch's matrix products are faster"

@@ -9,7 +9,7 @@ One step, in Brian2's order (docs/concepts.md)::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,6 +51,8 @@ class State(NamedTuple):
 
     populations: tuple[PopulationState, ...]
     filtered: tuple[Tensor, ...]
+    #: what stands beside the circuit and remembers something (`bioplaus.circuit.beside`)
+    beside: Any = None
 
     def outputs(self) -> State:
         """The same with outputs only, where nothing else will be asked for."""
@@ -86,8 +88,8 @@ class Network:
     frozen: tuple[str, ...] = ()
     #: those of them whose path leads into a predictor beside it, which rules have
     cerebellar: tuple[Perturb, ...] = ()
-    #: whether some of its projections bring what was predicted (`bioplaus.circuit.driven`)
-    drives: bool = False
+    #: where it hears something that was predicted (`bioplaus.circuit.driven`, `bioplaus.circuit.beside`): what that is, as half a sentence
+    drives: str = ""
 
     @ours()
     def __init__(self, circuit: Circuit, seed: int = 0, dtype: torch.dtype | None = None, device: Any = "cpu") -> None:
@@ -340,6 +342,10 @@ class Network:
         if not self.drawn or x.shape[-1] == self.lines:
             return x
         return torch.cat([x, *(d.draw(seed, occasion, first, *x.shape[:2]).to(x) for d in self.drawn)], -1)
+
+    def given(self, x: Tensor, blocks: Callable[..., tuple[Tensor, ...]] | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What a stretch keeps of its inputs x, (time, …), and what its steps are given of them, from `drive`, in blocks (`bioplaus.circuit.blocks`) or at once."""
+        return x, self.drive(x) if blocks is None else blocks(self.drive, x)
 
     def drive(self, x: Tensor) -> tuple[Tensor, ...]:
         """Input, bias and what is drawn, of every population, (…, batch, (channels and noises) · unit), for one step or many at once.

@@ -176,7 +176,7 @@ def roll(
     differentiated. ``backend`` is ``"torch"`` or ``"numba"``; ``rows`` what `weights_for` has laid ready for it;
     ``blocks`` says that it is a piece of a longer way, and where that was begun.
     """
-    drive = network.drive(x) if blocks is None else blocks(network.drive, x)
+    x, drive = network.given(x, blocks)
     rows = weights_for(network, backend) if rows is None else rows
     if rows is not None:
         from bioplaus.circuit.fused import fused  # sympy and numba, for whoever asks for loops
@@ -276,4 +276,4 @@ def apart(state: State) -> State:
         )
         for p in state.populations
     ]
-    return State(tuple(kept), tuple([f.clone() for f in state.filtered]))
+    return State(tuple(kept), tuple([f.clone() for f in state.filtered]), state.beside)

@@ -20,6 +20,7 @@ from bioplaus.figures.dale import weight_distributions
 from bioplaus.figures.data import Curves, averaged, curves, ends, final, mean_sem, table
 from bioplaus.figures.neuron import neuron
 from bioplaus.figures.panels.common import GUIDE
+from bioplaus.figures.paths import paths
 from bioplaus.figures.recordings import activity, raster
 from bioplaus.figures.save import load_data, save
 from bioplaus.figures.sheet import Sheet
@@ -60,6 +61,7 @@ __all__ = [
     "panels",
     "parallel_fibres",
     "pareto",
+    "paths",
     "pens",
     "psth",
     "psychometric",

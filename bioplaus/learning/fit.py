@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from bioplaus import checks, tasks
+from bioplaus.cerebellum.driver import CerebellarDrive
 from bioplaus.circuit import Circuit, Network
 from bioplaus.circuit.delays import timeless
 from bioplaus.errors import CircuitError, RunError, TaskError
 from bioplaus.learning.per_time import PerTime
 from bioplaus.learning.training import Training
+from bioplaus.learning.widened import Widened
 from bioplaus.rules import Rule, as_rule
 from bioplaus.simulate import checked_inputs
 from bioplaus.tasks import Batch, Loss, Staged, Task, as_task, check_loss, fitted
@@ -34,6 +36,8 @@ def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) 
     if training is not None and not isinstance(training, Training):
         raise checks.refusal(RunError, "training", training, "a bp.Training(updates=…, lr=…), or None")
     checks.whole(RunError, "The seed", seed, 0, 2**63 - 1)
+    if training is not None and isinstance(training.drive, CerebellarDrive):
+        made = beside(circuit, made, training)
     fit(circuit, made)
     if training is not None and training.curriculum and not isinstance(made, Staged):
         raise TaskError(
@@ -42,6 +46,32 @@ def check_learner(circuit: Any, task: Any, rule: Any, training: Any, seed: Any) 
     if training is not None:
         in_time(circuit, training)
     return made, rule
+
+
+def beside(circuit: Circuit, task: Task, training: Training) -> Task:
+    """A task as a circuit meets it whose last input lines bring what a cerebellum says.
+
+    Raises
+    ------
+    TaskError
+        If the circuit has no such lines, or the task is none for which a cerebellum can say what the readout should be.
+    """
+    drive, wide = training.drive, task.inputs + task.outputs
+    assert isinstance(drive, CerebellarDrive)
+    if circuit.inputs != wide:
+        raise TaskError(
+            f"With a cerebellar drive the circuit hears the {task.inputs} inputs of the task '{task.name}' and beside them what the cerebellum says of its {task.outputs} outputs, "
+            f"and it was built for {circuit.inputs} inputs. Build it with inputs=task.inputs + task.outputs, {wide}."
+        )
+    if drive.predictor is not None and drive.teaching == "td" and task.loss.kind == "index":
+        raise TaskError(
+            f"teaching='td' of a cerebellar drive predicts numbers that are asked for, later ones counting less, and the task '{task.name}' asks for classes. Leave teaching out."
+        )
+    if training.curriculum:
+        raise TaskError(
+            "curriculum=True makes trials grow, and with a cerebellar drive they stay: leave one of the two out."
+        )
+    return Widened(task)
 
 
 def in_time(circuit: Circuit, training: Training) -> None:

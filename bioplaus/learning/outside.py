@@ -74,6 +74,8 @@ def misfit(network: Network, rule: Rule, loss: Loss) -> str | None:
     maps = [p.name for p in network.populations if not network.circuit.populations[p.name].cell.continuous]
     if maps:
         return f"the cells of '{maps[0]}' are discrete maps (update=), and Brian2 integrates differential equations"
+    if network.drives:
+        return f"{network.drives}, which torch's step alone knows of"
     if "W_out" in network.masks:
         return "its readout sees each population apart, and the synapses of a readout that learns are all there"
     if isinstance(rule.signal, BPLambda):

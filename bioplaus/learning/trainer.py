@@ -24,7 +24,7 @@ from bioplaus.learning import outside
 from bioplaus.learning.afford import afford
 from bioplaus.learning.alignment import LENGTH, alignment
 from bioplaus.learning.by_name import searches
-from bioplaus.learning.driven import Driving, of_the_rule
+from bioplaus.learning.driven import driving, of_the_rule
 from bioplaus.learning.fit import check_learner, drawn_with
 from bioplaus.learning.frozen import Interference, held, moving
 from bioplaus.learning.frozen import refuse_stray as refuse_frozen
@@ -131,7 +131,7 @@ class Trainer:
         self.own = rule.begin(self.network, first, seed)
         if rule.signal.wants_context and first.context is not None:
             rule.refuse(self.interference.all, first.context.shape[-1])
-        self.driving = None if t.drive is None else Driving(self.network, t.drive, self.own, rule, seed)
+        self.driving = driving(self.network, t.drive, self.own, rule, task, seed)
         if self.driving is not None:
             self._chosen = outside.chosen(t, self.driving.network, rule, task)
         if not t.curriculum:  # whose trials grow
@@ -224,6 +224,8 @@ class Trainer:
     @property
     def _tested(self) -> Network:
         """The network as it was in the last update."""
+        if self.driving is not None and self.driving.tested is not None:
+            return self.driving.tested
         return self.interference(max(self.update_index - 1, 0))
 
     def _versions(self) -> list[int]:
@@ -243,7 +245,7 @@ class Trainer:
                 outcome = sequence(*given, generator=self.noise, **more)
             except Exploded as where:
                 raise NumericalError(f"At update {self.update_index + 1}: {where}") from None
-        taught = {} if self.driving is None else self.driving.taught(batch, outcome)
+        taught = {} if self.driving is None else self.driving.taught(batch, outcome, self.update_index)
         if apply is None:
             self.apply(outcome.gradients, outcome.own | taught)
         elif taught:
@@ -278,6 +280,8 @@ class Trainer:
                 ) from None
             self.network.constrain()
             self.rule.after_update(self.own, self.network)
+            if self.driving is not None:
+                self.driving.constrain()
 
     @ours()
     def loss(self, batch: Batch | None = None) -> float:
@@ -307,11 +311,11 @@ class Trainer:
 
     @ours()
     def evaluate(self) -> dict[str, float]:
-        """Loss and score on the task's test set; under a drive also of the circuit in which no area hears another, ``driven_loss`` and ``driven_score``."""
+        """Loss and score on the task's test set; where forward models drive also of the circuit in which no area hears another, ``driven_loss`` and ``driven_score``."""
         began = _clock()
         row: dict[str, float] = {}
         row["test_loss"], row["test_score"] = self._scored(self._tested)
-        if self.driving is not None:
+        if self.driving is not None and self.driving.alone is not None:
             row["driven_loss"], row["driven_score"] = self._scored(self.driving.alone)
         self.seconds += _clock() - began
         return row

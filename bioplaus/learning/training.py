@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from bioplaus import checks
 from bioplaus.checks.numbers import as_number
-from bioplaus.drive import Drive
+from bioplaus.drive import Drives
 from bioplaus.errors import RunError
 from bioplaus.learning.per_time import PerTime
 from bioplaus.perturb import Perturbs, refuse_never
@@ -130,7 +130,8 @@ class Training(checks.Named):
         inside Brian2, one trial an update, and weights move at every step (`bioplaus.learning.outside`).
     threads : on how many processors fused loops run at most, with the same results to the last bit; torch keeps to one, for its sums over
         several round differently.
-    drive : forward models that drive areas while they learn, a `bioplaus.Drive`; None: areas hear what is said.
+    drive : forward models that drive areas while they learn, a `bioplaus.Drive`, or a cerebellum whose output is input to the cortex, a
+        `bioplaus.CerebellarDrive`; None: areas hear what is said.
     perturb : who interferes, one `bioplaus.Perturb` or several; their ``updates=`` say when. Tests are taken under what holds in the update before.
     """
 
@@ -161,7 +162,7 @@ class Training(checks.Named):
     backend: str = "auto"
     threads: int = 1
     perturb: Any = ()
-    drive: Drive | None = None
+    drive: Drives | None = None
 
     constraints = checks.Table(
         RunError,
@@ -187,7 +188,7 @@ class Training(checks.Named):
         backend=checks.Word(("auto", "torch", "numba", "brian2")),
         threads=checks.Whole(),
         perturb=Perturbs(),
-        drive=checks.Optional(checks.Instance(Drive, "bp.Drive(hidden=(128,))"), "for none"),
+        drive=checks.Optional(checks.Instance(Drives, "bp.Drive(hidden=(128,)) or bp.CerebellarDrive()"), "for none"),
     )
 
     def __post_init__(self) -> None:
@@ -196,7 +197,7 @@ class Training(checks.Named):
         self._moved_by()
         if self.drive is not None and self.perturb:
             raise RunError(
-                "Training was given a drive and perturb, and what forward models bring is not interfered with: leave one of the two out."
+                "Training was given a drive and perturb, and what drives a circuit is not interfered with: leave one of the two out."
             )
         refuse_never(self.perturb, self.updates, "the training")
         checks.accept(RunError, "device of Training", self.device, checks.Word())

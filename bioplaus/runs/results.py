@@ -109,6 +109,16 @@ class Results(Mapping[str, "list[Run]"]):
             for label, rows in last.items()
         }
 
+    def against(self, found: Mapping[str, np.ndarray], label: str, other: str) -> str:
+        """Two arms, seed by seed, of what was found of each, arm → (seed,): `bioplaus.analysis.paired`; a dash where one of them is missing."""
+        from bioplaus.analysis import paired
+
+        if label == other or label not in self or other not in self:
+            return "–"
+        one, two = (dict(zip([run.seed for run in self[a]], found[a], strict=True)) for a in (label, other))
+        both = [seed for seed in one if seed in two]
+        return str(paired([one[seed] for seed in both], [two[seed] for seed in both])) if both else "–"
+
     def table(self, columns: Sequence[str] = ("test_score", "test_loss")) -> pandas.DataFrame:
         """One row an arm: n, mean ± s.e.m. of each column at the end (ddof 1), milliseconds an update."""
         import pandas

@@ -79,6 +79,11 @@ TASKS = {
         "DelayedMatch",
         "two stimuli with a delay between them, fixed or not: the same or not?",
     ),
+    "drawn_digits": Entry(
+        "bioplaus.tasks.drawn_digits",
+        "DrawnDigits",
+        "handwritten digits, read row by row: name them, draw a line, draw the digit",
+    ),
     "evidence_accumulation": Entry(
         "bioplaus.tasks.evidence_accumulation",
         "EvidenceAccumulation",
@@ -88,6 +93,11 @@ TASKS = {
         "bioplaus.tasks.flip_flop",
         "FlipFlop",
         "random pulses in, the sign of the last one on each channel out",
+    ),
+    "lines": Entry(
+        "bioplaus.tasks.lines",
+        "Lines",
+        "a number at the first step, the line to draw that it stands for",
     ),
     "mimic": Entry(
         "bioplaus.tasks.mimic",
