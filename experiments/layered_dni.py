@@ -118,10 +118,11 @@ def summary(results):
     """Accuracy at the end over depths, and while learning in the first; cosine by area there, and over areas in the deepest."""
     found = ends(results)
     rules = list(dict.fromkeys(parted(label)[0] for label in found))
-    cases = sorted(dict.fromkeys(parted(label)[1] for label in found), key=lambda case: ("MNIST" in case, case))
+    depth = lambda case: int(case.rpartition("=")[2])  # noqa: E731
+    cases = sorted({parted(label)[1] for label in found}, key=lambda case: ("MNIST" in case, depth(case)))
     hues = ("black", "blue", "bluish green", "sky blue", "orange", "vermillion")
     colours = {rule: bp.figures.OKABE_ITO[hue] for rule, hue in zip(rules, hues, strict=False)}
-    first, deepest = cases[0], max(cases, key=lambda case: (int(case[-1]), "MNIST" not in case))
+    first, deepest = cases[0], max(cases, key=lambda case: (depth(case), "MNIST" not in case))
     drawn = {}
     with bp.figures.Sheet(bp.figures.DOUBLE, 120) as sheet:
         (top, early), (areas, deep) = sheet.subplots(2, 2)
@@ -133,8 +134,7 @@ def summary(results):
             top.plot([at], [scores.mean()], "_", color=colour, markersize=8)
             drawn[label] = {"accuracy": scores}
             if case == first:
-                updates, values = results.curves("test_score")[label]
-                early.plot(updates, 100 * values.mean(0), color=colour)
+                early.plot((curve := results.curves("test_score")[label])[0], 100 * curve[1].mean(0), color=colour)
                 for (name, rows), line in zip(cosines(runs).items(), ("-", "--", ":"), strict=False):
                     areas.plot(rows.index, rows.mean(axis=1), color=colour, linestyle=line)
                     drawn[label][name] = rows.to_numpy().T
@@ -144,7 +144,7 @@ def summary(results):
         top.set_xticklabels([case.replace("L=", "") for case in cases])
         early.set(xlabel="Updates", ylabel=f"Test images right (%), {first}")
         areas.set(xlabel="Updates", ylabel=f"Cosine with the truth, {first}\n(solid A1, dashed A2, dotted A3)")
-        deep.set(xlabel="Area", ylabel=f"Cosine at the end, {deepest}", xticks=range(1, int(deepest[-1])))
+        deep.set(xlabel="Area", ylabel=f"Cosine at the end, {deepest}", xticks=range(1, depth(deepest)))
         sheet.letter()
         sheet.explain({rule: top.plot([], [], "_", color=colour, markersize=8)[0] for rule, colour in colours.items()})
         return sheet.done(drawn)

@@ -4,7 +4,6 @@ A fast area sees patterns of ±1 on several lines, each held for n steps, and ha
 before (or two). It remembers nothing; a slow area that moves in every n-th step does, and is too small to take all lines on. Ticks stand in
 the last step of windows of n, so that all that comes of them lies beyond the window: with `dni(steps=n)` the weights onto the slow area, W_SF
 and W_SS, learn from the synthetic gradient at the window's end and from nothing else; cut off there (`tbptt`) they do not learn at all.
-
 The input's weights stay as drawn, so that what the slow area hears is a matter of its own. Beside: the same with the slow area's weights as drawn,
 windows that are cut, and BPTT through both areas.
 """
@@ -42,9 +41,14 @@ class Held(Task):
     lag: int  # periods
     inputs: int  # lines of a pattern, and at last the clock
     steps: int  # of a trial
-
     outputs = 4
     loss = cross_entropy
+
+    def __post_init__(self):
+        if self.period < 1 or self.steps % self.period or self.steps <= self.lag * self.period:
+            text = f"Trials of {self.steps} steps have not {self.lag + 1} or more whole slow periods of {self.period}: give other steps or periods."
+            raise bp.errors.TaskError(text)
+        super().__post_init__()
 
     def batch(self, generator, size, split="train"):
         n, lag = self.period, self.lag
@@ -52,9 +56,8 @@ class Held(Task):
         named = 2 * bits[..., 0] + bits[..., 1]
         weight, clock = torch.zeros(self.steps, size), torch.zeros(self.steps, size, 1)
         weight[lag * n :], clock[n - 1 :: n] = 1 / (self.steps - lag * n), 1.0
-        shown = (2.0 * bits - 1).repeat_interleave(n, 0)
         asked = torch.cat([0 * named[:lag], named[:-lag]]).repeat_interleave(n, 0)
-        return Batch(torch.cat([shown, clock], -1), asked, weight)
+        return Batch(torch.cat([(2.0 * bits - 1).repeat_interleave(n, 0), clock], -1), asked, weight)
 
 
 def two_rate(config: Config = Config()) -> Experiment:
@@ -65,8 +68,8 @@ def two_rate(config: Config = Config()) -> Experiment:
     arms = {}
     for n, lag in cases:
         task = Held(period=n, lag=lag, inputs=config.lines + 1, steps=config.steps)
-        sizes = {"inputs": task.inputs, "units": (config.fast, config.slow), "outputs": task.outputs}
-        circuit = bp.circuit("two_rate", lateral=False, **sizes)
+        units = config.fast, config.slow
+        circuit = bp.circuit("two_rate", lateral=False, inputs=task.inputs, units=units, outputs=task.outputs)
         sg, without = bp.rule("dni", steps=n), {k: v for k, v in still.items() if k != "predictor"}
         kinds = {
             "BPTT": (bp.rule("bptt"), without),
@@ -102,7 +105,7 @@ def ends(results) -> dict[str, dict[int, float]]:
 def table(results):
     """Right answers at the end, against slow areas as drawn and against BPTT, seed by seed."""
     rows, found = results.table(()), ends(results)
-    values = [np.array(list(of.values())) for of in found.values()]
+    values = [np.array([*of.values()]) for of in found.values()]
     rows.insert(2, "right (%)", [v.mean() for v in values])
     rows.insert(3, "right s.e.m. (%)", [v.std(ddof=1) / len(v) ** 0.5 if len(v) > 1 else np.nan for v in values])
     rows.insert(4, "this − slow as drawn (points)", [against(found, label, "SG, slow as drawn") for label in found])
@@ -114,10 +117,8 @@ def against(found, label: str, other: str) -> str:
     """An arm and another of its case, in pairs."""
     kind, case = parted(label)
     theirs = found.get(f"{other}, {case}", {})
-    both = [seed for seed in found[label] if seed in theirs]
-    if kind == other or not both:
-        return "–"
-    return str(bp.analysis.paired([found[label][s] for s in both], [theirs[s] for s in both]))
+    both = [seed for seed in found[label] if seed in theirs and kind != other]
+    return str(bp.analysis.paired([found[label][s] for s in both], [theirs[s] for s in both])) if both else "–"
 
 
 def summary(results):
@@ -135,7 +136,7 @@ def summary(results):
             for kind, of in here.items():
                 drawn[f"{kind}, {case}"] = np.array([*of.values()])
                 end.plot([at[kind]] * len(of), [*of.values()], ".", color=colours[kind], markersize=4)
-        for ax, case in ((first, cases[-2]), (last, cases[-1])):
+        for ax, case in zip((first, last), cases[-2:], strict=False):
             for label, (updates, values) in results.curves("test_score").items():
                 if parted(label)[1] == case:
                     ax.plot(updates, 100 * values.mean(0), color=colours[parted(label)[0]])

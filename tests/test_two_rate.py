@@ -11,7 +11,7 @@ from rule_helpers import normal, off, paragraph, same
 
 import bioplaus as bp
 from bioplaus.content import experiment
-from bioplaus.errors import CircuitError
+from bioplaus.errors import CircuitError, TaskError
 from bioplaus.learning.sequence import sequence
 from bioplaus.tasks import cross_entropy
 
@@ -159,3 +159,10 @@ def test_a_fast_area_that_spikes_may_hear_a_slow_one():
     x[..., -1] = (torch.arange(200) % 5 == 4).float()[:, None]
     seen = bp.simulate(circuit, x, ("spikes", "rate"), seed=1)
     assert float(seen["fast.spikes"].sum()) > 20 and float(np.abs(seen["slow.rate"]).max()) > 0.1
+
+
+@pytest.mark.parametrize("periods", [(5,), (24,), (0,)])
+def test_slow_periods_that_do_not_fit_into_a_trial_are_refused(periods):
+    with pytest.raises(TaskError, match="slow period") as error:
+        experiment("two_rate", periods=periods, later=())
+    paragraph(error)
