@@ -35,7 +35,7 @@ def test_killed_at_many_points_a_run_ends_as_if_it_had_not_been(tmp_path):
 
 @pytest.mark.slow
 def test_killed_around_a_lesion_at_update_300_a_run_leaves_the_same_files(tmp_path):
-    assert killed(tmp_path, "lesion", timeout=240) == {"lesion": 8}
+    assert killed(tmp_path, "lesion", timeout=1800) == {"lesion": 8}
 
 
 @pytest.mark.slow
