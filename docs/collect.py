@@ -23,7 +23,7 @@ def marks(part: str) -> tuple[str, str]:
 
 def plain(command: str) -> str:
     """A command without the folder in which it was given, and whose code it might run: that is of one machine."""
-    return re.sub(r" --root [^\s\"'<&]+| --trust\b", "", command)
+    return re.sub(r" --(?:root|out) [^\s\"'<&]+| --trust\b", "", command)
 
 
 def copy_plain(figure: Path, to: Path) -> None:
