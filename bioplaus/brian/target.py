@@ -7,6 +7,7 @@ inputs and states to begin from, as long as all else is the same, the numbers of
 from __future__ import annotations
 
 import atexit
+import gc
 import hashlib
 import os
 import shutil
@@ -79,6 +80,7 @@ def _announced(target: str) -> Iterator[None]:
         return
     from brian2.codegen.runtime.cython_rt.extension_manager import cython_extension_manager as manager
 
+    gc.collect()  # while objects of an earlier run live they hold their names, and what has other names is compiled again
     real, told = manager._load_module, False
 
     def loaded(module_path: str, *given: Any, **named: Any) -> Any:
