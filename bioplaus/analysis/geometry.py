@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bioplaus.errors import RunError, unknown
+from bioplaus.analysis.psth import recorded
+from bioplaus.errors import RunError
 
 if TYPE_CHECKING:
     import xarray
@@ -71,11 +72,9 @@ def coupling(recording: xarray.Dataset, one: str, other: str) -> float:
 
 def samples(recording: xarray.Dataset, name: str) -> np.ndarray:
     """(step and trial, unit)."""
-    if name not in recording:
-        raise RunError(unknown("variable of the recording", name, [str(each) for each in recording]))
-    x = np.asarray(recording[name].values, dtype=float)
-    if x.ndim != 3 or len(x) * x.shape[1] < 2 or not np.isfinite(x).all():
+    x = recorded(recording, name).transpose("time", "batch", ...).values.astype(float)
+    if len(x) * x.shape[1] < 2 or not np.isfinite(x).all():
         raise RunError(
-            f"{name} of the recording has shape {x.shape}, or holds what is not finite; finite rates (time, batch, unit) are expected, of two steps or trials or more."
+            f"'{name}' of the recording has shape {x.shape}, or holds what is not finite; finite rates (time, batch, unit) are expected, of two steps or trials or more."
         )
     return x.reshape(-1, x.shape[-1])

@@ -11,10 +11,11 @@ from bioplaus import checks
 from bioplaus.errors import RunError, unknown
 from bioplaus.figures.colours import OKABE_ITO
 from bioplaus.figures.data import finite
-from bioplaus.figures.panels.common import GUIDE, short, ticks
+from bioplaus.figures.panels.common import GUIDE
+from bioplaus.figures.panels.weights import counted
 from bioplaus.figures.panels.weights import edges as edges_of
 from bioplaus.figures.sheet import Sheet
-from bioplaus.figures.style import DOUBLE, axis_label
+from bioplaus.figures.style import DOUBLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,13 +102,7 @@ def weight_distributions(
             if set(zero.values()) != {"0"}:
                 said = f"{zero['before']} → {zero['after']} % at 0"
                 ax.text(1.0, 1.0, said, transform=ax.transAxes, ha="right", va="bottom")
-            ax.set_xlim(edges[0], edges[-1])
-            ax.set_ylim(bottom=0)
-            ax.xaxis.set_major_locator(ticks(4))
-            ax.xaxis.set_major_formatter(short)
-            ax.yaxis.set_major_locator(ticks(4, whole=True))
-            ax.set_xlabel(axis_label(name, unit))
-            ax.set_ylabel(axis_label("Synapses", "number"))
+            counted(ax, edges, name, unit)
         sheet.letter()
         sheet.explain(marks)
         return sheet.done(drawn)

@@ -130,6 +130,12 @@ def at_zero(
     ax.axvline(0.0, **GUIDE)
     said = ", ".join(f"{100 * share:.3g}" for share in zero.values())
     ax.text(1.0, 1.02, f"{said} % at 0", transform=ax.transAxes, ha="right", va="bottom")
+    counted(ax, along, name, unit)
+    return zero
+
+
+def counted(ax: Axes, along: np.ndarray, name: str, unit: str) -> None:
+    """Axes of a histogram of weights between these edges."""
     ax.set_xlim(along[0], along[-1])
     ax.set_ylim(bottom=0)
     ax.xaxis.set_major_locator(ticks(4))
@@ -137,7 +143,6 @@ def at_zero(
     ax.yaxis.set_major_locator(ticks(4, whole=True))
     ax.set_xlabel(axis_label(name, unit))
     ax.set_ylabel(axis_label("Synapses", "number"))
-    return zero
 
 
 def edges(values: Any, bins: int) -> np.ndarray:
