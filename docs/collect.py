@@ -52,11 +52,13 @@ def collect(folder: Path, figures: list[str], part: str = "") -> None:
     runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*/run.json"))]
     seeds = sorted({run["config"]["seed"] for run in runs})
     versions = ", ".join(f"{name} {number}" for name, number in runs[0]["versions"].items())
-    seconds = sum(run["timing"]["seconds"] for run in runs)
+    cpu = [run["timing"].get("cpu") for run in runs]  # runs that an earlier version began lack it
+    spent = sum(run["timing"]["seconds"] for run in runs) if None in cpu else sum(cpu)
+    kind = "by the clock" if None in cpu else "of CPU time"
     said = plain(runs[-1]["command"])
     begin, end = marks(part)
     block = (
-        f"{begin}\n\nCommand: `{said}`. Seeds {', '.join(map(str, seeds))}. {seconds:.0f} s of learning in {len(runs)} runs on "
+        f"{begin}\n\nCommand: `{said}`. Seeds {', '.join(map(str, seeds))}. {spent:.0f} s {kind} in {len(runs)} runs on "
         f"{runs[0]['machine']['cpu']}; {versions}.\n\n{(folder / 'table.md').read_text().strip()}\n\n{end}"
     )
     text = page.read_text()

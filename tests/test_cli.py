@@ -13,7 +13,7 @@ from task_helpers import after_study
 
 from bioplaus import cli
 from bioplaus.cli import options, watch
-from bioplaus.cli.terminal import duration
+from bioplaus.cli.terminal import duration, took
 from bioplaus.runs.event import Event
 
 LIGHT = '''
@@ -417,3 +417,9 @@ def test_on_a_terminal_lines_move():
 
 def test_durations():
     assert [duration(s) for s in (0, 8.4, 65, 3600, 7384)] == ["0 s", "8 s", "1:05", "1:00:00", "2:03:04"]
+
+
+def test_cpu_time_is_told_where_all_runs_counted_it():
+    new, old = {"seconds": 40.0, "cpu": 30.0}, {"seconds": 25.0}  # of before
+    assert took([new, new]) == "1:00 of CPU time, 1:20 by the clock"
+    assert took([new, old]) == "1:05 by the clock" == took([new, {"seconds": 25.0, "cpu": None}])

@@ -135,7 +135,9 @@ def test_an_older_run_goes_on_to_what_it_would_have_become(undrawn, capsys):
     assert (
         "bp_lambda  seed 1  goes on at update 4 of 6" in said and "rflo       seed 1  goes on at update 5 of 6" in said
     )
-    told(capsys, f"{LEARN} --root whole")
+    assert "CPU time" not in said and "by the clock, summed over 4 runs" in said  # of runs that did not count it
+    whole = told(capsys, f"{LEARN} --root whole")
+    assert "s of CPU time, " in whole and "by the clock, summed over 4 runs" in whole
     for start in ("bp_lambda-s0", "bp_lambda-s1", "rflo-s0", "rflo-s1"):
         run, whole = Run.load(folder(start)), Run.load(folder(start, Path("whole", COMPARED.name)))
         assert run.folder.name == whole.folder.name and run.config == whole.config

@@ -212,6 +212,44 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, stop_after):
     assert parts.metrics["seconds"].is_monotonic_increasing
 
 
+def worked(seconds):
+    """What uses so much of a processor, and hardly any of it while it waits."""
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+    time.sleep(0.05)
+
+
+def test_cpu_time_is_counted_over_sittings_and_waiting_is_none(tmp_path, monkeypatch):
+    update = Regression.update
+    monkeypatch.setattr(Regression, "update", lambda self: (worked(0.02), update(self))[1])
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop=stopper(6))
+    timing = Run.load(tmp_path).record["timing"]
+    assert 0.12 <= timing["cpu"] <= timing["seconds"] - 0.15
+    timing = run(tmp_path).record["timing"]
+    assert 0.24 <= timing["cpu"] <= timing["seconds"] - 0.3 and timing["sittings"] == 2
+
+
+def test_cpu_time_of_processes_that_a_run_waits_for_is_its_own(tmp_path, monkeypatch):
+    update, spend = Regression.update, "import time\nwhile time.process_time() < 0.3: pass"
+    starts = lambda self: (subprocess.run([sys.executable, "-c", spend], check=True), update(self))[1]  # noqa: E731
+    monkeypatch.setattr(Regression, "update", starts)
+    assert run(tmp_path, plan={"updates": 2}).record["timing"]["cpu"] >= 0.55
+
+
+def test_what_a_sitting_of_an_earlier_version_took_of_processors_is_not_known(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop=stopper(6))
+    files = RunFolder(tmp_path)
+    saved = files.load_checkpoint()
+    assert saved is not None and saved.pop("cpu") >= 0
+    files.save_checkpoint(saved)
+    as_killed(tmp_path)
+    timing = run(tmp_path).record["timing"]
+    assert timing["cpu"] is None and timing["seconds"] > 0
+
+
 def test_seeds_and_interruption_can_be_told_apart(tmp_path):
     """The comparison above could not fail if every run gave the same numbers."""
     run(tmp_path / "a", seed=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bioplaus.cli import UsageError
 from bioplaus.cli.options import MANY, parse_seeds, typed
-from bioplaus.cli.terminal import duration, frame, pairs, say
+from bioplaus.cli.terminal import frame, pairs, say, took
 from bioplaus.cli.watch import Watch
 from bioplaus.errors import cut
 from bioplaus.runs.alignment import DRAWS, Alignment, AlignmentJob, alignment_job
@@ -99,10 +99,10 @@ def _footer(folder: Path, figures: Sequence[str]) -> None:
     frame(pandas.read_csv(folder / "table.csv"))
     say()
     places = [folder / name for names in read_report(folder)["runs"].values() for name in names]
-    spent = sum(Run.load(place).record["timing"]["seconds"] for place in places)
+    timings = [Run.load(place).record["timing"] for place in places]
     pairs(
         [
-            ("computed in", f"{duration(spent)}, summed over {len(places)} seeds"),
+            ("computed in", f"{took(timings)}, summed over {len(places)} seeds"),
             ("folder", str(folder)),
             ("figures", ", ".join(figures)),
         ]

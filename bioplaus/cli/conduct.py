@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bioplaus.cli import UsageError
 from bioplaus.cli.options import choose
-from bioplaus.cli.terminal import duration, frame, heading, pairs, say, table
+from bioplaus.cli.terminal import frame, heading, pairs, say, table, took
 from bioplaus.cli.watch import Watch
 from bioplaus.errors import RunError
 from bioplaus.learning.per_time import PerTime
@@ -184,11 +184,11 @@ def footer(experiment: Experiment, results: Results, folder: Path, figures: Sequ
         say(f"Warning: {line}")
     if remarks.warnings:
         say()
-    spent = sum(run.record["timing"]["seconds"] for runs in results.values() for run in runs)
+    timings = [run.record["timing"] for runs in results.values() for run in runs]
     pairs(
         [
             ("expected", experiment.expected),
-            ("computed in", f"{duration(spent)}, summed over {sum(map(len, results.values()))} runs"),
+            ("computed in", f"{took(timings)}, summed over {len(timings)} runs"),
             ("folder", str(folder)),
             ("figures", ", ".join(figures)),
             ("next", f"bioplaus figure {shlex.quote(str(next(iter(results.values()))[0].folder))} weights"),

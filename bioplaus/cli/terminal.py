@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -119,3 +119,11 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def took(timings: Iterable[Mapping[str, Any]]) -> str:
+    """``1:05 of CPU time, 1:20 by the clock``, of runs together; the clock's alone if one was begun by an earlier version, which did not count the other."""
+    timings = list(timings)
+    clock = f"{duration(sum(each.get('seconds', 0) for each in timings))} by the clock"
+    cpu = [each.get("cpu") for each in timings]
+    return clock if None in cpu else f"{duration(sum(each for each in cpu if each))} of CPU time, {clock}"

@@ -4,7 +4,7 @@ A checkpoint holds ``update``, ``seconds``, ``config`` and, under ``trainer``, w
 rule's own tensors by part, which a trainer tells by a number of its own (`bioplaus.learning.saved.own_of`, which also counts what
 feedback weights cover); format 1 had them side by side. Since format 3 run.json and experiment.json carry a seal
 (`bioplaus.runs.records`), and a checkpoint the SHA-256 of the
-``rows`` behind it (`bioplaus.runs.metrics`). An alignment's older folder has neither checkpoint nor metrics.csv, and no older
+``rows`` behind it (`bioplaus.runs.metrics`). CPU time (``cpu``) is in neither of runs that an earlier version began. An alignment's older folder has neither checkpoint nor metrics.csv, and no older
 ``run.json`` has ``updates``.
 """
 

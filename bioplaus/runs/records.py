@@ -60,6 +60,7 @@ RUN: dict[str, Any] = _ORIGIN | {
         "started": _TEXT,
         "finished": (None, _TEXT),
         "seconds": checks.Real(least=0),
+        "cpu": (None, checks.Real(least=0)),
         "sittings": checks.Whole(1),
     },
     "remarks": {"*": _TEXT},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 import warnings
@@ -58,12 +59,14 @@ class Sitting:
         self.config = previous.get("config") or job.describe(seed)
         saved = files.load_checkpoint()
         self.seconds = 0.0
+        self.cpu: float | None = 0.0
         if saved:
             _put_back(learner, saved, self.config, files)
             self.seconds = float(saved["seconds"])
+            self.cpu = saved.get("cpu")  # of an earlier version: not known
         self.saved_at, self.said = learner.update_index, set(_remarks(learner))
         self.metrics = MetricsFile(files.metrics, keep=learner.update_index, sha256=(saved or {}).get("rows"))
-        self.record = _record(job, self.config, origin, told.label, self.seconds, previous)
+        self.record = _record(job, self.config, origin, told.label, self.timing, previous)
         self.mixed = self._mixed(previous if saved else {})
         self.record["remarks"] = dict(self.mixed)
         self.record |= {"computed": by} if (by := getattr(learner, "computed", None)) else {}
@@ -73,6 +76,11 @@ class Sitting:
             files.log(text)
         files.log(f"{'resumed at update ' + str(self.saved_at) if saved else 'started'}: {self.record['command']}")
         self.begins = "resume" if saved else "start"
+
+    @property
+    def timing(self) -> dict[str, float | None]:
+        """Seconds of all sittings together, by the clock and of processors; both without what came behind the last checkpoint of one that was killed."""
+        return {"seconds": self.seconds, "cpu": self.cpu}
 
     def _mixed(self, previous: dict[str, Any]) -> dict[str, str]:
         """What there is to say of versions that changed between the sittings of a run; they are recorded, and told where nobody watches."""
@@ -108,7 +116,7 @@ class Sitting:
 
     def _advance(self, checkpoint_every: float) -> None:
         learner, updates, every = self.learner, self.job.updates, self.job.evaluate_every
-        since = time.perf_counter() - self.seconds
+        since, before, began = time.perf_counter() - self.seconds, self.cpu, _busy()
         last = time.perf_counter()
         while learner.update_index < updates:
             row = dict(learner.update())
@@ -117,6 +125,7 @@ class Sitting:
                 row |= learner.evaluate()
             now = time.perf_counter()
             row["seconds"] = self.seconds = round(now - since, 4)
+            self.cpu = None if before is None else round(before + _busy() - began, 4)
             self.metrics.add(row)
             stop = self.stopped()
             if stop or learner.update_index == updates or now - last >= checkpoint_every:
@@ -165,7 +174,7 @@ class Sitting:
 
     def _save(self) -> None:
         self.metrics.flush()  # first: a checkpoint never claims rows that could still be lost
-        state = {"update": self.learner.update_index, "seconds": self.seconds, "config": self.config}
+        state = {"update": self.learner.update_index, "config": self.config, **self.timing}
         self.files.save_checkpoint({**state, "rows": self.metrics.rows.sha256, "trainer": self.learner.state_dict()})
         self.saved_at = self.learner.update_index
 
@@ -186,9 +195,15 @@ class Sitting:
         self.record["status"] = status
         self.record["update"] = self.learner.update_index
         self.record["remarks"] = self.mixed | _remarks(self.learner)
-        self.record["timing"] |= {"finished": finished, "seconds": self.seconds}
+        self.record["timing"] |= {"finished": finished, **self.timing}
         write = partial(self.files.write_record, self.record, self.job.files)
         return self.metrics.close, partial(self.files.log, message), write
+
+
+def _busy() -> float:
+    """Seconds that processors have worked for this process, all of its threads, and for processes of its own that have ended."""
+    own = os.times()
+    return time.process_time() + own.children_user + own.children_system
 
 
 def _remarks(learner: Learner) -> dict[str, str]:
@@ -224,7 +239,12 @@ def _put_back(learner: Learner, saved: dict[str, Any], config: dict[str, Any], f
 
 
 def _record(
-    job: Job[L], config: dict[str, Any], origin: dict[str, Any], label: str, seconds: float, previous: dict[str, Any]
+    job: Job[L],
+    config: dict[str, Any],
+    origin: dict[str, Any],
+    label: str,
+    spent: dict[str, float | None],
+    previous: dict[str, Any],
 ) -> dict[str, Any]:
     """``run.json`` of a run that is going, after ``previous`` sittings."""
     timing = previous.get("timing", {})
@@ -243,7 +263,7 @@ def _record(
         "timing": {
             "started": timing.get("started", now),
             "finished": None,
-            "seconds": seconds,
+            **spent,
             "sittings": timing.get("sittings", 0) + 1,
         },
     }

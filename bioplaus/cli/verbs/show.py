@@ -14,7 +14,7 @@ from bioplaus import late
 from bioplaus.cli import UsageError
 from bioplaus.cli.catalogue import KINDS, SINGULAR, in_word, names, origin
 from bioplaus.cli.options import check_dashed, names_first, parse, wants_help
-from bioplaus.cli.terminal import duration, frame, heading, pairs, say, table
+from bioplaus.cli.terminal import frame, heading, pairs, say, table, took
 from bioplaus.content import place
 from bioplaus.errors import BioplausError, unknown
 
@@ -248,7 +248,7 @@ def show_run(folder: Path) -> None:
         [
             ("status", f"{record.get('status')}, {done} of {updates} updates"),
             ("command", str(record.get("command"))),
-            ("time", f"started {timing.get('started')}, computed for {duration(timing.get('seconds', 0))}"),
+            ("time", f"started {timing.get('started')}, computed for {took([timing])}"),
             *(("computed", f"by {by['backend']}: {by['because']}") for by in [record.get("computed")] if by),
             ("machine", f"{machine.get('cpu')}, {machine.get('cores')} cores"),
             (
