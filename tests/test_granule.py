@@ -438,7 +438,7 @@ def served(options: dict[str, Any], cell: Any = "leaky_rate", name: str = "bp_la
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: served({"tonic": 1.0}, trace="kronecker"), "kronecker.*last layer"),
+        (lambda: served({"tonic": 1.0}, trace="kronecker"), "kronecker.*last layer.*tonic=None"),
         (lambda: served({"tonic": 1.0}, trace="bump"), "bump.*tonic=None"),
         (lambda: served({"delay_back": 3}), "delay_back.*trace='bump'"),
         (lambda: served({"peak": 3}, trace="local"), "trace='bump'"),
@@ -450,6 +450,7 @@ def served(options: dict[str, Any], cell: Any = "leaky_rate", name: str = "bp_la
         (lambda: served({"size": 0.1, "teaching": "events"}), "size.*perturb"),
         (lambda: served({"teaching": "events", "rate": 1, "probability": 0.1}), "twice"),
         (lambda: served({"teaching": "events", "probability": 0.3}), "more than 1"),
+        (lambda: served({"teaching": "perturb", "rate": 1000}), "probability 1 in a step.*no step without"),
         (lambda: served({"rectify": False}), "active=None"),
         (
             lambda: bp.predictor("areas", of="granule"),

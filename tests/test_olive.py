@@ -84,6 +84,15 @@ def test_perturbation_is_right_but_for_half_its_size_and_as_noisy_as_it_says(siz
         assert bool((off_by(found, DELTA, variance) > 4).any())
 
 
+def test_a_perturbation_comes_as_often_as_it_likes():
+    """It has one probability whatever the error, so that what p (1 + x) must not exceed is no limit of its."""
+    with pytest.raises(bp.errors.RuleError, match="up to 6 times"):
+        bp.gradient(cortex(), rule({"teaching": "events", "probability": 0.5}), batch())
+    chosen = rule({"teaching": "perturb", "probability": 0.5})
+    bp.gradient(cortex(), chosen, batch())
+    assert bool(outcome(chosen, drawn(chosen)).own["predictor.purkinje.w"].any())
+
+
 def test_silent_fibres_are_heard_as_such():
     """Graded, nothing is heard; with one zone of events silence is as if the output were too large, with two zones both are silent."""
     for zones, expected in ((1, -SCALE), (2, 0.0)):

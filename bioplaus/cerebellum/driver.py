@@ -100,7 +100,7 @@ class CerebellarDrive(Drives):
         read = {"delay": said and not td, "discount": said and td, "lmbda": said and td}
         for name, reads in read.items():
             if getattr(self, name) not in (0 if name == "delay" else None, None) and not reads:
-                who = f"teaching='{self.teaching}'" if said else "predictor=None, which learns nothing,"
+                who = f"teaching='{self.teaching}'" if said else "predictor=None, which learns nothing"
                 raise RunError(
                     f"{name}={getattr(self, name)} of a cerebellar drive is not read with {who}. Leave {name} out."
                 )

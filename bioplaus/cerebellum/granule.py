@@ -257,9 +257,12 @@ class Granule(Predictor):
         if times and not trial.timed:
             instead = "probability" if times == ["rate"] else "steps"
             return f"{times[0]} of its predictor is a time, and the steps of a discrete map (update=) are none (give {instead})"
-        if self.olive.random and (p := self.chance(trial.dt)) * (1 + CLIP[1]) > 1:
+        p, most = self.chance(trial.dt), 1 + CLIP[1] if self.teaching == "events" else 1.0
+        if self.olive.random and (p * most > 1 or p == 1):
+            often = f", and up to {most:g} times that when the error is large, which is more than 1" if most > 1 else ""
+            never = "" if often else ", so that there is no step without a perturbation to hold one against"
             return (
-                f"climbing fibres would fire with probability {p:.3g} in a step at rest, and up to {1 + CLIP[1]:g} times that when the error is large, which is more than 1 "
+                f"climbing fibres would fire with probability {p:.3g} in a step at rest{often}{never} "
                 "(give a lower rate or probability, or a shorter dt)"
             )
         return None

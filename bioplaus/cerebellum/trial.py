@@ -78,7 +78,9 @@ def refuse(
         known = {CEREBELLUM: 0, **sizes}
         if len(rest) > 1 or part not in known:
             name = ".".join(name for name, _ in rest)
-            return f"{p!r} leads nowhere. {unknown('part of its predictor', name, sizes)}"
+            if not sizes:
+                return f"{p!r} leads nowhere: its predictor has no parts, as one with predictor='granule' has (give 'cerebellum', the whole)"
+            return f"{p!r} leads nowhere. {unknown('part of its predictor', name, sizes)}".removesuffix(".")
         if p.kind == "silence":
             if units is not None and part == CEREBELLUM:
                 return f"{p!r} names units of the whole: give those of a part, such as 'cerebellum.nuclei[{units}]'"

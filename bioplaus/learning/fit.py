@@ -63,6 +63,11 @@ def beside(circuit: Circuit, task: Task, training: Training) -> Task:
             f"With a cerebellar drive the circuit hears the {task.inputs} inputs of the task '{task.name}' and beside them what the cerebellum says of its {task.outputs} outputs, "
             f"and it was built for {circuit.inputs} inputs. Build it with inputs=task.inputs + task.outputs, {wide}."
         )
+    if task.steps is not None and drive.delay >= task.steps:
+        raise TaskError(
+            f"delay={drive.delay} of a cerebellar drive is how many steps late what was said is held against what is asked, and trials of the task '{task.name}' have {task.steps}: "
+            f"nothing would ever be learned. Give delay={task.steps - 1} or less, or longer trials."
+        )
     if drive.predictor is not None and drive.teaching == "td" and task.loss.kind == "index":
         raise TaskError(
             f"teaching='td' of a cerebellar drive predicts numbers that are asked for, later ones counting less, and the task '{task.name}' asks for classes. Leave teaching out."

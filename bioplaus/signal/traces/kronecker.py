@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bioplaus.cerebellum.predictors import Predictor
+from bioplaus.cerebellum.predictors import Granule, Predictor
 from bioplaus.eligibility.uoro import balance
 from bioplaus.signal.traces.view import PredictorTrace, View
 from bioplaus.streams import branch
@@ -56,6 +56,11 @@ class Kronecker(PredictorTrace):
     def refuse(self, g: Predictor) -> str | None:
         if g.affine:
             return super().refuse(g)
+        if isinstance(g, Granule):
+            return (
+                "trace='kronecker' follows the last layer of a predictor, whose input is the same for all outputs; nuclei that end at rate 0 (tonic=) hear it or not, each "
+                "by itself, so that the trace is no such product (use tonic=None, or trace='replay')"
+            )
         return (
             "trace='kronecker' follows the last layer of a predictor, whose input is the same for all outputs; in hidden layers "
             "that learn the trace is no such product (use predictor='linear', an mlp with train='output', or trace='replay')"
