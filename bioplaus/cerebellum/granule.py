@@ -4,7 +4,8 @@
                                                                                          ↑  Δ ∝ δ̂ · trace of φ
     error   δ ──────────────────────── (delay) ─────────────────────────── olive  δ̂ ────┘
 
-Each part is a file of this room, and each of its elements can be switched off; what is left is the rung below. All off is the linear map:
+Each part is a file of this room, and each of its elements can be switched off; what is left is the rung below. All off is a linear map, and with nuclei
+that learn the linear predictor, whose offset they are:
 
 =====================================  ========================================  =============================================
 element                                off                                       file
