@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -1272,6 +1273,71 @@ def test_what_the_page_of_cerebellar_trace_says_is_in_its_seeds():
     assert [round(float((found[d, 2 * d] - found[d, d]).mean()), 3) for d in (100, 200)] == [0.002, 0.005]
     assert [round(float(found[d, d].mean()), 2) for d in (0, 100, 200)] == [0.44, 0.43, 0.42]
     assert 0 < max((found[0, 0] - found[0, peak]).mean() for peak in peaks) < 0.031
+
+
+PAGES = sorted((Path(__file__).parent.parent / "docs" / "experiments").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_table_on_a_page_is_the_one_that_is_kept_beside_it(page):
+    """Cell by cell, to four digits: no number was typed, and none is of another run."""
+    blocks = re.findall(r"<!-- measured ?(\w*): begin -->(.*?)<!-- measured", page.read_text(encoding="utf-8"), re.S)
+    assert blocks
+    for part, block in blocks:
+        kept: Any = pd.read_csv(page.with_suffix("") / f"{part or 'table'}.csv")
+        lines = [line.strip().strip("|").split("|") for line in block.splitlines() if line.startswith("|")]
+        head, _, *rows = [[cell.strip() for cell in line] for line in lines]
+        assert head == [str(name) for name in kept.columns] and len(rows) == len(kept)
+        for row, (_, own) in zip(rows, kept.iterrows(), strict=True):
+            for name, told in zip(head, row, strict=True):
+                alike = told == str(own[name]) or (told == "–" and pd.isna(own[name]))
+                assert alike or float(told) == pytest.approx(float(own[name]), rel=6e-4), (row[0], name)
+
+
+def test_what_the_page_of_seven_targets_says_is_in_its_seeds():
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds: Any = pd.read_csv(pages / "cerebellar_target_reaching" / "seeds.csv")
+    table: Any = pd.read_csv(pages / "cerebellar_target_reaching" / "table.csv").set_index("arm")
+    by = {name: seeds.pivot(index="seed", columns="arm", values=name) for name in seeds.columns[2:]}
+    assert all(np.allclose(found.mean()[table.index], table[name], rtol=1e-3) for name, found in by.items())
+    told, usual = "with, as published", "without"
+    ahead = {name: int((found[told] < found[usual]).sum()) for name, found in by.items()}
+    assert set(ahead.values()) == {10} and len(ahead) == 5
+    learning, error = by["error while learning"], by["error"]
+    assert (1 - learning[told] / learning[usual]).mean() == pytest.approx(0.10, abs=0.005)
+    text = (pages / "cerebellar_target_reaching.md").read_text(encoding="utf-8")
+    means = lambda name: [f"{by[name][arm].mean():.1f}" for arm in (told, usual)]  # noqa: E731
+    line, end = (" against ".join(means(name)) for name in ("off the line", "off its end"))
+    assert f"{line} off the line, {end} off its end" in text
+    assert f"dysmetria {' against '.join(means('dysmetria'))}, in ten of ten" in text
+    cerebella = [arm for arm in error if arm not in ("e-prop", "BPTT", usual)]
+    assert error["e-prop"].mean() < error[cerebella].mean().min()
+    used = "BP(λ=1), all used"
+    counts = [int((by[name][used] > by[name][usual]).sum()) for name in ("error", "dysmetria")]
+    assert counts == [10, 7] and "all ten seeds (dysmetria in seven" in text
+
+
+def test_what_the_page_of_cerebellar_horizon_says_is_in_its_seeds():
+    """Seeds hold the last test, the table the median of the last tenth of them, two here."""
+    pages = Path(__file__).parent.parent / "docs" / "experiments"
+    seeds: Any = pd.read_csv(pages / "cerebellar_horizon" / "seeds.csv")
+    loss = seeds.pivot(index="seed", columns="arm", values="test_loss")
+    gain, lower = {}, {}
+    for ask in ("name", "line", "drawing"):
+        for K in (1, 2, 4, 8):
+            without, told = (loss[f"{ask}, {kind}, K={K}"] for kind in ("without", "with"))
+            gain[ask, K], lower[ask, K] = (100 * (without - told) / without).mean(), int((told < without).sum())
+    assert [round(gain[at]) for at in [("name", 2), ("line", 1), *(("drawing", K) for K in (1, 2, 4))]] == [10, -7, -29, -24, -12]  # fmt: skip
+    assert lower["name", 2] == 4 and [5 - lower["drawing", K] for K in (1, 2, 4)] == [4, 5, 5]
+    mean = loss.mean()
+    part = [100 * (1 - mean[f"{ask}, BPTT"] / mean[f"{ask}, without, K=1"]) for ask in ("line", "drawing", "name")]
+    assert [round(each) for each in part] == [35, 26, 65]
+    falls = {
+        ask: [bool(mean[f"{ask}, without, K={2 * K}"] < mean[f"{ask}, without, K={K}"]) for K in (1, 2, 4)]
+        for ask in ("name", "line", "drawing")
+    }
+    assert falls == {"name": [True] * 3, "line": [True] * 3, "drawing": [True, True, False]}
+    assert abs(mean["drawing, without, K=4"] / mean["drawing, BPTT"] - 1) < 0.02
 
 
 def test_every_shipped_experiment_has_a_second_computation():
