@@ -1317,29 +1317,6 @@ def test_what_the_page_of_seven_targets_says_is_in_its_seeds():
     assert counts == [10, 7] and "all ten seeds (dysmetria in seven" in text
 
 
-def test_what_the_page_of_cerebellar_horizon_says_is_in_its_seeds():
-    """Seeds hold the last test, the table the median of the last tenth of them, two here."""
-    pages = Path(__file__).parent.parent / "docs" / "experiments"
-    seeds: Any = pd.read_csv(pages / "cerebellar_horizon" / "seeds.csv")
-    loss = seeds.pivot(index="seed", columns="arm", values="test_loss")
-    gain, lower = {}, {}
-    for ask in ("name", "line", "drawing"):
-        for K in (1, 2, 4, 8):
-            without, told = (loss[f"{ask}, {kind}, K={K}"] for kind in ("without", "with"))
-            gain[ask, K], lower[ask, K] = (100 * (without - told) / without).mean(), int((told < without).sum())
-    assert [round(gain[at]) for at in [("name", 2), ("line", 1), *(("drawing", K) for K in (1, 2, 4))]] == [10, -7, -29, -24, -12]  # fmt: skip
-    assert lower["name", 2] == 4 and [5 - lower["drawing", K] for K in (1, 2, 4)] == [4, 5, 5]
-    mean = loss.mean()
-    part = [100 * (1 - mean[f"{ask}, BPTT"] / mean[f"{ask}, without, K=1"]) for ask in ("line", "drawing", "name")]
-    assert [round(each) for each in part] == [35, 26, 65]
-    falls = {
-        ask: [bool(mean[f"{ask}, without, K={2 * K}"] < mean[f"{ask}, without, K={K}"]) for K in (1, 2, 4)]
-        for ask in ("name", "line", "drawing")
-    }
-    assert falls == {"name": [True] * 3, "line": [True] * 3, "drawing": [True, True, False]}
-    assert abs(mean["drawing, without, K=4"] / mean["drawing, BPTT"] - 1) < 0.02
-
-
 def test_every_shipped_experiment_has_a_second_computation():
     assert {each.__name__ for each in TABLES} == set(content.names("experiment"))
 
