@@ -238,7 +238,7 @@ def test_a_run_that_is_interrupted_around_a_lesion_goes_on_bit_for_bit(interrupt
         (lambda: learner(Perturb("cerebellum.granule", "delay", value=3)), "pons or nuclei or olive"),
         (lambda: learner(Perturb("cerebellum.pons", "delay", value=2.5)), "neither steps nor a time"),
         (lambda: learner(Perturb("cerebellum.olive", "delay", value=3)), "trace='bump'"),
-        (lambda: learner(Perturb("cerebellum.olive", "freeze")), "leads nowhere"),
+        (lambda: learner(Perturb("cerebellum.olive", "freeze")), "Nothing of that name learns here"),
         (lambda: learner(Perturb("cerebellum.golgi", "silence"), rule(None)), "golgi.*leads nowhere.*no parts.*'granule'"),
         (lambda: learner(Perturb("cerebellum", "silence"), bp.rule("eprop")), "this rule has none"),
         (lambda: bp.simulate(cortex(), batch().inputs, "rate", perturb=Perturb("cerebellum", "silence")), "runs by itself"),

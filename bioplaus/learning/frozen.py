@@ -37,6 +37,8 @@ def refuse_stray(frozen: Iterable[str], weights: Mapping[str, Tensor], own: Owns
         if name not in weights and not any(holds([name], path) for path in paths):
             known = [*weights, *paths, *above(paths), "readout"]
             why = f" This rule has no {name} of its own that learns." if name in ("predictor", FEEDBACK) else ""
+            if name.startswith("cerebellum."):
+                why = " Nothing of that name learns here, so that there is nothing to hold."
             raise CircuitError(f"Perturb('{name}', 'freeze') leads nowhere.{why} {unknown('weight', name, known)}")
 
 
