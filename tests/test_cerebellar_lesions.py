@@ -145,6 +145,18 @@ def test_a_way_takes_longer_under_a_delay(path, option, how):
     same(outcome(chosen, own, in_time).own, its.own)
 
 
+def test_under_a_later_error_the_synapses_trace_is_as_it_was():
+    """It is highest when errors came, also where that was not said, and does not know that they come later now."""
+    bump = lambda **more: rule(ON | more, trace="bump")  # noqa: E731
+    chosen = bump(delay_back=2)
+    own = drawn(chosen)
+    mine = outcome(chosen, own, lesioned(Perturb("cerebellum.olive", "delay", value=5))).own
+    same(mine, outcome(bump(delay_back=5, peak=2), own).own)
+    moved = outcome(bump(delay_back=5), own).own
+    same(moved, outcome(bump(delay_back=5, peak=5), own).own)
+    assert not torch.allclose(mine["predictor.purkinje.w"], moved["predictor.purkinje.w"])
+
+
 # -- while it learns ---------------------------------------------------------------------------------------------------------------
 
 

@@ -161,6 +161,7 @@ def test_every_event_stands_above_its_cell_and_rates_are_drawn_in_one_scale():
         assert np.allclose((np.asarray(line.get_ydata()) - row) * span / 0.3, rates[:, k], atol=1e-12 * span)
         segments = [np.asarray(s) for s in events.get_segments()]
         assert [s[0, 0] for s in segments] == times[fired[:, k] > 0].tolist()
+        assert not events.get_clip_on() and events.get_zorder() > ax.spines["left"].get_zorder()  # one at 0 is seen
         height = [float(s[1, 1] - s[0, 1]) for s in segments]
         many = fired[fired[:, k] > 0, k]
         assert all((a > b) == (m > n) for (a, m), (b, n) in itertools.combinations(zip(height, many, strict=True), 2))

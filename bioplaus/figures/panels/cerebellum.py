@@ -136,7 +136,7 @@ def climbing(
         high = 0.08 + 0.24 * theirs[when, row] / most
         # Above the trace, where there is none of the next row.
         foot = row + 0.34
-        ax.vlines(times[when], foot, foot + high, color=EVENT, linewidth=0.8, label="_events")
+        ax.vlines(times[when], foot, foot + high, color=EVENT, linewidth=0.8, label="_events", clip_on=False, zorder=3)
     time_axis(ax, times, time_unit)
     ax.set_ylim(-0.5, len(chosen) - 0.25)
     ax.set_yticks(range(len(chosen)), list(map(str, chosen)))
