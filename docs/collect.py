@@ -40,6 +40,10 @@ def copy_plain(figure: Path, to: Path) -> None:
 
 
 def collect(folder: Path, figures: list[str], part: str = "") -> None:
+    told = folder / "experiment.json"
+    if not told.exists():
+        sys.exit(f"{folder} lacks experiment.json, which says by what command and of which runs its table is.")
+    whole = json.loads(told.read_text())
     page = Path(__file__).parent / "experiments" / f"{folder.name}.md"
     target = page.with_suffix("")
     target.mkdir(parents=True, exist_ok=True)
@@ -49,13 +53,15 @@ def collect(folder: Path, figures: list[str], part: str = "") -> None:
     for figure in figures or sorted(path.stem for path in (folder / "figures").glob("*.png")):
         for suffix in (".png", ".svg"):
             copy_plain(folder / "figures" / f"{figure}{suffix}", target / f"{figure}{suffix}")
-    runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*/run.json"))]
+    # those of the table: beside them may lie what was interrupted, or of other settings
+    names = sorted(name for arm in whole["runs"].values() for name in arm)
+    runs = [json.loads((folder / name / "run.json").read_text()) for name in names]
     seeds = sorted({run["config"]["seed"] for run in runs})
     versions = ", ".join(f"{name} {number}" for name, number in runs[0]["versions"].items())
     cpu = [run["timing"].get("cpu") for run in runs]  # runs that an earlier version began lack it
     spent = sum(run["timing"]["seconds"] for run in runs) if None in cpu else sum(cpu)
     kind = "by the clock" if None in cpu else "of CPU time"
-    said = plain(runs[-1]["command"])
+    said = plain(whole["command"])
     begin, end = marks(part)
     block = (
         f"{begin}\n\nCommand: `{said}`. Seeds {', '.join(map(str, seeds))}. {spent:.0f} s {kind} in {len(runs)} runs on "
