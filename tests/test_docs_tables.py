@@ -70,6 +70,24 @@ def test_pages_have_tables():
     assert sum(len(tables(page.read_text(encoding="utf-8"))) for page in PAGES) > 30
 
 
+#: page → delays of which a row has the runs
+DELAYS = {"horizon": 5}
+
+
+def test_pages_count_the_runs_that_their_tables_are_of():
+    found = []
+    for page in sorted(ROOT.glob("docs/experiments/*.md")):
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"<!-- (measured.*?): begin -->(.*?)<!-- \1: end -->", text, flags=re.S):
+            rows = tables(block[1])[0]
+            each = [dict(zip(cells(rows[0]), cells(row), strict=True)) for row in rows[2:]]
+            arms = {next(iter(row.values())): int(row["n"]) for row in each}  # some have several rows of the same runs
+            told = re.search(r" in (\d+) runs on ", block[1])
+            assert told and int(told[1]) == sum(arms.values()) * DELAYS.get(page.stem, 1), f"{page.name}, {block[0]}"
+            found.append(page.stem)
+    assert set(DELAYS) < set(found) and len(found) > 30
+
+
 def test_combined_standard_errors_of_the_released_code():
     page = (ROOT / "docs/experiments/released_code.md").read_text(encoding="utf-8")
     (measured,) = [rows for rows in tables(page) if rows[0].startswith("| arm")]
