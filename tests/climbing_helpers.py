@@ -68,7 +68,17 @@ def arrived(spikes: np.ndarray, delay: int) -> np.ndarray:
     return np.vstack([np.zeros((delay, spikes.shape[1])), spikes])[: len(spikes)]
 
 
-def trial(x: np.ndarray, dtype: torch.dtype = torch.float64) -> bp.tasks.Batch:
-    T, B = x.shape[:2]
-    zero = torch.zeros(T, B, 1, dtype=dtype)
-    return bp.tasks.Batch(torch.as_tensor(x, dtype=dtype), zero, torch.ones(T, B, dtype=dtype))
+class Told(bp.tasks.Task):
+    """Spikes of fibres and of the olive, drawn anew for every trial; the output is to stay at 0."""
+
+    inputs, outputs, steps, loss, dt = 14, 1, 200, bp.tasks.squared, DT
+
+    def batch(self, generator, size, split="train"):
+        often = torch.tensor([0.05] * 12 + [0.02] * 2)
+        x = (torch.rand(self.steps, size, 14, generator=generator) < often).float()
+        return bp.tasks.Batch(x, torch.zeros(self.steps, size, 1), torch.ones(self.steps, size))
+
+
+def trial(x: np.ndarray) -> bp.tasks.Batch:
+    zero = torch.zeros(*x.shape[:2], 1, dtype=torch.float64)
+    return bp.tasks.Batch(torch.as_tensor(x), zero, torch.ones_like(zero[..., 0]))
