@@ -52,14 +52,14 @@ def inputs(T: int, batch: int = 1, seed: int = 0) -> np.ndarray:
     return (rng.random((T, batch, 14)) < often).astype(float)
 
 
-def loop(W, there, pre, complex_spikes, lr: float, tau: float = TAU, rate: float = RATE, dt: float = DT, delay: int = 3):
+def loop(W, there, pre, complex_spikes, lr: float, tau: float = TAU, rate: float = RATE, dt: float = DT, floor: float = 0.0):
     """Weights (post, pre) after spikes (T, pre) and complex spikes (T, post) as they arrive, moving at every step, in plain numpy."""
     first, second = np.zeros((2, pre.shape[1]))
     W = W.copy()
     for s, c in zip(pre, complex_spikes, strict=True):
         second = np.exp(-dt * 1e3 / tau) * (second + dt * 1e3 / tau * first)
         first = np.exp(-dt * 1e3 / tau) * first + s
-        W = np.maximum(W - lr * np.outer(c - rate * dt, second), 0) * there
+        W = np.maximum(W - lr * np.outer(c - rate * dt, second), floor) * there
     return W
 
 

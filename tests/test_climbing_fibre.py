@@ -58,7 +58,7 @@ def test_the_trace_is_highest_after_tau_and_has_that_area():
     network, x = built(circuit()), np.zeros((400, 1, 14))
     x[0, 0, 3] = 1
     seen = bp.record(network, RULE, trial(x), "W_pf.eligibility")["W_pf.eligibility"].values[:, 0]
-    trace = seen.reshape(400, -1, 12)[:, 0]
+    trace = seen.max(1)  # over the neurons, of which some have no synapse with this fibre
     assert not np.delete(trace, 3, 1).any()
     t = np.arange(400.0) - np.argmax(trace[:, 3] > 0) + 1
     np.testing.assert_allclose(trace[:, 3], np.where(t > 0, t / TAU * np.exp(-t / TAU), 0), atol=1e-14)
@@ -67,14 +67,15 @@ def test_the_trace_is_highest_after_tau_and_has_that_area():
 
 @pytest.mark.parametrize(("sparse", "lr"), ((False, 0.02), (True, 0.02), (True, 3.0)))
 def test_brian2_moves_weights_as_a_loop_does(sparse, lr):
-    """1000 steps of given spikes; with the large rate weights come to lie at 0, where their sign holds them."""
+    """1000 steps of given spikes; with the large rate weights come to 0, where their sign holds them."""
     network, x = built(circuit(sparse)), inputs(1000)
     W = network.matrix("W_pf").numpy()
     found = lesson(network, ONLINE, torch.as_tensor(x), lr)
     fibres, climbing = arrived(found.spikes[0], 3), arrived(found.spikes[1], 2)[:, HEARS]
     assert (fibres.any(1) & climbing.any(1)).sum() > 5 and found.spikes[2].sum() > 50
     expected = loop(W, W != 0, fibres, climbing, lr)
-    assert abs(expected - W)[W != 0].min() > 0 and ((expected == 0) & (W != 0)).any() == (lr > 1)
+    free = loop(W, W != 0, fibres, climbing, lr, floor=-np.inf)
+    assert abs(expected - W)[W != 0].min() > 0 and (lr < 1 or abs(free - expected).max() > 0.1)
     np.testing.assert_allclose(_kept(network, found.weights), expected, rtol=0, atol=1e-12)
 
 
