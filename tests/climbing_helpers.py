@@ -52,7 +52,9 @@ def inputs(T: int, batch: int = 1, seed: int = 0) -> np.ndarray:
     return (rng.random((T, batch, 14)) < often).astype(float)
 
 
-def loop(W, there, pre, complex_spikes, lr: float, tau: float = TAU, rate: float = RATE, dt: float = DT, floor: float = 0.0):
+def loop(
+    W, there, pre, complex_spikes, lr: float, tau: float = TAU, rate: float = RATE, dt: float = DT, floor: float = 0.0
+):
     """Weights (post, pre) after spikes (T, pre) and complex spikes (T, post) as they arrive, moving at every step, in plain numpy."""
     first, second = np.zeros((2, pre.shape[1]))
     W = W.copy()

@@ -90,7 +90,9 @@ def _kept(network: bp.Network, weights: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("sparse", (False, True))
 def test_brian2_ends_where_torch_does(sparse):
     """Weights that move at every step, of the parallel fibres and of the readout, over three trials."""
-    plain = dict(updates=3, batch=1, optimiser="sgd", apply="window", dtype="float64", lr={"W_pf": 0.05, "readout": 1e-3})
+    plain = dict(
+        updates=3, batch=1, optimiser="sgd", apply="window", dtype="float64", lr={"W_pf": 0.05, "readout": 1e-3}
+    )
     theirs, ours = (
         bp.Trainer(circuit(sparse), Told(), ONLINE, bp.Training(backend=each, **plain)) for each in ("brian2", "torch")
     )

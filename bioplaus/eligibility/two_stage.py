@@ -101,9 +101,7 @@ class TwoStage(Eligibility[Credit]):
         told = self._told(network, credit)
         return {} if told is None else {self.parallel: self._met(network, told[-1], state.second)}
 
-    def forward(
-        self, network: Network, state: Stages, tangent: Tangent, credit: Credit
-    ) -> tuple[Gradients, Stages]:
+    def forward(self, network: Network, state: Stages, tangent: Tangent, credit: Credit) -> tuple[Gradients, Stages]:
         found: Gradients = {}
         told = self._told(network, credit)
         for begin in range(0, len(tangent), BLOCK):

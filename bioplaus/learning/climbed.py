@@ -91,7 +91,9 @@ def _last(
     populations, currents, us = [], [], []
     for p, own, said in zip(network.populations, states, spikes, strict=True):
         u = tuple(torch.from_numpy(each).to(batch.inputs)[None] for each in own)
-        populations.append(PopulationState(u, (said[-1],) * p.slots, torch.zeros_like(said[-1]) if p.refracts else None))
+        populations.append(
+            PopulationState(u, (said[-1],) * p.slots, torch.zeros_like(said[-1]) if p.refracts else None)
+        )
         currents.append(batch.inputs.new_zeros(1, p.taken * p.size))
         us.append(u)
     sizes = [network.populations[p].size for p in network.sources]
