@@ -177,6 +177,6 @@ def lesson(network: Network, rule: Rule, inputs: Tensor, rate: float, target: st
 
 def _laid(monitor: brian2.SpikeMonitor, steps: int, clock: Clock) -> np.ndarray:
     """(time, unit), 0 or 1."""
-    found = np.zeros((steps, len(monitor.source)))
+    found = np.zeros((steps, len(monitor.source)))  # type: ignore[arg-type]
     found[np.rint(np.asarray(monitor.t_) / clock.dt_).astype(int), np.asarray(monitor.i)] = 1.0
     return found
