@@ -48,7 +48,7 @@ def run(network: Network, drives: list[np.ndarray], start: State, asked: Sequenc
     steps = drives[0].shape[0]
     if target == "standalone":
         return _program(network, drives, start, asked).run(drives[0].shape[1])
-    with runtime(target), _announced(target):
+    with compiled(target):
         clock = twin.clock(network)
         groups, projections = twin.objects(network, drives, clock, start)
         monitors = monitored(network, groups, asked, clock)
@@ -70,6 +70,13 @@ def refuse(network: Network, target: str) -> None:
         raise CircuitError(
             f"target='{target}' compiles, and there is no C++ compiler here (c++, g++ and clang++ were looked for). Use target='numpy', or install one."
         )
+
+
+@contextmanager
+def compiled(target: str) -> Iterator[None]:
+    """Brian2 inside this process by ``"numpy"`` or ``"cython"``, which says so before it compiles."""
+    with runtime(target), _announced(target):
+        yield
 
 
 @contextmanager

@@ -101,7 +101,7 @@ _LEGEND = (
     "Kept and computed per sample and step by the half that it faces: n neurons, m inputs of each, K channels, S states,",
     "T steps of a window, k the rule's own number, r neurons within reach, θ a predictor's weights; z a state, j a neuron,",
     "s a state within reach, o an output. `bioplaus show RULE` has the equations and all that its halves declare.",
-    "Beside these: stdp, which follows spikes and no gradient (`bioplaus show stdp`).",
+    "Beside these, which follow spikes and no gradient: `bioplaus show stdp`, `bioplaus show climbing_fibre`.",
 )
 
 

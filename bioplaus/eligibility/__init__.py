@@ -17,8 +17,9 @@ from bioplaus.eligibility.rflo import RFLO
 from bioplaus.eligibility.rtrl import RTRL
 from bioplaus.eligibility.snap import SnAp
 from bioplaus.eligibility.stdp import STDP
+from bioplaus.eligibility.two_stage import TwoStage
 from bioplaus.eligibility.uoro import UORO
 
 __all__ = [
-    "EProp", "Eligibility", "History", "Hops", "Immediate", "KFRTRL", "KeRNL", "MDGL", "RFLO", "RKFRTRL", "RTRL", "STDP", "SnAp", "UORO",
+    "EProp", "Eligibility", "History", "Hops", "Immediate", "KFRTRL", "KeRNL", "MDGL", "RFLO", "RKFRTRL", "RTRL", "STDP", "SnAp", "TwoStage", "UORO",
 ]  # fmt: skip

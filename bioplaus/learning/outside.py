@@ -17,9 +17,10 @@ from bioplaus.circuit.backend import Choice, choice
 from bioplaus.circuit.network import PopulationState, State, Step
 from bioplaus.circuit.trajectory import Stretch
 from bioplaus.circuit.wiring import Outputs, Wired
-from bioplaus.eligibility import RFLO, STDP, EProp
+from bioplaus.eligibility import RFLO, STDP, EProp, TwoStage
 from bioplaus.eligibility.stdp import ONLY
 from bioplaus.errors import NumericalError, RuleError
+from bioplaus.learning import climbed
 from bioplaus.learning.frozen import holds
 from bioplaus.learning.tally import Outcome, Tally
 from bioplaus.schedule import Online
@@ -54,7 +55,7 @@ def chosen(training: Training, network: Network, rule: Rule, task: Task) -> Choi
     if reason := misfit(network, rule, task.loss):
         raise RuleError(
             f"backend='brian2' can't serve this: {reason}. Inside Brian2 circuits of equation cells learn, from the losses {', '.join(LOSSES)}, by "
-            "bp.rule('eprop', schedule='online'), rflo, three_factor or stdp, and rate cells by bp.rule('bp_lambda', trace='local', eligibility='eprop', schedule='online'). "
+            "bp.rule('eprop', schedule='online'), rflo, three_factor, climbing_fibre or stdp, and rate cells by bp.rule('bp_lambda', trace='local', eligibility='eprop', schedule='online'). "
             + (
                 "stdp runs nowhere else."
                 if isinstance(rule.eligibility, STDP)
@@ -80,6 +81,8 @@ def misfit(network: Network, rule: Rule, loss: Loss) -> str | None:
         return "its readout sees each population apart, and the synapses of a readout that learns are all there"
     if isinstance(rule.signal, BPLambda):
         return predicted_misfit(network, rule, loss)
+    if isinstance(rule.eligibility, TwoStage):
+        return climbed.misfit(network, rule)
     known = isinstance(rule.signal, Spoken if isinstance(rule.eligibility, STDP) else Instant)
     if type(rule.eligibility) not in (EProp, RFLO, STDP) or not known:
         return f"the rule '{rule.name}' is not written as synapses"
@@ -128,6 +131,8 @@ def learned(
     moved = moving(network, rates)
     if isinstance(rule.signal, BPLambda):
         return predicted(network, rule, own, batch, loss, moved)
+    if isinstance(rule.eligibility, TwoStage):
+        return climbed.climbed(network, rule, batch, loss, moved)
     found = trial(network, rule, own, batch, loss, moved, generator)
     sums: list[Any] = [batch.inputs.new_full((p.size,), found.rates[p.name] * batch.steps) for p in network.populations]
     tally = Tally(sums, found.outputs, last=found.last)

@@ -7,6 +7,7 @@ from bioplaus.rules.table import (
     as_rule,
     bp_lambda,
     bptt,
+    climbing_fibre,
     dni,
     eprop,
     hops,
@@ -26,6 +27,6 @@ from bioplaus.rules.table import (
 )
 
 __all__ = [
-    "BESIDE", "ELIGIBILITIES", "MEETS", "SIGNALS", "TABLE", "Rule", "as_rule", "bp_lambda", "bptt", "dni", "eprop", "hops", "kernl", "kf_rtrl", "mdgl", "r_kf_rtrl",
+    "BESIDE", "ELIGIBILITIES", "MEETS", "SIGNALS", "TABLE", "Rule", "as_rule", "bp_lambda", "bptt", "climbing_fibre", "dni", "eprop", "hops", "kernl", "kf_rtrl", "mdgl", "r_kf_rtrl",
     "rflo", "rtrl", "rule", "sliding_bptt", "snap", "stdp", "tbptt", "three_factor", "uoro",
 ]  # fmt: skip

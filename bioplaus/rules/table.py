@@ -24,12 +24,13 @@ from bioplaus.eligibility import (
     Immediate,
     KeRNL,
     SnAp,
+    TwoStage,
 )
 from bioplaus.errors import RuleError, by_name, unknown
 from bioplaus.rules.pair import TABLE, Rule
 from bioplaus.rules.rows import Fed, Shared, Word, chosen, met_by_the_error, named
 from bioplaus.schedule import Online, Window
-from bioplaus.signal import BPTT, DNI, BPLambda, Spoken
+from bioplaus.signal import BPTT, DNI, BPLambda, ClimbingFibres, Spoken
 
 _OF_TRAINING = (
     "lr",
@@ -148,22 +149,48 @@ def stdp(
     if signal not in ("none", "reward"):
         raise RuleError(unknown("signal of stdp", str(signal), ("none", "reward")))
     times = {"tau_plus": tau_plus, "tau_minus": tau_minus, "tau_e": tau_e, "tau_r": tau_r}
-    tau = {name: _ms(name, time) for name, time in times.items()}
+    tau = {name: _ms(f"{name} of stdp", time) for name, time in times.items()}
     reward = Spoken("loss" if signal == "reward" else "none", tau.pop("tau_r"))
     past = STDP(**tau, A_plus=A_plus, A_minus=A_minus, w_min=w_min, w_max=w_max)
     return Rule(past, reward, Online(), "stdp")
+
+
+def climbing_fibre(
+    tau: Any = 100.0,
+    rate: Any = 1.0,
+    parallel: str = "W_pf",
+    climbing: str = "W_cf",
+    schedule: Word = "",
+    steps: int | None = None,
+) -> Rule:
+    """Parallel fibres that were active a while before a complex spike are depressed, others come back (`bioplaus.eligibility.two_stage`, `bioplaus.signal.climbing`).
+
+    ``tau``: after what time a spike counts most, in ms or as a quantity; ``rate``: of climbing fibres at which nothing changes on average, in Hz or as a
+    quantity; ``parallel``, ``climbing``: the projection that learns, and the one that brings complex spikes to the same neurons. No other weights
+    learn, but the readout's, which learn from the error as under every rule: give ``lr={"default": 0.0, "W_pf": 1e-3}`` where they are not to.
+    """
+    past, told = TwoStage(_ms("tau of climbing_fibre", tau), parallel), ClimbingFibres(_hz(rate), climbing)
+    return Rule(past, told, chosen(schedule, Window(), steps), "climbing_fibre")
 
 
 def _ms(name: str, time: Any) -> Any:
     """A time as a number of ms."""
     unit = checks.dimensions(time)
     if unit and unit != {"time": 1}:
-        raise checks.refusal(RuleError, f"{name} of stdp", time, "a time, such as 20*ms, or a number of ms")
+        raise checks.refusal(RuleError, name, time, "a time, such as 20*ms, or a number of ms")
     return as_number(time) * 1e3 if unit else time
 
 
+def _hz(rate: Any) -> Any:
+    """A rate as a number of Hz."""
+    unit = checks.dimensions(rate)
+    if unit and unit != {"time": -1}:
+        raise checks.refusal(RuleError, "rate of climbing_fibre", rate, "a rate, such as 1*Hz, or a number of Hz")
+    return as_number(rate) if unit else rate
+
+
 #: rules that follow no gradient, so that tables and checks of gradients do not know them
-BESIDE: dict[str, Any] = {"stdp": stdp}
+BESIDE: dict[str, Any] = {"stdp": stdp, "climbing_fibre": climbing_fibre}
 
 Named = Literal["immediate", "eprop"]
 

@@ -7,10 +7,11 @@ that speak of the future by a predictor.
 from bioplaus.signal.base import Signal
 from bioplaus.signal.bp_lambda import BPLambda
 from bioplaus.signal.bptt import BPTT
+from bioplaus.signal.climbing import ClimbingFibres
 from bioplaus.signal.dni import DNI
 from bioplaus.signal.instant import Instant
 from bioplaus.signal.observed import Observed
 from bioplaus.signal.oracle import Oracle
 from bioplaus.signal.spoken import Spoken
 
-__all__ = ["BPTT", "DNI", "BPLambda", "Instant", "Observed", "Oracle", "Signal", "Spoken"]
+__all__ = ["BPTT", "DNI", "BPLambda", "ClimbingFibres", "Instant", "Observed", "Oracle", "Signal", "Spoken"]
