@@ -146,3 +146,47 @@ def test_units_are_understood():
 def test_what_brian2_can_not_serve_says_so(tmp_path: Path):
     with pytest.raises(BioplausError, match="holds weights"):
         bp.train(circuit(), Told(), RULE, backend="brian2", updates=1, lr=1e-3, folder=tmp_path / "r")
+
+
+PLAIN = dict(updates=1, batch=1, optimiser="sgd", apply="window", dtype="float64", lr={"default": 0.0, "W_pf": 0.05})
+
+
+def moved(c: bp.Circuit, backend: str, *perturb: bp.Perturb) -> torch.Tensor:
+    trainer = bp.Trainer(c, Told(), ONLINE, bp.Training(backend=backend, perturb=perturb, **PLAIN))
+    trainer.network.load({"to_granule": np.eye(14)[:12] * 100, "to_olive": np.eye(14)[12:] * 100})
+    before = trainer.network.weights["W_pf"].clone()
+    trainer.update()
+    return trainer.network.weights["W_pf"] - before
+
+
+def test_without_an_olive_synapses_only_come_back():
+    whole, silent = moved(circuit(), "torch"), moved(circuit(), "torch", bp.Perturb("olive", "silence"))
+    assert whole.min() < -0.1 and silent.min() >= 0 and silent.max() > 0.01
+    for backend in ("torch", "brian2"):
+        assert not moved(circuit(), backend, bp.Perturb("W_pf", "freeze")).any()
+
+
+@pytest.mark.parametrize("backend", ("torch", "brian2"))
+@pytest.mark.parametrize("name", ("W_pf", "W_cf"))
+def test_what_is_cut_is_refused_as_it_would_go_on_teaching(name, backend):
+    with pytest.raises(RuleError, match=f"'{name}' is cut"):
+        moved(circuit(), backend, bp.Perturb(name, "cut"))
+
+
+def test_brian2_refuses_silence_and_fibres_that_do_not_meet():
+    with pytest.raises(RuleError, match="'olive' is silenced, clamped or cut off"):
+        moved(circuit(), "brian2", bp.Perturb("olive", "silence"))
+    c = circuit()
+    elsewhere = [
+        replace(p, target="granule", channels=("v",), synapses=None) if p.name == "W_cf" else p for p in c.projections
+    ]
+    with pytest.raises(RuleError, match="do not end at the same neurons"):
+        moved(replace(c, projections=tuple(elsewhere)), "brian2")
+
+
+@pytest.mark.slow
+def test_compiled_by_cython_weights_move_alike():
+    network, x = built(circuit(True)), torch.as_tensor(inputs(1000))
+    one, other = (lesson(network, ONLINE, x, 0.05, target) for target in ("numpy", "cython"))
+    assert all(np.array_equal(a, b) for a, b in zip(one.spikes, other.spikes, strict=True))
+    np.testing.assert_allclose(one.weights, other.weights, rtol=0, atol=1e-12)

@@ -163,6 +163,10 @@ class Wiring:
     gated: tuple[Gated, ...] = ()  # the last channels: what they bring may be cut
     clamped: tuple[tuple[int, int, int], ...] = ()  # (state, switch, value): held at the value where the switch is 1
 
+    def cut(self, w: Wired) -> bool:
+        """Whether what a projection brings here may be cut."""
+        return any(gate.channel in w.channels for gate in self.gated)
+
     @property
     def voices(self) -> int:
         """How many numbers a neuron sends in a step: its output, and what it sends beside it."""

@@ -79,6 +79,8 @@ class TwoStage(Eligibility[Credit]):
             return f"'{self.parallel}' comes from no neurons, and its traces are of their spikes"
         if found.source.voice or not network.populations[found.source.population].kernel.derived.spiking:
             return f"'{self.parallel}' brings no spikes, of which its traces are"
+        if network.populations[found.target].cut(found):
+            return f"'{self.parallel}' is cut, and its traces are of spikes on their way, not of what they do (silence '{found.spec.source}' in its place)"
         return None
 
     def fibres(self, network: Network) -> Wired[Any] | None:

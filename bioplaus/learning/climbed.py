@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 
 def misfit(network: Network, rule: Rule) -> str | None:
     """Why climbing fibres can't teach a circuit inside Brian2, or None."""
-    if not isinstance(rule.signal, ClimbingFibres):
+    if not (isinstance(rule.eligibility, TwoStage) and isinstance(rule.signal, ClimbingFibres)):
         return f"the rule '{rule.name}' meets traces of parallel fibres with something else than complex spikes, which is not written as synapses"
     if not isinstance(rule.schedule, Online):
         return f"the rule '{rule.name}' has schedule={rule.schedule!r}, which holds weights, and synapses of Brian2 learn at every step"
+    fibres, climbing = rule.eligibility.fibres(network), rule.signal.fibres(network)
+    if fibres is None or climbing is None or fibres.target != climbing.target:
+        return f"'{rule.eligibility.parallel}' and '{rule.signal.climbing}' do not end at the same neurons, which complex spikes are of"
     rates = [p.name for p in network.populations if not p.kernel.derived.spiking]
     if rates:
         return f"'{rates[0]}' does not spike, and there synapses do something at spikes only"

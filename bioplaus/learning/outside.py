@@ -82,7 +82,7 @@ def misfit(network: Network, rule: Rule, loss: Loss) -> str | None:
     if isinstance(rule.signal, BPLambda):
         return predicted_misfit(network, rule, loss)
     if isinstance(rule.eligibility, TwoStage):
-        return climbed.misfit(network, rule)
+        return climbed.misfit(network, rule) or interfered(network)
     known = isinstance(rule.signal, Spoken if isinstance(rule.eligibility, STDP) else Instant)
     if type(rule.eligibility) not in (EProp, RFLO, STDP) or not known:
         return f"the rule '{rule.name}' is not written as synapses"
@@ -92,6 +92,11 @@ def misfit(network: Network, rule: Rule, loss: Loss) -> str | None:
         return f"the loss {loss!r} is not written as equations"
     if isinstance(rule.eligibility, STDP) and not any(paired(network, w) for w in network.learned):
         return "stdp moves weights between neurons that spike, and here is no such projection that learns"
+    return interfered(network)
+
+
+def interfered(network: Network) -> str | None:
+    """What interferes, and can't where synapses learn; None, where all of it can."""
     for p in network.populations:
         if p.silence is not None or p.gated or p.clamped:
             return f"of those that interfere, only drive, noise, delay and freeze reach synapses that learn, and '{p.name}' is silenced, clamped or cut off"

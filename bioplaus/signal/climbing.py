@@ -62,6 +62,8 @@ class ClimbingFibres(Signal):
             return f"'{self.climbing}' is none of its projections between neurons ({names or 'there is none'}); say which brings complex spikes with climbing='…'"
         if found.source.voice or not network.populations[found.source.population].kernel.derived.spiking:
             return f"'{self.climbing}' brings no spikes, which complex spikes are"
+        if network.populations[found.target].cut(found):
+            return f"'{self.climbing}' is cut, and the rule hears of spikes on their way, not of what they do (silence '{found.spec.source}' in its place)"
         return None
 
     def fibres(self, network: Network) -> Wired[Outputs] | None:
