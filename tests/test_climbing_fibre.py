@@ -79,6 +79,18 @@ def test_brian2_moves_weights_as_a_loop_does(sparse, lr):
     np.testing.assert_allclose(_kept(network, found.weights), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("when", "heard"), ((97, True), (98, False)))
+def test_the_last_step_counts_and_what_is_on_its_way_then_does_not(when, heard):
+    """Of 100 steps: a complex spike that takes 2 arrives in the last, or behind it."""
+    network, x = built(circuit()), np.zeros((100, 1, 14))
+    x[60, 0, :12], x[when, 0, 12:] = 1, 1
+    W = network.matrix("W_pf").numpy()
+    found = lesson(network, ONLINE, torch.as_tensor(x), 0.5)
+    expected = loop(W, W != 0, arrived(found.spikes[0], 3), arrived(found.spikes[1], 2)[:, HEARS], 0.5)
+    assert (expected < W).any() == heard
+    np.testing.assert_allclose(_kept(network, found.weights), expected, rtol=0, atol=1e-12)
+
+
 def _kept(network: bp.Network, weights: np.ndarray) -> np.ndarray:
     if "W_pf" in network.synapses:
         return matrix(network, torch.from_numpy(weights[0]))
