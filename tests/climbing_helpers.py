@@ -19,7 +19,7 @@ def circuit(sparse: bool = False, delay: int = 3) -> bp.Circuit:
         populations={
             "granule": bp.Population(relay, 12),
             "olive": bp.Population(relay, 2),
-            "purkinje": bp.Population("coba", 5),
+            "purkinje": bp.Population(bp.model("coba"), 5),
         },
         projections=(
             bp.Projection(name="to_granule", source="input", target="granule", channels=("v",), learned=False),

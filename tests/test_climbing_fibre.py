@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ from bioplaus.errors import BioplausError, RuleError
 
 RULE = bp.rule("climbing_fibre", tau=TAU, rate=RATE)
 ONLINE = replace(RULE, schedule=bp.Online())
+PLAIN: dict[str, Any] = {
+    "updates": 1, "batch": 1, "optimiser": "sgd", "apply": "window", "dtype": "float64", "lr": {"default": 0.0, "W_pf": 0.05},
+}  # fmt: skip
 HEARS = np.arange(5) % 2  # which olive cell
 
 
@@ -102,9 +106,7 @@ def _kept(network: bp.Network, weights: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("sparse", (False, True))
 def test_brian2_ends_where_torch_does(sparse):
     """Weights that move at every step, of the parallel fibres and of the readout, over three trials."""
-    plain = dict(
-        updates=3, batch=1, optimiser="sgd", apply="window", dtype="float64", lr={"W_pf": 0.05, "readout": 1e-3}
-    )
+    plain: dict[str, Any] = PLAIN | {"updates": 3, "lr": {"W_pf": 0.05, "readout": 1e-3}}
     theirs, ours = (
         bp.Trainer(circuit(sparse), Told(), ONLINE, bp.Training(backend=each, **plain)) for each in ("brian2", "torch")
     )
@@ -134,7 +136,7 @@ def test_nothing_changes_on_average_at_the_rate_of_balance():
         assert (abs(blocks.mean()) < 4 * blocks.std() / 10) == still
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no such fibres": (dict(parallel="W_x"), r"'W_x' is none of its projections that learn \(W_pf\)"),
     "no such climbing": (dict(climbing="W_x"), r"'W_x' is none of its projections between neurons \(W_pf, W_cf\)"),
     "a voltage": (dict(tau=3 * bp.mV), "tau of climbing_fibre is 3. mV; it must be a time"),
@@ -158,9 +160,6 @@ def test_units_are_understood():
 def test_what_brian2_can_not_serve_says_so(tmp_path: Path):
     with pytest.raises(BioplausError, match="holds weights"):
         bp.train(circuit(), Told(), RULE, backend="brian2", updates=1, lr=1e-3, folder=tmp_path / "r")
-
-
-PLAIN = dict(updates=1, batch=1, optimiser="sgd", apply="window", dtype="float64", lr={"default": 0.0, "W_pf": 0.05})
 
 
 def moved(c: bp.Circuit, backend: str, *perturb: bp.Perturb) -> torch.Tensor:
